@@ -1,0 +1,28 @@
+//! Known draws: a mask stays what it was, and what a second implementation (golden/draws.py) makes it.
+
+use mae_masking::{MaskKey, Masker, Strategy};
+
+#[derive(serde::Deserialize)]
+struct Case {
+    strategy: Strategy,
+    grid: (usize, usize),
+    mask_ratio: f64,
+    key: [String; 3],
+    ids_keep: Vec<usize>,
+    ids_masked: Option<Vec<usize>>,
+}
+
+#[test]
+fn draws_are_the_known_ones() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("golden/draws.json")).unwrap();
+    assert_eq!(cases.len(), 54);
+    for case in cases {
+        let [seed, epoch, sample] = case.key.map(|word| word.parse().unwrap());
+        let masker = Masker::new(case.strategy, case.grid, case.mask_ratio).unwrap();
+        let masking = masker.draw(MaskKey { seed, epoch, sample });
+        assert_eq!(masking.ids_keep(), case.ids_keep, "{masker:?} of {seed}, {epoch}, {sample}");
+        if let Some(ids_masked) = case.ids_masked {
+            assert_eq!(masking.ids_masked(), ids_masked, "{masker:?} of {seed}, {epoch}, {sample}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Masked autoencoders (arXiv 2111.06377) on [Burn](burn): an encoder that sees the visible patches
+//! alone, a shallow decoder, the reconstruction loss, the published sizes, and weight files under
+//! the official names.
+//!
+//! [`Mae`] is the principal type, described and built by a [`MaeConfig`]; [`Preset`] names the
+//! published sizes; [`save`] and [`load`] carry weights as safetensors that describe themselves.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use mae_masking::{Masker, Strategy};
+//! use mae_model::Preset;
+//! use mae_vit::Geometry;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let geometry = Geometry::new((32, 32), 8, 3)?;
+//! let device = Device::flex();
+//! let model = Preset::Nano.config(geometry).init(0, &device)?;
+//!
+//! let masker = Masker::new(Strategy::Random, geometry.grid(), 0.75)?;
+//! let masks = masker.draw_batch(/* seed */ 0, /* epoch */ 0, /* samples */ &[0, 1])?;
+//! let images = Tensor::random([2, 3, 32, 32], burn::tensor::Distribution::Default, &device);
+//! let loss = model.forward(images.clone(), &masks).into_scalar::<f32>();
+//! assert!(loss.is_finite());
+//! assert_eq!(model.encode(images).dims(), [2, 1 + 16, 128]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod decoder;
+mod error;
+mod mae;
+mod params;
+mod weights;
+
+pub use config::{MaeConfig, NORM_EPS, Preset};
+pub use decoder::Decoder;
+pub use error::ModelError;
+pub use mae::{Mae, Reconstruction};
+pub use params::{ParamInfo, list_params};
+pub use weights::{Loaded, load, load_into, save};

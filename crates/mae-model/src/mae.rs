@@ -1,0 +1,151 @@
+//! The masked autoencoder: encoder on the visible patches, decoder, reconstruction loss.
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use mae_masking::MaskBatch;
+use mae_vit::{VisionTransformer, ops, patchify, unpatchify};
+
+use crate::params::with_path_ids;
+use crate::{Decoder, MaeConfig};
+
+/// Added to a patch's variance before its root is divided by.
+///
+/// # Source
+/// The official `forward_loss`.
+const PATCH_EPS: f64 = 1e-6;
+
+/// A masked autoencoder.
+///
+/// # Source
+/// MAE (arXiv 2111.06377) section 3; the official `MaskedAutoencoderViT`.
+#[derive(Module, Debug)]
+pub struct Mae {
+    /// Sees the visible patches, or whole images where no mask is given.
+    pub encoder: VisionTransformer,
+    /// Predicts pixels.
+    pub decoder: Decoder,
+    #[module(skip)]
+    config: MaeConfig,
+}
+
+/// What a model makes of masked images, ready to be looked at.
+#[derive(Clone, Debug)]
+pub struct Reconstruction {
+    /// The prediction as normalised pixels, `[B, C, H, W]`. Under `norm_pix_loss` each predicted
+    /// patch borrows the mean and deviation of the original patch.
+    pub images: Tensor<4>,
+    /// The encoder's tokens, `[B, 1 + K, D]`.
+    pub latent: Tensor<3>,
+    /// The raw prediction of every patch, `[B, L, P·P·C]`.
+    pub pred: Tensor<3>,
+}
+
+impl Mae {
+    pub(crate) fn new(encoder: VisionTransformer, decoder: Decoder, config: MaeConfig) -> Self {
+        with_path_ids(Self { encoder, decoder, config })
+    }
+
+    /// Its description.
+    pub fn config(&self) -> &MaeConfig {
+        &self.config
+    }
+
+    /// The reconstruction loss of a batch: encode the visible patches, predict the masked ones.
+    ///
+    /// Only visible patches are projected and encoded, and only masked ones predicted.
+    ///
+    /// # Shapes
+    /// normalised images `[B, C, H, W]` → `[1]`
+    ///
+    /// # Panics
+    /// If the mask hides no patch: there is nothing to learn from.
+    pub fn forward(&self, images: Tensor<4>, masks: &MaskBatch) -> Tensor<1> {
+        let ids = Ids::new(masks, &images.device());
+        let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
+        let latent = self.encoder.forward_kept(patches.clone(), ids.keep); // [B, 1 + K, D]
+        let pred = self.decoder.forward_masked(latent, ids.restore, ids.masked.clone()); // [B, M, P·P·C]
+        mean_square(pred - self.target(ops::take_rows(patches, ids.masked)))
+    }
+
+    /// The loss of a prediction that is zero everywhere: what [`forward`](Self::forward) is to beat.
+    ///
+    /// # Shapes
+    /// normalised images `[B, C, H, W]` → `[1]`
+    pub fn zero_loss(&self, images: Tensor<4>, masks: &MaskBatch) -> Tensor<1> {
+        let ids = Ids::new(masks, &images.device());
+        let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
+        mean_square(self.target(ops::take_rows(patches, ids.masked)))
+    }
+
+    /// Predicts all patches of masked images.
+    ///
+    /// # Shapes
+    /// normalised images `[B, C, H, W]`
+    pub fn reconstruct(&self, images: Tensor<4>, masks: &MaskBatch) -> Reconstruction {
+        let ids = Ids::new(masks, &images.device());
+        let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
+        let latent = self.encoder.forward_kept(patches.clone(), ids.keep); // [B, 1 + K, D]
+        let pred = self.decoder.forward(latent.clone(), ids.restore); // [B, L, P·P·C]
+        let pixels = if self.config.norm_pix_loss {
+            let (mean, std) = patch_statistics(patches); // [B, L, 1]
+            pred.clone() * std + mean
+        } else {
+            pred.clone()
+        };
+        Reconstruction { images: unpatchify(pixels, &self.config.geometry), latent, pred }
+    }
+
+    /// Tokens of whole images: encoding never masks unless a mask is given.
+    ///
+    /// # Shapes
+    /// normalised images `[B, C, H, W]` → `[B, 1 + L, D]`
+    pub fn encode(&self, images: Tensor<4>) -> Tensor<3> {
+        self.encoder.forward(images)
+    }
+
+    /// What the prediction of these patches should be: `[.., P·P·C]` to the same.
+    ///
+    /// # Source
+    /// MAE section 3 "reconstruction target": pixels, or pixels normalised by patch.
+    fn target(&self, patches: Tensor<3>) -> Tensor<3> {
+        if self.config.norm_pix_loss {
+            let (mean, std) = patch_statistics(patches.clone()); // [B, M, 1]
+            (patches - mean) / std
+        } else {
+            patches
+        }
+    }
+}
+
+/// Mean and (unbiased, offset) standard deviation of each patch, `[B, L, 1]`.
+fn patch_statistics(patches: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+    let (var, mean) = patches.var_mean(2);
+    (mean, var.add_scalar(PATCH_EPS).sqrt())
+}
+
+/// All patches of a batch count alike and as many are masked in each image, so that the mean over
+/// everything is the mean over masked patches of each patch's mean.
+fn mean_square(difference: Tensor<3>) -> Tensor<1> {
+    difference.square().mean()
+}
+
+/// A batch's index tensors on the device.
+struct Ids {
+    keep: Tensor<2, Int>,
+    masked: Tensor<2, Int>,
+    restore: Tensor<2, Int>,
+}
+
+impl Ids {
+    fn new(masks: &MaskBatch, device: &Device) -> Self {
+        let batch = masks.batch_size();
+        let tensor = |ids: &[i32]| {
+            Tensor::from_data(TensorData::new(ids.to_vec(), [batch, ids.len() / batch]), device)
+        };
+        Self {
+            keep: tensor(masks.ids_keep()),
+            masked: tensor(masks.ids_masked()),
+            restore: tensor(masks.ids_restore()),
+        }
+    }
+}

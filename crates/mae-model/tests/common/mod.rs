@@ -1,0 +1,189 @@
+//! Reading reference tensors and comparing whole tensors with them.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use mae_model::{Mae, MaeConfig, load_into};
+use mae_vit::{Geometry, StackConfig};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+/// Every tolerance of the golden tests, relative to the largest magnitude of the reference tensor.
+pub mod tolerance {
+    /// Latents, predictions, features and losses.
+    pub const OUTPUT: f64 = 1e-5;
+    /// Gradients of the loss.
+    pub const GRADIENT: f64 = 1e-4;
+    /// Losses and weights over ten optimizer steps.
+    pub const STEPS: f64 = 1e-4;
+}
+
+/// One reference file.
+pub struct Golden {
+    bytes: Vec<u8>,
+    config: serde_json::Value,
+}
+
+impl Golden {
+    pub fn open(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mae-model/tests/golden").join(name);
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let config = serde_json::from_str(&header.metadata().as_ref().unwrap()["config"]).unwrap();
+        Self { bytes, config }
+    }
+
+    fn number(&self, key: &str) -> usize {
+        self.config[key].as_u64().unwrap_or_else(|| panic!("{key} in the file's config")) as usize
+    }
+
+    pub fn geometry(&self) -> Geometry {
+        let side = |i: usize| self.config["image"][i].as_u64().unwrap() as usize;
+        Geometry::new((side(0), side(1)), self.number("patch"), self.number("channels")).unwrap()
+    }
+
+    pub fn encoder(&self) -> StackConfig {
+        StackConfig::new(self.number("embed_dim"), self.number("depth"), self.number("num_heads"))
+    }
+
+    pub fn config(&self, norm_pix_loss: bool) -> MaeConfig {
+        let decoder = StackConfig::new(
+            self.number("decoder_embed_dim"),
+            self.number("decoder_depth"),
+            self.number("decoder_num_heads"),
+        );
+        MaeConfig {
+            geometry: self.geometry(),
+            encoder: self.encoder(),
+            decoder,
+            norm_eps: 1e-6,
+            norm_pix_loss,
+        }
+    }
+
+    /// Values as f64 and shape.
+    pub fn get(&self, name: &str) -> (Vec<f64>, Vec<usize>) {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let view = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let values = match view.dtype() {
+            Dtype::F32 => chunks(view.data()).map(|b| f64::from(f32::from_le_bytes(b))).collect(),
+            Dtype::I64 => chunks(view.data()).map(|b| i64::from_le_bytes(b) as f64).collect(),
+            other => panic!("{name} is {other:?}"),
+        };
+        (values, view.shape().to_vec())
+    }
+
+    pub fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
+        let (values, shape) = self.get(name);
+        let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// The `w.*` tensors, written as a weight file of their own and read by the crate's reader.
+    pub fn model(&self, norm_pix_loss: bool, device: &Device) -> Mae {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let weights: BTreeMap<String, TensorView<'_>> = file
+            .tensors()
+            .into_iter()
+            .filter_map(|(name, view)| Some((name.strip_prefix("w.")?.to_owned(), view)))
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        safetensors::serialize_to_file(weights, None, &path).unwrap();
+        load_into(self.config(norm_pix_loss).init(0, device).unwrap(), &path).unwrap()
+    }
+
+    /// Puts the `w.*` tensors in place of those of the same name in a weight file.
+    pub fn overwrite(&self, path: &Path) {
+        let ours = std::fs::read(path).unwrap();
+        let (ours, theirs) =
+            (SafeTensors::deserialize(&ours).unwrap(), SafeTensors::deserialize(&self.bytes).unwrap());
+        let merged: Vec<(String, TensorView<'_>)> = ours
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| {
+                let theirs = theirs.tensor(&format!("w.{name}"));
+                (name, theirs.unwrap_or(view))
+            })
+            .collect();
+        safetensors::serialize_to_file(merged, None, path).unwrap();
+    }
+
+    /// Compares a whole tensor: shape, then the largest difference over the largest magnitude.
+    pub fn assert_close<const D: usize>(&self, name: &str, ours: Tensor<D>, tolerance: f64) {
+        let (values, shape) = self.get(name);
+        assert_eq!(ours.dims().to_vec(), shape, "shape of {name}");
+        assert_slice(name, &floats(ours), &values, tolerance);
+    }
+}
+
+fn chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    bytes.chunks_exact(N).map(|c| c.try_into().unwrap())
+}
+
+pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    let data = tensor.into_data().convert::<f32>();
+    data.as_slice::<f32>().unwrap().iter().map(|v| f64::from(*v)).collect()
+}
+
+pub fn assert_slice(name: &str, ours: &[f64], reference: &[f64], tolerance: f64) {
+    assert_eq!(ours.len(), reference.len(), "length of {name}");
+    let scale = reference.iter().fold(0f64, |m, v| m.max(v.abs()));
+    let worst = ours.iter().zip(reference).map(|(a, b)| (a - b).abs()).fold(0f64, f64::max);
+    assert!(ours.iter().all(|v| v.is_finite()), "{name} is not finite");
+    assert!(
+        worst <= tolerance * scale,
+        "{name}: off by {:.2e} of its largest magnitude {scale:.3e}; {tolerance:.0e} is allowed",
+        worst / scale
+    );
+}
+
+/// Calls `f` with (official name, values in the official layout) of each trained parameter, taking
+/// for each the tensor that `pick` returns (its value, its gradient, …).
+pub struct Official<P, F> {
+    path: Vec<String>,
+    pub geometry: Geometry,
+    pub pick: P,
+    pub f: F,
+}
+
+pub trait Pick {
+    fn pick<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Option<Tensor<D>>;
+}
+
+pub fn visit_official<P: Pick>(model: &Mae, pick: P, f: impl FnMut(&str, Vec<f64>)) {
+    let geometry = model.config().geometry;
+    model.visit(&mut Official { path: Vec::new(), geometry, pick, f });
+}
+
+impl<P: Pick, F: FnMut(&str, Vec<f64>)> ModuleVisitor for Official<P, F> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        let Some(tensor) = self.pick.pick(param) else { return };
+        let name = match path.strip_prefix("encoder.") {
+            Some(rest) => rest.to_owned(),
+            None => path.replacen("decoder.", "decoder_", 1).replace("decoder_mask", "mask"),
+        };
+        let values = if path == "encoder.patch_embed.proj.weight" {
+            let (p, c) = (self.geometry.patch_size(), self.geometry.in_chans());
+            let dim = tensor.dims()[1];
+            floats(tensor.reshape([p, p, c, dim]).permute([3, 2, 0, 1]))
+        } else if D == 2 {
+            floats(tensor.transpose())
+        } else {
+            floats(tensor)
+        };
+        (self.f)(&name, values);
+    }
+}

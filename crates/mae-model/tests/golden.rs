@@ -1,0 +1,158 @@
+//! Whole tensors against transformers, lightly and a plain reference; `golden/make_golden.py`
+//! makes the numbers, and `common::tolerance` holds every tolerance.
+
+mod common;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Gradients, Tensor};
+use common::{Golden, Pick, assert_slice, tolerance, visit_official};
+use mae_masking::{MaskBatch, Masking, num_keep};
+use mae_model::{Mae, MaeConfig, load_into};
+use mae_vit::{Normalize, StackConfig};
+
+/// Masks from the reference's noise, row by row.
+fn masks(noise: &[f64], model: &Mae) -> MaskBatch {
+    let len = model.config().geometry.num_patches();
+    let keep = num_keep(len, 0.75).unwrap();
+    let rows: Vec<Masking> = noise
+        .chunks(len)
+        .map(|row| {
+            let noise: Vec<f32> = row.iter().map(|v| *v as f32).collect();
+            Masking::from_noise(&noise, keep).unwrap()
+        })
+        .collect();
+    MaskBatch::new(&rows).unwrap()
+}
+
+struct Gradient<'a>(&'a Gradients);
+
+impl Pick for Gradient<'_> {
+    fn pick<const D: usize>(&mut self, param: &Param<Tensor<D>>) -> Option<Tensor<D>> {
+        param.is_require_grad().then(|| param.grad(self.0).expect("every trained parameter has a gradient"))
+    }
+}
+
+/// Latent, prediction, mask, restore order, losses and all gradients of one file.
+fn forward_and_gradients(file: &str) {
+    let device = Device::flex();
+    let golden = Golden::open(file);
+    for (norm_pix_loss, suffix) in [(false, "raw"), (true, "norm_pix")] {
+        let model = golden.model(norm_pix_loss, &device);
+        let masks = masks(&golden.get("noise").0, &model);
+        let images = golden.tensor::<4>("image", &device);
+
+        let as_f64 = |values: &[i32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+        assert_eq!(as_f64(masks.ids_restore()), golden.get("ids_restore").0);
+        let mask: Vec<f64> = masks.mask().iter().map(|v| f64::from(*v)).collect();
+        assert_eq!(mask, golden.get("mask").0);
+
+        let out = model.reconstruct(images.clone(), &masks);
+        golden.assert_close("latent", out.latent, tolerance::OUTPUT);
+        golden.assert_close("pred", out.pred, tolerance::OUTPUT);
+
+        let model = model.train();
+        let loss = model.forward(images, &masks);
+        let name = format!("loss.{suffix}");
+        assert_slice(&name, &common::floats(loss.clone()), &golden.get(&name).0, tolerance::OUTPUT);
+
+        let gradients = loss.backward();
+        let mut compared = 0;
+        visit_official(&model, Gradient(&gradients), |name, values| {
+            let name = format!("grad.{suffix}.{name}");
+            let (reference, _) = golden.get(&name);
+            compared += 1;
+            assert!(reference.iter().any(|v| *v != 0.0), "{name} says nothing");
+            assert_slice(&name, &values, &reference, tolerance::GRADIENT);
+        });
+        // Two tokens, patch embedding, both norms, decoder embedding and head; twelve a block.
+        let config = model.config();
+        assert_eq!(compared, 12 + 12 * (config.encoder.depth + config.decoder.depth));
+    }
+}
+
+#[test]
+fn transformers_vit_mae_for_pre_training() {
+    forward_and_gradients("transformers.safetensors");
+}
+
+#[test]
+fn plain_reference_on_a_non_square_image_with_four_channels() {
+    forward_and_gradients("reference.safetensors");
+}
+
+#[test]
+fn lightlys_example() {
+    let device = Device::flex();
+    let golden = Golden::open("lightly.safetensors");
+    let model = golden.model(false, &device);
+    let len = model.config().geometry.num_patches();
+    // Token indices there, the class token's 0 included; patches here.
+    let (idx_mask, shape) = golden.get("idx_mask");
+    let rows: Vec<Masking> = idx_mask
+        .chunks(shape[1])
+        .map(|row| {
+            let mut mask = vec![false; len];
+            row.iter().for_each(|i| mask[*i as usize - 1] = true);
+            Masking::from_mask(&mask).unwrap()
+        })
+        .collect();
+    let masks = MaskBatch::new(&rows).unwrap();
+    let images = golden.tensor::<4>("image", &device);
+    let loss = model.forward(images.clone(), &masks);
+    assert_slice("loss.raw", &common::floats(loss), &golden.get("loss.raw").0, tolerance::OUTPUT);
+
+    // Ours predicts every patch in image order; pick lightly's masked ones in its order.
+    let pred = model.reconstruct(images, &masks).pred;
+    let [_, _, width] = pred.dims();
+    let ours = common::floats(pred);
+    let picked: Vec<f64> = idx_mask
+        .iter()
+        .enumerate()
+        .flat_map(|(i, index)| {
+            let row = (i / shape[1]) * len + *index as usize - 1;
+            ours[row * width..(row + 1) * width].to_vec()
+        })
+        .collect();
+    assert_slice("pred", &picked, &golden.get("pred").0, tolerance::OUTPUT);
+}
+
+/// timm's encoder beside a decoder of ours, through a weight file of ours.
+fn timm_model(golden: &Golden, device: &Device) -> Mae {
+    let config = MaeConfig {
+        geometry: golden.geometry(),
+        encoder: golden.encoder(),
+        decoder: StackConfig::new(24, 1, 2),
+        norm_eps: 1e-6,
+        norm_pix_loss: false,
+    };
+    let fresh = config.init(0, device).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    mae_model::save(&fresh, &Normalize::imagenet(), &Default::default(), &path).unwrap();
+    golden.overwrite(&path);
+    load_into(fresh, &path).unwrap()
+}
+
+#[test]
+fn timm_features_at_its_own_and_at_another_resolution() {
+    let device = Device::flex();
+    let golden = Golden::open("timm.safetensors");
+    let model = timm_model(&golden, &device);
+    let features = model.encode(golden.tensor::<4>("image", &device));
+    golden.assert_close("features", features, tolerance::OUTPUT);
+
+    let images = golden.tensor::<4>("resampled.image", &device);
+    let [_, _, height, width] = images.dims();
+    let encoder = model.encoder.with_image_size((height, width)).unwrap();
+    golden.assert_close("resampled.pos_embed", encoder.pos_embed.val(), tolerance::OUTPUT);
+    golden.assert_close("resampled.features", encoder.forward(images), tolerance::OUTPUT);
+}
+
+#[test]
+fn unmasked_features_of_the_reference() {
+    let device = Device::flex();
+    let golden = Golden::open("reference.safetensors");
+    let model = golden.model(false, &device);
+    let features = model.encode(golden.tensor::<4>("image", &device));
+    golden.assert_close("features", features, tolerance::OUTPUT);
+}

@@ -1,0 +1,91 @@
+//! The pre-norm transformer block: attention and MLP, each around a residual.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::{InitRng, LayerNorm, Linear, ops};
+
+/// Multi-head self-attention with a fused, biased qkv projection.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// `[D, 3·D]`, columns ordered q, k, v.
+    pub qkv: Linear,
+    /// `[D, D]`
+    pub proj: Linear,
+    #[module(skip)]
+    num_heads: usize,
+}
+
+impl Attention {
+    /// # Shapes
+    /// `[B, L, D]` → `[B, L, D]`
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.proj.forward(ops::attention(self.qkv.forward(x), self.num_heads))
+    }
+}
+
+/// Two linear maps around an exact GELU.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// `[D, hidden]`
+    pub fc1: Linear,
+    /// `[hidden, D]`
+    pub fc2: Linear,
+}
+
+impl Mlp {
+    /// # Shapes
+    /// `[B, L, D]` → `[B, L, D]`
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.fc2.forward(ops::gelu(self.fc1.forward(x)))
+    }
+}
+
+/// One transformer block.
+///
+/// # Source
+/// ViT (arXiv 2010.11929) section 3.1, eq. 2 and 3; no dropout, as in MAE.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Before attention.
+    pub norm1: LayerNorm,
+    /// Mixes tokens.
+    pub attn: Attention,
+    /// Before the MLP.
+    pub norm2: LayerNorm,
+    /// Mixes channels.
+    pub mlp: Mlp,
+}
+
+impl Block {
+    /// A block of width `dim` with `hidden` units in its MLP; `num_heads` divides `dim`.
+    pub fn new(
+        dim: usize,
+        num_heads: usize,
+        hidden: usize,
+        eps: f64,
+        rng: &mut InitRng,
+        device: &Device,
+    ) -> Self {
+        Self {
+            norm1: LayerNorm::new(dim, eps, device),
+            attn: Attention {
+                qkv: Linear::new(dim, 3 * dim, rng, device),
+                proj: Linear::new(dim, dim, rng, device),
+                num_heads,
+            },
+            norm2: LayerNorm::new(dim, eps, device),
+            mlp: Mlp {
+                fc1: Linear::new(dim, hidden, rng, device),
+                fc2: Linear::new(hidden, dim, rng, device),
+            },
+        }
+    }
+
+    /// # Shapes
+    /// `[B, L, D]` → `[B, L, D]`
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = x.clone() + self.attn.forward(self.norm1.forward(x));
+        x.clone() + self.mlp.forward(self.norm2.forward(x))
+    }
+}

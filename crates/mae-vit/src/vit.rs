@@ -1,0 +1,237 @@
+//! The vision transformer: patches to tokens, over all patches or over some of them.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::position::{resample_param, sincos_param};
+use crate::{Block, Geometry, InitRng, LayerNorm, Linear, VitError, ops, patchify};
+
+/// The shape of a stack of blocks, shared by encoders and decoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackConfig {
+    /// Width D; a multiple of `num_heads` and of 4.
+    pub embed_dim: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub num_heads: usize,
+    /// Hidden units of each MLP.
+    pub mlp_dim: usize,
+}
+
+impl StackConfig {
+    /// A stack with the usual MLP of four times the width.
+    pub const fn new(embed_dim: usize, depth: usize, num_heads: usize) -> Self {
+        Self { embed_dim, depth, num_heads, mlp_dim: 4 * embed_dim }
+    }
+
+    /// Checks the widths.
+    ///
+    /// # Errors
+    /// If a number is zero or the width does not split into heads and position quarters.
+    pub fn validate(&self) -> Result<(), VitError> {
+        for (name, value) in [
+            ("embed_dim", self.embed_dim),
+            ("depth", self.depth),
+            ("num_heads", self.num_heads),
+            ("mlp_dim", self.mlp_dim),
+        ] {
+            if value == 0 {
+                return Err(VitError::Zero { name });
+            }
+        }
+        for (divisor, reason) in [
+            (self.num_heads, "each head takes an equal share"),
+            (4, "positions are sin and cos of row and column"),
+        ] {
+            if self.embed_dim % divisor != 0 {
+                return Err(VitError::NotDivisible {
+                    name: "embed_dim",
+                    value: self.embed_dim,
+                    divisor,
+                    reason,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds the blocks.
+    pub fn blocks(&self, norm_eps: f64, rng: &mut InitRng, device: &Device) -> Vec<Block> {
+        (0..self.depth)
+            .map(|_| Block::new(self.embed_dim, self.num_heads, self.mlp_dim, norm_eps, rng, device))
+            .collect()
+    }
+
+    /// Multiply-adds of one pass over `tokens` tokens, counted as two operations each.
+    pub fn flops(&self, tokens: usize) -> f64 {
+        let (l, d, h) = (tokens as f64, self.embed_dim as f64, self.mlp_dim as f64);
+        // qkv and projection, scores and weighted values, MLP.
+        self.depth as f64 * 2.0 * (4.0 * l * d * d + 2.0 * l * l * d + 2.0 * l * d * h)
+    }
+}
+
+/// Everything that determines a [`VisionTransformer`] but its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VitConfig {
+    /// Images and patches.
+    pub geometry: Geometry,
+    /// The blocks.
+    pub stack: StackConfig,
+    /// Epsilon of the layer norms: 1e-6 in the official code and timm, 1e-12 in transformers' port.
+    pub norm_eps: f64,
+}
+
+impl VitConfig {
+    /// Checks the description.
+    ///
+    /// # Errors
+    /// If the stack is inconsistent or the epsilon not positive.
+    pub fn validate(&self) -> Result<(), VitError> {
+        self.stack.validate()?;
+        if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
+            return Err(VitError::OutOfRange { name: "norm_eps", value: self.norm_eps, bound: "in (0, 1)" });
+        }
+        Ok(())
+    }
+
+    /// Builds a transformer with the official initialisation.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn init(&self, rng: &mut InitRng, device: &Device) -> Result<VisionTransformer, VitError> {
+        self.validate()?;
+        let dim = self.stack.embed_dim;
+        Ok(VisionTransformer {
+            cls_token: rng.token(dim, device),
+            pos_embed: sincos_param(self.geometry.grid(), dim, device),
+            patch_embed: PatchEmbed { proj: Linear::new(self.geometry.patch_dim(), dim, rng, device) },
+            blocks: self.stack.blocks(self.norm_eps, rng, device),
+            norm: LayerNorm::new(dim, self.norm_eps, device),
+            config: *self,
+        })
+    }
+}
+
+/// The projection of patch vectors to tokens.
+///
+/// A linear map on patch vectors in [`patchify`]'s order; weight files hold it as the equivalent
+/// convolution, `[D, C, P, P]`.
+#[derive(Module, Debug)]
+pub struct PatchEmbed {
+    /// `[P·P·C, D]`
+    pub proj: Linear,
+}
+
+/// Which tokens make the feature vector of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The class token.
+    ClassToken,
+    /// The mean over the patch tokens.
+    #[default]
+    MeanPatch,
+}
+
+/// A plain vision transformer with a class token and fixed sin-cos positions.
+///
+/// # Source
+/// ViT (arXiv 2010.11929); MAE section A.1. Field names are timm's.
+#[derive(Module, Debug)]
+pub struct VisionTransformer {
+    /// `[1, 1, D]`
+    pub cls_token: Param<Tensor<3>>,
+    /// `[1, 1 + L, D]`, not trained.
+    pub pos_embed: Param<Tensor<3>>,
+    /// Patch vectors to tokens.
+    pub patch_embed: PatchEmbed,
+    /// The blocks.
+    pub blocks: Vec<Block>,
+    /// After the last block.
+    pub norm: LayerNorm,
+    #[module(skip)]
+    config: VitConfig,
+}
+
+impl VisionTransformer {
+    /// Its description.
+    pub fn config(&self) -> &VitConfig {
+        &self.config
+    }
+
+    /// Tokens of whole images, class token first, after the final norm.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` → `[B, 1 + L, D]`
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<3> {
+        let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
+        let positions = self.patch_positions(); // [1, L, D]
+        self.encode(self.patch_embed.proj.forward(patches) + positions)
+    }
+
+    /// Tokens of some of the patches: only these are projected and seen.
+    ///
+    /// # Shapes
+    /// patches `[B, L, P·P·C]`, ids `[B, K]` → `[B, 1 + K, D]`
+    ///
+    /// # Source
+    /// MAE section 3 "MAE encoder".
+    pub fn forward_kept(&self, patches: Tensor<3>, ids_keep: Tensor<2, Int>) -> Tensor<3> {
+        let ([batch, kept], dim) = (ids_keep.dims(), self.config.stack.embed_dim);
+        let positions = self
+            .patch_positions()
+            .squeeze_dim::<2>(0) // [L, D]
+            .select(0, ids_keep.clone().reshape([batch * kept])) // [B·K, D]
+            .reshape([batch, kept, dim]); // [B, K, D]
+        let kept = ops::take_rows(patches, ids_keep); // [B, K, P·P·C]
+        self.encode(self.patch_embed.proj.forward(kept) + positions)
+    }
+
+    /// The same transformer for images of another size, its positions resampled to the new grid.
+    ///
+    /// # Errors
+    /// If the patch size does not divide the new size.
+    ///
+    /// # Source
+    /// timm `resample_abs_pos_embed`.
+    pub fn with_image_size(mut self, image_size: (usize, usize)) -> Result<Self, VitError> {
+        let old = self.config.geometry;
+        let new = Geometry::new(image_size, old.patch_size(), old.in_chans())?;
+        self.pos_embed = resample_param(self.pos_embed, old.grid(), new.grid());
+        self.config.geometry = new;
+        Ok(self)
+    }
+
+    /// Class token in front, blocks, norm: `[B, K, D]` → `[B, 1 + K, D]`.
+    fn encode(&self, tokens: Tensor<3>) -> Tensor<3> {
+        let [batch, _, dim] = tokens.dims();
+        let class_position = self.pos_embed.val().slice([0..1, 0..1]); // [1, 1, D]
+        let class = (self.cls_token.val() + class_position).expand([batch, 1, dim]); // [B, 1, D]
+        let mut x = Tensor::cat(vec![class, tokens], 1); // [B, 1 + K, D]
+        for block in &self.blocks {
+            x = block.forward(x);
+        }
+        self.norm.forward(x)
+    }
+
+    /// Positions without the class token's, `[1, L, D]`.
+    fn patch_positions(&self) -> Tensor<3> {
+        self.pos_embed.val().slice([0..1, 1..1 + self.config.geometry.num_patches()])
+    }
+
+    /// Reduces tokens with the class token in front to one vector an image.
+    ///
+    /// # Shapes
+    /// `[B, 1 + L, D]` → `[B, D]`
+    pub fn pool(tokens: Tensor<3>, pooling: Pooling) -> Tensor<2> {
+        let [batch, len, dim] = tokens.dims();
+        match pooling {
+            Pooling::ClassToken => tokens.slice([0..batch, 0..1]).reshape([batch, dim]),
+            Pooling::MeanPatch => tokens.slice([0..batch, 1..len]).mean_dim(1).reshape([batch, dim]),
+        }
+    }
+}
