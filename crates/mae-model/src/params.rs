@@ -10,14 +10,15 @@ pub struct ParamInfo {
     pub path: String,
     /// Its shape in the module.
     pub shape: Vec<usize>,
-    /// Whether gradients are taken for it.
+    /// Whether gradients are taken for it in training.
     pub trained: bool,
 }
 
 /// All parameters of a module in the order of its fields.
 pub fn list_params<M: Module>(module: &M) -> Vec<ParamInfo> {
     let mut infos = Vec::new();
-    visit_params(module, |path, shape, trained, _| {
+    // A module outside training takes no gradients; what counts is which it would take.
+    visit_params(&module.clone().train(), |path, shape, trained, _| {
         infos.push(ParamInfo { path: path.into(), shape: shape.to_vec(), trained });
     });
     infos

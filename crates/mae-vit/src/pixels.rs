@@ -66,6 +66,11 @@ impl Normalize {
         pixels * scale + shift
     }
 
+    /// The normalised value of a byte of one channel.
+    pub fn value(&self, byte: u8, channel: usize) -> f32 {
+        (f32::from(byte) / 255.0 - self.mean[channel]) / self.std[channel]
+    }
+
     /// Undoes the normalisation and rounds to bytes, out-of-range values clamped.
     ///
     /// # Shapes

@@ -1,0 +1,168 @@
+//! The batches of one epoch, in order, from the threads that make them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::iter::FusedIterator;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use crate::bad::BadFiles;
+use crate::batch::{Filled, Filling};
+use crate::worker::{Task, Work};
+use crate::{Batch, DataError, LoaderConfig};
+
+/// The batches of one epoch; made by [`Loader::epoch`](crate::Loader::epoch).
+///
+/// After an error there are no more. Dropping it stops the workers: each ends the sample that it is at.
+pub struct Batches {
+    work: Arc<Work>,
+    batch_size: usize,
+    bad_files: BadFiles,
+    indices: Vec<u32>,
+    /// The batches that no worker has been told of yet.
+    ahead: Range<usize>,
+    /// The batches that workers have been told of, in order.
+    pending: VecDeque<Receiver<Filled>>,
+    /// Where workers are told; closed once there is nothing more to tell, and then they end.
+    tasks: Option<Sender<Task>>,
+    stopped: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<()>>,
+    started: Instant,
+    elapsed: Duration,
+    waiting: Duration,
+}
+
+impl Batches {
+    pub(crate) fn start(
+        work: Work,
+        config: &LoaderConfig,
+        bad_files: BadFiles,
+        indices: Vec<u32>,
+        ahead: Range<usize>,
+    ) -> Result<Self, DataError> {
+        let (sender, tasks) = unbounded();
+        let mut batches = Self {
+            work: Arc::new(work),
+            batch_size: config.batch_size,
+            bad_files,
+            indices,
+            ahead,
+            pending: VecDeque::new(),
+            tasks: Some(sender),
+            stopped: Arc::new(AtomicBool::new(false)),
+            workers: Vec::new(),
+            started: Instant::now(),
+            elapsed: Duration::ZERO,
+            waiting: Duration::ZERO,
+        };
+        for number in 0..config.workers {
+            let (work, tasks, stopped) =
+                (Arc::clone(&batches.work), tasks.clone(), Arc::clone(&batches.stopped));
+            let worker = thread::Builder::new()
+                .name(format!("mae-data-{number}"))
+                .spawn(move || work.run(&tasks, &stopped))
+                .map_err(|source| DataError::Workers { source })?;
+            batches.workers.push(worker);
+        }
+        for _ in 0..config.prefetch_batches {
+            batches.order_next();
+        }
+        Ok(batches)
+    }
+
+    /// How long [`next`](Iterator::next) has waited for workers, the first batch included.
+    #[must_use]
+    pub fn waiting(&self) -> Duration {
+        self.waiting
+    }
+
+    /// [`waiting`](Self::waiting) as a share of the time from the epoch's start to the last `next`: 0 if the workers
+    /// are always ahead, near 1 if there is nothing else to wait for.
+    #[must_use]
+    pub fn waiting_share(&self) -> f64 {
+        if self.elapsed.is_zero() { 0.0 } else { self.waiting.as_secs_f64() / self.elapsed.as_secs_f64() }
+    }
+
+    /// Tells the workers of one more batch.
+    fn order_next(&mut self) {
+        let Some(batch) = self.ahead.next() else {
+            self.tasks = None;
+            return;
+        };
+        let start = batch * self.batch_size;
+        let end = self.indices.len().min(start + self.batch_size);
+        let indices = &self.indices[start..end];
+        let (filling, filled) = Filling::new(indices.len(), self.work.sample_shape().iter().product());
+        let filling = Arc::new(filling);
+        for (place, &index) in indices.iter().enumerate() {
+            let task = Task { batch: Arc::clone(&filling), place, index: index as usize };
+            if let Some(tasks) = &self.tasks {
+                // Fails if all workers are gone, which `next` finds out.
+                let _ = tasks.send(task);
+            }
+        }
+        self.pending.push_back(filled);
+    }
+
+    /// Makes a batch of what the workers made, in an order that time has no part in.
+    fn deliver(&self, filled: Filled) -> Result<Batch, DataError> {
+        let source = &self.work.source;
+        for (index, error) in filled.outcomes.iter().flat_map(|outcome| &outcome.bad) {
+            self.bad_files.record(*index, || source.name(*index), error);
+        }
+        self.bad_files.check(self.work.policy, source.len())?;
+        let indices = filled.outcomes.into_iter().map(|outcome| outcome.index);
+        let indices = indices.collect::<Result<Vec<_>, _>>()?;
+        let [channels, height, width] = self.work.sample_shape();
+        Ok(Batch {
+            images: filled.images,
+            shape: [indices.len(), channels, height, width],
+            labels: indices.iter().map(|&index| source.label(index)).collect(),
+            indices,
+        })
+    }
+
+    /// Ends the workers.
+    fn stop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.ahead = 0..0;
+        self.pending.clear();
+        self.tasks = None;
+        for worker in self.workers.drain(..) {
+            // A worker that panicked left a batch undone, which `next` has reported.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let pending = self.pending.pop_front()?;
+        let asked = Instant::now();
+        let filled = pending.recv();
+        self.waiting += asked.elapsed();
+        let lost = |_| DataError::Workers { source: io::Error::other("a worker ended before its work") };
+        let batch = filled.map_err(lost).and_then(|filled| self.deliver(filled));
+        match batch {
+            Ok(_) => self.order_next(),
+            Err(_) => self.stop(),
+        }
+        self.elapsed = self.started.elapsed();
+        Some(batch)
+    }
+}
+
+impl FusedIterator for Batches {}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

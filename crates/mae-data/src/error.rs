@@ -1,0 +1,236 @@
+//! Everything that can go wrong between a folder and a batch.
+
+use std::path::PathBuf;
+
+/// Why an image, a folder, a transform or a loader was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// An argument lies outside what it may be.
+    #[error("{name} is {value}, but must be {bound}")]
+    Argument {
+        /// The argument's name.
+        name: &'static str,
+        /// What it was.
+        value: String,
+        /// What it may be.
+        bound: String,
+    },
+
+    /// Pixels that do not fill the image they are said to be.
+    #[error(
+        "an image of {height}x{width} with {channels} channels needs {expected} bytes (and at least 1), got {actual}"
+    )]
+    ImageShape {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// Channels of a pixel.
+        channels: usize,
+        /// `height * width * channels`, `usize::MAX` where that overflows.
+        expected: usize,
+        /// Bytes that were given.
+        actual: usize,
+    },
+
+    /// An image file that could not be read.
+    #[error("cannot read the image {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// An image file without a byte in it.
+    #[error("the image {} is empty: 0 bytes", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A file whose first bytes belong to no image format that is read here.
+    #[error("{} is not an image: its first bytes belong to none of {known}", path.display())]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+        /// The formats that are read.
+        known: String,
+    },
+
+    /// An image file that is cut short, damaged or of a kind its decoder does not know.
+    #[error("cannot decode the image {} ({bytes} bytes)", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// The file's length.
+        bytes: u64,
+        /// What the decoder said.
+        #[source]
+        source: image::ImageError,
+    },
+
+    /// A JPEG file that ends before its image does.
+    #[error("the image {} is cut short: its {bytes} bytes hold no end of the image", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The file's length.
+        bytes: u64,
+    },
+
+    /// An image file that is larger than an image may be.
+    #[error("the file {} has {bytes} bytes: more than the limit of {max_bytes} bytes", path.display())]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// The limit.
+        max_bytes: u64,
+    },
+
+    /// An image file whose image has no pixels.
+    #[error("the image {} is {height}x{width}: it has no pixels", path.display())]
+    NoPixels {
+        /// The file.
+        path: PathBuf,
+        /// Rows.
+        height: u32,
+        /// Columns.
+        width: u32,
+    },
+
+    /// An image with more pixels than allowed: perhaps a decompression bomb.
+    #[error(
+        "the image {} is {height}x{width}, {pixels} pixels: more than the limit of {max_pixels} pixels",
+        path.display()
+    )]
+    TooManyPixels {
+        /// The file.
+        path: PathBuf,
+        /// Rows.
+        height: u32,
+        /// Columns.
+        width: u32,
+        /// `height * width`.
+        pixels: u64,
+        /// The limit.
+        max_pixels: u64,
+    },
+
+    /// An image that takes more memory to decode than allowed: perhaps a decompression bomb.
+    #[error(
+        "the image {} is {height}x{width} and takes {bytes} bytes decoded: more than the limit of {max_bytes} bytes",
+        path.display()
+    )]
+    TooManyBytes {
+        /// The file.
+        path: PathBuf,
+        /// Rows.
+        height: u32,
+        /// Columns.
+        width: u32,
+        /// What its pixels take.
+        bytes: u64,
+        /// The limit.
+        max_bytes: u64,
+    },
+
+    /// A folder that is missing, or not a folder, or may not be listed.
+    #[error("cannot list the folder {}, where images ({extensions}) were looked for", path.display())]
+    Folder {
+        /// The folder that was asked for.
+        path: PathBuf,
+        /// The extensions that were looked for.
+        extensions: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// A folder with no image in it.
+    #[error("no images in the folder {}: looked for {extensions} in it and its sub-folders", path.display())]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The extensions that were looked for.
+        extensions: String,
+    },
+
+    /// An index past the end of a data set.
+    #[error("there is no image {index}: the data set has {len}")]
+    Index {
+        /// The index that was asked for.
+        index: usize,
+        /// The number of images.
+        len: usize,
+    },
+
+    /// An image whose decoder or transform panicked.
+    #[error("reading the image {name} panicked: {message}")]
+    Panic {
+        /// What the data set calls the image.
+        name: String,
+        /// The panic's message.
+        message: String,
+    },
+
+    /// A sample that does not fit into its batch.
+    #[error("{name} is a sample of {actual:?} (channels, height, width), but its batch is of {expected:?}")]
+    SampleShape {
+        /// What the data set calls the image.
+        name: String,
+        /// Channels, height and width that the transform made.
+        actual: [usize; 3],
+        /// Those that the loader was told of.
+        expected: [usize; 3],
+    },
+
+    /// More images that cannot be read than are put up with.
+    #[error(
+        "{bad} of {len} images cannot be read, a share of {share:.4} where the limit is {max_share}: {first}"
+    )]
+    TooManyBadFiles {
+        /// Images found bad so far.
+        bad: usize,
+        /// The data set's length.
+        len: usize,
+        /// The share that they are of it.
+        share: f64,
+        /// The share that is put up with.
+        max_share: f64,
+        /// The first of them, and what is wrong with each.
+        first: String,
+    },
+
+    /// A bad image whose place no other could take.
+    #[error(
+        "{name} cannot be read, and neither can any of the images drawn to take its place: {tried} were tried"
+    )]
+    NoSubstitute {
+        /// What the data set calls the image.
+        name: String,
+        /// The images that were tried, itself included.
+        tried: usize,
+    },
+
+    /// A batch that the samples do not fill.
+    #[error("a batch of {batch_size} is larger than the set it is drawn from: {len} images")]
+    BatchLargerThanSet {
+        /// Images in a batch.
+        batch_size: usize,
+        /// Images that there are, of the whole data set or of one rank's share.
+        len: usize,
+    },
+
+    /// The loader's threads could not do their work.
+    #[error("the loader's worker threads failed")]
+    Workers {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}

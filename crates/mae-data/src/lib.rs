@@ -1,0 +1,69 @@
+//! Folders of images as batches of bytes: decoding, augmentation, a deterministic loader and distributed sampling.
+//!
+//! An [`ImageSource`] is a data set: an [`ImageFolder`] of JPEG, PNG, WebP, GIF, BMP and TIFF files, or your own. A
+//! [`Transform`] makes images of one size, as torchvision does on Pillow: [`TrainTransform`] by a random crop and
+//! flip, [`EvalTransform`] from the centre. A [`Loader`] does both on several threads, in the order that a
+//! [`DistributedSampler`] gives, and hands out each [`Batch`] as bytes, `[B, C, H, W]`. What a sample looks like is a
+//! pure function of (seed, epoch, sample index). This crate knows no tensor and no model.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use mae_data::{
+//!     DistributedSampler, FolderOptions, ImageFolder, ImageSource, Loader, LoaderConfig, RandomResizedCrop,
+//!     TrainTransform,
+//! };
+//!
+//! # fn main() -> Result<(), mae_data::DataError> {
+//! # let folder = tempfile::tempdir().expect("a temporary folder");
+//! # let root = folder.path();
+//! # for name in ["cat-1.png", "cat-2.png", "dog-1.png"] {
+//! #     image::RgbImage::new(60, 40).save(root.join(name)).expect("a written image");
+//! # }
+//! let images = Arc::new(ImageFolder::open(root, FolderOptions::default())?);
+//! let sampler = DistributedSampler::new(images.len(), 0, 0, 1)?; // seed 0, rank 0 of 1
+//! let transform = Arc::new(TrainTransform::new((224, 224), RandomResizedCrop::default())?);
+//! let config = LoaderConfig { batch_size: 2, workers: 2, ..LoaderConfig::default() };
+//! let loader = Loader::new(images, transform, config)?;
+//!
+//! let (seed, epoch) = (0, 3);
+//! for batch in loader.epoch(seed, epoch, sampler.indices(epoch), 0)? {
+//!     assert_eq!(batch?.shape, [2, 3, 224, 224]);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod bad;
+mod batch;
+mod batches;
+mod crop;
+mod decode;
+mod error;
+mod folder;
+mod image;
+mod jpeg;
+mod loader;
+mod resize;
+mod rng;
+mod sampler;
+mod shapes;
+mod source;
+mod transform;
+mod worker;
+
+pub use bad::{BadFile, BadFilePolicy};
+pub use batch::Batch;
+pub use batches::Batches;
+pub use crop::{Crop, RandomResizedCrop};
+pub use decode::{DecodeLimits, decode_file};
+pub use error::DataError;
+pub use folder::{FolderOptions, IMAGE_EXTENSIONS, ImageFolder};
+pub use image::Image;
+pub use loader::{Loader, LoaderConfig};
+pub use resize::resized_crop;
+pub use rng::{SampleRng, below, sample_rng, uniform};
+pub use sampler::DistributedSampler;
+pub use shapes::Shapes;
+pub use source::ImageSource;
+pub use transform::{EvalTransform, TrainTransform, Transform};

@@ -1,0 +1,159 @@
+//! Batches of a data set, made ahead of time by several threads.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use crate::bad::BadFiles;
+use crate::worker::Work;
+use crate::{BadFile, BadFilePolicy, Batches, DataError, ImageSource, Transform};
+
+/// How a [`Loader`] works.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderConfig {
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// Threads that decode and transform.
+    pub workers: usize,
+    /// Batches that wait or are being made at any time, besides those that the caller has been given.
+    pub prefetch_batches: usize,
+    /// Whether a last batch that is not full is left out.
+    pub drop_last: bool,
+    /// Channels that every image must have.
+    pub channels: usize,
+    /// What becomes of images that cannot be read.
+    pub bad_files: BadFilePolicy,
+}
+
+impl Default for LoaderConfig {
+    /// 64 images of 3 channels, a worker for each core that the process may use, 2 batches ahead: one is filled
+    /// while one waits.
+    fn default() -> Self {
+        Self {
+            batch_size: 64,
+            workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            prefetch_batches: 2,
+            drop_last: true,
+            channels: 3,
+            bad_files: BadFilePolicy::default(),
+        }
+    }
+}
+
+/// Makes batches of a data set.
+///
+/// - Batches come in the order of the indices that are asked for, and what a sample looks like is a pure function of
+///   (seed, epoch, its index in [`Batch::indices`](crate::Batch::indices)): neither depends on the number of
+///   workers, nor on where an epoch was begun.
+/// - A bad file's place is taken by an image that is drawn from the whole data set, by the bad one's (seed, epoch,
+///   index). `Batch::indices` and the labels are those of the image that was delivered; in an epoch in which it is
+///   also seen in its own place, it is the same view. Masks keyed by these indices are pure in the same way. Files
+///   are tried anew in every epoch: one that becomes readable is used.
+/// - Memory: `prefetch_batches` batches, and for each worker one decoded image, two samples, and what its decoder and
+///   transform need besides. The batches that the caller holds come on top.
+#[derive(Clone)]
+pub struct Loader {
+    source: Arc<dyn ImageSource>,
+    transform: Arc<dyn Transform>,
+    config: LoaderConfig,
+    bad_files: BadFiles,
+}
+
+impl Loader {
+    /// Checks what can be checked before an image is read.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for a number in `config` that is 0, a batch that no memory could hold, a share of bad
+    /// files that is no share, or a data set of more images than 32 bits count;
+    /// [`DataError::BatchLargerThanSet`] if the data set is empty, or does not fill one batch and `drop_last` is set.
+    pub fn new(
+        source: Arc<dyn ImageSource>,
+        transform: Arc<dyn Transform>,
+        config: LoaderConfig,
+    ) -> Result<Self, DataError> {
+        let numbers = [
+            ("batch_size", config.batch_size),
+            ("workers", config.workers),
+            ("prefetch_batches", config.prefetch_batches),
+            ("channels", config.channels),
+        ];
+        if let Some((name, _)) = numbers.into_iter().find(|&(_, value)| value == 0) {
+            return Err(argument(name, 0, "at least 1"));
+        }
+        config.bad_files.validate()?;
+        let (height, width) = transform.output_size();
+        let sides = [config.channels, height, width];
+        let bytes = sides.iter().try_fold(config.batch_size, |bytes, &side| bytes.checked_mul(side));
+        if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
+            let bound = format!("few enough for the memory, at {sides:?} bytes each");
+            return Err(argument("batch_size", config.batch_size, &bound));
+        }
+        if u32::try_from(source.len()).is_err() {
+            return Err(argument("data set length", source.len(), &format!("at most {}", u32::MAX)));
+        }
+        let loader = Self { source, transform, config, bad_files: BadFiles::default() };
+        loader.check_fills_a_batch(loader.source.len())?;
+        Ok(loader)
+    }
+
+    /// The number of batches in an epoch of `samples` samples.
+    #[must_use]
+    pub fn num_batches(&self, samples: usize) -> usize {
+        let size = self.config.batch_size;
+        if self.config.drop_last { samples / size } else { samples.div_ceil(size) }
+    }
+
+    /// Starts to make the batches of one epoch, of the images `indices` in their order, from batch `start_batch` on.
+    /// What comes before it costs nothing.
+    ///
+    /// # Errors
+    /// [`DataError::BatchLargerThanSet`] if there are no indices, or too few for one batch and `drop_last` is set;
+    /// [`DataError::Index`] for an index past the data set; [`DataError::Argument`] for a `start_batch` past the
+    /// epoch's end; [`DataError::Workers`] if the system refuses a thread.
+    pub fn epoch(
+        &self,
+        seed: u64,
+        epoch: u64,
+        indices: Vec<u32>,
+        start_batch: usize,
+    ) -> Result<Batches, DataError> {
+        self.check_fills_a_batch(indices.len())?;
+        let len = self.source.len();
+        if let Some(&index) = indices.iter().find(|&&index| index as usize >= len) {
+            return Err(DataError::Index { index: index as usize, len });
+        }
+        let num_batches = self.num_batches(indices.len());
+        if start_batch > num_batches {
+            let bound = format!("at most {num_batches}, the batches of the epoch");
+            return Err(argument("start_batch", start_batch, &bound));
+        }
+        let work = Work {
+            source: Arc::clone(&self.source),
+            transform: Arc::clone(&self.transform),
+            policy: self.config.bad_files,
+            channels: self.config.channels,
+            seed,
+            epoch,
+        };
+        Batches::start(work, &self.config, self.bad_files.clone(), indices, start_batch..num_batches)
+    }
+
+    /// The images that could not be read so far and were replaced, once each, in the order in which they were met.
+    ///
+    /// They are met when the batch that asked for them is delivered, so that this too does not depend on the
+    /// workers. Every rank has its own, and holds it against the length of the whole data set.
+    #[must_use]
+    pub fn bad_files(&self) -> Vec<BadFile> {
+        self.bad_files.files()
+    }
+
+    fn check_fills_a_batch(&self, len: usize) -> Result<(), DataError> {
+        if self.num_batches(len) == 0 {
+            return Err(DataError::BatchLargerThanSet { batch_size: self.config.batch_size, len });
+        }
+        Ok(())
+    }
+}
+
+fn argument(name: &'static str, value: usize, bound: &str) -> DataError {
+    DataError::Argument { name, value: value.to_string(), bound: bound.to_owned() }
+}

@@ -1,0 +1,124 @@
+//! Bicubic resizing as Pillow does it.
+
+use fast_image_resize::images::{CroppedImage, Image as Pixels, ImageRef};
+use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::{Crop, DataError, Image};
+
+/// How far Pillow's bicubic filter (Keys, a = -1/2, also called Catmull-Rom) reaches, in pixels of the coarser grid.
+const SUPPORT_PX: f64 = 2.0;
+
+/// A rectangle of an image that becomes a whole image: its edges may run through pixels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub top: f64,
+    pub left: f64,
+    pub height: f64,
+    pub width: f64,
+}
+
+/// Cuts `crop` out of `image` and resizes it to `size`, `(height, width)`, with Pillow's bicubic filter: widened
+/// when it makes an image smaller, and blind to the pixels outside the crop.
+///
+/// # Errors
+/// [`DataError::Argument`] if the crop is empty or reaches beyond the image, or the size has a 0.
+///
+/// # Source
+/// torchvision `resized_crop` on Pillow, `BICUBIC`: 99.99% of the bytes agree within 1, all within 2.
+/// Deviation: Pillow 13 resizes columns before rows where an image shrinks mostly in height, and may then differ by
+/// 1 in a fifth of the bytes; up to 12 it did as is done here.
+pub fn resized_crop(image: &Image, crop: Crop, size: (usize, usize)) -> Result<Image, DataError> {
+    let within = |start: usize, length: usize, side: usize| {
+        length > 0 && start.checked_add(length).is_some_and(|end| end <= side)
+    };
+    if !within(crop.top, crop.height, image.height()) || !within(crop.left, crop.width, image.width()) {
+        return Err(DataError::Argument {
+            name: "crop",
+            value: format!("{crop:?}"),
+            bound: format!("at least 1x1 and within the image of {}x{}", image.height(), image.width()),
+        });
+    }
+    check_size(size)?;
+    Ok(resize_crop(image, crop, size))
+}
+
+/// Refuses a size with a 0, or with a side that no image has.
+pub(crate) fn check_size((height, width): (usize, usize)) -> Result<(), DataError> {
+    let sides = 1..=u32::MAX as usize;
+    if sides.contains(&height) && sides.contains(&width) {
+        return Ok(());
+    }
+    let (value, bound) = (format!("{height}x{width}"), format!("1 to {} on each side", u32::MAX));
+    Err(DataError::Argument { name: "image size", value, bound })
+}
+
+/// [`resized_crop`] of a crop and a size that are known to be good.
+pub(crate) fn resize_crop(image: &Image, crop: Crop, size: (usize, usize)) -> Image {
+    let window = Window { top: 0.0, left: 0.0, height: crop.height as f64, width: crop.width as f64 };
+    resize(image, crop, window, size)
+}
+
+/// Resizes a window of the pixels in `visible`, whose top left corner the window counts from.
+pub(crate) fn resize(image: &Image, visible: Crop, window: Window, size: (usize, usize)) -> Image {
+    let (height, width, channels) = (image.height(), image.width(), image.channels());
+    let pixel = match channels {
+        1 => PixelType::U8,
+        2 => PixelType::U8x2,
+        3 => PixelType::U8x3,
+        4 => PixelType::U8x4,
+        _ => return resize_planes(image, visible, window, size),
+    };
+    let invariant = "an image holds as many bytes as its shape says, and the crop lies within it";
+    let pixels = ImageRef::new(width as u32, height as u32, image.data(), pixel).expect(invariant);
+    let [top, left, rows, columns] =
+        [visible.top, visible.left, visible.height, visible.width].map(|length| length as u32);
+    let view = CroppedImage::new(&pixels, left, top, columns, rows).expect(invariant);
+    let data = resize_view(&view, pixel, window, (size.0 as u32, size.1 as u32));
+    Image::new(size.0, size.1, channels, data).expect("the resizer fills the size it is given")
+}
+
+/// Within rows first, within columns second, rounding to bytes in between: Pillow's order, which shows where the
+/// filter overshoots black or white. The resizer goes the other way when it is asked for both at once: faster by a
+/// quarter, but on a photograph made 4 times smaller no longer within 1 of Pillow in 99.9% of the bytes.
+fn resize_view(view: &impl IntoImageView, pixel: PixelType, window: Window, size: (u32, u32)) -> Vec<u8> {
+    let (height, width) = size;
+    let reach = SUPPORT_PX * (window.height / f64::from(height)).max(1.0);
+    let first = (window.top - reach).floor().max(0.0);
+    let end = (window.top + window.height + reach).ceil().min(f64::from(view.height()));
+
+    let mut columns = Pixels::new(width, (end - first) as u32, pixel);
+    let strip = Window { top: first, height: end - first, ..window };
+    resample(view, strip, &mut columns);
+
+    let mut whole = Pixels::new(width, height, pixel);
+    let below = Window { top: window.top - first, left: 0.0, width: f64::from(width), ..window };
+    resample(&columns, below, &mut whole);
+    whole.into_vec()
+}
+
+fn resample(from: &impl IntoImageView, window: Window, into: &mut Pixels) {
+    // Rounding may have carried the window an ulp past the edge.
+    let height = window.height.min(f64::from(from.height()) - window.top);
+    let width = window.width.min(f64::from(from.width()) - window.left);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
+        .use_alpha(false)
+        .crop(window.left, window.top, width, height);
+    let resized = Resizer::new().resize(from, into, &options);
+    resized.expect("the window lies within the view, and both have one kind of pixel");
+}
+
+/// Any number of channels, one after the other.
+fn resize_planes(image: &Image, visible: Crop, window: Window, size: (usize, usize)) -> Image {
+    let channels = image.channels();
+    let mut data = vec![0; size.0 * size.1 * channels];
+    for channel in 0..channels {
+        let plane = image.data().iter().skip(channel).step_by(channels).copied().collect();
+        let plane = Image::new(image.height(), image.width(), 1, plane).expect("a plane has a byte a pixel");
+        let plane = resize(&plane, visible, window, size);
+        for (to, &from) in data.iter_mut().skip(channel).step_by(channels).zip(plane.data()) {
+            *to = from;
+        }
+    }
+    Image::new(size.0, size.1, channels, data).expect("as many planes as channels")
+}

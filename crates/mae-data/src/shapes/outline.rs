@@ -1,0 +1,81 @@
+//! The outlines that are the classes: for a point, how far outside it lies.
+
+/// What is drawn: the class of an image. Discriminants are the labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outline {
+    Disc,
+    Ring,
+    Crescent,
+    HalfDisc,
+    Square,
+    Triangle,
+    Cross,
+    Star,
+    Heart,
+    BowTie,
+}
+
+/// Outward normals of a regular triangle's edges, one pointing down: (sin, cos) of 0° and ±120°.
+const TRIANGLE_NORMALS: [[f32; 2]; 3] = [[0.0, 1.0], [0.866_025_4, -0.5], [-0.866_025_4, -0.5]];
+
+/// Outward normals of a regular pentagon's edges, one pointing down: (sin, cos) of 0°, ±72° and ±144°.
+const PENTAGON_NORMALS: [[f32; 2]; 5] = [
+    [0.0, 1.0],
+    [0.951_056_5, 0.309_017],
+    [-0.951_056_5, 0.309_017],
+    [0.587_785_25, -0.809_017],
+    [-0.587_785_25, -0.809_017],
+];
+
+impl Outline {
+    pub(super) const ALL: [(Self, &'static str); 10] = [
+        (Self::Disc, "disc"),
+        (Self::Ring, "ring"),
+        (Self::Crescent, "crescent"),
+        (Self::HalfDisc, "half disc"),
+        (Self::Square, "square"),
+        (Self::Triangle, "triangle"),
+        (Self::Cross, "cross"),
+        (Self::Star, "star"),
+        (Self::Heart, "heart"),
+        (Self::BowTie, "bow tie"),
+    ];
+
+    /// The signed distance of (x, y), y down, to an outline about 1 in radius: negative inside; exact near
+    /// straight edges and arcs, which is all that anti-aliasing asks for.
+    pub(super) fn distance(self, x: f32, y: f32) -> f32 {
+        match self {
+            Self::Disc => length(x, y) - 0.9,
+            Self::Ring => (length(x, y) - 0.7).abs() - 0.24,
+            Self::Crescent => (length(x, y) - 1.0).max(0.78 - length(x - 0.45, y)),
+            Self::HalfDisc => (length(x, y - 0.45) - 1.05).max(y - 0.45),
+            Self::Square => x.abs().max(y.abs()) - 0.8,
+            Self::Triangle => highest_two(&TRIANGLE_NORMALS, x, y)[0] - 0.57,
+            Self::Cross => box_distance(x, y, 0.95, 0.32).min(box_distance(x, y, 0.32, 0.95)),
+            // A pentagram is what lies behind at least four of a pentagon's five edges.
+            Self::Star => highest_two(&PENTAGON_NORMALS, x, y)[1] - 0.38,
+            // A square on its corner, and a disc on each of its upper edges.
+            Self::Heart => {
+                let square = (x.abs() + (y - 0.1).abs() - 0.76) * std::f32::consts::FRAC_1_SQRT_2;
+                square.min(length(x.abs() - 0.38, y + 0.28) - 0.537_4)
+            }
+            Self::BowTie => (x.abs() - 0.85).max((y.abs() - x.abs()) * std::f32::consts::FRAC_1_SQRT_2),
+        }
+    }
+}
+
+fn length(x: f32, y: f32) -> f32 {
+    (x * x + y * y).sqrt()
+}
+
+fn box_distance(x: f32, y: f32, half_width: f32, half_height: f32) -> f32 {
+    (x.abs() - half_width).max(y.abs() - half_height)
+}
+
+/// The two largest projections of (x, y) on `normals`, largest first.
+fn highest_two(normals: &[[f32; 2]], x: f32, y: f32) -> [f32; 2] {
+    normals.iter().fold([f32::NEG_INFINITY; 2], |[first, second], [nx, ny]| {
+        let along = x * nx + y * ny;
+        [first.max(along), second.max(along.min(first))]
+    })
+}

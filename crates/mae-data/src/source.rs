@@ -1,0 +1,29 @@
+//! What a data set is: images by index.
+
+use crate::{DataError, Image};
+
+/// A data set, shared by the threads that decode it.
+pub trait ImageSource: Send + Sync {
+    /// The number of images.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Decodes or draws the image at `index`.
+    ///
+    /// # Errors
+    /// A [`DataError`] that names the image and what is wrong with it, or [`DataError::Index`] past the end.
+    fn load(&self, index: usize) -> Result<Image, DataError>;
+
+    /// What messages and logs call the image at `index`: a path, or `shapes/00012`.
+    fn name(&self, index: usize) -> String;
+
+    /// The class of the image at `index`, an index into [`class_names`](Self::class_names).
+    fn label(&self, index: usize) -> Option<u32>;
+
+    /// The classes' names, empty for a data set without labels.
+    fn class_names(&self) -> &[String];
+}

@@ -1,0 +1,220 @@
+//! What happens to an image between its file and its batch.
+
+use crate::resize::{Window, check_size, resize, resize_crop};
+use crate::{Crop, DataError, Image, RandomResizedCrop, SampleRng, uniform};
+
+/// Makes an image of one size from an image of any size.
+pub trait Transform: Send + Sync {
+    /// Transforms `image`, with all its randomness from `rng`.
+    ///
+    /// # Shapes
+    /// `[H, W, C]` to `[h, w, C]`, where `(h, w)` is [`output_size`](Self::output_size).
+    fn apply(&self, image: Image, rng: &mut SampleRng) -> Image;
+
+    /// `(height, width)` of what comes out.
+    fn output_size(&self) -> (usize, usize);
+}
+
+/// Training's view of an image: a random crop, resized, and flipped left to right half of the time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainTransform {
+    size: (usize, usize),
+    crop: RandomResizedCrop,
+    flip: bool,
+}
+
+impl TrainTransform {
+    /// Crops as `crop` draws them, resized to `(height, width)`.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for a size with a 0.
+    ///
+    /// # Source
+    /// MAE §A.1: random resized crop and horizontal flip, no colour. torchvision's `RandomResizedCrop`, bicubic,
+    /// then `RandomHorizontalFlip` with its probability of 1/2.
+    pub fn new(size: (usize, usize), crop: RandomResizedCrop) -> Result<Self, DataError> {
+        check_size(size)?;
+        Ok(Self { size, crop, flip: true })
+    }
+
+    /// Whether half of the images are mirrored (the default): not where left and right tell classes apart, as in
+    /// digits.
+    #[must_use]
+    pub fn with_flip(self, flip: bool) -> Self {
+        Self { flip, ..self }
+    }
+}
+
+impl Transform for TrainTransform {
+    fn apply(&self, image: Image, rng: &mut SampleRng) -> Image {
+        let crop = self.crop.draw(image.height(), image.width(), rng);
+        let flip = uniform(rng) < 0.5 && self.flip;
+        let resized = resize_crop(&image, crop, self.size);
+        if flip { mirror(resized) } else { resized }
+    }
+
+    fn output_size(&self) -> (usize, usize) {
+        self.size
+    }
+}
+
+/// Evaluation's view of an image: its shorter side resized to a length, then its centre.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvalTransform {
+    short_side: usize,
+    size: (usize, usize),
+}
+
+impl EvalTransform {
+    /// The central `(height, width)` of images whose shorter side is resized to `short_side` pixels; where they
+    /// are smaller than that, black around them.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for a size with a 0.
+    ///
+    /// # Source
+    /// torchvision's `Resize(short_side, BICUBIC)` and `CenterCrop(size)` on Pillow. MAE evaluates at 256 and 224.
+    /// Only the part that the crop keeps is ever computed, so that a very long image costs no more than another.
+    pub fn new(short_side: usize, size: (usize, usize)) -> Result<Self, DataError> {
+        check_size((short_side, short_side))?;
+        check_size(size)?;
+        Ok(Self { short_side, size })
+    }
+}
+
+impl Transform for EvalTransform {
+    fn apply(&self, image: Image, _: &mut SampleRng) -> Image {
+        let (height, width) = (image.height(), image.width());
+        let short = height.min(width);
+        // The longer side rounds down, as torchvision's `int(size * long / short)`.
+        let resized = |side: usize| (self.short_side as u128 * side as u128 / short as u128) as u64;
+        let (rows, columns) =
+            (Span::central(resized(height), self.size.0), Span::central(resized(width), self.size.1));
+
+        let (top, window_height) = rows.before_resizing(height);
+        let (left, window_width) = columns.before_resizing(width);
+        let window = Window { top, left, height: window_height, width: window_width };
+        let all = Crop { top: 0, left: 0, height, width };
+        let seen = resize(&image, all, window, (rows.length, columns.length));
+        pad(seen, (rows.padding, columns.padding), self.size)
+    }
+
+    fn output_size(&self) -> (usize, usize) {
+        self.size
+    }
+}
+
+/// What a centre crop takes of one side.
+struct Span {
+    /// The side's whole length.
+    side: u64,
+    /// Where the crop begins on it.
+    start: u64,
+    /// How much of it the crop shows.
+    length: usize,
+    /// What the crop shows before it.
+    padding: usize,
+}
+
+impl Span {
+    /// # Source
+    /// torchvision `center_crop`: the odd pixel of padding goes to the end, half an odd pixel of cropping rounds
+    /// to the even start.
+    fn central(side: u64, crop: usize) -> Self {
+        if side <= crop as u64 {
+            return Self { side, start: 0, length: side as usize, padding: (crop - side as usize) / 2 };
+        }
+        let spare = side - crop as u64;
+        let start = spare / 2 + u64::from(spare % 4 == 3);
+        Self { side, start, length: crop, padding: 0 }
+    }
+
+    /// Start and length of the same span on the side when it had `original` pixels.
+    fn before_resizing(&self, original: usize) -> (f64, f64) {
+        let scale = original as f64 / self.side as f64;
+        (self.start as f64 * scale, self.length as f64 * scale)
+    }
+}
+
+/// Sets `image` on black.
+fn pad(image: Image, (top, left): (usize, usize), size: (usize, usize)) -> Image {
+    if (image.height(), image.width()) == size {
+        return image;
+    }
+    let channels = image.channels();
+    let mut data = vec![0; size.0 * size.1 * channels];
+    let rows = data.chunks_exact_mut(size.1 * channels).skip(top);
+    for (to, from) in rows.zip(image.data().chunks_exact(image.width() * channels)) {
+        to[left * channels..][..from.len()].copy_from_slice(from);
+    }
+    Image::new(size.0, size.1, channels, data).expect("the data was made to this size")
+}
+
+/// Left becomes right.
+fn mirror(image: Image) -> Image {
+    let (height, width, channels) = (image.height(), image.width(), image.channels());
+    let mut data = image.into_data();
+    for row in data.chunks_exact_mut(width * channels) {
+        for column in 0..width / 2 {
+            let (near, far) = row.split_at_mut((width - 1 - column) * channels);
+            near[column * channels..][..channels].swap_with_slice(&mut far[..channels]);
+        }
+    }
+    Image::new(height, width, channels, data).expect("mirroring keeps the shape")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample_rng;
+
+    #[test]
+    fn mirrors_pixels_not_bytes() {
+        let image = Image::new(2, 3, 2, (0..12).collect()).unwrap();
+        assert_eq!(mirror(image).into_data(), [4, 5, 2, 3, 0, 1, 10, 11, 8, 9, 6, 7]);
+    }
+
+    #[test]
+    fn flips_half_of_the_time_and_nothing_else_changes() {
+        let ramp = Image::new(4, 4, 1, (0..16).map(|i| i % 4 * 60).collect()).unwrap();
+        let whole = RandomResizedCrop::new((1.0, 1.0), (1.0, 1.0)).unwrap();
+        let transform = TrainTransform::new((4, 4), whole).unwrap();
+        let flipped = mirror(ramp.clone());
+        let outputs = (0..1000).map(|i| transform.apply(ramp.clone(), &mut sample_rng(0, 0, i)));
+        let flips = outputs.map(|out| {
+            assert!(out == ramp || out == flipped);
+            usize::from(out == flipped)
+        });
+        // Within 4 standard deviations of a fair coin.
+        assert!(flips.sum::<usize>().abs_diff(500) < 64);
+    }
+
+    #[test]
+    fn one_pixel_fills_any_size_with_any_channels() {
+        for channels in [1, 2, 3, 4, 5] {
+            let pixel: Vec<u8> = (0..channels as u8).map(|c| 40 * c + 17).collect();
+            let image = Image::new(1, 1, channels, pixel.clone()).unwrap();
+            let train = TrainTransform::new((5, 7), RandomResizedCrop::default()).unwrap();
+            assert_eq!(train.apply(image.clone(), &mut sample_rng(0, 0, 0)).into_data(), pixel.repeat(35));
+            let eval = EvalTransform::new(8, (5, 7)).unwrap();
+            assert_eq!(eval.apply(image, &mut sample_rng(0, 0, 0)).into_data(), pixel.repeat(35));
+        }
+    }
+
+    #[test]
+    fn an_extremely_long_image_costs_no_more_than_another() {
+        let image = Image::new(1, 3_000_000, 3, vec![200; 9_000_000]).unwrap();
+        let eval = EvalTransform::new(256, (224, 224)).unwrap();
+        assert_eq!(eval.apply(image, &mut sample_rng(0, 0, 0)).into_data(), vec![200; 224 * 224 * 3]);
+    }
+
+    #[test]
+    fn sizes_of_nothing_are_refused() {
+        assert_eq!(
+            TrainTransform::new((0, 7), RandomResizedCrop::default()).unwrap_err().to_string(),
+            "image size is 0x7, but must be 1 to 4294967295 on each side"
+        );
+        assert!(EvalTransform::new(0, (7, 7)).is_err());
+        assert!(EvalTransform::new(7, (7, 0)).is_err());
+    }
+}

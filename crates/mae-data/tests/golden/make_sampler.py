@@ -1,0 +1,43 @@
+"""What torch.utils.data.DistributedSampler deals to each rank of several worlds, in order and shuffled.
+
+pip install -r requirements.txt
+python make_sampler.py            # writes sampler/
+python make_sampler.py --check    # compares sampler/ with what this makes
+"""
+
+from store import Store
+from torch.utils.data import DistributedSampler
+
+LENGTHS = [1, 2, 3, 5, 7, 8, 12]
+# More ranks than samples too, and so many that the order is repeated more than once.
+WORLD_SIZES = [1, 2, 3, 4, 5, 8, 17]
+
+
+def deal(length, world_size, drop_last, shuffle):
+    samplers = [
+        DistributedSampler(range(length), world_size, rank, shuffle=shuffle, seed=3, drop_last=drop_last)
+        for rank in range(world_size)
+    ]
+    for sampler in samplers:
+        sampler.set_epoch(2)
+    return {
+        "len": length,
+        "world_size": world_size,
+        "drop_last": drop_last,
+        "shuffle": shuffle,
+        "ranks": [list(sampler) for sampler in samplers],
+    }
+
+
+store = Store("sampler")
+store.json(
+    "ranks.json",
+    [
+        deal(length, world_size, drop_last, shuffle)
+        for length in LENGTHS
+        for world_size in WORLD_SIZES
+        for drop_last in (False, True)
+        for shuffle in (False, True)
+    ],
+)
+store.finish()

@@ -1,0 +1,136 @@
+"""Crops, resizes and evaluation views of photographs as torchvision makes them on Pillow images.
+
+pip install -r requirements.txt
+python make_transforms.py            # writes transforms/
+python make_transforms.py --check    # compares transforms/ with what this makes
+"""
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+from store import Store
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as F
+
+BICUBIC = InterpolationMode.BICUBIC
+
+# name: (photograph, left, top, width, height) of a piece of it, never square.
+SOURCES = {
+    "astronaut": (skimage.data.astronaut, 120, 0, 187, 251),
+    "chelsea": (skimage.data.chelsea, 100, 40, 223, 149),
+    "coffee": (skimage.data.coffee, 150, 80, 300, 37),
+    # One pixel high, one pixel wide, one pixel.
+    "row": (skimage.data.chelsea, 80, 120, 150, 1),
+    "column": (skimage.data.astronaut, 220, 100, 1, 90),
+    "pixel": (skimage.data.coffee, 300, 200, 1, 1),
+}
+
+# (source, top, left, height, width, output height, output width)
+CROPS = [
+    ("astronaut", 0, 0, 251, 187, 64, 48),  # all of it, smaller
+    ("astronaut", 17, 23, 151, 120, 96, 112),  # smaller, non-square
+    ("astronaut", 100, 60, 31, 43, 112, 96),  # larger
+    ("astronaut", 3, 5, 240, 180, 5, 7),  # much smaller
+    ("astronaut", 0, 0, 251, 187, 1, 1),  # to one pixel
+    ("astronaut", 30, 40, 64, 80, 64, 80),  # cut alone
+    ("astronaut", 30, 40, 64, 80, 64, 40),  # one side alone
+    ("astronaut", 30, 40, 64, 80, 96, 80),  # the other alone
+    ("chelsea", 10, 20, 120, 160, 224, 224),  # training's size
+    ("chelsea", 0, 0, 149, 223, 50, 110),
+    ("chelsea", 148, 0, 1, 223, 16, 64),  # a row of a larger image
+    ("chelsea", 0, 222, 149, 1, 64, 16),  # a column of it
+    ("chelsea", 77, 99, 1, 1, 9, 11),
+    ("chelsea", 77, 99, 2, 3, 40, 50),
+    ("coffee", 0, 0, 37, 300, 37, 29),
+    ("coffee", 5, 7, 30, 290, 33, 40),
+    ("row", 0, 0, 1, 150, 16, 32),
+    ("column", 0, 0, 90, 1, 32, 16),
+    ("pixel", 0, 0, 1, 1, 8, 12),
+]
+
+# (source, shorter side, output height, output width)
+EVALS = [
+    ("astronaut", 64, 56, 56),
+    ("astronaut", 73, 56, 63),  # odd remainders on both sides
+    ("astronaut", 74, 56, 63),
+    ("astronaut", 187, 100, 101),  # cut alone
+    ("astronaut", 220, 128, 96),  # larger
+    ("chelsea", 64, 56, 56),
+    ("chelsea", 61, 48, 58),
+    ("chelsea", 40, 64, 48),  # padded above and below, cut at the sides
+    ("chelsea", 20, 45, 60),  # padded all round, by odd lengths
+    ("coffee", 48, 48, 48),
+    ("coffee", 7, 7, 7),
+    ("row", 8, 8, 8),
+    ("column", 8, 9, 12),
+    ("pixel", 16, 12, 14),
+]
+
+# Heights and widths that crops are drawn for; the last four reach the central fallback.
+DRAWN = [(375, 500), (500, 375), (224, 224), (33, 21), (8, 8), (2, 3), (1, 1), (30, 300), (1000, 10), (3, 1)]
+RECIPES = {
+    "pretrain": ((0.2, 1.0), (3 / 4, 4 / 3)),
+    "probe": ((0.08, 1.0), (3 / 4, 4 / 3)),
+    "odd": ((0.3, 0.7), (0.5, 0.9)),
+}
+DRAWS = 20_000
+POINTS = 24
+
+
+def images():
+    for name, (load, left, top, width, height) in SOURCES.items():
+        yield name, Image.fromarray(load()).convert("RGB").crop((left, top, left + width, top + height))
+
+
+def distribution(height, width, scale, ratio):
+    """Points on the cumulative distribution of every number that describes a crop."""
+    image = torch.empty(1, height, width)
+    draw = transforms.RandomResizedCrop.get_params
+    crops = np.array([draw(image, list(scale), list(ratio)) for _ in range(DRAWS)])
+    top, left, h, w = crops.T
+    columns = {"top": top, "left": left, "height": h, "width": w, "area": h * w, "aspect": h * 1000 // w}
+    points = {}
+    for name, values in columns.items():
+        values = np.sort(values)
+        at = np.unique(values[np.linspace(0, DRAWS - 1, POINTS).astype(int)])
+        points[name] = [[int(x), int(np.searchsorted(values, x, side="right"))] for x in at]
+    return points
+
+
+def main():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    store = Store("transforms")
+    sources = dict(images())
+    for name, image in sources.items():
+        store.pixels(f"{name}.png", image)
+
+    crops = []
+    for number, (source, top, left, height, width, *size) in enumerate(CROPS):
+        file = f"crop-{number:02}.png"
+        store.pixels(file, F.resized_crop(sources[source], top, left, height, width, size, BICUBIC))
+        crop = [top, left, height, width]
+        crops.append({"source": f"{source}.png", "crop": crop, "size": size, "expected": file})
+    store.json("crops.json", crops)
+
+    evals = []
+    for number, (source, short, *size) in enumerate(EVALS):
+        file = f"eval-{number:02}.png"
+        view = transforms.Compose([transforms.Resize(short, BICUBIC), transforms.CenterCrop(size)])
+        store.pixels(file, view(sources[source]))
+        evals.append({"source": f"{source}.png", "short_side": short, "size": size, "expected": file})
+    store.json("evals.json", evals)
+
+    draws = []
+    for recipe, (scale, ratio) in RECIPES.items():
+        for height, width in DRAWN:
+            points = distribution(height, width, scale, ratio)
+            described = {"recipe": recipe, "scale": scale, "ratio": ratio, "image": [height, width]}
+            draws.append({**described, "draws": DRAWS, "points": points})
+    store.json("draws.json", draws)
+    store.finish()
+
+
+main()

@@ -1,0 +1,140 @@
+//! Files that are damaged, hostile or no images are refused with their name, the value and the bound.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use mae_data::{DataError, DecodeLimits, decode_file};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode").join(name)
+}
+
+/// What is said of a file with these bytes, after its path.
+fn refusal(name: &str, bytes: &[u8], limits: DecodeLimits) -> (DataError, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let error = decode_file(&path, &limits).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains(path.to_str().unwrap()), "{message}");
+    let after = message.split(path.to_str().unwrap()).nth(1).unwrap().to_string();
+    (error, after)
+}
+
+#[test]
+fn files_cut_short() {
+    for name in [
+        "quarter-chroma.jpg",
+        "progressive.jpg",
+        "cmyk.jpg",
+        "rgb.png",
+        "palette.gif",
+        "lossy.webp",
+        "lossless.webp",
+        "rgb.bmp",
+        "rgb-lzw.tif",
+    ] {
+        let whole = std::fs::read(golden(name)).unwrap();
+        for cut in [3, 20, whole.len() / 2, whole.len() * 9 / 10] {
+            let (_, message) = refusal(name, &whole[..cut], DecodeLimits::default());
+            assert!(
+                message.contains(&format!("{cut} bytes")) || message.contains("is not an image"),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn files_that_are_empty_or_no_images() {
+    let (_, message) = refusal("empty.jpg", b"", DecodeLimits::default());
+    assert_eq!(message, " is empty: 0 bytes");
+    let (_, message) = refusal("text.png", b"What I wrote about my holiday", DecodeLimits::default());
+    assert_eq!(
+        message,
+        " is not an image: its first bytes belong to none of JPEG, PNG, WebP, GIF, BMP, TIFF"
+    );
+    // A format that exists, but is not read.
+    let (_, message) = refusal("icon.png", &[0, 0, 1, 0, 1, 0, 16, 16], DecodeLimits::default());
+    assert!(message.starts_with(" is not an image"));
+}
+
+#[test]
+fn damaged_files_keep_their_decoders_reason() {
+    let mut bytes = std::fs::read(golden("rgb.png")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xFF;
+    let (error, message) = refusal("damaged.png", &bytes, DecodeLimits::default());
+    assert_eq!(message, format!(" ({} bytes)", bytes.len()));
+    assert!(error.source().is_some());
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in [folder.path().join("missing.jpg"), folder.path().to_path_buf()] {
+        let error = decode_file(&path, &DecodeLimits::default()).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot read the image {}", path.display()));
+        assert!(error.source().is_some());
+    }
+}
+
+/// A PNG that claims to be 100,000 by 100,000 in some 70 bytes.
+fn bomb() -> Vec<u8> {
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut header = b"IHDR".to_vec();
+    header.extend(100_000u32.to_be_bytes().repeat(2));
+    header.extend([8, 2, 0, 0, 0]);
+    for chunk in [&header[..], b"IDAT\x78\x9c\x03\x00\x00\x00\x00\x01", b"IEND"] {
+        png.extend((chunk.len() as u32 - 4).to_be_bytes());
+        png.extend(chunk);
+        // CRC-32, bit by bit.
+        let crc = chunk.iter().fold(u32::MAX, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1)))
+        });
+        png.extend((!crc).to_be_bytes());
+    }
+    png
+}
+
+#[test]
+fn decompression_bombs() {
+    let (_, message) = refusal("bomb.png", &bomb(), DecodeLimits::default());
+    assert_eq!(message, " is 100000x100000, 10000000000 pixels: more than the limit of 178956970 pixels");
+    // Pixels allowed, memory not.
+    let limits = DecodeLimits { max_pixels: u64::MAX, ..DecodeLimits::default() };
+    let (_, message) = refusal("bomb.png", &bomb(), limits);
+    assert_eq!(
+        message,
+        " is 100000x100000 and takes 30000000000 bytes decoded: more than the limit of 536870912 bytes"
+    );
+    // A GIF needs no checksum to lie.
+    let mut gif = std::fs::read(golden("palette.gif")).unwrap();
+    gif[6..10].fill(0xFF);
+    let (_, message) = refusal("bomb.gif", &gif, DecodeLimits::default());
+    assert_eq!(message, " is 65535x65535, 4294836225 pixels: more than the limit of 178956970 pixels");
+}
+
+#[test]
+fn an_image_without_pixels() {
+    let mut gif = std::fs::read(golden("palette.gif")).unwrap();
+    gif[6..8].fill(0);
+    let (_, message) = refusal("thin.gif", &gif, DecodeLimits::default());
+    assert_eq!(message, " is 46x0: it has no pixels");
+}
+
+#[test]
+fn limits_hold_to_the_pixel_and_byte() {
+    let path = golden("rgb.png");
+    let file = std::fs::metadata(&path).unwrap().len();
+    let (pixels, bytes) = (46 * 61, 3 * 46 * 61);
+    let decode = |max_pixels, max_bytes| decode_file(&path, &DecodeLimits { max_pixels, max_bytes });
+    assert!(decode(pixels, bytes).is_ok());
+    assert!(matches!(decode(pixels - 1, bytes), Err(DataError::TooManyPixels { max_pixels: 2805, .. })));
+    assert!(matches!(decode(pixels, bytes - 1), Err(DataError::TooManyBytes { bytes: 8418, .. })));
+    let message = decode(pixels, file - 1).unwrap_err().to_string();
+    assert!(
+        message.ends_with(&format!("has {file} bytes: more than the limit of {} bytes", file - 1)),
+        "{message}"
+    );
+}

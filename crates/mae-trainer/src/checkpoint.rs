@@ -1,0 +1,179 @@
+//! Checkpoints: folders that hold a whole training state, complete or absent.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use burn::optim::ModuleOptimizer;
+use mae_model::Mae;
+use mae_vit::Normalize;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainerError;
+use crate::atomic::write_atomic;
+
+/// What trains: the model, its optimizer, and how far they are.
+#[derive(Clone)]
+pub struct TrainState {
+    /// The model.
+    pub model: Mae,
+    /// Its optimizer.
+    pub optimizer: ModuleOptimizer,
+    /// Updates done.
+    pub step: u64,
+    /// Seconds of training so far.
+    pub elapsed_s: f64,
+}
+
+/// Checkpoints that are kept; older ones are deleted.
+const KEEP: usize = 2;
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.bpk";
+const STATE: &str = "state.json";
+
+/// `state.json`: the scalars, and what the other files must be.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateFile {
+    step: u64,
+    elapsed_s: f64,
+    files: BTreeMap<String, Fingerprint>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fingerprint {
+    bytes: u64,
+    crc32: u32,
+}
+
+/// Writes a checkpoint into `folder` and deletes all but the newest two.
+///
+/// Everything is written to a temporary folder, which is then renamed: a checkpoint is whole or not
+/// there.
+///
+/// # Errors
+/// If something cannot be written; earlier checkpoints stay.
+pub fn save_checkpoint(
+    folder: &Path,
+    state: &TrainState,
+    normalize: &Normalize,
+    recipe: &str,
+) -> Result<PathBuf, TrainerError> {
+    let path = folder.join(format!("step-{:09}", state.step));
+    let write = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TrainerError::Write { path, source }
+    };
+    fs::create_dir_all(folder).map_err(write(folder))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".writing-")
+        .tempdir_in(folder)
+        .map_err(write(folder))?;
+    let inside = |name: &str| temporary.path().join(name);
+
+    let metadata = BTreeMap::from([("mae.recipe".to_owned(), recipe.to_owned())]);
+    mae_model::save(&state.model, normalize, &metadata, &inside(MODEL))?;
+    state
+        .optimizer
+        .save(inside(OPTIMIZER))
+        .map_err(|e| TrainerError::Write { path: path.join(OPTIMIZER), source: io::Error::other(e.to_string()) })?;
+    let mut files = BTreeMap::new();
+    for name in [MODEL, OPTIMIZER] {
+        files.insert(name.to_owned(), fingerprint(&inside(name)).map_err(write(&path.join(name)))?);
+    }
+    let json = StateFile { step: state.step, elapsed_s: state.elapsed_s, files };
+    write_atomic(&inside(STATE), |file| Ok(serde_json::to_writer_pretty(file, &json)?))?;
+
+    // A checkpoint of the same step holds the same numbers: it was written by the run that is continued.
+    if path.exists() {
+        fs::remove_dir_all(&path).map_err(write(&path))?;
+    }
+    fs::rename(temporary.keep(), &path).map_err(write(&path))?;
+    sync_folder(folder).map_err(write(folder))?;
+    for old in list(folder)?.iter().rev().skip(KEEP) {
+        fs::remove_dir_all(old).map_err(write(old))?;
+    }
+    Ok(path)
+}
+
+/// The newest checkpoint in `folder`, if there is one.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn latest_checkpoint(folder: &Path) -> Result<Option<PathBuf>, TrainerError> {
+    Ok(list(folder)?.pop())
+}
+
+/// Restores a checkpoint into a state of the same shape.
+///
+/// # Errors
+/// If a file is missing, was changed or cut short, or belongs to another model; names the file.
+pub fn load_checkpoint(path: &Path, fresh: TrainState) -> Result<TrainState, TrainerError> {
+    let state = path.join(STATE);
+    let text = fs::read_to_string(&state)
+        .map_err(|source| TrainerError::Read { path: state.clone(), source })?;
+    let file: StateFile = serde_json::from_str(&text).map_err(|e| TrainerError::Checkpoint {
+        path: state.clone(),
+        reason: format!("it is not the description of a checkpoint: {e}"),
+    })?;
+    for (name, expected) in &file.files {
+        let path = path.join(name);
+        let found =
+            fingerprint(&path).map_err(|source| TrainerError::Read { path: path.clone(), source })?;
+        if found.bytes != expected.bytes {
+            let reason = format!("it has {} bytes, but {} were written", found.bytes, expected.bytes);
+            return Err(TrainerError::Checkpoint { path, reason });
+        }
+        if found.crc32 != expected.crc32 {
+            let reason = format!("its checksum is {:08x}, but {:08x} was written", found.crc32, expected.crc32);
+            return Err(TrainerError::Checkpoint { path, reason });
+        }
+    }
+    let model = mae_model::load_into(fresh.model, &path.join(MODEL))?;
+    let optimizer = fresh.optimizer.load(path.join(OPTIMIZER)).map_err(|e| TrainerError::Checkpoint {
+        path: path.join(OPTIMIZER),
+        reason: e.to_string(),
+    })?;
+    Ok(TrainState { model, optimizer, step: file.step, elapsed_s: file.elapsed_s })
+}
+
+/// Complete checkpoints by step.
+fn list(folder: &Path) -> Result<Vec<PathBuf>, TrainerError> {
+    let read = |source| TrainerError::Read { path: folder.into(), source };
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(read)?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(read)?;
+        if entry.file_name().to_string_lossy().starts_with("step-") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn fingerprint(path: &Path) -> io::Result<Fingerprint> {
+    let mut file = fs::File::open(path)?;
+    let (mut hasher, mut bytes, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            n => {
+                hasher.update(&buffer[..n]);
+                bytes += n as u64;
+            }
+        }
+    }
+    file.sync_all()?;
+    Ok(Fingerprint { bytes, crc32: hasher.finalize() })
+}
+
+/// Makes a rename last through a power cut, where folders can be synced.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
+}

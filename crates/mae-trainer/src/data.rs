@@ -1,0 +1,144 @@
+//! The images of a run: what it trains on, and what it is measured and drawn on.
+
+use std::sync::Arc;
+
+use mae_data::{
+    BadFilePolicy, DataError, EvalTransform, FolderOptions, ImageFolder, ImageSource, Loader, LoaderConfig,
+    RandomResizedCrop, Shapes, TrainTransform, Transform,
+};
+
+use crate::recipe::DataRecipe;
+use crate::{Recipe, TrainerError};
+
+/// A set of images, or a part of one.
+#[derive(Clone)]
+pub struct ImageSet {
+    /// Where they come from.
+    pub source: Arc<dyn ImageSource>,
+    /// Which of them.
+    pub indices: Vec<u32>,
+}
+
+/// All images of a run.
+#[derive(Clone)]
+pub struct Data {
+    /// What is trained on.
+    pub train: Arc<dyn ImageSource>,
+    /// Held-out images, where there are any.
+    pub val: Option<Arc<dyn ImageSource>>,
+}
+
+/// Seeds of the built-in shapes: held-out ones share nothing with those trained on.
+const SHAPES_SEEDS: (u64, u64) = (0, 1);
+
+/// Held-out shapes: enough for a standard error of one point.
+const HELD_OUT_SHAPES: usize = 2000;
+
+impl Data {
+    /// Opens the folders of a recipe, or makes the built-in shapes.
+    ///
+    /// # Errors
+    /// If a folder is missing or holds no image, or the two folders have different classes.
+    pub fn open(recipe: &DataRecipe, image_size: (usize, usize)) -> Result<Self, TrainerError> {
+        let folder = |path: &std::path::PathBuf| -> Result<Arc<dyn ImageSource>, DataError> {
+            Ok(Arc::new(ImageFolder::open(path, FolderOptions::default())?))
+        };
+        let shapes = |seed, len| -> Result<Arc<dyn ImageSource>, DataError> {
+            Ok(Arc::new(Shapes::new(seed, len, image_size)?))
+        };
+        let train = match &recipe.path {
+            Some(path) => folder(path)?,
+            None => shapes(SHAPES_SEEDS.0, recipe.shapes)?,
+        };
+        let val = match (&recipe.val, &recipe.path) {
+            (Some(path), _) => Some(folder(path)?),
+            (None, None) => Some(shapes(SHAPES_SEEDS.1, HELD_OUT_SHAPES)?),
+            (None, Some(_)) => None,
+        };
+        if let Some(val) = &val
+            && val.class_names() != train.class_names()
+        {
+            return Err(TrainerError::Classes {
+                train: train.class_names().join(", "),
+                val: val.class_names().join(", "),
+            });
+        }
+        Ok(Self { train, val })
+    }
+
+    /// The labelled images that vote in a kNN evaluation and those that are voted on, if there are
+    /// labels: the training and the held-out set, or, without one, four fifths of the training set
+    /// and the rest.
+    pub fn knn_sets(&self, max_images: usize) -> Option<(ImageSet, ImageSet)> {
+        self.train.label(0)?;
+        let (bank, queries) = match &self.val {
+            Some(val) => (ImageSet::all(&self.train), ImageSet::all(val)),
+            None => {
+                let (queries, bank) = (0..self.train.len() as u32).partition(|i| i % 5 == 0);
+                (
+                    ImageSet { source: self.train.clone(), indices: bank },
+                    ImageSet { source: self.train.clone(), indices: queries },
+                )
+            }
+        };
+        let usable = !bank.indices.is_empty() && !queries.indices.is_empty();
+        usable.then(|| (bank.spread(max_images), queries.spread(max_images)))
+    }
+
+    /// The images that pictures show.
+    pub fn picture_set(&self, count: usize) -> ImageSet {
+        ImageSet::all(self.val.as_ref().unwrap_or(&self.train)).spread(count)
+    }
+}
+
+impl ImageSet {
+    fn all(source: &Arc<dyn ImageSource>) -> Self {
+        Self { source: source.clone(), indices: (0..source.len() as u32).collect() }
+    }
+
+    /// At most `count` of them, at equal distances, so that sorted classes are all there.
+    fn spread(mut self, count: usize) -> Self {
+        let len = self.indices.len();
+        if len > count {
+            self.indices = (0..count).map(|i| self.indices[i * len / count]).collect();
+        }
+        self
+    }
+
+    /// A loader of these images as evaluation sees them: short side resized, centre cropped.
+    pub(crate) fn loader(&self, recipe: &Recipe, batch_size: usize) -> Result<Loader, TrainerError> {
+        let size = recipe.mae_config()?.geometry.image_size();
+        let transform = EvalTransform::new(size.0.max(size.1), size)?;
+        let config = LoaderConfig { drop_last: false, ..loader_config(recipe, batch_size)? };
+        Ok(Loader::new(self.source.clone(), Arc::new(transform), config)?)
+    }
+}
+
+/// The loader of augmented training images.
+pub(crate) fn train_loader(
+    source: &Arc<dyn ImageSource>,
+    recipe: &Recipe,
+    batch_size: usize,
+) -> Result<Loader, TrainerError> {
+    let size = recipe.mae_config()?.geometry.image_size();
+    // torchvision's default range of aspect ratios.
+    let crop = RandomResizedCrop::new(recipe.data.crop_scale, (3.0 / 4.0, 4.0 / 3.0))?;
+    let transform: Arc<dyn Transform> = Arc::new(TrainTransform::new(size, crop)?.with_flip(recipe.data.flip));
+    Ok(Loader::new(source.clone(), transform, loader_config(recipe, batch_size)?)?)
+}
+
+fn loader_config(recipe: &Recipe, batch_size: usize) -> Result<LoaderConfig, TrainerError> {
+    let data = &recipe.data;
+    let bad_files = match data.strict {
+        true => BadFilePolicy::Strict,
+        false => BadFilePolicy::Skip { max_share: data.max_bad_share },
+    };
+    Ok(LoaderConfig {
+        batch_size,
+        workers: data.workers,
+        prefetch_batches: data.prefetch_batches,
+        drop_last: true,
+        channels: recipe.mae_config()?.geometry.in_chans(),
+        bad_files,
+    })
+}

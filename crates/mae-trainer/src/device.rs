@@ -1,0 +1,199 @@
+//! Devices by name: the one place that knows which backends were compiled in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::Device;
+
+use crate::TrainerError;
+
+/// A device as a user names it: `flex`, `tch`, `tch:cuda:0`, `vulkan:1`, …
+///
+/// Naming a device does not need it; [`open`](Self::open) does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceName {
+    /// Burn's own CPU backend.
+    Flex,
+    /// libtorch on the CPU.
+    Tch,
+    /// libtorch on a CUDA card.
+    TchCuda(usize),
+    /// libtorch on Apple's Metal.
+    TchMps,
+    /// wgpu with WGSL shaders on whatever graphics interface there is.
+    Wgpu(Option<usize>),
+    /// wgpu with SPIR-V shaders on Vulkan.
+    Vulkan(Option<usize>),
+    /// wgpu on Metal.
+    Metal,
+    /// CUDA without libtorch.
+    Cuda(usize),
+    /// AMD's ROCm.
+    Rocm(usize),
+}
+
+/// What can be named, for messages and help.
+pub const DEVICE_NAMES: &str =
+    "flex, tch, tch:cuda[:N], tch:mps, wgpu[:N], wgpu:cpu, vulkan[:N], vulkan:cpu, metal, cuda[:N], rocm[:N]";
+
+/// Stands for "the software driver" in an index.
+const SOFTWARE: usize = usize::MAX;
+
+impl DeviceName {
+    /// The feature that compiles its backend in.
+    pub fn feature(self) -> &'static str {
+        match self {
+            Self::Flex => "flex",
+            Self::Tch | Self::TchCuda(_) | Self::TchMps => "tch",
+            Self::Wgpu(_) => "wgpu",
+            Self::Vulkan(_) => "vulkan",
+            Self::Metal => "metal",
+            Self::Cuda(_) => "cuda",
+            Self::Rocm(_) => "rocm",
+        }
+    }
+
+    /// Opens the device and computes a number on it, so that one that is not there is found here.
+    ///
+    /// # Errors
+    /// If its backend was not compiled in (the message names the feature), or the device fails.
+    pub fn open(self) -> Result<Device, TrainerError> {
+        let unavailable = |reason: String| TrainerError::Device { name: self.to_string(), reason };
+        // Backends report a missing card or driver by panicking; the hook would print it twice.
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let opened = std::panic::catch_unwind(|| {
+            let device = self.make()?;
+            let two = burn::tensor::Tensor::<1>::ones([2], &device).sum().into_scalar::<f32>();
+            Some((device, two))
+        });
+        std::panic::set_hook(hook);
+        match opened {
+            Ok(Some((device, 2.0))) => Ok(device),
+            Ok(Some((_, sum))) => Err(unavailable(format!("it computes 1 + 1 = {sum}"))),
+            Ok(None) => {
+                Err(TrainerError::NotCompiled { name: self.to_string(), feature: self.feature() })
+            }
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                Err(unavailable(text.unwrap_or("its backend gave no reason").into()))
+            }
+        }
+    }
+
+    /// The device, if its backend was compiled in.
+    #[allow(deprecated, reason = "libtorch is deprecated in Burn 0.22 and gone from 0.23: it is named here alone")]
+    #[allow(unreachable_patterns, reason = "with every backend compiled in, no name is left over")]
+    fn make(self) -> Option<Device> {
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Flex => Some(Device::flex()),
+            #[cfg(feature = "tch")]
+            Self::Tch => Some(Device::libtorch()),
+            #[cfg(feature = "tch")]
+            Self::TchCuda(index) => Some(Device::libtorch_cuda(index)),
+            #[cfg(feature = "tch")]
+            Self::TchMps => Some(Device::libtorch_mps()),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu(index) => Some(Device::wgpu(kind(index))),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan(index) => Some(Device::vulkan(kind(index))),
+            #[cfg(feature = "metal")]
+            Self::Metal => Some(Device::metal(kind(None))),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => Some(Device::cuda(index)),
+            #[cfg(feature = "rocm")]
+            Self::Rocm(index) => Some(Device::rocm(index)),
+            _ => None,
+        }
+    }
+}
+
+/// wgpu's way of numbering: the best device, the n-th discrete one, or the software driver.
+#[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
+fn kind(index: Option<usize>) -> burn::tensor::DeviceKind {
+    use burn::tensor::DeviceKind;
+    match index {
+        None => DeviceKind::DefaultDevice,
+        Some(SOFTWARE) => DeviceKind::Cpu,
+        Some(n) => DeviceKind::DiscreteGpu(n),
+    }
+}
+
+impl FromStr for DeviceName {
+    type Err = TrainerError;
+
+    fn from_str(text: &str) -> Result<Self, TrainerError> {
+        let unknown = || TrainerError::unknown_device(text);
+        let index = |rest: &str| match rest {
+            "" => Ok(None),
+            ":cpu" => Ok(Some(SOFTWARE)),
+            _ => rest.strip_prefix(':').and_then(|n| n.parse().ok()).map(Some).ok_or_else(unknown),
+        };
+        let card = |rest: &str| match index(rest)? {
+            Some(SOFTWARE) => Err(unknown()),
+            other => Ok(other.unwrap_or(0)),
+        };
+        match text {
+            "flex" => Ok(Self::Flex),
+            "tch" => Ok(Self::Tch),
+            "tch:mps" => Ok(Self::TchMps),
+            "metal" => Ok(Self::Metal),
+            _ => match text {
+                _ if text.starts_with("tch:cuda") => card(&text[8..]).map(Self::TchCuda),
+                _ if text.starts_with("vulkan") => index(&text[6..]).map(Self::Vulkan),
+                _ if text.starts_with("wgpu") => index(&text[4..]).map(Self::Wgpu),
+                _ if text.starts_with("cuda") => card(&text[4..]).map(Self::Cuda),
+                _ if text.starts_with("rocm") => card(&text[4..]).map(Self::Rocm),
+                _ => Err(unknown()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flex => f.write_str("flex"),
+            Self::Tch => f.write_str("tch"),
+            Self::TchCuda(n) => write!(f, "tch:cuda:{n}"),
+            Self::TchMps => f.write_str("tch:mps"),
+            Self::Wgpu(None) => f.write_str("wgpu"),
+            Self::Wgpu(Some(SOFTWARE)) => f.write_str("wgpu:cpu"),
+            Self::Wgpu(Some(n)) => write!(f, "wgpu:{n}"),
+            Self::Vulkan(None) => f.write_str("vulkan"),
+            Self::Vulkan(Some(SOFTWARE)) => f.write_str("vulkan:cpu"),
+            Self::Vulkan(Some(n)) => write!(f, "vulkan:{n}"),
+            Self::Metal => f.write_str("metal"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+            Self::Rocm(n) => write!(f, "rocm:{n}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_the_round_trip() {
+        for name in ["flex", "tch", "tch:cuda:1", "tch:mps", "wgpu", "wgpu:cpu", "vulkan:2", "metal", "cuda:0", "rocm:3"] {
+            assert_eq!(name.parse::<DeviceName>().unwrap().to_string(), name);
+        }
+        assert_eq!("cuda".parse::<DeviceName>().unwrap(), DeviceName::Cuda(0));
+    }
+
+    #[test]
+    fn unknown_devices_and_missing_backends_are_told_apart() {
+        for name in ["gpu", "cuda:x", "tch:cuda:cpu", "vulkan1", ""] {
+            let error = name.parse::<DeviceName>().unwrap_err().to_string();
+            assert!(error.contains("tch:cuda") && error.contains(&format!("'{name}'")), "{error}");
+        }
+        #[cfg(not(feature = "cuda"))]
+        {
+            let error = DeviceName::Cuda(0).open().unwrap_err().to_string();
+            assert!(error.contains("--features cuda"), "{error}");
+        }
+    }
+}

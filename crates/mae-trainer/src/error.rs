@@ -1,0 +1,189 @@
+//! Everything that can go wrong in a run.
+
+use std::path::PathBuf;
+
+use crate::device::DEVICE_NAMES;
+
+/// Why a run, a file of it or a picture was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainerError {
+    /// An argument lies outside what it may be.
+    #[error("{name} is {value}, but must be {bound}")]
+    Argument {
+        /// The argument's name.
+        name: &'static str,
+        /// What it was.
+        value: String,
+        /// What it may be.
+        bound: String,
+    },
+    /// An image or a data set that could not be used.
+    #[error(transparent)]
+    Data(#[from] mae_data::DataError),
+    /// A mask that cannot be drawn.
+    #[error(transparent)]
+    Masking(#[from] mae_masking::MaskingError),
+    /// A model that cannot be built, read or written.
+    #[error(transparent)]
+    Model(#[from] mae_model::ModelError),
+    /// A geometry that does not fit.
+    #[error(transparent)]
+    Vit(#[from] mae_vit::VitError),
+
+    /// A recipe that is not TOML or has an unknown key or value.
+    #[error("{} is not a recipe", path.display())]
+    Recipe {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// The training and the held-out folder have different classes.
+    #[error("the training images have the classes [{train}], but the held-out ones [{val}]: labels would not agree")]
+    Classes {
+        /// Classes of the training folder.
+        train: String,
+        /// Classes of the held-out folder.
+        val: String,
+    },
+    /// A new run was to be made where one is.
+    #[error(
+        "{} already holds a run: continue it with --resume {}, or choose another --out",
+        path.display(), path.display()
+    )]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Settings that a continued run takes from its folder.
+    #[error("a run is continued with the recipe in its folder: leave out {options}, or start a new run with --out")]
+    ResumeWithOptions {
+        /// What was given.
+        options: String,
+    },
+    /// A checkpoint that is damaged or belongs elsewhere.
+    #[error("{} cannot be used: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The loss is infinite or not a number.
+    #[error("the loss of step {step} is {loss}: training stopped; the last checkpoint is intact")]
+    Loss {
+        /// The loss.
+        loss: f64,
+        /// The update that it would have been.
+        step: u64,
+    },
+    /// An epoch had fewer batches than planned.
+    #[error("the epoch ended early, before update {step} had all its batches")]
+    EpochTooShort {
+        /// Updates done.
+        step: u64,
+    },
+
+    /// No device of that name.
+    #[error("unknown device '{name}': expected one of {known}")]
+    UnknownDevice {
+        /// The name that was given.
+        name: String,
+        /// The names there are.
+        known: &'static str,
+    },
+    /// The device's backend is not in this program.
+    #[error("device {name} is not compiled in: build with --features {feature}")]
+    NotCompiled {
+        /// The device.
+        name: String,
+        /// The feature that brings it.
+        feature: &'static str,
+    },
+    /// The device is not there or does not work.
+    #[error("device {name} cannot be used: {reason}")]
+    Device {
+        /// The device.
+        name: String,
+        /// What its backend said.
+        reason: String,
+    },
+
+    /// A file of the run directory that could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of the run directory that could not be written; what was there before is still there.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line of `metrics.jsonl` that is whole and yet no record.
+    #[error("line {line} of {} is not a record of metrics", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A picture that could not be drawn.
+    #[error("cannot draw the {what}")]
+    Draw {
+        /// Which picture.
+        what: &'static str,
+        /// What the drawing library said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A feature that is not a number, or infinite: nothing is near it.
+    #[error("{name} {row} of {rows} has the value {value}, but every feature must be finite")]
+    NotFinite {
+        /// Which features.
+        name: &'static str,
+        /// The row with the value.
+        row: usize,
+        /// The number of rows.
+        rows: usize,
+        /// The value.
+        value: f32,
+    },
+}
+
+impl TrainerError {
+    pub(crate) fn argument(name: &'static str, value: impl ToString, bound: impl Into<String>) -> Self {
+        Self::Argument { name, value: value.to_string(), bound: bound.into() }
+    }
+
+    pub(crate) fn unknown_device(name: &str) -> Self {
+        Self::UnknownDevice { name: name.into(), known: DEVICE_NAMES }
+    }
+}
+
+/// An error with all its causes, as one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Some libraries repeat their cause in their own message.
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text += &format!(": {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,353 @@
+//! What a run does, as data: the file that users write and that a run directory keeps.
+
+use std::path::{Path, PathBuf};
+
+use mae_masking::Strategy;
+use mae_model::{MaeConfig, Preset};
+use mae_vit::{Geometry, Normalize, Pooling};
+use serde::{Deserialize, Serialize};
+
+use crate::knn::KNN_TEMPERATURE;
+use crate::{AdamW, TrainerError};
+
+/// A pre-training run. Every field has a default; unknown keys are refused.
+///
+/// Fields that are `None` follow from others; [`resolve`](Self::resolve) fills them in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Everything random is drawn from it: weights, order, crops, masks.
+    pub seed: u64,
+    /// Passes over the data set.
+    pub epochs: u64,
+    /// Images of one forward pass; by default at most 64 and at most a quarter of the data set.
+    pub batch_size: Option<usize>,
+    /// Forward passes whose gradients are averaged for one update.
+    pub accum_iter: usize,
+    /// Where images come from.
+    pub data: DataRecipe,
+    /// What is trained.
+    pub model: ModelRecipe,
+    /// What is hidden from it.
+    pub masking: MaskingRecipe,
+    /// How it is trained.
+    pub optim: OptimRecipe,
+    /// What is measured, drawn and saved on the way.
+    pub eval: EvalRecipe,
+}
+
+/// The data section of a [`Recipe`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataRecipe {
+    /// Folder of images; without one, the built-in shapes.
+    pub path: Option<PathBuf>,
+    /// Folder of held-out images for pictures and kNN accuracy.
+    pub val: Option<PathBuf>,
+    /// Decoding threads.
+    pub workers: usize,
+    /// Decoded batches held in memory ahead of the model.
+    pub prefetch_batches: usize,
+    /// Share of unreadable files that a run puts up with.
+    pub max_bad_share: f64,
+    /// Stop at the first unreadable file.
+    pub strict: bool,
+    /// Range of the share of an image's area that a crop keeps.
+    pub crop_scale: (f64, f64),
+    /// Whether half of the images are mirrored.
+    pub flip: bool,
+    /// Number of built-in shapes to train on.
+    pub shapes: usize,
+    /// Pixel means and deviations by channel.
+    pub normalize: Normalize,
+}
+
+/// The model section of a [`Recipe`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelRecipe {
+    /// Widths and depths.
+    pub preset: Preset,
+    /// (height, width) in pixels; the preset's by default.
+    pub image_size: Option<(usize, usize)>,
+    /// Side of a patch in pixels; the preset's by default.
+    pub patch_size: Option<usize>,
+    /// Whether target patches are normalised one by one.
+    pub norm_pix_loss: bool,
+}
+
+/// The masking section of a [`Recipe`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaskingRecipe {
+    /// Which patches are hidden.
+    pub strategy: Strategy,
+    /// Share of the patches that is hidden.
+    pub mask_ratio: f64,
+}
+
+/// The optimizer section of a [`Recipe`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimRecipe {
+    /// Learning rate for an effective batch of 256 images.
+    pub base_lr: f64,
+    /// Where the cosine ends.
+    pub min_lr: f64,
+    /// Linear warm-up; a tenth of the epochs by default.
+    pub warmup_epochs: Option<f64>,
+    /// The optimizer's own numbers.
+    pub adamw: AdamW,
+}
+
+/// The evaluation section of a [`Recipe`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalRecipe {
+    /// Neighbours that vote.
+    pub knn_k: usize,
+    /// Temperature of their votes.
+    pub knn_temperature: f64,
+    /// Tokens that make an image's feature vector.
+    pub pooling: Pooling,
+    /// Most images used on each side of a kNN evaluation.
+    pub max_images: usize,
+    /// Images in the pictures.
+    pub pictures: usize,
+    /// Minutes between checkpoints; one is written at the end in any case.
+    pub checkpoint_minutes: f64,
+}
+
+impl Default for Recipe {
+    /// For a small run on one machine; see docs for the paper's.
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            epochs: 100,
+            batch_size: None,
+            accum_iter: 1,
+            data: DataRecipe::default(),
+            model: ModelRecipe::default(),
+            masking: MaskingRecipe::default(),
+            optim: OptimRecipe::default(),
+            eval: EvalRecipe::default(),
+        }
+    }
+}
+
+impl Default for DataRecipe {
+    fn default() -> Self {
+        Self {
+            path: None,
+            val: None,
+            workers: 1,
+            prefetch_batches: 4,
+            max_bad_share: 0.05,
+            strict: false,
+            // MAE table 8: RandomResizedCrop with torchvision's ratio and this scale.
+            crop_scale: (0.2, 1.0),
+            flip: true,
+            shapes: 8192,
+            normalize: Normalize::imagenet(),
+        }
+    }
+}
+
+impl Default for ModelRecipe {
+    fn default() -> Self {
+        Self { preset: Preset::Nano, image_size: None, patch_size: None, norm_pix_loss: true }
+    }
+}
+
+impl Default for MaskingRecipe {
+    fn default() -> Self {
+        Self { strategy: Strategy::Random, mask_ratio: 0.75 }
+    }
+}
+
+impl Default for OptimRecipe {
+    fn default() -> Self {
+        // Small batches need a higher rate per image than the paper's 1.5e-4 at 4096 images.
+        Self { base_lr: 2e-3, min_lr: 0.0, warmup_epochs: None, adamw: AdamW::default() }
+    }
+}
+
+impl Default for EvalRecipe {
+    fn default() -> Self {
+        Self {
+            knn_k: 20,
+            knn_temperature: KNN_TEMPERATURE,
+            pooling: Pooling::MeanPatch,
+            max_images: 10_000,
+            pictures: 8,
+            checkpoint_minutes: 5.0,
+        }
+    }
+}
+
+impl Recipe {
+    /// The default run: built-in shapes, a few minutes on two cores.
+    pub fn shapes() -> Self {
+        Self::default()
+    }
+
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not TOML or has a key or a value that a recipe has not.
+    pub fn read(path: &Path) -> Result<Self, TrainerError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| TrainerError::Read { path: path.into(), source })?;
+        toml::from_str(&text)
+            .map_err(|source| TrainerError::Recipe { path: path.into(), source: Box::new(source) })
+    }
+
+    /// The recipe as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a recipe has string keys and plain values")
+    }
+
+    /// Fills in what follows from the rest, for a data set of `len` images, and checks every value.
+    ///
+    /// # Errors
+    /// Names the field, its value and the bound.
+    pub fn resolve(mut self, len: usize) -> Result<Self, TrainerError> {
+        let model = &mut self.model;
+        let side = model.preset.image_size();
+        model.image_size.get_or_insert((side, side));
+        model.patch_size.get_or_insert(model.preset.patch_size());
+        self.batch_size.get_or_insert_with(|| default_batch(len));
+        self.optim.warmup_epochs.get_or_insert(self.epochs as f64 / 10.0);
+        // Paths keep their meaning when the run is continued from another folder.
+        for path in [&mut self.data.path, &mut self.data.val].into_iter().flatten() {
+            if let Ok(absolute) = std::path::absolute(&path) {
+                *path = absolute;
+            }
+        }
+        self.validate(len)?;
+        Ok(self)
+    }
+
+    fn validate(&self, len: usize) -> Result<(), TrainerError> {
+        let within = |name, ok: bool, value: &dyn ToString, bound: &str| match ok {
+            true => Ok(()),
+            false => Err(TrainerError::argument(name, value.to_string(), bound)),
+        };
+        let (data, optim, eval) = (&self.data, &self.optim, &self.eval);
+        within("epochs", self.epochs >= 1, &self.epochs, "at least 1")?;
+        within("accum_iter", self.accum_iter >= 1, &self.accum_iter, "at least 1")?;
+        let batch = self.batch_size.unwrap_or(0);
+        let bound = format!("from 1 to the data set's {len} images");
+        within("batch_size", (1..=len).contains(&batch), &batch, &bound)?;
+        let effective = batch.saturating_mul(self.accum_iter);
+        let bound = format!("at most the data set's {len} images");
+        within("batch_size times accum_iter", effective <= len, &effective, &bound)?;
+        within("workers", data.workers >= 1, &data.workers, "at least 1")?;
+        within("prefetch_batches", data.prefetch_batches >= 1, &data.prefetch_batches, "at least 1")?;
+        within(
+            "max_bad_share",
+            (0.0..=1.0).contains(&data.max_bad_share),
+            &data.max_bad_share,
+            "from 0 to 1",
+        )?;
+        let (low, high) = data.crop_scale;
+        within(
+            "crop_scale",
+            0.0 < low && low <= high && high <= 1.0,
+            &format!("{low} to {high}"),
+            "a range within (0, 1]",
+        )?;
+        let warmup = optim.warmup_epochs.unwrap_or(0.0);
+        let bound = format!("from 0 to the {} epochs of the run", self.epochs);
+        within("warmup_epochs", (0.0..=self.epochs as f64).contains(&warmup), &warmup, &bound)?;
+        let AdamW { betas, eps, weight_decay } = optim.adamw;
+        for beta in [betas.0, betas.1] {
+            within("a beta of AdamW", (0.0..1.0).contains(&beta), &beta, "in [0, 1)")?;
+        }
+        within("eps of AdamW", eps > 0.0 && eps.is_finite(), &eps, "positive and finite")?;
+        let decays = weight_decay >= 0.0 && weight_decay.is_finite();
+        within("weight_decay", decays, &weight_decay, "at least 0 and finite")?;
+        within("knn_k", eval.knn_k >= 1, &eval.knn_k, "at least 1")?;
+        let warm = eval.knn_temperature > 0.0 && eval.knn_temperature.is_finite();
+        within("knn_temperature", warm, &eval.knn_temperature, "positive and finite")?;
+        within("max_images", eval.max_images >= 2, &eval.max_images, "at least 2")?;
+        within("pictures", eval.pictures >= 1, &eval.pictures, "at least 1")?;
+        let minutes = eval.checkpoint_minutes;
+        within("checkpoint_minutes", minutes >= 0.0, &minutes, "at least 0")?;
+        let config = self.mae_config()?;
+        config.validate()?;
+        data.normalize.validate(config.geometry.in_chans())?;
+        let geometry = config.geometry;
+        let keep = mae_masking::num_keep(geometry.num_patches(), self.masking.mask_ratio)?;
+        let bound = format!("large enough to mask one of {} patches", geometry.num_patches());
+        within("mask_ratio", keep < geometry.num_patches(), &self.masking.mask_ratio, &bound)
+    }
+
+    /// The model's description; image and patch size are the preset's unless set.
+    ///
+    /// # Errors
+    /// If the patches do not tile the image.
+    pub fn mae_config(&self) -> Result<MaeConfig, TrainerError> {
+        let preset = self.model.preset;
+        let side = preset.image_size();
+        let geometry = Geometry::new(
+            self.model.image_size.unwrap_or((side, side)),
+            self.model.patch_size.unwrap_or(preset.patch_size()),
+            IN_CHANS,
+        )?;
+        Ok(MaeConfig { norm_pix_loss: self.model.norm_pix_loss, ..preset.config(geometry) })
+    }
+}
+
+/// Image folders are decoded to RGB.
+const IN_CHANS: usize = 3;
+
+/// The largest power of two that is at most 64 and at most a quarter of the data set.
+fn default_batch(len: usize) -> usize {
+    let most = (len / 4).clamp(1, 64);
+    1 << most.ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolved_recipe_survives_its_file() {
+        let recipe = Recipe::default().resolve(60).unwrap();
+        assert_eq!((recipe.batch_size, recipe.model.image_size), (Some(8), Some((32, 32))));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recipe.toml");
+        std::fs::write(&path, recipe.to_toml()).unwrap();
+        assert_eq!(Recipe::read(&path).unwrap(), recipe);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recipe.toml");
+        std::fs::write(&path, "[optim]\nbase_learning_rate = 1.0\n").unwrap();
+        let error = crate::chain(&Recipe::read(&path).unwrap_err());
+        assert!(error.contains("base_learning_rate") && error.contains("recipe.toml"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_refused_with_the_bound() {
+        let refused = |change: &dyn Fn(&mut Recipe), words: [&str; 2]| {
+            let mut recipe = Recipe::default();
+            change(&mut recipe);
+            let error = crate::chain(&recipe.resolve(60).unwrap_err());
+            assert!(words.iter().all(|w| error.contains(w)), "{error}");
+        };
+        refused(&|r| r.batch_size = Some(61), ["61", "60 images"]);
+        refused(&|r| (r.batch_size, r.accum_iter) = (Some(16), 4), ["64", "60 images"]);
+        refused(&|r| r.model.patch_size = Some(5), ["5", "32 px"]);
+        refused(&|r| r.masking.mask_ratio = 1.0, ["1", "[0, 1)"]);
+        refused(&|r| r.masking.mask_ratio = 0.99, ["0.99", "64 patches"]);
+        refused(&|r| r.masking.mask_ratio = 0.0, ["mask_ratio is 0", "64 patches"]);
+        refused(&|r| r.data.crop_scale = (0.5, 0.2), ["0.5 to 0.2", "(0, 1]"]);
+        refused(&|r| r.optim.warmup_epochs = Some(101.0), ["101", "100 epochs"]);
+        refused(&|r| r.optim.adamw.betas.1 = 1.0, ["beta", "[0, 1)"]);
+        refused(&|r| r.epochs = 0, ["epochs is 0", "at least 1"]);
+    }
+}

@@ -1,0 +1,70 @@
+//! How a run ended: losses beside the zero predictor's, kNN accuracies, where the pictures are.
+
+use std::fmt::Write as _;
+
+use burn::module::Module;
+use burn::tensor::Device;
+
+use crate::draw::{draw_curve, draw_pictures};
+use crate::evaluate::{KnnReport, knn_report};
+use crate::progress::duration;
+use crate::records::read_records;
+use crate::{Run, TrainState, TrainerError};
+
+/// Draws a finished run, measures its encoder, writes its weights, and says so in a few lines.
+///
+/// # Errors
+/// If something cannot be read or written.
+pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<String, TrainerError> {
+    let zero = zero_loss(run, device)?;
+    let pictures = draw_pictures(run, &state.model, state.step, device)?;
+    let curve = draw_curve(run, zero)?;
+    let weights = run.path("model.safetensors");
+    let metadata = [("mae.recipe".to_owned(), run.recipe.to_toml())].into();
+    mae_model::save(&state.model.valid(), &run.recipe.data.normalize, &metadata, &weights)?;
+
+    let records = read_records(&run.path("metrics.jsonl"))?;
+    let first = records.first().map_or(f64::NAN, |r| r.loss);
+    let last = &records[records.len() - records.len().div_ceil(20)..];
+    let last = last.iter().map(|r| r.loss).sum::<f64>() / last.len() as f64;
+
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
+    line(
+        "trained",
+        format!("{} of {} steps in {}", state.step, run.plan.total_steps, duration(state.elapsed_s)),
+    );
+    line("loss", format!("{first:.4} at first, {last:.4} at last, {zero:.4} for predicting zero"));
+    match knn_report(run, &state.model, device)? {
+        Some(report) => line("kNN accuracy", knn_line(&report)),
+        None => line("kNN accuracy", "not measured: the images have no labels".into()),
+    }
+    let bad = run.bad_files();
+    if !bad.is_empty() {
+        line("unreadable", format!("{} files, named in {}", bad.len(), run.path("bad_files.log").display()));
+    }
+    line("pictures", pictures.display().to_string());
+    line("loss curve", curve.display().to_string());
+    line("weights", weights.display().to_string());
+    Ok(text)
+}
+
+fn knn_line(report: &KnnReport) -> String {
+    let KnnReport { trained, untrained, pixels, images, k } = report;
+    format!(
+        "{:.1}% trained, {:.1}% before training, {:.1}% raw pixels (k = {k}, {} images vote on {})",
+        100.0 * trained,
+        100.0 * untrained,
+        100.0 * pixels,
+        images.0,
+        images.1
+    )
+}
+
+/// The loss of predicting zero, on the run's first batch.
+fn zero_loss(run: &Run, device: &Device) -> Result<f64, TrainerError> {
+    let batch = run.batches(0)?.next().ok_or(TrainerError::EpochTooShort { step: 0 })??;
+    let (images, masks) = run.inputs(batch, 0, device)?;
+    let model = run.plan.config.init(run.recipe.seed, device)?;
+    Ok(f64::from(model.zero_loss(images, &masks).into_scalar::<f32>()))
+}

@@ -1,0 +1,43 @@
+"""Writes schedule.json: learning rates of timm's CosineLRScheduler, which the Rust schedule must reproduce.
+
+pip install -r requirements.txt && python make_schedule.py
+"""
+
+import json
+import pathlib
+
+import torch
+from timm.scheduler import CosineLRScheduler
+
+CASES = [
+    # MAE's ImageNet recipe: 800 epochs of 313 steps, 40 of them warm-up.
+    dict(base_lr=1.5e-4, effective_batch=4096, warmup_steps=40 * 313, total_steps=800 * 313, min_lr=0.0),
+    # MAE's fine-tuning of ViT-B: 100 epochs of 1252 steps, 5 of them warm-up, down to 1e-6.
+    dict(base_lr=5e-4, effective_batch=1024, warmup_steps=5 * 1252, total_steps=100 * 1252, min_lr=1e-6),
+    dict(base_lr=1e-3, effective_batch=48, warmup_steps=7, total_steps=53, min_lr=3e-5),
+    dict(base_lr=1e-3, effective_batch=100, warmup_steps=0, total_steps=31, min_lr=0.0),
+]
+
+
+def rates(case):
+    peak = case["base_lr"] * case["effective_batch"] / 256
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    warmup, total = case["warmup_steps"], case["total_steps"]
+    scheduler = CosineLRScheduler(
+        optimizer,
+        t_initial=total - warmup,
+        lr_min=case["min_lr"],
+        warmup_t=warmup,
+        warmup_lr_init=0.0,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
+    steps = sorted({*range(0, total + 1, max(1, total // 40)), 1, max(warmup - 1, 0), warmup, warmup + 1, total})
+    for step in steps:
+        scheduler.step_update(step)
+        yield step, optimizer.param_groups[0]["lr"]
+
+
+out = [case | {"lr": list(rates(case))} for case in CASES]
+lines = ",\n".join(json.dumps(case) for case in out)
+pathlib.Path(__file__).with_name("schedule.json").write_text(f"[\n{lines}\n]\n")

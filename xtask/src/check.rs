@@ -1,0 +1,116 @@
+//! `cargo xtask check`: the tools that keep the workspace honest, and its own rules.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cargo;
+
+/// Lines of a source file, tests included.
+const MAX_LINES: usize = 400;
+
+/// What each library crate may know of the others.
+const GRAPH: [(&str, &[&str]); 5] = [
+    ("mae-masking", &[]),
+    ("mae-vit", &[]),
+    ("mae-data", &[]),
+    ("mae-model", &["mae-masking", "mae-vit"]),
+    ("mae-trainer", &["mae-data", "mae-masking", "mae-model", "mae-vit"]),
+];
+
+/// Crates that compute without Burn.
+const WITHOUT_BURN: [&str; 2] = ["mae-masking", "mae-data"];
+
+/// What none of the library crates may pull in by itself.
+const BACKENDS: [&str; 6] = ["burn-flex", "burn-ndarray", "burn-tch", "burn-wgpu", "burn-cuda", "burn-cubecl"];
+
+/// Runs all checks, or the rules alone.
+pub fn check(rules_only: bool) -> Result<ExitCode> {
+    rules()?;
+    if !rules_only {
+        run("formatting", cargo().args(["fmt", "--all", "--check"]))?;
+        let lint = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+        run("lints", cargo().args(lint))?;
+        let doc = ["doc", "--workspace", "--no-deps", "--quiet"];
+        run("documentation", cargo().args(doc).env("RUSTDOCFLAGS", "--deny warnings"))?;
+        let known = Command::new("cargo-deny").arg("--version").output().is_ok();
+        ensure!(known, "cargo-deny is missing: cargo install --locked cargo-deny");
+        run("licences and sources", cargo().args(["deny", "check", "bans", "licenses", "sources"]))?;
+        run("tests", cargo().args(["test", "--workspace"]))?;
+    }
+    println!("all checks passed");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(what: &str, command: &mut Command) -> Result<()> {
+    println!("check: {what}");
+    let status = command.status().with_context(|| format!("cannot run the check of {what}"))?;
+    ensure!(status.success(), "the check of {what} failed");
+    Ok(())
+}
+
+/// The rules that no tool knows.
+fn rules() -> Result<()> {
+    println!("check: house rules");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+    let mut broken = Vec::new();
+    for file in sources(root)? {
+        let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {name}"))?;
+        let lines = text.lines().count();
+        if !text.starts_with("//!") {
+            broken.push(format!("{name}: a file opens with a //! sentence on what it does"));
+        }
+        if lines > MAX_LINES {
+            broken.push(format!("{name}: {lines} lines, at most {MAX_LINES} are read at a sitting"));
+        }
+    }
+    for (package, allowed) in GRAPH {
+        let tree = dependencies(package)?;
+        for (other, _) in GRAPH {
+            if other != package && tree.contains(other) && !allowed.contains(&other) {
+                broken.push(format!("{package} must not know {other}"));
+            }
+        }
+        for backend in BACKENDS.iter().filter(|b| tree.contains(**b)) {
+            broken.push(format!("{package} pulls in {backend}: a library names no backend"));
+        }
+        if WITHOUT_BURN.contains(&package) && tree.iter().any(|d| d.starts_with("burn")) {
+            broken.push(format!("{package} must not need Burn"));
+        }
+    }
+    if !broken.is_empty() {
+        bail!("house rules are broken:\n  {}", broken.join("\n  "));
+    }
+    Ok(())
+}
+
+/// All Rust files of the workspace.
+fn sources(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders: Vec<PathBuf> = ["crates", "examples", "xtask"].map(|f| root.join(f)).into();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Names of all packages that a package needs to be built, with its default features.
+fn dependencies(package: &str) -> Result<BTreeSet<String>> {
+    let args = ["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    let output = cargo().args(args).output().context("cannot run cargo tree")?;
+    ensure!(output.status.success(), "cargo tree failed for {package}");
+    let text = String::from_utf8(output.stdout).context("cargo tree printed no text")?;
+    Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+}
