@@ -41,6 +41,9 @@ Examples:
         /// The house rules alone, which takes a second.
         #[arg(long)]
         rules: bool,
+        /// Everything but the tests.
+        #[arg(long)]
+        without_tests: bool,
     },
 }
 
@@ -54,7 +57,7 @@ fn main() -> Result<ExitCode> {
                 .context("cannot start cargo")?;
             Ok(exit_code(status))
         }
-        Task::Check { rules } => check::check(rules),
+        Task::Check { rules, without_tests } => check::check(rules, !without_tests),
     }
 }
 

@@ -67,18 +67,15 @@ pub fn save_checkpoint(
         move |source| TrainerError::Write { path, source }
     };
     fs::create_dir_all(folder).map_err(write(folder))?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".writing-")
-        .tempdir_in(folder)
-        .map_err(write(folder))?;
+    let temporary = tempfile::Builder::new().prefix(".writing-").tempdir_in(folder).map_err(write(folder))?;
     let inside = |name: &str| temporary.path().join(name);
 
     let metadata = BTreeMap::from([("mae.recipe".to_owned(), recipe.to_owned())]);
     mae_model::save(&state.model, normalize, &metadata, &inside(MODEL))?;
-    state
-        .optimizer
-        .save(inside(OPTIMIZER))
-        .map_err(|e| TrainerError::Write { path: path.join(OPTIMIZER), source: io::Error::other(e.to_string()) })?;
+    state.optimizer.save(inside(OPTIMIZER)).map_err(|e| TrainerError::Write {
+        path: path.join(OPTIMIZER),
+        source: io::Error::other(e.to_string()),
+    })?;
     let mut files = BTreeMap::new();
     for name in [MODEL, OPTIMIZER] {
         files.insert(name.to_owned(), fingerprint(&inside(name)).map_err(write(&path.join(name)))?);
@@ -112,30 +109,30 @@ pub fn latest_checkpoint(folder: &Path) -> Result<Option<PathBuf>, TrainerError>
 /// If a file is missing, was changed or cut short, or belongs to another model; names the file.
 pub fn load_checkpoint(path: &Path, fresh: TrainState) -> Result<TrainState, TrainerError> {
     let state = path.join(STATE);
-    let text = fs::read_to_string(&state)
-        .map_err(|source| TrainerError::Read { path: state.clone(), source })?;
+    let text =
+        fs::read_to_string(&state).map_err(|source| TrainerError::Read { path: state.clone(), source })?;
     let file: StateFile = serde_json::from_str(&text).map_err(|e| TrainerError::Checkpoint {
         path: state.clone(),
         reason: format!("it is not the description of a checkpoint: {e}"),
     })?;
     for (name, expected) in &file.files {
         let path = path.join(name);
-        let found =
-            fingerprint(&path).map_err(|source| TrainerError::Read { path: path.clone(), source })?;
+        let found = fingerprint(&path).map_err(|source| TrainerError::Read { path: path.clone(), source })?;
         if found.bytes != expected.bytes {
             let reason = format!("it has {} bytes, but {} were written", found.bytes, expected.bytes);
             return Err(TrainerError::Checkpoint { path, reason });
         }
         if found.crc32 != expected.crc32 {
-            let reason = format!("its checksum is {:08x}, but {:08x} was written", found.crc32, expected.crc32);
+            let reason =
+                format!("its checksum is {:08x}, but {:08x} was written", found.crc32, expected.crc32);
             return Err(TrainerError::Checkpoint { path, reason });
         }
     }
     let model = mae_model::load_into(fresh.model, &path.join(MODEL))?;
-    let optimizer = fresh.optimizer.load(path.join(OPTIMIZER)).map_err(|e| TrainerError::Checkpoint {
-        path: path.join(OPTIMIZER),
-        reason: e.to_string(),
-    })?;
+    let optimizer = fresh
+        .optimizer
+        .load(path.join(OPTIMIZER))
+        .map_err(|e| TrainerError::Checkpoint { path: path.join(OPTIMIZER), reason: e.to_string() })?;
     Ok(TrainState { model, optimizer, step: file.step, elapsed_s: file.elapsed_s })
 }
 

@@ -39,7 +39,9 @@ pub struct TrainArgs {
 }
 
 fn device_help() -> String {
-    format!("Where to compute: {DEVICE_NAMES}. Every device but flex needs the feature of its name at build time.")
+    format!(
+        "Where to compute: {DEVICE_NAMES}. Every device but flex needs the feature of its name at build time."
+    )
 }
 
 /// Options that change a [`Recipe`].

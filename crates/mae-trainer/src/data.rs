@@ -70,15 +70,18 @@ impl Data {
     /// labels: the training and the held-out set, or, without one, four fifths of the training set
     /// and the rest.
     pub fn knn_sets(&self, max_images: usize) -> Option<(ImageSet, ImageSet)> {
-        self.train.label(0)?;
-        let (bank, queries) = match &self.val {
-            Some(val) => (ImageSet::all(&self.train), ImageSet::all(val)),
+        let labelled = |source: &Arc<dyn ImageSource>| {
+            let mut set = ImageSet::all(source);
+            set.indices.retain(|i| source.label(*i as usize).is_some());
+            set
+        };
+        let mut bank = labelled(&self.train);
+        let queries = match &self.val {
+            Some(val) => labelled(val),
             None => {
-                let (queries, bank) = (0..self.train.len() as u32).partition(|i| i % 5 == 0);
-                (
-                    ImageSet { source: self.train.clone(), indices: bank },
-                    ImageSet { source: self.train.clone(), indices: queries },
-                )
+                let (queries, rest) = bank.indices.iter().partition(|i| **i % 5 == 0);
+                bank.indices = rest;
+                ImageSet { source: self.train.clone(), indices: queries }
             }
         };
         let usable = !bank.indices.is_empty() && !queries.indices.is_empty();
@@ -123,7 +126,8 @@ pub(crate) fn train_loader(
     let size = recipe.mae_config()?.geometry.image_size();
     // torchvision's default range of aspect ratios.
     let crop = RandomResizedCrop::new(recipe.data.crop_scale, (3.0 / 4.0, 4.0 / 3.0))?;
-    let transform: Arc<dyn Transform> = Arc::new(TrainTransform::new(size, crop)?.with_flip(recipe.data.flip));
+    let transform: Arc<dyn Transform> =
+        Arc::new(TrainTransform::new(size, crop)?.with_flip(recipe.data.flip));
     Ok(Loader::new(source.clone(), transform, loader_config(recipe, batch_size)?)?)
 }
 

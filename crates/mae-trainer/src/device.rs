@@ -71,9 +71,7 @@ impl DeviceName {
         match opened {
             Ok(Some((device, 2.0))) => Ok(device),
             Ok(Some((_, sum))) => Err(unavailable(format!("it computes 1 + 1 = {sum}"))),
-            Ok(None) => {
-                Err(TrainerError::NotCompiled { name: self.to_string(), feature: self.feature() })
-            }
+            Ok(None) => Err(TrainerError::NotCompiled { name: self.to_string(), feature: self.feature() }),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -83,7 +81,10 @@ impl DeviceName {
     }
 
     /// The device, if its backend was compiled in.
-    #[allow(deprecated, reason = "libtorch is deprecated in Burn 0.22 and gone from 0.23: it is named here alone")]
+    #[allow(
+        deprecated,
+        reason = "libtorch is deprecated in Burn 0.22 and gone from 0.23: it is named here alone"
+    )]
     #[allow(unreachable_patterns, reason = "with every backend compiled in, no name is left over")]
     fn make(self) -> Option<Device> {
         match self {
@@ -178,7 +179,18 @@ mod tests {
 
     #[test]
     fn names_survive_the_round_trip() {
-        for name in ["flex", "tch", "tch:cuda:1", "tch:mps", "wgpu", "wgpu:cpu", "vulkan:2", "metal", "cuda:0", "rocm:3"] {
+        for name in [
+            "flex",
+            "tch",
+            "tch:cuda:1",
+            "tch:mps",
+            "wgpu",
+            "wgpu:cpu",
+            "vulkan:2",
+            "metal",
+            "cuda:0",
+            "rocm:3",
+        ] {
             assert_eq!(name.parse::<DeviceName>().unwrap().to_string(), name);
         }
         assert_eq!("cuda".parse::<DeviceName>().unwrap(), DeviceName::Cuda(0));

@@ -41,7 +41,9 @@ pub enum TrainerError {
         source: Box<toml::de::Error>,
     },
     /// The training and the held-out folder have different classes.
-    #[error("the training images have the classes [{train}], but the held-out ones [{val}]: labels would not agree")]
+    #[error(
+        "the training images have the classes [{train}], but the held-out ones [{val}]: labels would not agree"
+    )]
     Classes {
         /// Classes of the training folder.
         train: String,
@@ -58,7 +60,9 @@ pub enum TrainerError {
         path: PathBuf,
     },
     /// Settings that a continued run takes from its folder.
-    #[error("a run is continued with the recipe in its folder: leave out {options}, or start a new run with --out")]
+    #[error(
+        "a run is continued with the recipe in its folder: leave out {options}, or start a new run with --out"
+    )]
     ResumeWithOptions {
         /// What was given.
         options: String,

@@ -75,7 +75,12 @@ impl Plan {
     }
 
     /// The plan as a table, with where it runs and what the optimizer groups are.
-    pub fn describe<'a>(&'a self, recipe: &'a Recipe, model: &'a Mae, device: &'a str) -> impl fmt::Display + 'a {
+    pub fn describe<'a>(
+        &'a self,
+        recipe: &'a Recipe,
+        model: &'a Mae,
+        device: &'a str,
+    ) -> impl fmt::Display + 'a {
         Description { plan: self, recipe, groups: Groups::of(model), device }
     }
 }

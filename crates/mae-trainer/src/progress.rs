@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use crate::atomic::write_atomic;
 use crate::records::{Record, RecordWriter};
 use crate::{Run, TrainState, TrainerError};
 
@@ -16,8 +17,12 @@ pub struct Progress {
     last_line: Instant,
     last_record: Instant,
     waited: Duration,
+    bad_files: usize,
     quiet: bool,
 }
+
+/// Where unreadable files are named.
+pub(crate) const BAD_FILES: &str = "bad_files.log";
 
 /// Often enough to see life, rarely enough to read.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -37,6 +42,7 @@ impl Progress {
             last_line: now,
             last_record: now,
             waited: Duration::ZERO,
+            bad_files: 0,
             quiet,
         })
     }
@@ -69,6 +75,7 @@ impl Progress {
             elapsed_s: state.elapsed_s,
         };
         self.records.write(&record)?;
+        self.log_bad_files(run)?;
 
         let last = state.step == plan.total_steps;
         if !self.quiet && (last || self.last_line.elapsed() >= LINE_EVERY) {
@@ -92,6 +99,24 @@ impl Progress {
             let _ = out.flush();
         }
         Ok(())
+    }
+
+    /// Adds files that could not be read to `bad_files.log`, once each.
+    fn log_bad_files(&mut self, run: &Run) -> Result<(), TrainerError> {
+        let bad = run.bad_files();
+        if bad.len() == self.bad_files {
+            return Ok(());
+        }
+        self.bad_files = bad.len();
+        let path = run.path(BAD_FILES);
+        let mut lines: Vec<String> =
+            std::fs::read_to_string(&path).unwrap_or_default().lines().map(str::to_owned).collect();
+        for file in bad {
+            if !lines.contains(&file.reason) {
+                lines.push(file.reason);
+            }
+        }
+        write_atomic(&path, |file| file.write_all((lines.join("\n") + "\n").as_bytes()))
     }
 
     /// The next epoch's waiting time is counted from zero.

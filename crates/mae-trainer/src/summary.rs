@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use crate::draw::{draw_curve, draw_pictures};
 use crate::evaluate::{KnnReport, knn_report};
-use crate::progress::duration;
+use crate::progress::{BAD_FILES, duration};
 use crate::records::read_records;
 use crate::{Run, TrainState, TrainerError};
 
@@ -41,7 +41,7 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
     }
     let bad = run.bad_files();
     if !bad.is_empty() {
-        line("unreadable", format!("{} files, named in {}", bad.len(), run.path("bad_files.log").display()));
+        line("unreadable", format!("{} file(s), named in {}", bad.len(), run.path(BAD_FILES).display()));
     }
     line("pictures", pictures.display().to_string());
     line("loss curve", curve.display().to_string());

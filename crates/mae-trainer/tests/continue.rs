@@ -70,11 +70,17 @@ fn damaged_checkpoints_are_named_and_nothing_is_lost() {
     let run = Run::create(&recipe(1), &path).unwrap();
     train(&run, 1);
     let checkpoint = path.join("checkpoints/step-000000001");
-    for (name, truncate) in [("model.safetensors", true), ("optimizer.bpk", true), ("model.safetensors", false)] {
+    for (name, truncate) in
+        [("model.safetensors", true), ("optimizer.bpk", true), ("model.safetensors", false)]
+    {
         let file = checkpoint.join(name);
         let whole = std::fs::read(&file).unwrap();
         let mut damaged = whole.clone();
-        if truncate { damaged.truncate(whole.len() / 2) } else { damaged[whole.len() / 2] ^= 1 }
+        if truncate {
+            damaged.truncate(whole.len() / 2)
+        } else {
+            damaged[whole.len() / 2] ^= 1
+        }
         std::fs::write(&file, &damaged).unwrap();
         let error = run.latest_state(&Device::flex()).err().unwrap().to_string();
         assert!(error.contains(name) && error.contains("written"), "{error}");

@@ -1,18 +1,16 @@
 //! The outlines that are the classes: for a point, how far outside it lies.
 
-/// What is drawn: the class of an image. Discriminants are the labels.
+/// What is drawn: the class of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outline {
     Disc,
     Ring,
     Crescent,
-    HalfDisc,
     Square,
     Triangle,
     Cross,
     Star,
     Heart,
-    BowTie,
 }
 
 /// Outward normals of a regular triangle's edges, one pointing down: (sin, cos) of 0° and ±120°.
@@ -28,18 +26,30 @@ const PENTAGON_NORMALS: [[f32; 2]; 5] = [
 ];
 
 impl Outline {
-    pub(super) const ALL: [(Self, &'static str); 10] = [
-        (Self::Disc, "disc"),
-        (Self::Ring, "ring"),
-        (Self::Crescent, "crescent"),
-        (Self::HalfDisc, "half disc"),
-        (Self::Square, "square"),
-        (Self::Triangle, "triangle"),
-        (Self::Cross, "cross"),
-        (Self::Star, "star"),
-        (Self::Heart, "heart"),
-        (Self::BowTie, "bow tie"),
+    /// The classes, by label.
+    pub(super) const ALL: [Self; 8] = [
+        Self::Disc,
+        Self::Ring,
+        Self::Crescent,
+        Self::Square,
+        Self::Triangle,
+        Self::Cross,
+        Self::Star,
+        Self::Heart,
     ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Disc => "disc",
+            Self::Ring => "ring",
+            Self::Crescent => "crescent",
+            Self::Square => "square",
+            Self::Triangle => "triangle",
+            Self::Cross => "cross",
+            Self::Star => "star",
+            Self::Heart => "heart",
+        }
+    }
 
     /// The signed distance of (x, y), y down, to an outline about 1 in radius: negative inside; exact near
     /// straight edges and arcs, which is all that anti-aliasing asks for.
@@ -48,7 +58,6 @@ impl Outline {
             Self::Disc => length(x, y) - 0.9,
             Self::Ring => (length(x, y) - 0.7).abs() - 0.24,
             Self::Crescent => (length(x, y) - 1.0).max(0.78 - length(x - 0.45, y)),
-            Self::HalfDisc => (length(x, y - 0.45) - 1.05).max(y - 0.45),
             Self::Square => x.abs().max(y.abs()) - 0.8,
             Self::Triangle => highest_two(&TRIANGLE_NORMALS, x, y)[0] - 0.57,
             Self::Cross => box_distance(x, y, 0.95, 0.32).min(box_distance(x, y, 0.32, 0.95)),
@@ -59,7 +68,6 @@ impl Outline {
                 let square = (x.abs() + (y - 0.1).abs() - 0.76) * std::f32::consts::FRAC_1_SQRT_2;
                 square.min(length(x.abs() - 0.38, y + 0.28) - 0.537_4)
             }
-            Self::BowTie => (x.abs() - 0.85).max((y.abs() - x.abs()) * std::f32::consts::FRAC_1_SQRT_2),
         }
     }
 }
