@@ -1,8 +1,8 @@
-//! The built-in data set: textured shapes on textured grounds, drawn when asked for.
+//! The built-in data set: shapes of warm tiles on grounds of cool ones, drawn when asked for.
 
+mod mosaic;
 mod outline;
 mod scene;
-mod texture;
 mod turn;
 
 use crate::{DataError, Image, ImageSource, sample_rng};
@@ -13,8 +13,12 @@ use scene::Scene;
 /// what an image shows and how it is cropped have nothing in common.
 const EPOCH: u64 = u64::MAX;
 
-/// Labelled images of one shape each: which shape is its class; position, size, angle, colours, textures and
-/// light say nothing about it.
+/// Labelled images of one shape each: which shape is its class; position, size, angle and tiles say nothing about
+/// it.
+///
+/// Shape and ground are mosaics whose tiles differ at random from their neighbours. That is most of what the pixels
+/// say, so that comparing pixels tells the classes apart badly; and it cannot be predicted from other tiles, so that
+/// a model that learns to predict learns the outline instead.
 ///
 /// An image is a pure function of (seed, index), to the last bit on every machine: it is drawn with additions,
 /// multiplications, divisions and square roots alone, which IEEE 754 rounds in one way. A set of another seed
@@ -69,8 +73,9 @@ impl ImageSource for Shapes {
         }
         let outline = Outline::ALL[index % Outline::ALL.len()];
         let (height, width) = self.size;
-        let scene = Scene::draw(&mut sample_rng(self.seed, EPOCH, index as u64), outline);
-        Image::new(height, width, 3, scene.render(height, width))
+        let rng = &mut sample_rng(self.seed, EPOCH, index as u64);
+        let scene = Scene::draw(rng, outline);
+        Image::new(height, width, 3, scene.render(rng, height, width))
     }
 
     fn name(&self, index: usize) -> String {
@@ -83,5 +88,62 @@ impl ImageSource for Shapes {
 
     fn class_names(&self) -> &[String] {
         &self.class_names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the first 256 images of seed 0.
+    const CHECKSUM: u64 = 0xb104_5ae8_e9cc_a287;
+
+    #[test]
+    fn images_differ_by_seed_and_index_and_by_nothing_else() {
+        let shapes = Shapes::new(3, 64, (32, 48)).unwrap();
+        let images: Vec<Image> = (0..64).map(|index| shapes.load(index).unwrap()).collect();
+        for (index, image) in images.iter().enumerate() {
+            assert_eq!((image.height(), image.width(), image.channels()), (32, 48, 3));
+            assert!(!images[..index].contains(image), "image {index} is drawn twice");
+        }
+        // A longer set begins with the same images.
+        let longer = Shapes::new(3, 1000, (32, 48)).unwrap();
+        let other = Shapes::new(4, 64, (32, 48)).unwrap();
+        for index in [63, 0, 17] {
+            assert_eq!(longer.load(index).unwrap(), images[index]);
+            assert_ne!(other.load(index).unwrap(), images[index]);
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_the_same_on_every_machine() {
+        let shapes = Shapes::new(0, 256, (32, 32)).unwrap();
+        let bytes = (0..256).flat_map(|index| shapes.load(index).unwrap().into_data());
+        // FNV-1a, 64 bits.
+        let hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        });
+        assert_eq!(hash, CHECKSUM, "{hash:#x}");
+    }
+
+    #[test]
+    fn classes_take_turns() {
+        let shapes = Shapes::new(0, 27, (8, 8)).unwrap();
+        let classes = shapes.class_names().len();
+        for index in 0..27 {
+            assert_eq!(shapes.label(index), Some((index % classes) as u32));
+        }
+        assert_eq!((shapes.len(), shapes.label(27)), (27, None));
+        assert_eq!(shapes.name(5), "shapes/00005");
+        assert_eq!(shapes.load(27).unwrap_err().to_string(), "there is no image 27: the data set has 27");
+    }
+
+    #[test]
+    fn nothing_to_draw_is_refused() {
+        for (len, size) in [(0, (32, 32)), (1, (0, 32)), (1, (32, 0))] {
+            let error = Shapes::new(0, len, size).unwrap_err().to_string();
+            assert!(error.ends_with("is 0, but must be at least 1"), "{error}");
+        }
+        assert!(Shapes::new(0, 1, (1, 1)).unwrap().load(0).is_ok());
     }
 }

@@ -84,7 +84,7 @@ impl MaeConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// For 32 px images on a CPU: 128 wide, 4 blocks; decoder 64 × 2. Ours.
+    /// For 32 px images on a CPU: 64 wide, 4 blocks, 4 px patches; decoder 64 × 1. Ours.
     Nano,
     /// ViT-Ti/16: 192 wide, 12 blocks; decoder 128 × 4.
     Tiny,
@@ -139,12 +139,12 @@ impl Preset {
     /// (encoder, decoder).
     ///
     /// # Source
-    /// MAE sections 4 and A.2 for base, large and huge; DeiT (arXiv 2012.12877) table 1 for tiny and
+    /// MAE section 4.1 and ViT table 1 for base, large and huge; DeiT (arXiv 2012.12877) table 1 for tiny and
     /// small, whose decoders the paper does not give; lightly's `mae` example.
     pub fn stacks(self) -> (StackConfig, StackConfig) {
         let paper = StackConfig::new(512, 8, 16);
         match self {
-            Self::Nano => (StackConfig::new(128, 4, 4), StackConfig::new(64, 2, 4)),
+            Self::Nano => (StackConfig::new(64, 4, 2), StackConfig::new(64, 1, 4)),
             Self::Tiny => (StackConfig::new(192, 12, 3), StackConfig::new(128, 4, 4)),
             Self::Small => (StackConfig::new(384, 12, 6), StackConfig::new(256, 4, 8)),
             Self::Base => (StackConfig::new(768, 12, 12), paper),

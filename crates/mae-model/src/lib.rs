@@ -21,7 +21,7 @@
 //! let images = Tensor::random([2, 3, 32, 32], burn::tensor::Distribution::Default, &device);
 //! let loss = model.forward(images.clone(), &masks).into_scalar::<f32>();
 //! assert!(loss.is_finite());
-//! assert_eq!(model.encode(images).dims(), [2, 1 + 16, 128]);
+//! assert_eq!(model.encode(images).dims(), [2, 1 + 16, 64]);
 //! # Ok(())
 //! # }
 //! ```

@@ -87,3 +87,39 @@ fn highest_two(normals: &[[f32; 2]], x: f32, y: f32) -> [f32; 2] {
         [first.max(along), second.max(along.min(first))]
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Points of a grid over ±1.5, 0.02 apart.
+    fn grid() -> impl Iterator<Item = (f32, f32)> {
+        (-75..=75).flat_map(|row| (-75..=75).map(move |column| (column as f32 * 0.02, row as f32 * 0.02)))
+    }
+
+    #[test]
+    fn an_outline_is_bounded_and_no_two_are_alike() {
+        let inside = |outline: Outline| grid().map(move |(x, y)| outline.distance(x, y) < 0.0);
+        for outline in Outline::ALL {
+            assert!(grid().all(|(x, y)| outline.distance(x, y) > 0.0 || length(x, y) < 1.3), "{outline:?}");
+            for other in Outline::ALL {
+                let differing = inside(outline).zip(inside(other)).filter(|(a, b)| a != b).count();
+                let either = inside(outline).zip(inside(other)).filter(|(a, b)| *a || *b).count();
+                assert_eq!(differing > either / 8, outline != other, "{outline:?} and {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_changes_the_distance_by_its_length_at_most() {
+        for outline in Outline::ALL {
+            for (x, y) in grid() {
+                let here = outline.distance(x, y);
+                for (dx, dy) in [(0.02, 0.0), (0.0, 0.02), (0.014, -0.014)] {
+                    let step = (outline.distance(x + dx, y + dy) - here).abs();
+                    assert!(step <= length(dx, dy) * 1.001, "{outline:?} steps {step} at ({x}, {y})");
+                }
+            }
+        }
+    }
+}

@@ -1,27 +1,27 @@
-//! One image: a textured shape on a textured ground, lit from one side.
+//! One image: a shape of warm tiles on a ground of cool ones.
 
+use super::mosaic::{Colour, Inks, Mosaic};
 use super::outline::Outline;
-use super::texture::{Colour, Texture};
 use super::turn::{Turn, between};
-use crate::rng::{SampleRng, below};
+use crate::rng::SampleRng;
 
-/// Navy, plum, forest and brick.
-const DARK_INKS: [[u8; 3]; 4] = [[29, 53, 87], [107, 42, 94], [31, 85, 58], [154, 47, 47]];
+/// Orange, red, straw and pink.
+const WARM: Inks = [[242, 165, 65], [224, 79, 58], [243, 211, 120], [244, 154, 165]];
 
-/// Cream, sky, orange and pink.
-const LIGHT_INKS: [[u8; 3]; 4] = [[243, 227, 184], [159, 211, 232], [242, 165, 65], [244, 166, 181]];
+/// Navy, blue, forest and violet.
+const COOL: Inks = [[29, 53, 87], [42, 111, 151], [31, 85, 58], [75, 59, 143]];
+
+/// Tiles along the image's shorter side.
+const TILES: usize = 8;
 
 /// An outline's unit, of the image's shorter side.
 const RADIUS: (f32, f32) = (0.28, 0.42);
 
 /// How far from the middle a shape may lie, of what would let it touch the border.
-const OFFSET: f32 = 0.8;
+const OFFSET: f32 = 0.7;
 
-/// The tangent of half the largest angle that a shape is turned by, either way: 48°.
-const TILT: f32 = 0.45;
-
-/// By what share the light grows and fades from the middle to a border.
-const LIGHT: (f32, f32) = (0.28, 0.7);
+/// The tangent of half the largest angle that a shape is turned by, either way: 42°.
+const TILT: f32 = 0.38;
 
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
@@ -29,63 +29,72 @@ pub(super) struct Scene {
     centre: [f32; 2],
     radius: f32,
     turn: Turn,
-    shape: Texture,
-    ground: Texture,
-    light: (f32, f32),
 }
 
 impl Scene {
-    /// Draws everything about an image but its class: position, size, angle, inks, textures and light.
+    /// Draws where a shape lies, how large it is and how it is turned.
     pub(super) fn draw(rng: &mut SampleRng, outline: Outline) -> Self {
         let radius = between(rng, RADIUS.0, RADIUS.1);
-        let reach = (0.5 - radius).max(0.0) * OFFSET;
-        let (dark, light) = (ink(rng, &DARK_INKS), ink(rng, &LIGHT_INKS));
-        let (shape, ground) = if below(rng, 2) == 0 { (dark, light) } else { (light, dark) };
-        let brightening = between(rng, LIGHT.0, LIGHT.1) * if below(rng, 2) == 0 { 2.0 } else { -2.0 };
-        Self {
-            outline,
-            centre: [between(rng, -reach, reach), between(rng, -reach, reach)],
-            radius,
-            turn: Turn::draw(rng, TILT),
-            shape: Texture::draw(rng, shape),
-            ground: Texture::draw(rng, ground),
-            light: Turn::draw(rng, 1.0).apply(brightening, 0.0),
-        }
+        // An outline reaches about 0.9 units from its centre.
+        let reach = (0.5 - 0.9 * radius).max(0.0) * OFFSET;
+        let centre = [between(rng, -reach, reach), between(rng, -reach, reach)];
+        Self { outline, centre, radius, turn: Turn::draw(rng, TILT) }
     }
 
-    /// The image, row by row, in red, green and blue bytes.
-    pub(super) fn render(&self, height: usize, width: usize) -> Vec<u8> {
-        let pixel = 1.0 / height.min(width) as f32;
+    /// The image, row by row, in red, green and blue bytes; the tiles are drawn here, to fit its size.
+    pub(super) fn render(&self, rng: &mut SampleRng, height: usize, width: usize) -> Vec<u8> {
+        let short = height.min(width);
+        let tile = |index: usize| index * TILES / short;
+        let (rows, columns) = (tile(height - 1) + 1, tile(width - 1) + 1);
+        let (shape, ground) =
+            (Mosaic::draw(rng, &WARM, rows, columns), Mosaic::draw(rng, &COOL, rows, columns));
+        let pixel = 1.0 / short as f32;
         let from_middle = |index: usize, count: usize| (index as f32 + 0.5 - count as f32 / 2.0) * pixel;
         let mut bytes = Vec::with_capacity(height * width * 3);
         for row in 0..height {
             let y = from_middle(row, height);
             for column in 0..width {
-                let x = from_middle(column, width);
-                let light = 1.0 + self.light.0 * x + self.light.1 * y;
+                let inside = self.inside(from_middle(column, width), y, pixel);
+                let (shape, ground): (Colour, Colour) =
+                    (shape.at(tile(row), tile(column)), ground.at(tile(row), tile(column)));
+                let mixed: Colour = std::array::from_fn(|c| ground[c] + (shape[c] - ground[c]) * inside);
                 // A cast to u8 saturates.
-                bytes.extend(self.colour(x, y, pixel).map(|c| (c * light * 255.0 + 0.5) as u8));
+                bytes.extend(mixed.map(|c| (c * 255.0 + 0.5) as u8));
             }
         }
         bytes
     }
 
-    /// The colour at (x, y) before it is lit; where the outline passes through the pixel, both sides' by share.
-    fn colour(&self, x: f32, y: f32, pixel: f32) -> Colour {
+    /// The share of the pixel at (x, y) that lies within the outline.
+    fn inside(&self, x: f32, y: f32, pixel: f32) -> f32 {
         let (u, v) = self.turn.apply(x - self.centre[0], y - self.centre[1]);
         let distance = self.outline.distance(u / self.radius, v / self.radius) * self.radius;
-        let inside = (0.5 - distance / pixel).clamp(0.0, 1.0);
-        if inside == 0.0 {
-            return self.ground.at(x, y, pixel);
-        }
-        if inside == 1.0 {
-            return self.shape.at(x, y, pixel);
-        }
-        let (shape, ground) = (self.shape.at(x, y, pixel), self.ground.at(x, y, pixel));
-        std::array::from_fn(|c| ground[c] + (shape[c] - ground[c]) * inside)
+        (0.5 - distance / pixel).clamp(0.0, 1.0)
     }
 }
 
-fn ink(rng: &mut SampleRng, inks: &[[u8; 3]]) -> Colour {
-    inks[below(rng, inks.len() as u64) as usize].map(|c| f32::from(c) / 255.0)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_lies_within_the_image_and_is_warmer_than_its_ground() {
+        for sample in 0..200 {
+            let rng = &mut crate::sample_rng(0, 0, sample);
+            let scene = Scene::draw(rng, Outline::Disc);
+            assert!(scene.centre.iter().all(|offset| offset.abs() + 0.9 * scene.radius <= 0.5));
+            let bytes = scene.render(rng, 32, 32);
+            let warmth = |inside: f32| {
+                let (mut sum, mut count) = (0, 0);
+                for (i, rgb) in bytes.chunks(3).enumerate() {
+                    let at = |index: usize| (index as f32 - 15.5) / 32.0;
+                    if scene.inside(at(i % 32), at(i / 32), 1.0 / 32.0) == inside {
+                        (sum, count) = (sum + i32::from(rgb[0]) - i32::from(rgb[2]), count + 1);
+                    }
+                }
+                sum / count
+            };
+            assert!(warmth(1.0) > 20 && warmth(0.0) < 0, "sample {sample}");
+        }
+    }
 }
