@@ -60,6 +60,10 @@ impl Mae {
     /// # Panics
     /// If the mask hides no patch: there is nothing to learn from.
     pub fn forward(&self, images: Tensor<4>, masks: &MaskBatch) -> Tensor<1> {
+        assert!(
+            masks.num_keep() < masks.num_patches(),
+            "a mask that hides no patch leaves nothing to predict"
+        );
         let ids = Ids::new(masks, &images.device());
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
         let latent = self.encoder.forward_kept(patches.clone(), ids.keep); // [B, 1 + K, D]

@@ -67,7 +67,8 @@ pub fn save_checkpoint(
         move |source| TrainerError::Write { path, source }
     };
     fs::create_dir_all(folder).map_err(write(folder))?;
-    let temporary = tempfile::Builder::new().prefix(".writing-").tempdir_in(folder).map_err(write(folder))?;
+    remove_unfinished(folder).map_err(write(folder))?;
+    let temporary = unfinished().tempdir_in(folder).map_err(write(folder))?;
     let inside = |name: &str| temporary.path().join(name);
 
     let metadata = BTreeMap::from([("mae.recipe".to_owned(), recipe.to_owned())]);
@@ -78,7 +79,8 @@ pub fn save_checkpoint(
     })?;
     let mut files = BTreeMap::new();
     for name in [MODEL, OPTIMIZER] {
-        files.insert(name.to_owned(), fingerprint(&inside(name)).map_err(write(&path.join(name)))?);
+        let fingerprint = sync(&inside(name)).and_then(|()| fingerprint(&inside(name)));
+        files.insert(name.to_owned(), fingerprint.map_err(write(&path.join(name)))?);
     }
     let json = StateFile { step: state.step, elapsed_s: state.elapsed_s, files };
     write_atomic(&inside(STATE), |file| Ok(serde_json::to_writer_pretty(file, &json)?))?;
@@ -166,8 +168,34 @@ fn fingerprint(path: &Path) -> io::Result<Fingerprint> {
             }
         }
     }
-    file.sync_all()?;
     Ok(Fingerprint { bytes, crc32: hasher.finalize() })
+}
+
+/// What checkpoints are called while they are written.
+const UNFINISHED: &str = ".writing-";
+
+fn unfinished() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
+    // tempfile lets nobody else in; a checkpoint shall be as readable as any other folder, within the umask.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    builder
+}
+
+/// Removes what a process that died in the middle of a checkpoint left behind.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn sync(file: &Path) -> io::Result<()> {
+    fs::OpenOptions::new().append(true).open(file)?.sync_all()
 }
 
 /// Makes a rename last through a power cut, where folders can be synced.

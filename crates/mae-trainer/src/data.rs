@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mae_data::{
     BadFilePolicy, DataError, EvalTransform, FolderOptions, ImageFolder, ImageSource, Loader, LoaderConfig,
-    RandomResizedCrop, Shapes, TrainTransform, Transform,
+    RandomResizedCrop, Shapes, TrainTransform, Transform, below, sample_rng,
 };
 
 use crate::recipe::DataRecipe;
@@ -31,6 +31,9 @@ pub struct Data {
 /// Seeds of the built-in shapes: held-out ones share nothing with those trained on.
 const SHAPES_SEEDS: (u64, u64) = (0, 1);
 
+/// Stands for an epoch in the draws of [`ImageSet::spread`]: one that no training reaches.
+const SPREAD_EPOCH: u64 = u64::MAX - 1;
+
 /// Held-out shapes: enough for a standard error of one point.
 const HELD_OUT_SHAPES: usize = 2000;
 
@@ -56,6 +59,7 @@ impl Data {
             (None, Some(_)) => None,
         };
         if let Some(val) = &val
+            && !val.class_names().is_empty()
             && val.class_names() != train.class_names()
         {
             return Err(TrainerError::Classes {
@@ -99,11 +103,17 @@ impl ImageSet {
         Self { source: source.clone(), indices: (0..source.len() as u32).collect() }
     }
 
-    /// At most `count` of them, at equal distances, so that sorted classes are all there.
+    /// At most `count` of them: one at random from each of `count` equal stretches, so that classes are all there
+    /// whether they are sorted or take turns.
     fn spread(mut self, count: usize) -> Self {
         let len = self.indices.len();
         if len > count {
-            self.indices = (0..count).map(|i| self.indices[i * len / count]).collect();
+            let stretch = |i: usize| (i * len / count, (i + 1) * len / count);
+            let pick = |i: usize| {
+                let (first, end) = stretch(i);
+                first + below(&mut sample_rng(0, SPREAD_EPOCH, i as u64), (end - first) as u64) as usize
+            };
+            self.indices = (0..count).map(|i| self.indices[pick(i)]).collect();
         }
         self
     }
@@ -112,7 +122,11 @@ impl ImageSet {
     pub(crate) fn loader(&self, recipe: &Recipe, batch_size: usize) -> Result<Loader, TrainerError> {
         let size = recipe.mae_config()?.geometry.image_size();
         let transform = EvalTransform::new(size.0.max(size.1), size)?;
-        let config = LoaderConfig { drop_last: false, ..loader_config(recipe, batch_size)? };
+        let mut config = LoaderConfig { drop_last: false, ..loader_config(recipe, batch_size)? };
+        if !recipe.data.strict {
+            // A run that has come this far is measured on what can be read.
+            config.bad_files = BadFilePolicy::Skip { max_share: 1.0 };
+        }
         Ok(Loader::new(self.source.clone(), Arc::new(transform), config)?)
     }
 }

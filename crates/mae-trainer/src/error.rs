@@ -50,6 +50,16 @@ pub enum TrainerError {
         /// Classes of the held-out folder.
         val: String,
     },
+    /// The training images are not those that the run began with.
+    #[error(
+        "the run began with {images} training images, but there are {len} now: its order and schedule would change"
+    )]
+    DataChanged {
+        /// Images when it began.
+        images: usize,
+        /// Images now.
+        len: usize,
+    },
     /// A new run was to be made where one is.
     #[error(
         "{} already holds a run: continue it with --resume {}, or choose another --out",

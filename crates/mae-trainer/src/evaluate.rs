@@ -9,7 +9,7 @@ use crate::data::ImageSet;
 use crate::knn::{Features, knn_accuracy};
 use crate::{Run, TrainerError};
 
-/// Accuracies on held-out images, 0 to 1.
+/// Accuracies of frozen features, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KnnReport {
     /// The trained encoder's features.
@@ -22,7 +22,12 @@ pub struct KnnReport {
     pub images: (usize, usize),
     /// Neighbours that vote.
     pub k: usize,
+    /// Whether the images voted on are held out; otherwise they are every fifth image of the training set.
+    pub held_out: bool,
 }
+
+/// A row of numbers and a label of every image.
+type Labelled = (Features, Vec<u32>);
 
 /// Images of one forward pass in evaluation.
 const BATCH: usize = 64;
@@ -35,7 +40,7 @@ pub fn knn_report(run: &Run, model: &Mae, device: &Device) -> Result<Option<KnnR
     let eval = &run.recipe.eval;
     let Some((bank, queries)) = run.data.knn_sets(eval.max_images) else { return Ok(None) };
     let k = eval.knn_k.min(bank.indices.len());
-    let accuracy = |extract: &dyn Fn(&ImageSet) -> Result<(Features, Vec<u32>), TrainerError>| {
+    let accuracy = |extract: &dyn Fn(&ImageSet) -> Result<Labelled, TrainerError>| {
         let ((bank, bank_labels), (queries, labels)) = (extract(&bank)?, extract(&queries)?);
         knn_accuracy(&bank, &bank_labels, &queries, &labels, k, eval.knn_temperature)
     };
@@ -47,6 +52,7 @@ pub fn knn_report(run: &Run, model: &Mae, device: &Device) -> Result<Option<KnnR
         pixels: accuracy(&|set| pixel_features(run, set))?,
         images: (bank.indices.len(), queries.indices.len()),
         k,
+        held_out: run.data.val.is_some(),
     }))
 }
 
@@ -56,7 +62,7 @@ fn encoder_features(
     set: &ImageSet,
     model: &Mae,
     device: &Device,
-) -> Result<(Features, Vec<u32>), TrainerError> {
+) -> Result<Labelled, TrainerError> {
     features(run, set, |bytes, shape| {
         let images = run.recipe.data.normalize.images(bytes, shape, device);
         let pooled = VisionTransformer::pool(model.encode(images), run.recipe.eval.pooling); // [B, D]
@@ -66,7 +72,7 @@ fn encoder_features(
 }
 
 /// Pixels, normalised as the model sees them.
-fn pixel_features(run: &Run, set: &ImageSet) -> Result<(Features, Vec<u32>), TrainerError> {
+fn pixel_features(run: &Run, set: &ImageSet) -> Result<Labelled, TrainerError> {
     let normalize = &run.recipe.data.normalize;
     features(run, set, |bytes, [_, channels, height, width]| {
         let plane = |i: usize| i / (height * width) % channels;
@@ -79,14 +85,21 @@ fn features(
     run: &Run,
     set: &ImageSet,
     mut extract: impl FnMut(Vec<u8>, [usize; 4]) -> Vec<f32>,
-) -> Result<(Features, Vec<u32>), TrainerError> {
+) -> Result<Labelled, TrainerError> {
     let loader = set.loader(&run.recipe, BATCH)?;
     let (mut rows, mut labels) = (Vec::new(), Vec::new());
+    let (mut wanted, mut dim) = (set.indices.iter(), 1);
     for batch in loader.epoch(run.recipe.seed, 0, set.indices.clone(), 0)? {
         let batch = batch?;
-        labels.extend(batch.labels.unwrap_or_default());
-        rows.extend(extract(batch.images, batch.shape));
+        let features = extract(batch.images, batch.shape);
+        dim = features.len() / batch.indices.len();
+        for ((row, index), wanted) in features.chunks(dim).zip(batch.indices).zip(&mut wanted) {
+            // What stands in for an unreadable image is left out: it may be one of the other set.
+            if let Some(label) = set.source.label(index).filter(|_| index == *wanted as usize) {
+                rows.extend_from_slice(row);
+                labels.push(label);
+            }
+        }
     }
-    let dim = rows.len() / labels.len().max(1);
     Ok((Features::new(rows, dim)?, labels))
 }

@@ -42,7 +42,7 @@ impl Plan {
         let batch_size = recipe.batch_size.unwrap_or(1);
         let effective_batch = batch_size * recipe.accum_iter;
         let steps_per_epoch = (images / effective_batch) as u64;
-        let total_steps = recipe.epochs * steps_per_epoch;
+        let total_steps = recipe.epochs.saturating_mul(steps_per_epoch);
         let warmup_epochs = recipe.optim.warmup_epochs.unwrap_or(0.0);
         let schedule = Schedule::new(&ScheduleConfig {
             base_lr: recipe.optim.base_lr,
@@ -142,7 +142,7 @@ impl fmt::Display for Description<'_> {
         )?;
         writeln!(
             f,
-            "learning rate   {:.3e} = {:e} x {} / 256, {} epochs of warm-up, then cosine to {:e}",
+            "learning rate   {:.3e} = {:e} x {} / 256, {} epochs of warm-up, then cosine to {}",
             plan.schedule.peak_lr(),
             recipe.optim.base_lr,
             plan.effective_batch,

@@ -60,6 +60,8 @@ pub struct DataRecipe {
     pub shapes: usize,
     /// Pixel means and deviations by channel.
     pub normalize: Normalize,
+    /// Number of training images: filled in when a run is made, held against the folder when it is continued.
+    pub images: Option<usize>,
 }
 
 /// The model section of a [`Recipe`].
@@ -149,6 +151,7 @@ impl Default for DataRecipe {
             flip: true,
             shapes: 8192,
             normalize: Normalize::imagenet(),
+            images: None,
         }
     }
 }
@@ -227,6 +230,7 @@ impl Recipe {
         model.image_size.get_or_insert((side, side));
         model.patch_size.get_or_insert(model.preset.patch_size());
         self.batch_size.get_or_insert_with(|| default_batch(len));
+        self.data.images.get_or_insert(len);
         self.optim.warmup_epochs.get_or_insert(self.epochs as f64 / 10.0);
         // Paths keep their meaning when the run is continued from another folder.
         for path in [&mut self.data.path, &mut self.data.val].into_iter().flatten() {
@@ -239,6 +243,9 @@ impl Recipe {
     }
 
     fn validate(&self, len: usize) -> Result<(), TrainerError> {
+        if let Some(images) = self.data.images.filter(|images| *images != len) {
+            return Err(TrainerError::DataChanged { images, len });
+        }
         let within = |name, ok: bool, value: &dyn ToString, bound: &str| match ok {
             true => Ok(()),
             false => Err(TrainerError::argument(name, value.to_string(), bound)),

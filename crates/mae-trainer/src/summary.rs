@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use mae_model::Mae;
 
 use crate::draw::{draw_curve, draw_pictures};
 use crate::evaluate::{KnnReport, knn_report};
@@ -16,7 +17,7 @@ use crate::{Run, TrainState, TrainerError};
 /// # Errors
 /// If something cannot be read or written.
 pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<String, TrainerError> {
-    let zero = zero_loss(run, device)?;
+    let zero = zero_loss(run, &state.model.valid(), device)?;
     let pictures = draw_pictures(run, &state.model, state.step, device)?;
     let curve = draw_curve(run, zero)?;
     let weights = run.path("model.safetensors");
@@ -44,15 +45,19 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
         line("unreadable", format!("{} file(s), named in {}", bad.len(), run.path(BAD_FILES).display()));
     }
     line("pictures", pictures.display().to_string());
+    if run.plan.config.norm_pix_loss {
+        line("", "each predicted patch is drawn with the mean and deviation of the original one".into());
+    }
     line("loss curve", curve.display().to_string());
     line("weights", weights.display().to_string());
     Ok(text)
 }
 
 fn knn_line(report: &KnnReport) -> String {
-    let KnnReport { trained, untrained, pixels, images, k } = report;
+    let KnnReport { trained, untrained, pixels, images, k, held_out } = report;
+    let which = if *held_out { "held-out images" } else { "others of the training set" };
     format!(
-        "{:.1}% trained, {:.1}% before training, {:.1}% raw pixels (k = {k}, {} images vote on {})",
+        "{:.1}% trained, {:.1}% before training, {:.1}% raw pixels (k = {k}, {} images vote on {} {which})",
         100.0 * trained,
         100.0 * untrained,
         100.0 * pixels,
@@ -62,9 +67,8 @@ fn knn_line(report: &KnnReport) -> String {
 }
 
 /// The loss of predicting zero, on the run's first batch.
-fn zero_loss(run: &Run, device: &Device) -> Result<f64, TrainerError> {
+fn zero_loss(run: &Run, model: &Mae, device: &Device) -> Result<f64, TrainerError> {
     let batch = run.batches(0)?.next().ok_or(TrainerError::EpochTooShort { step: 0 })??;
     let (images, masks) = run.inputs(batch, 0, device)?;
-    let model = run.plan.config.init(run.recipe.seed, device)?;
     Ok(f64::from(model.zero_loss(images, &masks).into_scalar::<f32>()))
 }

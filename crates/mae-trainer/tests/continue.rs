@@ -77,9 +77,9 @@ fn damaged_checkpoints_are_named_and_nothing_is_lost() {
         let whole = std::fs::read(&file).unwrap();
         let mut damaged = whole.clone();
         if truncate {
-            damaged.truncate(whole.len() / 2)
+            damaged.truncate(whole.len() / 2);
         } else {
-            damaged[whole.len() / 2] ^= 1
+            damaged[whole.len() / 2] ^= 1;
         }
         std::fs::write(&file, &damaged).unwrap();
         let error = run.latest_state(&Device::flex()).err().unwrap().to_string();

@@ -32,7 +32,7 @@ impl Geometry {
             }
         }
         for (axis, extent) in [("height", image_size.0), ("width", image_size.1)] {
-            if extent % patch_size != 0 {
+            if !extent.is_multiple_of(patch_size) {
                 return Err(VitError::PatchSize { patch: patch_size, axis, extent });
             }
         }

@@ -46,7 +46,7 @@ impl StackConfig {
             (self.num_heads, "each head takes an equal share"),
             (4, "positions are sin and cos of row and column"),
         ] {
-            if self.embed_dim % divisor != 0 {
+            if !self.embed_dim.is_multiple_of(divisor) {
                 return Err(VitError::NotDivisible {
                     name: "embed_dim",
                     value: self.embed_dim,

@@ -1,4 +1,5 @@
 //! Masked pre-training as one explicit loop, to be read and copied.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask train
   cargo xtask train -- --data photos --preset tiny --epochs 200
-  cargo xtask train -- --data digits/train --val digits/test --image-size 8 --patch-size 2
+  cargo xtask train -- --data digits/train --val digits/test --image-size 8 --patch-size 2 --flip false
   cargo xtask train -- --resume runs/photos-tiny-1
 
 Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted with a checkpoint written.";

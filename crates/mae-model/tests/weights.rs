@@ -1,0 +1,152 @@
+//! Weight files: what is written is read back, and what is damaged or belongs elsewhere is refused by name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use mae_masking::{Masker, Strategy};
+use mae_model::{Mae, MaeConfig, ModelError, Preset, list_params, load, load_into, save};
+use mae_vit::{Geometry, Normalize};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+fn config(patch_size: usize) -> MaeConfig {
+    Preset::Nano.config(Geometry::new((16, 24), patch_size, 3).unwrap())
+}
+
+fn saved(folder: &Path) -> (Mae, std::path::PathBuf) {
+    let model = config(8).init(5, &Device::flex()).unwrap();
+    let path = folder.join("model.safetensors");
+    let metadata = BTreeMap::from([("mae.recipe".to_owned(), "epochs = 3".to_owned())]);
+    save(&model, &Normalize::half(3), &metadata, &path).unwrap();
+    (model, path)
+}
+
+fn loss(model: &Mae) -> f32 {
+    let geometry = model.config().geometry;
+    let masks =
+        Masker::new(Strategy::Random, geometry.grid(), 0.5).unwrap().draw_batch(0, 0, &[1, 2]).unwrap();
+    let pixels = (0..2 * 3 * 16 * 24).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect::<Vec<_>>();
+    let images = Tensor::from_data(TensorData::new(pixels, [2, 3, 16, 24]), &Device::flex());
+    model.forward(images, &masks).into_scalar()
+}
+
+#[test]
+fn a_file_brings_its_model_back_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, path) = saved(folder.path());
+    let loaded = load(&path, &Device::flex()).unwrap();
+    assert_eq!(loaded.model.config(), model.config());
+    assert_eq!(loaded.normalize, Normalize::half(3));
+    assert_eq!(loaded.metadata, BTreeMap::from([("mae.recipe".to_owned(), "epochs = 3".to_owned())]));
+    assert_eq!(loss(&loaded.model).to_bits(), loss(&model).to_bits());
+    assert_eq!(list_params(&loaded.model), list_params(&model));
+}
+
+#[test]
+fn names_and_shapes_are_the_official_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(saved(folder.path()).1).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let shape = |name: &str| file.tensor(name).unwrap().shape().to_vec();
+    assert_eq!(shape("patch_embed.proj.weight"), [64, 3, 8, 8]);
+    assert_eq!(shape("blocks.3.attn.qkv.weight"), [192, 64]);
+    assert_eq!(shape("blocks.0.mlp.fc1.weight"), [256, 64]);
+    assert_eq!(shape("pos_embed"), [1, 7, 64]);
+    assert_eq!(shape("mask_token"), [1, 1, 64]);
+    assert_eq!(shape("decoder_pos_embed"), [1, 7, 64]);
+    assert_eq!(shape("decoder_embed.weight"), [64, 64]);
+    assert_eq!(shape("decoder_blocks.0.norm1.weight"), [64]);
+    assert_eq!(shape("decoder_pred.weight"), [192, 64]);
+    assert!(file.names().iter().all(|name| !name.contains("encoder.") && !name.contains("decoder.")));
+}
+
+/// What a tensor is in a file.
+type Stored = (Dtype, Vec<usize>, Vec<u8>);
+
+/// Rewrites a file with other tensors.
+fn rewrite(path: &Path, change: impl Fn(&str, &TensorView<'_>) -> Option<Stored>) {
+    let bytes = std::fs::read(path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors: Vec<(String, Stored)> = file
+        .tensors()
+        .into_iter()
+        .filter_map(|(name, view)| Some((name.clone(), change(&name, &view)?)))
+        .collect();
+    let views = tensors
+        .iter()
+        .map(|(name, (dtype, shape, data))| (name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    safetensors::serialize_to_file(views, header.metadata().clone(), path).unwrap();
+}
+
+#[test]
+fn half_precision_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, path) = saved(folder.path());
+    rewrite(&path, |_, view| {
+        // The upper half of an f32 is a bf16, truncated.
+        let data = view.data().chunks(4).flat_map(|b| [b[2], b[3]]).collect();
+        Some((Dtype::BF16, view.shape().to_vec(), data))
+    });
+    let (ours, theirs) = (loss(&model), loss(&load(&path, &Device::flex()).unwrap().model));
+    assert!(ours != theirs && (ours - theirs).abs() < 0.05 * ours, "{ours} {theirs}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let same = |view: &TensorView<'_>| Some((view.dtype(), view.shape().to_vec(), view.data().to_vec()));
+    let refused = |path: &Path, words: &[&str]| {
+        let error = load(path, &Device::flex()).unwrap_err().to_string();
+        let path = path.display().to_string();
+        for word in words.iter().copied().chain([path.as_str()]) {
+            assert!(error.contains(word), "'{word}' is not in: {error}");
+        }
+    };
+    let (_, path) = saved(folder.path());
+    rewrite(&path, |name, view| if name == "norm.bias" { None } else { same(view) });
+    refused(&path, &["norm.bias", "1 of its tensors are missing"]);
+
+    let (_, path) = saved(folder.path());
+    rewrite(&path, |name, view| match name {
+        "cls_token" => Some((Dtype::F32, vec![1, 64, 1], view.data().to_vec())),
+        _ => same(view),
+    });
+    refused(&path, &["cls_token", "[1, 64, 1]", "[1, 1, 64]"]);
+
+    let (_, path) = saved(folder.path());
+    rewrite(&path, |name, view| match name {
+        "cls_token" => Some((Dtype::I32, vec![1, 1, 64], view.data().to_vec())),
+        _ => same(view),
+    });
+    refused(&path, &["cls_token", "I32"]);
+
+    let (_, path) = saved(folder.path());
+    let whole = std::fs::read(&path).unwrap();
+    for len in [0, 7, 100, whole.len() - 1] {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        refused(&path, &["not a complete safetensors file"]);
+    }
+    let mut lying = whole;
+    lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    std::fs::write(&path, lying).unwrap();
+    refused(&path, &["not a complete safetensors file"]);
+    refused(&folder.path().join("nowhere.safetensors"), &["cannot read"]);
+}
+
+#[test]
+fn files_without_a_description_need_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, path) = saved(folder.path());
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let bare = folder.path().join("bare.safetensors");
+    safetensors::serialize_to_file(file.tensors(), None, &bare).unwrap();
+    let error = load(&bare, &Device::flex()).unwrap_err();
+    assert!(matches!(error, ModelError::Description { .. }) && error.to_string().contains("mae.config"));
+    let other = config(8).init(6, &Device::flex()).unwrap();
+    assert_eq!(loss(&load_into(other, &bare).unwrap()).to_bits(), loss(&model).to_bits());
+    let error = load_into(config(4).init(0, &Device::flex()).unwrap(), &bare).unwrap_err().to_string();
+    assert!(error.contains("pos_embed") || error.contains("patch_embed"), "{error}");
+}
