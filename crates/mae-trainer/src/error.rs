@@ -125,6 +125,14 @@ pub enum TrainerError {
         reason: String,
     },
 
+    /// The system lets no signal be listened for.
+    #[error("cannot listen for signals")]
+    Signals {
+        /// What it said.
+        #[source]
+        source: std::io::Error,
+    },
+
     /// A file of the run directory that could not be read.
     #[error("cannot read {}", path.display())]
     Read {

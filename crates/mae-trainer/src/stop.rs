@@ -3,6 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::{register, register_conditional_shutdown};
+
+use crate::TrainerError;
+
 /// Exit status of a run that was asked to stop and wrote a checkpoint, 128 + SIGINT as in shells.
 pub const INTERRUPTED: u8 = 130;
 
@@ -11,18 +16,21 @@ pub const INTERRUPTED: u8 = 130;
 pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// Listens for SIGINT, SIGTERM and SIGHUP; the second one ends the process at once.
+    /// Listens for SIGINT and SIGTERM; the second one ends the process at once.
     ///
-    /// Where a handler is installed already, that one stays and this flag is never raised.
-    pub fn listen() -> Self {
+    /// Also where a shell has set them to be ignored, as it does for commands in the background.
+    ///
+    /// # Errors
+    /// [`TrainerError::Signals`] if the system refuses.
+    pub fn listen() -> Result<Self, TrainerError> {
         let flag = Self::default();
-        let raised = flag.clone();
-        let _ = ctrlc::try_set_handler(move || {
-            if raised.0.swap(true, Ordering::SeqCst) {
-                std::process::exit(i32::from(INTERRUPTED));
-            }
-        });
-        flag
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds the flag down, and only then is it raised.
+            register_conditional_shutdown(signal, i32::from(INTERRUPTED), flag.0.clone())
+                .and_then(|_| register(signal, flag.0.clone()))
+                .map_err(|source| TrainerError::Signals { source })?;
+        }
+        Ok(flag)
     }
 
     /// Whether to stop after the current update.

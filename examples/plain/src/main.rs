@@ -54,19 +54,18 @@ fn train(args: &TrainArgs) -> Result<ExitCode> {
         println!("continuing      after step {} of {}", state.step, run.plan.total_steps);
     }
 
-    let finished = train_loop(args, &run, &mut state, &device)?;
-    print!("\n{}", summarize(&run, &state, &device)?);
-    if finished {
-        return Ok(ExitCode::SUCCESS);
+    if !train_loop(args, &run, &mut state, &device)? {
+        println!("\nstopped after step {}; continue with --resume {}", state.step, run.path("").display());
+        return Ok(ExitCode::from(INTERRUPTED));
     }
-    println!("\ncontinue with   --resume {}", run.path("").display());
-    Ok(ExitCode::from(INTERRUPTED))
+    print!("\n{}", summarize(&run, &state, &device)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The loop; returns whether the run is finished.
 fn train_loop(args: &TrainArgs, run: &Run, state: &mut TrainState, device: &Device) -> Result<bool> {
-    let stop = StopFlag::listen();
-    let stop_at = args.stop_after.map_or(u64::MAX, |steps| state.step + steps);
+    let stop = StopFlag::listen()?;
+    let stop_at = args.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps));
     let save_every = Duration::from_secs_f64(60.0 * run.recipe.eval.checkpoint_minutes);
     let mut progress = Progress::start(run, state, args.quiet)?;
     let mut last_save = Instant::now();

@@ -114,6 +114,7 @@ fn a_stopped_run_goes_on_from_its_folder_alone() {
     let stopped = [&["--data", "photos", "--out", "stopped", "--stop-after", "1"], &SMALL[..]].concat();
     let output = plain(at, &stopped);
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("--resume stopped"));
     let output = plain(&at.join("photos"), &["--resume", "../stopped", "--quiet"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let losses = |run: &str| {
