@@ -92,9 +92,24 @@ impl Data {
         usable.then(|| (bank.spread(max_images), queries.spread(max_images)))
     }
 
-    /// The images that pictures show.
+    /// The images that pictures show: every class in turn, where there are classes.
     pub fn picture_set(&self, count: usize) -> ImageSet {
-        ImageSet::all(self.val.as_ref().unwrap_or(&self.train)).spread(count)
+        let all = ImageSet::all(self.val.as_ref().unwrap_or(&self.train));
+        let classes = all.source.class_names().len();
+        if classes == 0 {
+            return all.spread(count);
+        }
+        let mut by_class = vec![Vec::new(); classes];
+        for index in &all.indices {
+            if let Some(class) = all.source.label(*index as usize).and_then(|l| by_class.get_mut(l as usize))
+            {
+                class.push(*index);
+            }
+        }
+        // The i-th of every class, for as many i as are needed.
+        let most = by_class.iter().map(Vec::len).max().unwrap_or(0);
+        let turns = (0..most).flat_map(|i| by_class.iter().filter_map(move |class| class.get(i).copied()));
+        ImageSet { indices: turns.take(count).collect(), source: all.source }
     }
 }
 
