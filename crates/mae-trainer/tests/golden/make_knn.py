@@ -1,14 +1,15 @@
 """Writes knn.json: predictions of a weighted cosine kNN, by scikit-learn and by PyTorch, which must agree first.
 
-pip install -r requirements.txt && python make_knn.py
+pip install -r requirements.txt && python make_knn.py    # --check compares instead of writing
 """
 
 import json
-import pathlib
 
 import numpy as np
 import torch
 from sklearn.neighbors import KNeighborsClassifier
+
+from store import store
 
 TRAIN, TEST, DIM, CLASSES = 180, 60, 13, 7
 CASES = [(1, 0.07), (5, 0.07), (20, 0.07), (20, 1.0), (50, 0.01), (180, 0.07), (180, 0.5)]
@@ -57,7 +58,7 @@ def main():
         test_labels=test_labels.tolist(),
         cases=cases,
     )
-    pathlib.Path(__file__).with_name("knn.json").write_text(json.dumps(golden) + "\n")
+    store("knn.json", json.dumps(golden) + "\n")
 
 
 main()

@@ -1,13 +1,14 @@
 """Writes schedule.json: learning rates of timm's CosineLRScheduler, which the Rust schedule must reproduce.
 
-pip install -r requirements.txt && python make_schedule.py
+pip install -r requirements.txt && python make_schedule.py    # --check compares instead of writing
 """
 
 import json
-import pathlib
 
 import torch
 from timm.scheduler import CosineLRScheduler
+
+from store import store
 
 CASES = [
     # MAE's ImageNet recipe: 800 epochs of 313 steps, 40 of them warm-up.
@@ -40,4 +41,4 @@ def rates(case):
 
 out = [case | {"lr": list(rates(case))} for case in CASES]
 lines = ",\n".join(json.dumps(case) for case in out)
-pathlib.Path(__file__).with_name("schedule.json").write_text(f"[\n{lines}\n]\n")
+store("schedule.json", f"[\n{lines}\n]\n")

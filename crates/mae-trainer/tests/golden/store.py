@@ -1,0 +1,14 @@
+"""Writes a golden file beside the scripts or, with --check, compares it with what is there."""
+
+import pathlib
+import sys
+
+
+def store(name, text):
+    path = pathlib.Path(__file__).with_name(name)
+    if "--check" not in sys.argv[1:]:
+        path.write_text(text)
+    elif path.read_text() != text:
+        sys.exit(f"{name}: what was made differs from the file")
+    else:
+        print(f"{name}: agrees")
