@@ -50,7 +50,7 @@ impl BadFilePolicy {
 }
 
 /// An image that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct BadFile {
     /// Its index in the data set.
     pub index: usize,
@@ -111,7 +111,7 @@ impl BadFiles {
 }
 
 /// An error and its causes in one line.
-fn reason(error: &DataError) -> String {
+pub(crate) fn reason(error: &DataError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -55,10 +55,18 @@ impl Default for DecodeLimits {
 /// # Errors
 /// A [`DataError`] naming the file: unreadable, empty, no image, cut short or damaged, or beyond `limits`.
 pub fn decode_file(path: &Path, limits: &DecodeLimits) -> Result<Image, DataError> {
+    decode_with_format(path, limits).map(|(image, _)| image)
+}
+
+/// [`decode_file`], and the name of the file's format.
+pub(crate) fn decode_with_format(
+    path: &Path,
+    limits: &DecodeLimits,
+) -> Result<(Image, &'static str), DataError> {
     let bytes = read(path, limits)?;
-    let format = ::image::guess_format(&bytes)
+    let (format, name) = ::image::guess_format(&bytes)
         .ok()
-        .filter(|guess| FORMATS.iter().any(|(format, _)| format == guess))
+        .and_then(|guess| FORMATS.into_iter().find(|(format, _)| *format == guess))
         .ok_or_else(|| DataError::NotAnImage { path: path.into(), known: known_formats() })?;
     if format == ImageFormat::Jpeg && !jpeg::has_end(&bytes) {
         return Err(DataError::Truncated { path: path.into(), bytes: bytes.len() as u64 });
@@ -79,7 +87,7 @@ pub fn decode_file(path: &Path, limits: &DecodeLimits) -> Result<Image, DataErro
     upright.apply_orientation(orientation);
     let pixels = upright.into_rgb8();
     let (width, height) = pixels.dimensions();
-    Image::new(height as usize, width as usize, 3, pixels.into_raw())
+    Ok((Image::new(height as usize, width as usize, 3, pixels.into_raw())?, name))
 }
 
 /// The whole file: decoding from memory is faster, and the time spent on a slow disk is one read.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::{DataError, DecodeLimits, Image, ImageSource, decode_file};
+use crate::decode::decode_with_format;
+use crate::{DataError, DecodeLimits, Image, ImageSource};
 
 /// What a file must be called to be taken for an image, in any case.
 pub const IMAGE_EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
@@ -70,6 +71,34 @@ impl ImageFolder {
     pub fn relative_path(&self, index: usize) -> Option<&Path> {
         self.paths.get(index).map(AsRef::as_ref)
     }
+
+    /// The first-level sub-folders without an image, which are no classes, sorted by name; hidden ones are passed
+    /// over. Looks at the folder as it is now.
+    ///
+    /// # Errors
+    /// [`DataError::Folder`] if the root may not be listed any more.
+    pub fn empty_folders(&self) -> Result<Vec<String>, DataError> {
+        let refuse = |source| refuse_folder(&self.root, source);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.root).map_err(refuse)? {
+            let entry = entry.map_err(refuse)?;
+            let name = entry.file_name();
+            // The sorted paths have a folder's images in one stretch.
+            let first = self.paths.partition_point(|path| path.iter().next() < Some(&name));
+            let has_images = self.paths.get(first).is_some_and(|path| path.starts_with(&name));
+            if !has_images && !is_hidden(&name) && entry.path().is_dir() {
+                names.push(name.to_string_lossy().into_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The image at `index` and the name of its file's format.
+    pub(crate) fn load_with_format(&self, index: usize) -> Result<(Image, &'static str), DataError> {
+        let path = self.relative_path(index).ok_or(DataError::Index { index, len: self.len() })?;
+        decode_with_format(&self.root.join(path), &self.options.limits)
+    }
 }
 
 impl ImageSource for ImageFolder {
@@ -78,8 +107,7 @@ impl ImageSource for ImageFolder {
     }
 
     fn load(&self, index: usize) -> Result<Image, DataError> {
-        let path = self.relative_path(index).ok_or(DataError::Index { index, len: self.len() })?;
-        decode_file(&self.root.join(path), &self.options.limits)
+        self.load_with_format(index).map(|(image, _)| image)
     }
 
     fn name(&self, index: usize) -> String {
@@ -97,12 +125,8 @@ impl ImageSource for ImageFolder {
 
 /// Relative paths of the images under `root`, sorted.
 fn list(root: &Path) -> Result<Vec<Box<Path>>, DataError> {
-    let refuse = |path: &Path, source| {
-        let (path, extensions) = (path.into(), known_extensions());
-        DataError::Folder { path, extensions, source }
-    };
     // The walk would take a file for a folder with itself in it.
-    std::fs::read_dir(root).map_err(|source| refuse(root, source))?;
+    std::fs::read_dir(root).map_err(|source| refuse_folder(root, source))?;
 
     let mut paths = Vec::new();
     let mut take = |path: &Path| {
@@ -120,7 +144,7 @@ fn list(root: &Path) -> Result<Vec<Box<Path>>, DataError> {
                 Some(path) if is_broken_link(path) => take(path),
                 path => {
                     let path = path.unwrap_or(root).to_path_buf();
-                    return Err(refuse(&path, error.into()));
+                    return Err(refuse_folder(&path, error.into()));
                 }
             },
         }
@@ -162,6 +186,10 @@ fn is_hidden(name: &OsStr) -> bool {
 
 fn is_broken_link(path: &Path) -> bool {
     path.is_symlink() && std::fs::metadata(path).is_err()
+}
+
+fn refuse_folder(path: &Path, source: std::io::Error) -> DataError {
+    DataError::Folder { path: path.into(), extensions: known_extensions(), source }
 }
 
 fn known_extensions() -> String {

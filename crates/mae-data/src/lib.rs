@@ -4,7 +4,7 @@
 //! [`Transform`] makes images of one size, as torchvision does on Pillow: [`TrainTransform`] by a random crop and
 //! flip, [`EvalTransform`] from the centre. A [`Loader`] does both on several threads, in the order that a
 //! [`DistributedSampler`] gives, and hands out each [`Batch`] as bytes, `[B, C, H, W]`. What a sample looks like is a
-//! pure function of (seed, epoch, sample index). This crate knows no tensor and no model.
+//! pure function of (seed, epoch, sample index). A [`Doctor`] examines a folder before it is trained on. This crate knows no tensor and no model.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -39,17 +39,20 @@ mod batch;
 mod batches;
 mod crop;
 mod decode;
+mod doctor;
 mod error;
 mod folder;
 mod image;
 mod jpeg;
 mod loader;
+mod report;
 mod resize;
 mod rng;
 mod sampler;
 mod shapes;
 mod source;
 mod transform;
+mod warning;
 mod worker;
 
 pub use bad::{BadFile, BadFilePolicy};
@@ -57,13 +60,16 @@ pub use batch::Batch;
 pub use batches::Batches;
 pub use crop::{Crop, RandomResizedCrop};
 pub use decode::{DecodeLimits, decode_file};
+pub use doctor::Doctor;
 pub use error::DataError;
 pub use folder::{FolderOptions, IMAGE_EXTENSIONS, ImageFolder};
 pub use image::Image;
 pub use loader::{Loader, LoaderConfig};
+pub use report::{ClassCount, DataReport, DuplicateGroup, Smaller, Spread};
 pub use resize::resized_crop;
 pub use rng::{SampleRng, below, sample_rng, uniform};
 pub use sampler::DistributedSampler;
 pub use shapes::Shapes;
 pub use source::ImageSource;
 pub use transform::{EvalTransform, TrainTransform, Transform};
+pub use warning::DataWarning;

@@ -83,16 +83,10 @@ impl Work {
 
     /// Loads and transforms an image. A panic on the way, as of a decoder on hostile bytes, is an error.
     fn view(&self, index: usize) -> Result<Image, DataError> {
-        // What a panic leaves half done is dropped here, but for the source's own state, which is its own business.
-        let view = AssertUnwindSafe(|| {
+        let name = || self.source.name(index);
+        without_panic(name, || {
             let image = self.source.load(index)?;
             Ok(self.transform.apply(image, &mut sample_rng(self.seed, self.epoch, index as u64)))
-        });
-        catch_unwind(view).unwrap_or_else(|panic| {
-            Err(DataError::Panic {
-                name: self.source.name(index),
-                message: panic_message(&*panic).to_owned(),
-            })
         })
     }
 
@@ -116,6 +110,17 @@ fn planes(image: &Image) -> Vec<u8> {
         }
     }
     planes
+}
+
+/// What `f` makes of the image called `name`; if it panics, an error.
+pub(crate) fn without_panic<T>(
+    name: impl FnOnce() -> String,
+    f: impl FnOnce() -> Result<T, DataError>,
+) -> Result<T, DataError> {
+    // What a panic leaves half done is dropped here, but for the source's own state, which is its own business.
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        Err(DataError::Panic { name: name(), message: panic_message(&*panic).to_owned() })
+    })
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

@@ -1,0 +1,224 @@
+//! What an examined folder of images is like, in numbers and readable lines.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::doctor::PixelSums;
+use crate::warning::warnings;
+use crate::{BadFile, DataError, DataWarning, ImageFolder, ImageSource};
+
+/// Classes, groups, files of a group and unreadable files that are listed before "and N more".
+const SHOWN: usize = 10;
+
+/// What [`Doctor::examine`](crate::Doctor::examine) found in a folder.
+///
+/// Its `Display` is for people and shortens long lists, its `Serialize` is whole.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct DataReport {
+    /// The folder.
+    pub root: String,
+    /// The files that are listed as images.
+    pub files: usize,
+    /// Those of them that could be decoded.
+    pub readable: usize,
+    /// The classes, sorted by name, with their files, unreadable ones included.
+    pub classes: Vec<ClassCount>,
+    /// Files without a class: those in the folder itself.
+    pub unlabelled: usize,
+    /// First-level sub-folders without an image.
+    pub empty_folders: Vec<String>,
+    /// Readable files by format, which is told from the content and not from the name.
+    pub formats: BTreeMap<&'static str, usize>,
+    /// Heights of the upright images in pixels; nothing if none could be read.
+    pub height_px: Option<Spread>,
+    /// Widths of the upright images in pixels.
+    pub width_px: Option<Spread>,
+    /// Images that would have to be enlarged, if a size was asked about.
+    pub smaller: Option<Smaller>,
+    /// Mean of the red, green and blue bytes of all pixels, divided by 255.
+    pub mean: Option<[f64; 3]>,
+    /// Their standard deviation, divided by 255.
+    pub std: Option<[f64; 3]>,
+    /// Images of equal pixels.
+    pub duplicates: Vec<DuplicateGroup>,
+    /// Files that cannot be read, and why.
+    pub unreadable: Vec<BadFile>,
+    /// What should be looked at before training.
+    pub warnings: Vec<DataWarning>,
+}
+
+/// A class and its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClassCount {
+    /// The class's name.
+    pub name: String,
+    /// Its files.
+    pub files: usize,
+}
+
+/// How a number is distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Spread {
+    /// The smallest.
+    pub min: u32,
+    /// Half of them are at most this; the lower one of two in the middle.
+    pub median: u32,
+    /// The largest.
+    pub max: u32,
+}
+
+/// Images smaller than a size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Smaller {
+    /// (height, width) in pixels.
+    pub size: (usize, usize),
+    /// Images that are less high or less wide than that.
+    pub images: usize,
+}
+
+/// Images of the same size with the same decoded pixels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DuplicateGroup {
+    /// Their paths below the root, sorted as the folder is; at least two.
+    pub files: Vec<String>,
+    /// Whether they lie under more than one class.
+    pub across_classes: bool,
+}
+
+/// What is remembered of each readable image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FoundImage {
+    pub(crate) hash: u64,
+    pub(crate) height: u32,
+    pub(crate) width: u32,
+}
+
+impl DataReport {
+    pub(crate) fn new(
+        folder: &ImageFolder,
+        images: &[Option<FoundImage>],
+        image_size: Option<(usize, usize)>,
+        formats: BTreeMap<&'static str, usize>,
+        pixels: PixelSums,
+        duplicates: Vec<DuplicateGroup>,
+        unreadable: Vec<BadFile>,
+    ) -> Result<Self, DataError> {
+        let names = folder.class_names().iter().cloned();
+        let mut classes: Vec<_> = names.map(|name| ClassCount { name, files: 0 }).collect();
+        let mut unlabelled = 0;
+        for index in 0..folder.len() {
+            match folder.label(index) {
+                Some(label) => classes[label as usize].files += 1,
+                None => unlabelled += 1,
+            }
+        }
+        let readable = || images.iter().flatten();
+        let smaller = image_size.map(|size| {
+            let is_smaller =
+                |image: &&FoundImage| (image.height as usize) < size.0 || (image.width as usize) < size.1;
+            Smaller { size, images: readable().filter(is_smaller).count() }
+        });
+        let (mean, std) = pixels.mean_and_std().unzip();
+        let mut report = Self {
+            root: folder.root().display().to_string(),
+            files: folder.len(),
+            readable: readable().count(),
+            classes,
+            unlabelled,
+            empty_folders: folder.empty_folders()?,
+            formats,
+            height_px: Spread::of(readable().map(|image| image.height).collect()),
+            width_px: Spread::of(readable().map(|image| image.width).collect()),
+            smaller,
+            mean,
+            std,
+            duplicates,
+            unreadable,
+            warnings: Vec::new(),
+        };
+        report.warnings = warnings(&report, folder);
+        Ok(report)
+    }
+
+    /// The classes with the fewest and the most files, the first of several by name.
+    pub(crate) fn extremes(&self) -> Option<(&ClassCount, &ClassCount)> {
+        let least = self.classes.iter().min_by_key(|class| class.files)?;
+        // Of equal ones `max_by_key` gives the last.
+        let most = self.classes.iter().rev().max_by_key(|class| class.files)?;
+        Some((least, most))
+    }
+}
+
+impl Spread {
+    fn of(mut values: Vec<u32>) -> Option<Self> {
+        values.sort_unstable();
+        let (&min, &max) = (values.first()?, values.last()?);
+        Some(Self { min, median: values[(values.len() - 1) / 2], max })
+    }
+}
+
+impl fmt::Display for DataReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, value: String| writeln!(f, "{name:<15} {value}");
+        line("folder", self.root.clone())?;
+        line("files", format!("{}, {} of them readable", self.files, self.readable))?;
+        match self.extremes() {
+            Some((least, most)) => {
+                let (count, fewest, most) = (self.classes.len(), least.files, most.files);
+                line("classes", format!("{count}, of {} files each", range(fewest, most)))?;
+            }
+            None => line("classes", "none: without sub-folders images have no labels".into())?,
+        }
+        for class in shown(&self.classes, |class| format!("{}: {}", class.name, class.files)) {
+            line("", class)?;
+        }
+        let formats: Vec<_> = self.formats.iter().map(|(name, files)| format!("{files} {name}")).collect();
+        line("formats", some_or_none(formats.join(", ")))?;
+        for (name, spread) in [("height", self.height_px), ("width", self.width_px)] {
+            if let Some(Spread { min, median, max }) = spread {
+                line(name, format!("{} px, median {median}", range(min, max)))?;
+            }
+        }
+        if let Some(Smaller { size: (height, width), images }) = self.smaller {
+            line("smaller", format!("{images} image(s) than {height}x{width} px"))?;
+        }
+        for (name, values) in [("mean", self.mean), ("std", self.std)] {
+            if let Some([red, green, blue]) = values {
+                line(name, format!("[{red:.4}, {green:.4}, {blue:.4}]"))?;
+            }
+        }
+        line("duplicates", count(self.duplicates.len(), "group(s) of equal images"))?;
+        for group in shown(&self.duplicates, |group| {
+            shown(&group.files, String::clone).collect::<Vec<_>>().join(" = ")
+        }) {
+            line("", group)?;
+        }
+        line("unreadable", count(self.unreadable.len(), "file(s)"))?;
+        for reason in shown(&self.unreadable, |file| file.reason.clone()) {
+            line("", reason)?;
+        }
+        self.warnings.iter().try_for_each(|warning| line("warning", warning.to_string()))
+    }
+}
+
+/// The first few of `items` as text, and how many more there are.
+pub(crate) fn shown<T>(items: &[T], text: impl Fn(&T) -> String) -> impl Iterator<Item = String> {
+    let more = items.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    items.iter().take(SHOWN).map(text).chain(more)
+}
+
+fn range<T: fmt::Display + PartialEq>(min: T, max: T) -> String {
+    if min == max { min.to_string() } else { format!("{min} to {max}") }
+}
+
+fn some_or_none(text: String) -> String {
+    if text.is_empty() { "none".to_owned() } else { text }
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 0 { "none".to_owned() } else { format!("{number} {what}") }
+}

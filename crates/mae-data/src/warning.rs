@@ -1,0 +1,155 @@
+//! What about a folder of images should be looked at before training.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::report::shown;
+use crate::{BadFilePolicy, ClassCount, DataReport, ImageFolder, ImageSource};
+
+/// How many times as many images as the smallest class the largest may have without a warning. Ours: ImageNet's
+/// classes differ by less than 2, and sets made to be imbalanced begin at 10.
+const IMBALANCE: usize = 10;
+
+/// Something that should be looked at before training.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DataWarning {
+    /// All labels are the same: often the folder is one level too high.
+    OneClass {
+        /// The class.
+        name: String,
+        /// Its own sub-folders with images, which may be the classes that were meant.
+        sub_folders: usize,
+    },
+    /// Images beside class folders, which have no label.
+    Unlabelled {
+        /// How many.
+        files: usize,
+    },
+    /// First-level sub-folders without an image.
+    EmptyFolders {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// One class has more than 10 times the files of another.
+    Imbalance {
+        /// The largest class.
+        most: ClassCount,
+        /// The smallest.
+        least: ClassCount,
+    },
+    /// Images that are there more than once.
+    Duplicates {
+        /// Images that could be left out.
+        copies: usize,
+        /// Groups of equal images.
+        groups: usize,
+    },
+    /// Equal images with different labels.
+    DuplicatesAcrossClasses {
+        /// Groups of equal images that lie under more than one class.
+        groups: usize,
+    },
+    /// Files that cannot be read.
+    Unreadable {
+        /// How many.
+        files: usize,
+        /// Their share of all files, 0 to 1.
+        share: f64,
+        /// The share that [`BadFilePolicy::default`] puts up with, if this is more.
+        exceeded: Option<f64>,
+    },
+}
+
+/// The warnings that a report calls for, in the order of its lines.
+pub(crate) fn warnings(report: &DataReport, folder: &ImageFolder) -> Vec<DataWarning> {
+    let mut warnings = Vec::new();
+    if let [ClassCount { name, .. }] = &report.classes[..] {
+        let sub_folders = sub_folders_of_classes(folder);
+        warnings.push(DataWarning::OneClass { name: name.clone(), sub_folders });
+    }
+    if report.unlabelled > 0 && !report.classes.is_empty() {
+        warnings.push(DataWarning::Unlabelled { files: report.unlabelled });
+    }
+    if !report.empty_folders.is_empty() {
+        warnings.push(DataWarning::EmptyFolders { names: report.empty_folders.clone() });
+    }
+    if let Some((least, most)) = report.extremes()
+        && most.files > IMBALANCE.saturating_mul(least.files)
+    {
+        warnings.push(DataWarning::Imbalance { most: most.clone(), least: least.clone() });
+    }
+    if !report.duplicates.is_empty() {
+        let copies = report.duplicates.iter().map(|group| group.files.len() - 1).sum();
+        warnings.push(DataWarning::Duplicates { copies, groups: report.duplicates.len() });
+    }
+    let groups = report.duplicates.iter().filter(|group| group.across_classes).count();
+    if groups > 0 {
+        warnings.push(DataWarning::DuplicatesAcrossClasses { groups });
+    }
+    let files = report.unreadable.len();
+    if files > 0 {
+        let exceeded = BadFilePolicy::default().exceeded_by(files, report.files);
+        let share = files as f64 / report.files as f64;
+        warnings.push(DataWarning::Unreadable { files, share, exceeded });
+    }
+    warnings
+}
+
+/// Second-level sub-folders with images in them.
+fn sub_folders_of_classes(folder: &ImageFolder) -> usize {
+    let paths = (0..folder.len()).filter_map(|index| folder.relative_path(index));
+    let parents = paths.filter(|path| path.iter().nth(2).is_some());
+    parents.map(|path| path.iter().take(2).collect::<Vec<_>>()).collect::<BTreeSet<_>>().len()
+}
+
+impl fmt::Display for DataWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OneClass { name, sub_folders: 0 | 1 } => {
+                write!(f, "all labelled images are of one class, {name}")
+            }
+            Self::OneClass { name, sub_folders } => write!(
+                f,
+                "all labelled images are of one class, {name}: if its {sub_folders} sub-folders are the classes, name \
+                 that folder instead"
+            ),
+            Self::Unlabelled { files } => {
+                write!(f, "{files} file(s) lie beside the class folders and have no label")
+            }
+            Self::EmptyFolders { names } => {
+                let listed: Vec<_> = shown(names, String::clone).collect();
+                write!(
+                    f,
+                    "{} sub-folder(s) without an image are no classes: {}",
+                    names.len(),
+                    listed.join(", ")
+                )
+            }
+            Self::Imbalance { most, least } => write!(
+                f,
+                "the classes are out of balance: {} has {} files, {} has {}",
+                most.name, most.files, least.name, least.files
+            ),
+            Self::Duplicates { copies, groups } => {
+                write!(f, "{copies} image(s) are copies of others, in {groups} group(s)")
+            }
+            Self::DuplicatesAcrossClasses { groups } => {
+                write!(
+                    f,
+                    "{groups} group(s) of equal images lie under different classes: labels contradict each other"
+                )
+            }
+            Self::Unreadable { files, share, exceeded } => {
+                write!(f, "{files} file(s), {:.1}%, cannot be read", 100.0 * share)?;
+                match exceeded {
+                    Some(limit) => write!(f, ": by default training puts up with {:.1}%", 100.0 * limit),
+                    None => write!(f, ": training puts other images in their place"),
+                }
+            }
+        }
+    }
+}
