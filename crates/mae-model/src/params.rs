@@ -12,25 +12,22 @@ pub struct ParamInfo {
     pub shape: Vec<usize>,
     /// Whether gradients are taken for it in training.
     pub trained: bool,
+    /// What gradients and optimizer state are filed under: a function of the path.
+    pub id: ParamId,
 }
 
 /// All parameters of a module in the order of its fields.
 pub fn list_params<M: Module>(module: &M) -> Vec<ParamInfo> {
     let mut infos = Vec::new();
     // A module outside training takes no gradients; what counts is which it would take.
-    visit_params(&module.clone().train(), |path, shape, trained, _| {
-        infos.push(ParamInfo { path: path.into(), shape: shape.to_vec(), trained });
-    });
+    visit_params(&module.clone().train(), |info, _| infos.push(info));
     infos
 }
 
-/// Calls `f` with path, shape, whether it is trained, and a reader of the values.
-pub(crate) fn visit_params<M: Module>(
-    module: &M,
-    f: impl FnMut(&str, &[usize], bool, &dyn Fn() -> TensorData),
-) {
+/// Calls `f` with each parameter and a reader of its values.
+pub(crate) fn visit_params<M: Module>(module: &M, f: impl FnMut(ParamInfo, &dyn Fn() -> TensorData)) {
     struct Visitor<F>(Vec<String>, F);
-    impl<F: FnMut(&str, &[usize], bool, &dyn Fn() -> TensorData)> ModuleVisitor for Visitor<F> {
+    impl<F: FnMut(ParamInfo, &dyn Fn() -> TensorData)> ModuleVisitor for Visitor<F> {
         fn enter_module(&mut self, name: &str, _: &str) {
             self.0.push(name.into());
         }
@@ -39,7 +36,8 @@ pub(crate) fn visit_params<M: Module>(
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let read = || param.val().into_data().convert::<f32>();
-            (self.1)(&self.0.join("."), &param.dims(), param.is_require_grad(), &read);
+            let (path, shape, trained) = (self.0.join("."), param.dims().to_vec(), param.is_require_grad());
+            (self.1)(ParamInfo { path, shape, trained, id: param.id }, &read);
         }
     }
     module.visit(&mut Visitor(Vec::new(), f));

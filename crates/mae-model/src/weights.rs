@@ -39,9 +39,9 @@ pub fn save(
     path: &Path,
 ) -> Result<(), ModelError> {
     let mut tensors: Vec<(String, Vec<usize>, TensorData)> = Vec::new();
-    visit_params(model, |param, _, _, read| {
-        let (shape, data) = to_official(param, read(), &model.config().geometry);
-        tensors.push((official_name(param), shape, data));
+    visit_params(model, |param, read| {
+        let (shape, data) = to_official(&param.path, read(), &model.config().geometry);
+        tensors.push((official_name(&param.path), shape, data));
     });
     let views = tensors.iter().map(|(name, shape, data)| {
         let view = TensorView::new(Dtype::F32, shape.clone(), data.as_bytes());
@@ -53,7 +53,20 @@ pub fn save(
     all.insert(CONFIG_KEY.into(), json(model.config()));
     all.insert(NORMALIZE_KEY.into(), json(normalize));
     safetensors::serialize_to_file(views, Some(all), path)
+        .and_then(|()| Ok(settle(path)?))
         .map_err(|source| ModelError::Write { path: path.into(), source })
+}
+
+/// Makes a file last through a power cut, and as readable as any other that this process makes: safetensors writes
+/// through a temporary file, which only its owner may read.
+fn settle(path: &Path) -> std::io::Result<()> {
+    let mut probe = path.as_os_str().to_owned();
+    probe.push(".mode");
+    let permissions = std::fs::File::create(&probe)?.metadata()?.permissions();
+    std::fs::remove_file(&probe)?;
+    std::fs::set_permissions(path, permissions)?;
+    // Windows syncs only files that are open for writing.
+    std::fs::OpenOptions::new().append(true).open(path)?.sync_all()
 }
 
 /// Reads a model that [`save`] wrote, by the description in the file.
@@ -112,12 +125,12 @@ fn replace_from(model: Mae, bytes: &[u8], path: &Path) -> Result<Mae, ModelError
     // Everything is checked before anything is replaced.
     let mut found: HashMap<String, TensorData> = HashMap::new();
     let (mut missing, mut failure) = (Vec::new(), None);
-    visit_params(&model, |param, shape, _, _| {
-        let name = official_name(param);
+    visit_params(&model, |param, _| {
+        let name = official_name(&param.path);
         match views.remove(&name) {
             None => missing.push(name),
-            Some(view) => match from_official(param, shape, &name, &view, &geometry, path) {
-                Ok(data) => drop(found.insert(param.into(), data)),
+            Some(view) => match from_official(&param.path, &param.shape, &name, &view, &geometry, path) {
+                Ok(data) => drop(found.insert(param.path, data)),
                 Err(error) => failure = failure.take().or(Some(error)),
             },
         }
