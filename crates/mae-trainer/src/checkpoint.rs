@@ -24,21 +24,36 @@ pub struct TrainState {
     pub step: u64,
     /// Seconds of training so far.
     pub elapsed_s: f64,
+    /// Updates, counted from 0, that are left out: their loss or gradient was not finite.
+    pub skipped: Vec<u64>,
 }
 
-/// Checkpoints that are kept; older ones are deleted.
-const KEEP: usize = 2;
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "state.json";
 
-/// `state.json`: the scalars, and what the other files must be.
+/// `state.json`: the scalars, what the other files must be, and its own checksum.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StateFile {
+    state: Scalars,
+    /// Of `state` as compact JSON.
+    crc32: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scalars {
     step: u64,
     elapsed_s: f64,
+    skipped: Vec<u64>,
     files: BTreeMap<String, Fingerprint>,
+}
+
+impl Scalars {
+    fn crc32(&self) -> u32 {
+        crc32fast::hash(&serde_json::to_vec(self).expect("numbers and strings are JSON"))
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,10 +63,10 @@ struct Fingerprint {
     crc32: u32,
 }
 
-/// Writes a checkpoint into `folder` and deletes all but the newest two.
+/// Writes a checkpoint into `folder` and deletes all but the newest `keep`.
 ///
 /// Everything is written to a temporary folder, which is then renamed: a checkpoint is whole or not
-/// there.
+/// there. That of the step `best` is kept as well. Checkpoints of later steps go too: the run went back behind them, and its history is now this one.
 ///
 /// # Errors
 /// If something cannot be written; earlier checkpoints stay.
@@ -60,8 +75,10 @@ pub fn save_checkpoint(
     state: &TrainState,
     normalize: &Normalize,
     recipe: &str,
+    keep: usize,
+    best: Option<u64>,
 ) -> Result<PathBuf, TrainerError> {
-    let path = folder.join(format!("step-{:09}", state.step));
+    let path = folder.join(name_of(state.step));
     let write = |path: &Path| {
         let path = path.to_owned();
         move |source| TrainerError::Write { path, source }
@@ -82,7 +99,9 @@ pub fn save_checkpoint(
         let fingerprint = sync(&inside(name)).and_then(|()| fingerprint(&inside(name)));
         files.insert(name.to_owned(), fingerprint.map_err(write(&path.join(name)))?);
     }
-    let json = StateFile { step: state.step, elapsed_s: state.elapsed_s, files };
+    let TrainState { step, elapsed_s, ref skipped, .. } = *state;
+    let scalars = Scalars { step, elapsed_s, skipped: skipped.clone(), files };
+    let json = StateFile { crc32: scalars.crc32(), state: scalars };
     write_atomic(&inside(STATE), |file| Ok(serde_json::to_writer_pretty(file, &json)?))?;
 
     // A checkpoint of the same step holds the same numbers: it was written by the run that is continued.
@@ -91,18 +110,14 @@ pub fn save_checkpoint(
     }
     fs::rename(temporary.keep(), &path).map_err(write(&path))?;
     sync_folder(folder).map_err(write(folder))?;
-    for old in list(folder)?.iter().rev().skip(KEEP) {
+    let (later, mut older): (Vec<_>, Vec<_>) =
+        list_checkpoints(folder)?.into_iter().partition(|other| *other > path);
+    older.truncate(older.len().saturating_sub(keep.max(1)));
+    older.retain(|old| best.is_none_or(|best| old.file_name() != Some(name_of(best).as_ref())));
+    for old in later.iter().chain(&older) {
         fs::remove_dir_all(old).map_err(write(old))?;
     }
     Ok(path)
-}
-
-/// The newest checkpoint in `folder`, if there is one.
-///
-/// # Errors
-/// If the folder cannot be read.
-pub fn latest_checkpoint(folder: &Path) -> Result<Option<PathBuf>, TrainerError> {
-    Ok(list(folder)?.pop())
 }
 
 /// Restores a checkpoint into a state of the same shape.
@@ -113,10 +128,15 @@ pub fn load_checkpoint(path: &Path, fresh: TrainState) -> Result<TrainState, Tra
     let state = path.join(STATE);
     let text =
         fs::read_to_string(&state).map_err(|source| TrainerError::Read { path: state.clone(), source })?;
-    let file: StateFile = serde_json::from_str(&text).map_err(|e| TrainerError::Checkpoint {
-        path: state.clone(),
-        reason: format!("it is not the description of a checkpoint: {e}"),
-    })?;
+    let refused = |reason| TrainerError::Checkpoint { path: state.clone(), reason };
+    let StateFile { state: file, crc32 } = serde_json::from_str(&text)
+        .map_err(|e| refused(format!("it is not the description of a checkpoint: {e}")))?;
+    if file.crc32() != crc32 {
+        return Err(refused(format!("its checksum is {:08x}, but {crc32:08x} was written", file.crc32())));
+    }
+    if path.file_name() != Some(name_of(file.step).as_ref()) {
+        return Err(refused(format!("it belongs to step {}", file.step)));
+    }
     for (name, expected) in &file.files {
         let path = path.join(name);
         let found = fingerprint(&path).map_err(|source| TrainerError::Read { path: path.clone(), source })?;
@@ -135,11 +155,20 @@ pub fn load_checkpoint(path: &Path, fresh: TrainState) -> Result<TrainState, Tra
         .optimizer
         .load(path.join(OPTIMIZER))
         .map_err(|e| TrainerError::Checkpoint { path: path.join(OPTIMIZER), reason: e.to_string() })?;
-    Ok(TrainState { model, optimizer, step: file.step, elapsed_s: file.elapsed_s })
+    let Scalars { step, elapsed_s, skipped, .. } = file;
+    Ok(TrainState { model, optimizer, step, elapsed_s, skipped })
 }
 
-/// Complete checkpoints by step.
-fn list(folder: &Path) -> Result<Vec<PathBuf>, TrainerError> {
+/// The name of a step's checkpoint.
+fn name_of(step: u64) -> String {
+    format!("step-{step:09}")
+}
+
+/// Complete checkpoints in `folder`, the newest last.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn list_checkpoints(folder: &Path) -> Result<Vec<PathBuf>, TrainerError> {
     let read = |source| TrainerError::Read { path: folder.into(), source };
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

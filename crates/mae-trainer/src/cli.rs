@@ -2,13 +2,25 @@
 
 use std::path::PathBuf;
 
+use burn::tensor::Device;
 use clap::Args;
 use mae_masking::Strategy;
 use mae_model::Preset;
 
 use crate::device::{DEVICE_NAMES, DeviceName};
 use crate::run::next_folder;
-use crate::{Recipe, Run, TrainerError};
+use crate::summary::MODEL;
+use crate::{OnNan, Recipe, Restored, Run, TrainerError, dry_run};
+
+/// What `--help` ends with.
+pub const EXAMPLES: &str = "\
+Examples:
+  cargo xtask train
+  cargo xtask train -- --data photos --preset tiny --epochs 200
+  cargo xtask train -- --data digits/train --val digits/test --image-size 8 --patch-size 2 --flip false
+  cargo xtask train -- --resume runs/photos-tiny-1
+
+Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted with a checkpoint written.";
 
 /// Options of a pre-training program.
 #[derive(Args, Clone, Debug)]
@@ -18,6 +30,9 @@ pub struct TrainArgs {
     pub device: DeviceName,
 
     /// Continue the run in this folder from its last checkpoint; needs nothing else.
+    ///
+    /// Options under Recipe change it from here on, where weights, order and position do not depend on them:
+    /// --epochs, --base-lr, --workers and the like.
     #[arg(long, value_name = "RUN")]
     pub resume: Option<PathBuf>,
 
@@ -28,6 +43,14 @@ pub struct TrainArgs {
     /// Stop after this many updates, with a checkpoint; --resume continues.
     #[arg(long, value_name = "STEPS")]
     pub stop_after: Option<u64>,
+
+    /// Start from the weights of a model.safetensors, or of a run's folder.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub init_from: Option<PathBuf>,
+
+    /// Print the plan, look at the data, measure time and memory on a few updates, and train nothing.
+    #[arg(long, conflicts_with_all = ["resume", "out"])]
+    pub dry_run: bool,
 
     /// Print no progress lines.
     #[arg(long, short)]
@@ -44,6 +67,11 @@ fn device_help() -> String {
     )
 }
 
+fn recipe_help() -> String {
+    let names = Recipe::names().map(|(name, about)| format!("\n- {name}: {about}")).collect::<String>();
+    format!("Named recipe to start from, instead of a file; options below override it.{names}")
+}
+
 /// Options that change a [`Recipe`].
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Recipe")]
@@ -51,6 +79,10 @@ pub struct RecipeArgs {
     /// TOML file to start from; options below override it.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+
+    /// Named recipe to start from, instead of a file.
+    #[arg(long, value_name = "NAME", conflicts_with = "config", long_help = recipe_help())]
+    pub recipe: Option<String>,
 
     /// Folder of images, with one sub-folder a class if there are labels [default: built-in shapes].
     #[arg(long, value_name = "DIR")]
@@ -92,6 +124,14 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "EPOCHS")]
     pub warmup_epochs: Option<f64>,
 
+    /// Largest norm of the whole gradient; larger ones are scaled down to it [default: none].
+    #[arg(long, value_name = "NORM")]
+    pub clip_grad: Option<f64>,
+
+    /// What to do with an update whose loss or gradient is not finite [default: stop].
+    #[arg(long)]
+    pub on_nan: Option<OnNan>,
+
     /// Share of the patches that is hidden.
     #[arg(long, value_name = "RATIO")]
     pub mask_ratio: Option<f64>,
@@ -120,23 +160,40 @@ pub struct RecipeArgs {
     #[arg(long)]
     pub strict: bool,
 
+    /// Updates between checkpoints, beside those by time.
+    #[arg(long, value_name = "N")]
+    pub checkpoint_steps: Option<u64>,
+
+    /// Minutes between checkpoints [default: 5].
+    #[arg(long, value_name = "MINUTES")]
+    pub checkpoint_minutes: Option<f64>,
+
     /// Everything random follows from it.
     #[arg(long)]
     pub seed: Option<u64>,
 }
 
 impl TrainArgs {
-    /// The run that the options ask for: a new one, or one to continue.
+    /// What `--dry-run` prints, if it was given.
     ///
     /// # Errors
-    /// If the options contradict each other or the run cannot be made.
-    pub fn run(&self) -> Result<Run, TrainerError> {
+    /// If the recipe or the data cannot be used.
+    pub fn dry_run(&self, device: &Device) -> Result<Option<String>, TrainerError> {
+        let name = self.device.to_string();
+        self.dry_run.then(|| dry_run(&self.recipe.recipe()?, device, &name)).transpose()
+    }
+
+    /// The run that the options ask for, a new one or one to continue, and what its recipe changes.
+    ///
+    /// # Errors
+    /// If the run cannot be made, or cannot go on with the options.
+    pub fn run(&self) -> Result<(Run, Vec<String>), TrainerError> {
         if let Some(folder) = &self.resume {
-            if self.out.is_some() || self.recipe != RecipeArgs::default() {
-                let options = "--out and all options under Recipe".into();
-                return Err(TrainerError::ResumeWithOptions { options });
-            }
-            return Run::open(folder);
+            let whole = self.recipe.config.is_some() || self.recipe.recipe.is_some();
+            return Run::open_with(folder, |recipe| match whole {
+                true => self.recipe.recipe(),
+                false => Ok(self.recipe.apply(recipe.clone())),
+            });
         }
         let recipe = self.recipe.recipe()?;
         let folder = self.out.clone().unwrap_or_else(|| {
@@ -144,7 +201,22 @@ impl TrainArgs {
             let data = data.map_or("shapes".into(), |name| name.to_string_lossy());
             next_folder("runs".as_ref(), &format!("{data}-{}", recipe.model.preset))
         });
-        Run::create(&recipe, &folder)
+        Ok((Run::create(&recipe, &folder)?, Vec::new()))
+    }
+
+    /// The state that the run goes on from, or begins with, and newer checkpoints that are damaged.
+    ///
+    /// # Errors
+    /// If a file with weights cannot be used.
+    pub fn state(&self, run: &Run, device: &Device) -> Result<Restored, TrainerError> {
+        let mut restored = run.latest_state(device)?;
+        if let Some(path) = &self.init_from {
+            let path = if path.is_dir() { &path.join(MODEL) } else { path };
+            restored.state.model = mae_model::load_into(restored.state.model, path)?;
+            // Whoever continues the run finds the weights in its folder.
+            run.save(&restored.state)?;
+        }
+        Ok(restored)
     }
 }
 
@@ -154,11 +226,16 @@ impl RecipeArgs {
     /// # Errors
     /// If the file is no recipe.
     pub fn recipe(&self) -> Result<Recipe, TrainerError> {
-        let mut recipe = match &self.config {
-            Some(path) => Recipe::read(path)?,
-            None if self.data.is_none() => Recipe::shapes(),
-            None => Recipe::default(),
-        };
+        Ok(self.apply(match (&self.config, &self.recipe) {
+            (Some(path), _) => Recipe::read(path)?,
+            (None, Some(name)) => Recipe::named(name)?,
+            (None, None) if self.data.is_none() => Recipe::named("shapes")?,
+            (None, None) => Recipe::default(),
+        }))
+    }
+
+    /// A recipe with the options applied.
+    fn apply(&self, mut recipe: Recipe) -> Recipe {
         fn set<T: Clone>(target: &mut T, option: &Option<T>) {
             if let Some(value) = option {
                 *target = value.clone();
@@ -186,8 +263,12 @@ impl RecipeArgs {
         fill(&mut recipe.optim.warmup_epochs, &self.warmup_epochs);
         set(&mut recipe.masking.mask_ratio, &self.mask_ratio);
         set(&mut recipe.masking.strategy, &self.masking);
+        fill(&mut recipe.optim.clip_grad, &self.clip_grad);
+        set(&mut recipe.optim.on_nan, &self.on_nan);
+        fill(&mut recipe.eval.checkpoint_steps, &self.checkpoint_steps);
+        set(&mut recipe.eval.checkpoint_minutes, &self.checkpoint_minutes);
         set(&mut recipe.seed, &self.seed);
-        Ok(recipe)
+        recipe
     }
 }
 

@@ -115,7 +115,7 @@ fn header(sheet: &Sheet<'_>, title: &str) -> Result<(), DrawError> {
 /// pull a one-sided mean down, and all there are at the end, where the mean of one loss would end in a hook.
 ///
 /// A loss outside `range` counts as its edge: a spike moves the mean, but not off the picture.
-fn running_mean(losses: &[(f64, f64)], range: &Range<f64>, radius: usize) -> Vec<(f64, f64)> {
+pub(crate) fn running_mean(losses: &[(f64, f64)], range: &Range<f64>, radius: usize) -> Vec<(f64, f64)> {
     let mut sums = vec![0.0];
     for (_, loss) in losses {
         sums.push(sums[sums.len() - 1] + loss.clamp(range.start, range.end));

@@ -92,6 +92,16 @@ impl Data {
         usable.then(|| (bank.spread(max_images), queries.spread(max_images)))
     }
 
+    /// The held-out images that the loss is measured on, if there are any.
+    pub(crate) fn held_out(&self, max_images: usize) -> Option<ImageSet> {
+        self.val.as_ref().map(|val| ImageSet::all(val).spread(max_images))
+    }
+
+    /// Some of the training images.
+    pub(crate) fn sample(&self, count: usize) -> ImageSet {
+        ImageSet::all(&self.train).spread(count)
+    }
+
     /// The images that pictures show: every class in turn, where there are classes.
     pub fn picture_set(&self, count: usize) -> ImageSet {
         let all = ImageSet::all(self.val.as_ref().unwrap_or(&self.train));

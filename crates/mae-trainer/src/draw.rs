@@ -9,12 +9,10 @@ use mae_model::Mae;
 
 use crate::canvas::save_png;
 use crate::curve::draw_loss_curve;
+use crate::evaluate::FIXED_MASKS;
 use crate::pictures::{Reconstruction, draw_reconstructions};
 use crate::records::read_records;
 use crate::{Run, TrainerError};
-
-/// The epoch that the masks of pictures are drawn from: none that trains, and always the same.
-const PICTURE_EPOCH: u64 = u64::MAX;
 
 /// Draws what a model makes of the run's picture images; returns where.
 ///
@@ -29,7 +27,7 @@ pub fn draw_pictures(run: &Run, model: &Mae, step: u64, device: &Device) -> Resu
         let batch = batch?;
         let originals = images_of(&batch.images, batch.shape)?;
         let shape = batch.shape;
-        let (images, masks) = run.inputs(batch, PICTURE_EPOCH, device)?;
+        let (images, masks) = run.inputs(batch, FIXED_MASKS, device)?;
         let reconstruction = model.valid().reconstruct(images, &masks);
         let predicted = images_of(&normalize.bytes(reconstruction.images), shape)?;
         let masks = masks.mask().chunks(geometry.num_patches());

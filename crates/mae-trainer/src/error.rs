@@ -69,13 +69,22 @@ pub enum TrainerError {
         /// The folder.
         path: PathBuf,
     },
-    /// Settings that a continued run takes from its folder.
+    /// Settings that cannot change while a run goes on.
     #[error(
-        "a run is continued with the recipe in its folder: leave out {options}, or start a new run with --out"
+        "the run in {} cannot go on with another {changes}: start a new run, with --init-from for its weights",
+        path.display()
     )]
     ResumeWithOptions {
-        /// What was given.
-        options: String,
+        /// The run's folder.
+        path: PathBuf,
+        /// What differs.
+        changes: String,
+    },
+    /// Another process works in the run's folder.
+    #[error("the run in {} is in use by another process", path.display())]
+    RunInUse {
+        /// The folder.
+        path: PathBuf,
     },
     /// A checkpoint that is damaged or belongs elsewhere.
     #[error("{} cannot be used: {reason}", path.display())]
@@ -85,13 +94,23 @@ pub enum TrainerError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The loss is infinite or not a number.
-    #[error("the loss of step {step} is {loss}: training stopped; the last checkpoint is intact")]
-    Loss {
+    /// A loss or a gradient is infinite or not a number.
+    #[error(
+        "step {step} has the loss {loss} and the gradient norm {grad_norm}, after {skipped} such steps were left out: \
+         training stopped; its images are named in {}, and the last checkpoint is intact",
+        path.display()
+    )]
+    NonFinite {
         /// The loss.
         loss: f64,
-        /// The update that it would have been.
+        /// The gradient's norm.
+        grad_norm: f64,
+        /// The update that it would have been, counted from 1.
         step: u64,
+        /// Updates left out before.
+        skipped: usize,
+        /// What was written down of it.
+        path: PathBuf,
     },
     /// An epoch had fewer batches than planned.
     #[error("the epoch ended early, before update {step} had all its batches")]
@@ -171,7 +190,7 @@ pub enum TrainerError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A feature that is not a number, or infinite: nothing is near it.
+    /// A feature that is not a number, or infinite: nothing can be learnt from it.
     #[error("{name} {row} of {rows} has the value {value}, but every feature must be finite")]
     NotFinite {
         /// Which features.

@@ -1,4 +1,4 @@
-//! What an encoder's frozen features are worth: kNN accuracy beside raw pixels.
+//! What an encoder's frozen features are worth, and the loss on held-out images.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -7,22 +7,33 @@ use mae_vit::VisionTransformer;
 
 use crate::data::ImageSet;
 use crate::knn::{Features, knn_accuracy};
+use crate::probe::probe_accuracy;
+use crate::records::Evaluation;
 use crate::{Run, TrainerError};
 
-/// Accuracies of frozen features, 0 to 1.
+/// Accuracies of a classifier on frozen features, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct KnnReport {
-    /// The trained encoder's features.
+pub struct Accuracies {
+    /// On the trained encoder's features.
     pub trained: f64,
-    /// The same encoder's before training.
+    /// On the same encoder's before training.
     pub untrained: f64,
-    /// Normalised pixels.
-    pub pixels: f64,
-    /// Images that vote and images that are voted on.
+    /// On normalised pixels; none where an image has too many for the classifier.
+    pub pixels: Option<f64>,
+}
+
+/// What a finished run's features are worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FeatureReport {
+    /// Weighted votes of the nearest neighbours.
+    pub knn: Accuracies,
+    /// A linear classifier; none where the bank has one class.
+    pub probe: Option<Accuracies>,
+    /// Images that the classifiers know the labels of, and images that they label.
     pub images: (usize, usize),
     /// Neighbours that vote.
     pub k: usize,
-    /// Whether the images voted on are held out; otherwise they are every fifth image of the training set.
+    /// Whether the images that are labelled are held out; otherwise they are every fifth image of the training set.
     pub held_out: bool,
 }
 
@@ -32,28 +43,95 @@ type Labelled = (Features, Vec<u32>);
 /// Images of one forward pass in evaluation.
 const BATCH: usize = 64;
 
-/// kNN accuracies of a trained model, of its initial weights and of pixels, if there are labels.
+/// The epoch that the masks of pictures and of the held-out loss are drawn from: none that trains, and always the same.
+pub(crate) const FIXED_MASKS: u64 = u64::MAX;
+
+/// Pixels beyond which no linear probe is fitted to them: ours, for time.
+const MAX_PIXELS: usize = 1024;
+
+/// The held-out loss, where there are held-out images, and accuracies of the frozen features, where there are labels.
 ///
 /// # Errors
 /// If images cannot be read.
-pub fn knn_report(run: &Run, model: &Mae, device: &Device) -> Result<Option<KnnReport>, TrainerError> {
-    let eval = &run.recipe.eval;
-    let Some((bank, queries)) = run.data.knn_sets(eval.max_images) else { return Ok(None) };
-    let k = eval.knn_k.min(bank.indices.len());
-    let accuracy = |extract: &dyn Fn(&ImageSet) -> Result<Labelled, TrainerError>| {
-        let ((bank, bank_labels), (queries, labels)) = (extract(&bank)?, extract(&queries)?);
-        knn_accuracy(&bank, &bank_labels, &queries, &labels, k, eval.knn_temperature)
+pub fn evaluate(run: &Run, model: &Mae, step: u64, device: &Device) -> Result<Evaluation, TrainerError> {
+    let model = model.valid();
+    let mut evaluation = Evaluation {
+        step,
+        epoch: step as f64 / run.plan.steps_per_epoch as f64,
+        val_loss: held_out_loss(run, &model, device)?,
+        ..Evaluation::default()
+    };
+    if let Some((bank, queries)) = run.data.knn_sets(run.recipe.eval.max_images) {
+        let bank = encoder_features(run, &bank, &model, device)?;
+        let queries = encoder_features(run, &queries, &model, device)?;
+        evaluation.knn = Some(knn(run, &bank, &queries)?);
+        evaluation.probe = probe(&bank, &queries)?;
+    }
+    Ok(evaluation)
+}
+
+/// Accuracies of a trained model's features, of its initial weights' and of pixels, if there are labels.
+///
+/// # Errors
+/// If images cannot be read.
+pub fn feature_report(
+    run: &Run,
+    model: &Mae,
+    device: &Device,
+) -> Result<Option<FeatureReport>, TrainerError> {
+    let Some((bank, queries)) = run.data.knn_sets(run.recipe.eval.max_images) else { return Ok(None) };
+    let measure = |extract: &dyn Fn(&ImageSet) -> Result<Labelled, TrainerError>| {
+        let (bank, queries) = (extract(&bank)?, extract(&queries)?);
+        let small = bank.0.dim() <= MAX_PIXELS;
+        let probe = if small { probe(&bank, &queries)? } else { None };
+        Ok::<_, TrainerError>((knn(run, &bank, &queries)?, probe))
     };
     let trained = model.valid();
+    let trained = measure(&|set| encoder_features(run, set, &trained, device))?;
     let untrained = run.plan.config.init(run.recipe.seed, device)?;
-    Ok(Some(KnnReport {
-        trained: accuracy(&|set| encoder_features(run, set, &trained, device))?,
-        untrained: accuracy(&|set| encoder_features(run, set, &untrained, device))?,
-        pixels: accuracy(&|set| pixel_features(run, set))?,
+    let untrained = measure(&|set| encoder_features(run, set, &untrained, device))?;
+    let pixels = measure(&|set| pixel_features(run, set))?;
+    let probe = trained.1.zip(untrained.1);
+    Ok(Some(FeatureReport {
+        knn: Accuracies { trained: trained.0, untrained: untrained.0, pixels: Some(pixels.0) },
+        probe: probe.map(|(trained, untrained)| Accuracies { trained, untrained, pixels: pixels.1 }),
         images: (bank.indices.len(), queries.indices.len()),
-        k,
+        k: neighbours(run, bank.indices.len()),
         held_out: run.data.val.is_some(),
     }))
+}
+
+/// As many neighbours as the recipe says, or all there are.
+fn neighbours(run: &Run, bank: usize) -> usize {
+    run.recipe.eval.knn_k.min(bank)
+}
+
+fn knn(run: &Run, bank: &Labelled, queries: &Labelled) -> Result<f64, TrainerError> {
+    let k = neighbours(run, bank.1.len());
+    knn_accuracy(&bank.0, &bank.1, &queries.0, &queries.1, k, run.recipe.eval.knn_temperature)
+}
+
+/// None where there is nothing to tell apart.
+fn probe(bank: &Labelled, queries: &Labelled) -> Result<Option<f64>, TrainerError> {
+    if bank.1.iter().all(|label| *label == bank.1[0]) {
+        return Ok(None);
+    }
+    probe_accuracy(&bank.0, &bank.1, &queries.0, &queries.1).map(Some)
+}
+
+/// The mean loss over held-out images as evaluation sees them, under masks that are always the same.
+fn held_out_loss(run: &Run, model: &Mae, device: &Device) -> Result<Option<f64>, TrainerError> {
+    let Some(set) = run.data.held_out(run.recipe.eval.max_images) else { return Ok(None) };
+    let loader = set.loader(&run.recipe, BATCH.min(set.indices.len()))?;
+    let (mut sum, mut count) = (0.0, 0);
+    for batch in loader.epoch(run.recipe.seed, 0, set.indices, 0)? {
+        let batch = batch?;
+        let images = batch.indices.len();
+        let (pixels, masks) = run.inputs(batch, FIXED_MASKS, device)?;
+        sum += images as f64 * f64::from(model.forward(pixels, &masks).into_scalar::<f32>());
+        count += images;
+    }
+    Ok(Some(sum / count as f64))
 }
 
 /// Pooled tokens of whole images.

@@ -51,14 +51,23 @@ impl Features {
         self.rows.ncols()
     }
 
+    /// The rows, `[N, D]`.
+    ///
+    /// # Errors
+    /// [`TrainerError::NotFinite`], with what `name` calls a row, for a feature that is not finite.
+    pub(crate) fn finite(&self, name: &'static str) -> Result<ArrayView2<'_, f32>, TrainerError> {
+        for (row, features) in self.rows.outer_iter().enumerate() {
+            if let Some(&value) = features.iter().find(|feature| !feature.is_finite()) {
+                return Err(TrainerError::NotFinite { name, row, rows: self.rows.nrows(), value });
+            }
+        }
+        Ok(self.rows.view())
+    }
+
     /// Every row divided by its length; a row of zeros stays, as in PyTorch's `normalize`, and is like nothing.
     fn normalized(&self, name: &'static str) -> Result<Array2<f32>, TrainerError> {
-        let mut rows = self.rows.clone();
-        let count = rows.nrows();
-        for (row, mut features) in rows.outer_iter_mut().enumerate() {
-            if let Some(&value) = features.iter().find(|feature| !feature.is_finite()) {
-                return Err(TrainerError::NotFinite { name, row, rows: count, value });
-            }
+        let mut rows = self.finite(name)?.to_owned();
+        for mut features in rows.outer_iter_mut() {
             // In f64 neither the squares nor their sum leave the range.
             let norm = features.iter().map(|&feature| f64::from(feature).powi(2)).sum::<f64>().sqrt();
             features.mapv_inplace(|feature| (f64::from(feature) / norm.max(1e-12)) as f32);

@@ -16,10 +16,10 @@
 //! let folder = tempfile::tempdir()?;
 //! let run = Run::create(&recipe, &folder.path().join("run"))?;
 //! let device = Device::flex();
-//! let mut state = run.latest_state(&device)?;
-//! let mut batches = run.batches(state.step)?;
-//! let loss = train_step(&run, &mut state, &mut batches, &device)?;
-//! assert!(loss.is_finite() && state.step == 1);
+//! let mut state = run.latest_state(&device)?.state;
+//! let mut updates = run.updates();
+//! let report = train_step(&run, &mut state, &mut updates, &device)?;
+//! assert!(report.loss.is_finite() && state.step == 1);
 //! run.save(&state)?;
 //! # Ok(())
 //! # }
@@ -27,46 +27,69 @@
 
 mod atomic;
 mod canvas;
+mod changes;
 mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod curve;
 mod data;
 mod device;
+mod downsample;
 mod draw;
+mod dry_run;
 mod error;
 mod evaluate;
+mod gradients;
 mod knn;
+mod lbfgs;
+mod lock;
+mod machine;
+#[cfg(feature = "managed")]
+pub mod managed;
+mod named;
+mod nonfinite;
 mod optimizer;
 mod pictures;
 mod plan;
+mod probe;
 mod progress;
 mod recipe;
 mod records;
+mod report;
 mod run;
 mod schedule;
 mod step;
 #[cfg(feature = "cli")]
 mod stop;
 mod summary;
+mod tensorboard;
+mod validate;
 
-pub use checkpoint::{TrainState, latest_checkpoint, load_checkpoint, save_checkpoint};
+pub use changes::Change;
+pub use checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
 pub use curve::draw_loss_curve;
 pub use data::{Data, ImageSet};
 pub use device::{DEVICE_NAMES, DeviceName};
 pub use draw::{draw_curve, draw_pictures};
+pub use dry_run::dry_run;
 pub use error::{TrainerError, chain};
-pub use evaluate::{KnnReport, knn_report};
+pub use evaluate::{Accuracies, FeatureReport, evaluate, feature_report};
 pub use knn::{Features, knn_accuracy, knn_predict};
+pub use nonfinite::OnNan;
 pub use optimizer::{AdamW, Groups};
 pub use pictures::{Reconstruction, draw_grid, draw_reconstructions};
 pub use plan::Plan;
+pub use probe::{probe_accuracy, probe_predict};
 pub use progress::{Progress, duration};
 pub use recipe::{DataRecipe, EvalRecipe, MaskingRecipe, ModelRecipe, OptimRecipe, Recipe};
-pub use records::{Record, RecordWriter, read_records};
-pub use run::{Run, next_folder};
+pub use records::{
+    Evaluation, EvaluationWriter, Line, LineWriter, Record, RecordWriter, read_evaluations, read_records,
+};
+pub use report::{ReportFacts, write_report};
+pub use run::{Restored, Run, next_folder};
 pub use schedule::{BASE_BATCH, Schedule, ScheduleConfig};
-pub use step::{Accumulation, train_step};
+pub use step::{Accumulation, StepReport, Update, Updates, train_step};
 #[cfg(feature = "cli")]
 pub use stop::{INTERRUPTED, StopFlag};
 pub use summary::summarize;
+pub use tensorboard::TensorBoard;

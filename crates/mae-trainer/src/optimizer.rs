@@ -2,7 +2,7 @@
 
 use burn::module::ParamGroup;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
-use mae_model::{Mae, list_params};
+use mae_model::{Mae, ParamInfo, list_params};
 use serde::{Deserialize, Serialize};
 
 /// AdamW's numbers.
@@ -36,8 +36,9 @@ impl AdamW {
                 .with_epsilon(self.eps)
                 .with_weight_decay(weight_decay)
         };
-        let Groups { no_decay, .. } = Groups::of(model);
-        let exempt = ParamGroup::from_paths(no_decay);
+        // By id, which follows from the path within the model: wrapped in another module it is the same.
+        let exempt = list_params(model).into_iter().filter(|p| !decays(p)).map(|p| p.id).collect();
+        let exempt = ParamGroup::from_ids(exempt);
         config(self.weight_decay).init().with_group(exempt, config(0.0).build(), None)
     }
 }
@@ -57,18 +58,22 @@ pub struct Groups {
     pub sizes: (usize, usize),
 }
 
+fn decays(param: &ParamInfo) -> bool {
+    param.shape.len() > 1
+}
+
 impl Groups {
     /// Sorts a model's parameters.
     pub fn of(model: &Mae) -> Self {
         let mut groups = Self { decay: Vec::new(), no_decay: Vec::new(), sizes: (0, 0) };
         for param in list_params(model).into_iter().filter(|p| p.trained) {
             let size = param.shape.iter().product::<usize>();
-            if param.shape.len() == 1 {
-                groups.sizes.1 += size;
-                groups.no_decay.push(param.path);
-            } else {
+            if decays(&param) {
                 groups.sizes.0 += size;
                 groups.decay.push(param.path);
+            } else {
+                groups.sizes.1 += size;
+                groups.no_decay.push(param.path);
             }
         }
         groups

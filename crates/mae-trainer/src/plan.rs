@@ -25,6 +25,10 @@ pub struct Plan {
     pub images: usize,
     /// The learning rate at each update.
     pub schedule: Schedule,
+    /// Updates from one evaluation to the next.
+    pub evaluation_steps: u64,
+    /// Updates from one checkpoint to the next, where not by time alone.
+    pub checkpoint_steps: Option<u64>,
     /// The model.
     pub config: MaeConfig,
     /// Visible patches.
@@ -59,6 +63,8 @@ impl Plan {
             effective_batch,
             images,
             schedule,
+            evaluation_steps: recipe.eval.every_epochs.unwrap_or(1).saturating_mul(steps_per_epoch),
+            checkpoint_steps: recipe.eval.checkpoint_steps,
             config,
             num_keep: mae_masking::num_keep(config.geometry.num_patches(), recipe.masking.mask_ratio)?,
         })
@@ -67,6 +73,17 @@ impl Plan {
     /// (epoch, update within the epoch) of an update counted from 0.
     pub fn position(&self, step: u64) -> (u64, u64) {
         (step / self.steps_per_epoch, step % self.steps_per_epoch)
+    }
+
+    /// Whether the model is to be evaluated and drawn: every so many epochs, and at the end.
+    pub fn evaluation_due(&self, step: u64) -> bool {
+        step == self.total_steps || step.is_multiple_of(self.evaluation_steps)
+    }
+
+    /// Whether a checkpoint is due by the number of updates done: where the recipe says so, and with every evaluation,
+    /// since it may be the best.
+    pub fn checkpoint_due(&self, step: u64) -> bool {
+        self.evaluation_due(step) || self.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every))
     }
 
     /// Floating-point operations of a training step for one image: forward, and twice that backward.

@@ -1,24 +1,54 @@
-//! What a run tells while it goes: one line now and then, one record an update.
+//! What a run tells while it goes: one line now and then, one record an update and one an evaluation.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::atomic::write_atomic;
-use crate::records::{Record, RecordWriter};
-use crate::{Run, TrainState, TrainerError};
+use crate::records::{
+    EVALUATIONS, Evaluation, EvaluationWriter, METRICS, Record, RecordWriter, read_evaluations, read_records,
+};
+use crate::tensorboard::TensorBoard;
+use crate::{Run, StepReport, TrainState, TrainerError};
 
-/// Writes `metrics.jsonl` and progress lines.
+/// Writes `metrics.jsonl`, `evaluations.jsonl`, the same for TensorBoard, and progress lines.
 pub struct Progress {
-    records: RecordWriter,
+    files: Files,
     /// Seconds of training in earlier parts of the run, and when this part began.
     before_s: f64,
     started: Instant,
-    first_step: u64,
+    /// Updates of this part of the run, and the run's last one.
+    steps: u64,
+    last_step: u64,
     last_line: Instant,
     last_record: Instant,
     waited: Duration,
     bad_files: usize,
     quiet: bool,
+}
+
+/// The records on disk, which agree with each other.
+struct Files {
+    records: RecordWriter,
+    evaluations: EvaluationWriter,
+    board: TensorBoard,
+}
+
+impl Files {
+    /// To go on after the update `done`; records of later ones are dropped.
+    fn open(run: &Run, done: u64, elapsed_s: f64) -> Result<Self, TrainerError> {
+        let (metrics, evaluations) = (run.path(METRICS), run.path(EVALUATIONS));
+        Ok(Self {
+            records: RecordWriter::open(&metrics, done)?,
+            evaluations: EvaluationWriter::open(&evaluations, done)?,
+            board: TensorBoard::open(
+                &run.path("tensorboard"),
+                SystemTime::now(),
+                elapsed_s,
+                &read_records(&metrics)?,
+                &read_evaluations(&evaluations)?,
+            )?,
+        })
+    }
 }
 
 /// Where unreadable files are named.
@@ -31,14 +61,15 @@ impl Progress {
     /// Begins, or goes on after the state's step.
     ///
     /// # Errors
-    /// If `metrics.jsonl` cannot be opened.
+    /// If a file of records cannot be opened.
     pub fn start(run: &Run, state: &TrainState, quiet: bool) -> Result<Self, TrainerError> {
         let now = Instant::now();
         Ok(Self {
-            records: RecordWriter::open(&run.path("metrics.jsonl"), state.step)?,
+            files: Files::open(run, state.step, state.elapsed_s)?,
             before_s: state.elapsed_s,
             started: now,
-            first_step: state.step,
+            steps: 0,
+            last_step: state.step,
             last_line: now,
             last_record: now,
             waited: Duration::ZERO,
@@ -47,58 +78,93 @@ impl Progress {
         })
     }
 
-    /// Records an update; `waiting` is the time spent waiting for data since the epoch's start.
+    /// Records the update after which `step` are done; `waiting` is the time that all updates have waited for data.
+    /// Returns the seconds of training so far, earlier parts of the run included.
+    ///
+    /// Where the run went back to a checkpoint, the records after it are dropped.
     ///
     /// # Errors
     /// If the record cannot be written.
     pub fn update(
         &mut self,
         run: &Run,
-        state: &mut TrainState,
-        loss: f64,
+        step: u64,
+        report: StepReport,
         waiting: Duration,
-    ) -> Result<(), TrainerError> {
+    ) -> Result<f64, TrainerError> {
         let plan = &run.plan;
+        if step <= self.last_step {
+            self.files = Files::open(run, step, self.elapsed_s())?;
+            self.print(&format!(
+                "step {} had the loss {} and the gradient norm {}: back to step {step}",
+                self.last_step + 1,
+                report.loss,
+                report.grad_norm
+            ));
+            self.last_step = step;
+            return Ok(self.elapsed_s());
+        }
+        self.last_step = step;
         let took = self.last_record.elapsed().as_secs_f64().max(1e-9);
         let waited = waiting.saturating_sub(self.waited).as_secs_f64();
         (self.last_record, self.waited) = (Instant::now(), waiting);
-        let this_part_s = self.started.elapsed().as_secs_f64();
-        state.elapsed_s = self.before_s + this_part_s;
         let record = Record {
-            step: state.step,
-            epoch: state.step as f64 / plan.steps_per_epoch as f64,
-            loss,
-            lr: plan.schedule.lr(state.step - 1),
-            grad_norm: None,
+            step,
+            epoch: step as f64 / plan.steps_per_epoch as f64,
+            loss: report.loss,
+            lr: plan.schedule.lr(step - 1),
+            grad_norm: Some(report.grad_norm),
             images_per_s: plan.effective_batch as f64 / took,
             waiting_share: (waited / took).min(1.0),
-            elapsed_s: state.elapsed_s,
+            elapsed_s: self.elapsed_s(),
         };
-        self.records.write(&record)?;
+        self.files.records.write(&record)?;
+        self.files.board.record(&record)?;
         self.log_bad_files(run)?;
 
-        let last = state.step == plan.total_steps;
+        self.steps += 1;
+        let last = step == plan.total_steps;
         if !self.quiet && (last || self.last_line.elapsed() >= LINE_EVERY) {
             self.last_line = Instant::now();
-            let rate = (state.step - self.first_step) as f64 / this_part_s;
-            let left_s = (plan.total_steps - state.step) as f64 / rate;
-            let mut out = std::io::stdout().lock();
-            // A closed pipe is no reason to stop training.
-            let _ = writeln!(
-                out,
-                "epoch {:.2}/{}  step {}/{}  loss {loss:.4}  lr {:.2e}  {:.0} images/s  waiting for data {:.0}%  {} left",
+            let rate = self.steps as f64 / self.started.elapsed().as_secs_f64();
+            let left_s = (plan.total_steps - step) as f64 / rate;
+            self.print(&format!(
+                "epoch {:.2}/{}  step {step}/{}  loss {:.4}  lr {:.2e}  gradient {:.2e}  {:.0} images/s  \
+                 waiting for data {:.0}%  {} left",
                 record.epoch,
                 run.recipe.epochs,
-                state.step,
                 plan.total_steps,
+                record.loss,
                 record.lr,
+                report.grad_norm,
                 rate * plan.effective_batch as f64,
                 100.0 * record.waiting_share,
                 duration(left_s)
-            );
-            let _ = out.flush();
+            ));
         }
-        Ok(())
+        Ok(self.elapsed_s())
+    }
+
+    /// Seconds of training so far, earlier parts of the run included.
+    pub fn elapsed_s(&self) -> f64 {
+        self.before_s + self.started.elapsed().as_secs_f64()
+    }
+
+    fn print(&self, line: &str) {
+        if !self.quiet {
+            let mut out = std::io::stdout().lock();
+            // A closed pipe is no reason to stop training.
+            let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        }
+    }
+
+    /// Records an evaluation.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), TrainerError> {
+        self.files.evaluations.write(evaluation)?;
+        self.files.board.evaluation(evaluation)
     }
 
     /// Adds files that could not be read to `bad_files.log`, once each.
@@ -117,11 +183,6 @@ impl Progress {
             }
         }
         write_atomic(&path, |file| file.write_all((lines.join("\n") + "\n").as_bytes()))
-    }
-
-    /// The next epoch's waiting time is counted from zero.
-    pub fn new_epoch(&mut self) {
-        self.waited = Duration::ZERO;
     }
 }
 

@@ -8,7 +8,7 @@ use mae_vit::{Geometry, Normalize, Pooling};
 use serde::{Deserialize, Serialize};
 
 use crate::knn::KNN_TEMPERATURE;
-use crate::{AdamW, TrainerError};
+use crate::{AdamW, OnNan, TrainerError};
 
 /// A pre-training run. Every field has a default; unknown keys are refused.
 ///
@@ -100,6 +100,12 @@ pub struct OptimRecipe {
     pub warmup_epochs: Option<f64>,
     /// The optimizer's own numbers.
     pub adamw: AdamW,
+    /// Largest norm of the gradient of all parameters together; larger ones are scaled down to it.
+    pub clip_grad: Option<f64>,
+    /// What happens to an update whose loss or gradient is not finite.
+    pub on_nan: OnNan,
+    /// Most updates that are left out for that.
+    pub max_nan: u64,
 }
 
 /// The evaluation section of a [`Recipe`].
@@ -116,8 +122,14 @@ pub struct EvalRecipe {
     pub max_images: usize,
     /// Images in the pictures.
     pub pictures: usize,
+    /// Epochs between evaluations; a tenth of the run and at least 5 by default. The last epoch is always evaluated.
+    pub every_epochs: Option<u64>,
     /// Minutes between checkpoints; one is written at the end in any case.
     pub checkpoint_minutes: f64,
+    /// Updates between checkpoints, beside those by time.
+    pub checkpoint_steps: Option<u64>,
+    /// Checkpoints that are kept, the newest.
+    pub keep_checkpoints: usize,
 }
 
 impl Default for Recipe {
@@ -171,7 +183,15 @@ impl Default for MaskingRecipe {
 impl Default for OptimRecipe {
     fn default() -> Self {
         // Small batches need a higher rate per image than the paper's 1.5e-4 at 4096 images.
-        Self { base_lr: 2e-3, min_lr: 0.0, warmup_epochs: None, adamw: AdamW::default() }
+        Self {
+            base_lr: 2e-3,
+            min_lr: 0.0,
+            warmup_epochs: None,
+            adamw: AdamW::default(),
+            clip_grad: None,
+            on_nan: OnNan::Stop,
+            max_nan: 10,
+        }
     }
 }
 
@@ -183,27 +203,15 @@ impl Default for EvalRecipe {
             pooling: Pooling::MeanPatch,
             max_images: 10_000,
             pictures: 8,
+            every_epochs: None,
             checkpoint_minutes: 5.0,
+            checkpoint_steps: None,
+            keep_checkpoints: 2,
         }
     }
 }
 
 impl Recipe {
-    /// The default run: built-in shapes, a few minutes on two cores.
-    ///
-    /// It predicts plain pixels: with targets normalised by patch, half of the picture would be borrowed from the
-    /// originals. The rate is far above the paper's, as small models and short runs take it.
-    pub fn shapes() -> Self {
-        let mut recipe = Self { epochs: 6, batch_size: Some(64), ..Self::default() };
-        recipe.data.shapes = 16_384;
-        recipe.data.crop_scale = (1.0, 1.0);
-        recipe.model.norm_pix_loss = false;
-        recipe.optim.base_lr = 1.6e-2;
-        recipe.optim.warmup_epochs = Some(0.5);
-        recipe.eval.max_images = 2000;
-        recipe
-    }
-
     /// Reads a TOML file.
     ///
     /// # Errors
@@ -211,7 +219,12 @@ impl Recipe {
     pub fn read(path: &Path) -> Result<Self, TrainerError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| TrainerError::Read { path: path.into(), source })?;
-        toml::from_str(&text)
+        Self::parse(&text, path)
+    }
+
+    /// Reads TOML that came from `path`.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, TrainerError> {
+        toml::from_str(text)
             .map_err(|source| TrainerError::Recipe { path: path.into(), source: Box::new(source) })
     }
 
@@ -231,6 +244,7 @@ impl Recipe {
         model.patch_size.get_or_insert(model.preset.patch_size());
         self.batch_size.get_or_insert_with(|| default_batch(len));
         self.data.images.get_or_insert(len);
+        self.eval.every_epochs.get_or_insert((self.epochs / 10).max(5));
         self.optim.warmup_epochs.get_or_insert(self.epochs as f64 / 10.0);
         // Paths keep their meaning when the run is continued from another folder.
         for path in [&mut self.data.path, &mut self.data.val].into_iter().flatten() {
@@ -240,64 +254,6 @@ impl Recipe {
         }
         self.validate(len)?;
         Ok(self)
-    }
-
-    fn validate(&self, len: usize) -> Result<(), TrainerError> {
-        if let Some(images) = self.data.images.filter(|images| *images != len) {
-            return Err(TrainerError::DataChanged { images, len });
-        }
-        let within = |name, ok: bool, value: &dyn ToString, bound: &str| match ok {
-            true => Ok(()),
-            false => Err(TrainerError::argument(name, value.to_string(), bound)),
-        };
-        let (data, optim, eval) = (&self.data, &self.optim, &self.eval);
-        within("epochs", self.epochs >= 1, &self.epochs, "at least 1")?;
-        within("accum_iter", self.accum_iter >= 1, &self.accum_iter, "at least 1")?;
-        let batch = self.batch_size.unwrap_or(0);
-        let bound = format!("from 1 to the data set's {len} images");
-        within("batch_size", (1..=len).contains(&batch), &batch, &bound)?;
-        let effective = batch.saturating_mul(self.accum_iter);
-        let bound = format!("at most the data set's {len} images");
-        within("batch_size times accum_iter", effective <= len, &effective, &bound)?;
-        within("workers", data.workers >= 1, &data.workers, "at least 1")?;
-        within("prefetch_batches", data.prefetch_batches >= 1, &data.prefetch_batches, "at least 1")?;
-        within(
-            "max_bad_share",
-            (0.0..=1.0).contains(&data.max_bad_share),
-            &data.max_bad_share,
-            "from 0 to 1",
-        )?;
-        let (low, high) = data.crop_scale;
-        within(
-            "crop_scale",
-            0.0 < low && low <= high && high <= 1.0,
-            &format!("{low} to {high}"),
-            "a range within (0, 1]",
-        )?;
-        let warmup = optim.warmup_epochs.unwrap_or(0.0);
-        let bound = format!("from 0 to the {} epochs of the run", self.epochs);
-        within("warmup_epochs", (0.0..=self.epochs as f64).contains(&warmup), &warmup, &bound)?;
-        let AdamW { betas, eps, weight_decay } = optim.adamw;
-        for beta in [betas.0, betas.1] {
-            within("a beta of AdamW", (0.0..1.0).contains(&beta), &beta, "in [0, 1)")?;
-        }
-        within("eps of AdamW", eps > 0.0 && eps.is_finite(), &eps, "positive and finite")?;
-        let decays = weight_decay >= 0.0 && weight_decay.is_finite();
-        within("weight_decay", decays, &weight_decay, "at least 0 and finite")?;
-        within("knn_k", eval.knn_k >= 1, &eval.knn_k, "at least 1")?;
-        let warm = eval.knn_temperature > 0.0 && eval.knn_temperature.is_finite();
-        within("knn_temperature", warm, &eval.knn_temperature, "positive and finite")?;
-        within("max_images", eval.max_images >= 2, &eval.max_images, "at least 2")?;
-        within("pictures", eval.pictures >= 1, &eval.pictures, "at least 1")?;
-        let minutes = eval.checkpoint_minutes;
-        within("checkpoint_minutes", minutes >= 0.0, &minutes, "at least 0")?;
-        let config = self.mae_config()?;
-        config.validate()?;
-        data.normalize.validate(config.geometry.in_chans())?;
-        let geometry = config.geometry;
-        let keep = mae_masking::num_keep(geometry.num_patches(), self.masking.mask_ratio)?;
-        let bound = format!("large enough to mask one of {} patches", geometry.num_patches());
-        within("mask_ratio", keep < geometry.num_patches(), &self.masking.mask_ratio, &bound)
     }
 
     /// The model's description; image and patch size are the preset's unless set.

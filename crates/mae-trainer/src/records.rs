@@ -1,10 +1,23 @@
-//! `metrics.jsonl`: one line for each recorded step, appended as the run goes.
+//! `metrics.jsonl` and `evaluations.jsonl`: one line for each recorded step, appended as the run goes.
 
 use crate::TrainerError;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+
+/// The file of a run's [`Record`]s.
+pub(crate) const METRICS: &str = "metrics.jsonl";
+/// The file of a run's [`Evaluation`]s.
+pub(crate) const EVALUATIONS: &str = "evaluations.jsonl";
+
+/// A kind of line: what a [`LineWriter`] appends.
+pub trait Line: Serialize + DeserializeOwned {
+    /// Updates done when it was written; lines follow each other in the order of their steps.
+    fn step(&self) -> u64;
+}
 
 /// What is recorded of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,21 +44,59 @@ pub struct Record {
     pub elapsed_s: f64,
 }
 
+/// What was measured of the model between two updates; what was not is `None` and left out of the line.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// Updates done.
+    pub step: u64,
+    /// The same in epochs.
+    pub epoch: f64,
+    /// The mean loss over held-out images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
+    /// kNN accuracy of the frozen features, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knn: Option<f64>,
+    /// Accuracy of a linear probe on the frozen features, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<f64>,
+}
+
+impl Line for Record {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+impl Line for Evaluation {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
 fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-/// Appends records to a file; each is with the system when [`write`](Self::write) returns.
+/// Appends lines to a file; each is with the system when [`write`](Self::write) returns.
 #[derive(Debug)]
-pub struct RecordWriter {
+pub struct LineWriter<L> {
     file: File,
     path: PathBuf,
+    kind: PhantomData<fn(L)>,
 }
 
-impl RecordWriter {
+/// Writes `metrics.jsonl`.
+pub type RecordWriter = LineWriter<Record>;
+
+/// Writes `evaluations.jsonl`.
+pub type EvaluationWriter = LineWriter<Evaluation>;
+
+impl<L: Line> LineWriter<L> {
     /// Opens `path` to go on after the update `done`, 0 for a new run, and makes the file where there is none.
     ///
-    /// Records of later updates are cut off, and so is a last line that a dying process left half-written: the
+    /// Lines of later updates are cut off, and so is a last line that a dying process left half-written: the
     /// continued run writes them again.
     ///
     /// # Errors
@@ -58,63 +109,75 @@ impl RecordWriter {
             .open(path)
             .map_err(|source| write_error(path, source))?;
         let mut kept_bytes = 0;
-        for_each_record(path, |record, end| {
-            let keep = record.step <= done;
+        for_each_line(path, |line: L, end| {
+            let keep = line.step() <= done;
             if keep {
                 kept_bytes = end;
             }
             keep
         })?;
         file.set_len(kept_bytes).map_err(|source| write_error(path, source))?;
-        Ok(Self { file, path: path.to_owned() })
+        Ok(Self { file, path: path.to_owned(), kind: PhantomData })
     }
 
-    /// Appends a record.
+    /// Appends a line.
     ///
     /// # Errors
     /// [`TrainerError::Write`] where the system refuses.
-    pub fn write(&mut self, record: &Record) -> Result<(), TrainerError> {
+    pub fn write(&mut self, line: &L) -> Result<(), TrainerError> {
         let mut append = || {
-            let mut line = serde_json::to_vec(record)?;
-            line.push(b'\n');
+            let mut text = serde_json::to_vec(line)?;
+            text.push(b'\n');
             // A single unbuffered call: nothing is left to flush, and lines do not come apart.
-            self.file.write_all(&line)
+            self.file.write_all(&text)
         };
         append().map_err(|source| write_error(&self.path, source))
     }
 }
 
-/// Reads all records, without a last line that is only half there.
+/// Reads all of a run's records, without a last line that is only half there.
 ///
 /// # Errors
 /// [`TrainerError::Read`] where the system refuses, [`TrainerError::Record`] for a whole line that is no record.
 pub fn read_records(path: &Path) -> Result<Vec<Record>, TrainerError> {
-    let mut records = Vec::new();
-    for_each_record(path, |record, _| {
-        records.push(record);
-        true
-    })?;
-    Ok(records)
+    read_lines(path)
 }
 
-/// Hands on each record with the byte after its line, until `visit` has seen enough and returns false.
-fn for_each_record(path: &Path, mut visit: impl FnMut(Record, u64) -> bool) -> Result<(), TrainerError> {
+/// Reads all of a run's evaluations, as [`read_records`] its records; where there is no file, none was made.
+///
+/// # Errors
+/// As those of [`read_records`].
+pub fn read_evaluations(path: &Path) -> Result<Vec<Evaluation>, TrainerError> {
+    if path.exists() { read_lines(path) } else { Ok(Vec::new()) }
+}
+
+fn read_lines<L: Line>(path: &Path) -> Result<Vec<L>, TrainerError> {
+    let mut lines = Vec::new();
+    for_each_line(path, |line, _| {
+        lines.push(line);
+        true
+    })?;
+    Ok(lines)
+}
+
+/// Hands on each line with the byte after it, until `visit` has seen enough and returns false.
+fn for_each_line<L: Line>(path: &Path, mut visit: impl FnMut(L, u64) -> bool) -> Result<(), TrainerError> {
     let read_error = |source| TrainerError::Read { path: path.to_owned(), source };
     let mut reader = BufReader::new(File::open(path).map_err(read_error)?);
-    let (mut text, mut line, mut end) = (Vec::new(), 0, 0);
+    let (mut text, mut number, mut end) = (Vec::new(), 0, 0);
     loop {
         text.clear();
         end += reader.read_until(b'\n', &mut text).map_err(read_error)? as u64;
-        line += 1;
+        number += 1;
         if text.last() != Some(&b'\n') {
             return Ok(());
         }
-        let record = serde_json::from_slice(&text).map_err(|source| TrainerError::Record {
+        let line = serde_json::from_slice(&text).map_err(|source| TrainerError::Record {
             path: path.to_owned(),
-            line,
+            line: number,
             source,
         })?;
-        if !visit(record, end) {
+        if !visit(line, end) {
             return Ok(());
         }
     }
@@ -214,6 +277,29 @@ mod tests {
             writer.write(&Record { loss, ..record(1) }).unwrap();
         }
         assert!(read_records(&path).unwrap().iter().all(|record| record.loss.is_nan()));
+    }
+
+    #[test]
+    fn evaluations_leave_out_what_was_not_measured_and_are_cut_off_alike() {
+        let (folder, _) = file();
+        let path = folder.path().join(EVALUATIONS);
+        assert_eq!(read_evaluations(&path).unwrap(), []);
+        let evaluation = |step, knn| Evaluation { step, epoch: 0.5, knn, ..Evaluation::default() };
+        let mut writer = EvaluationWriter::open(&path, 0).unwrap();
+        writer.write(&Evaluation { val_loss: Some(0.25), probe: Some(1.0), ..evaluation(5, None) }).unwrap();
+        writer.write(&evaluation(10, Some(0.1 + 0.2))).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            [
+                r#"{"step":5,"epoch":0.5,"val_loss":0.25,"probe":1.0}"#,
+                r#"{"step":10,"epoch":0.5,"knn":0.30000000000000004}"#
+            ]
+        );
+        // Continued from a checkpoint between the two.
+        EvaluationWriter::open(&path, 9).unwrap().write(&evaluation(10, Some(0.5))).unwrap();
+        let read = read_evaluations(&path).unwrap();
+        assert_eq!((read.len(), read[0].probe, &read[1]), (2, Some(1.0), &evaluation(10, Some(0.5))));
     }
 
     #[test]

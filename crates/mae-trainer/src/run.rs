@@ -1,5 +1,6 @@
 //! A run: its folder, its data, its plan, and its state to start from or continue with.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +10,12 @@ use mae_data::{Batch, Batches, DistributedSampler, Loader};
 use mae_masking::{MaskBatch, Masker};
 
 use crate::atomic::write_atomic;
-use crate::checkpoint::{TrainState, latest_checkpoint, load_checkpoint, save_checkpoint};
+use crate::checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
 use crate::data::{Data, train_loader};
-use crate::{Plan, Recipe, TrainerError};
+use crate::lock::FolderLock;
+use crate::records::{EVALUATIONS, read_evaluations};
+use crate::step::Updates;
+use crate::{Plan, Recipe, TrainerError, chain};
 
 /// Everything about a run but the model: made once, then only read.
 pub struct Run {
@@ -25,9 +29,19 @@ pub struct Run {
     loader: Loader,
     sampler: DistributedSampler,
     masker: Masker,
+    _lock: Option<FolderLock>,
+}
+
+/// A state from which a run goes on.
+pub struct Restored {
+    /// The state.
+    pub state: TrainState,
+    /// Newer checkpoints that could not be used, each with what is wrong with it.
+    pub damaged: Vec<TrainerError>,
 }
 
 const RECIPE: &str = "recipe.toml";
+const CHECKPOINTS: &str = "checkpoints";
 
 impl Run {
     /// Starts a new run in `folder`, which must not hold one yet.
@@ -38,10 +52,11 @@ impl Run {
         if folder.join(RECIPE).exists() {
             return Err(TrainerError::RunExists { path: folder.into() });
         }
-        let run = Self::prepare(recipe, folder)?;
+        let mut run = Self::prepare(recipe, folder)?;
         let write = |source| TrainerError::Write { path: folder.into(), source };
         fs::create_dir_all(folder).map_err(write)?;
-        write_atomic(&run.path(RECIPE), |file| file.write_all(run.recipe.to_toml().as_bytes()))?;
+        run._lock = Some(FolderLock::take(folder)?);
+        run.write_recipe()?;
         Ok(run)
     }
 
@@ -50,10 +65,43 @@ impl Run {
     /// # Errors
     /// If the folder holds no run, or its data cannot be used any more.
     pub fn open(folder: &Path) -> Result<Self, TrainerError> {
-        Self::prepare(&Recipe::read(&folder.join(RECIPE))?, folder)
+        Self::open_with(folder, |recipe| Ok(recipe.clone())).map(|(run, _)| run)
     }
 
-    fn prepare(recipe: &Recipe, folder: &Path) -> Result<Self, TrainerError> {
+    /// Opens a run to continue it with another recipe, which `change` makes of the present one; also returns what
+    /// differs, a line each.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); if something differs that the weights, the order of the images or the schedule's
+    /// position depend on; the run's own recipe is then as it was.
+    pub fn open_with(
+        folder: &Path,
+        change: impl FnOnce(&Recipe) -> Result<Recipe, TrainerError>,
+    ) -> Result<(Self, Vec<String>), TrainerError> {
+        let before = Recipe::read(&folder.join(RECIPE))?;
+        let lock = FolderLock::take(folder)?;
+        let mut run = Self::prepare(&change(&before)?, folder)?;
+        run._lock = Some(lock);
+        let changes = before.changes(&run.recipe);
+        let fixed: Vec<_> = changes.iter().filter(|change| change.fixed).map(ToString::to_string).collect();
+        if !fixed.is_empty() {
+            return Err(TrainerError::ResumeWithOptions { path: folder.into(), changes: fixed.join(", ") });
+        }
+        if !changes.is_empty() {
+            run.write_recipe()?;
+        }
+        Ok((run, changes.iter().map(ToString::to_string).collect()))
+    }
+
+    fn write_recipe(&self) -> Result<(), TrainerError> {
+        write_atomic(&self.path(RECIPE), |file| file.write_all(self.recipe.to_toml().as_bytes()))
+    }
+
+    /// All about a run that is not made: its folder is never touched.
+    ///
+    /// # Errors
+    /// If the recipe or the data cannot be used.
+    pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<Self, TrainerError> {
         let image_size = recipe.mae_config()?.geometry.image_size();
         let data = Data::open(&recipe.data, image_size)?;
         let recipe = recipe.clone().resolve(data.train.len())?;
@@ -62,7 +110,7 @@ impl Run {
         let sampler = DistributedSampler::new(data.train.len(), recipe.seed, 0, 1)?;
         let masker =
             Masker::new(recipe.masking.strategy, plan.config.geometry.grid(), recipe.masking.mask_ratio)?;
-        Ok(Self { recipe, plan, data, folder: folder.into(), loader, sampler, masker })
+        Ok(Self { recipe, plan, data, folder: folder.into(), loader, sampler, masker, _lock: None })
     }
 
     /// A path in the run's folder.
@@ -77,28 +125,47 @@ impl Run {
     pub fn initial_state(&self, device: &Device) -> Result<TrainState, TrainerError> {
         let model = self.plan.config.init(self.recipe.seed, device)?;
         let optimizer = self.recipe.optim.adamw.init(&model);
-        Ok(TrainState { model: model.train(), optimizer, step: 0, elapsed_s: 0.0 })
+        Ok(TrainState { model: model.train(), optimizer, step: 0, elapsed_s: 0.0, skipped: Vec::new() })
     }
 
-    /// The state of the last checkpoint, or the initial one.
+    /// The state of the last checkpoint that is whole, or the initial one where there is none.
     ///
     /// # Errors
-    /// If there is a checkpoint and it is damaged.
-    pub fn latest_state(&self, device: &Device) -> Result<TrainState, TrainerError> {
+    /// If there are checkpoints and all are damaged: what is wrong with the newest.
+    pub fn latest_state(&self, device: &Device) -> Result<Restored, TrainerError> {
         let fresh = self.initial_state(device)?;
-        match latest_checkpoint(&self.path("checkpoints"))? {
-            Some(path) => load_checkpoint(&path, fresh),
-            None => Ok(fresh),
+        let mut damaged = Vec::new();
+        for path in list_checkpoints(&self.path(CHECKPOINTS))?.iter().rev() {
+            match load_checkpoint(path, fresh.clone()) {
+                Ok(state) => return Ok(Restored { state, damaged }),
+                Err(error) => damaged.push(error),
+            }
+        }
+        match damaged.into_iter().next() {
+            Some(newest) => Err(newest),
+            None => Ok(Restored { state: fresh, damaged: Vec::new() }),
         }
     }
 
-    /// Writes a checkpoint.
+    /// The step with the lowest held-out loss so far, of those that were evaluated.
+    ///
+    /// # Errors
+    /// If the evaluations cannot be read.
+    pub fn best_step(&self) -> Result<Option<u64>, TrainerError> {
+        let evaluations = read_evaluations(&self.path(EVALUATIONS))?;
+        let losses = evaluations.iter().filter_map(|e| e.val_loss.map(|loss| (e.step, loss)));
+        Ok(losses.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(step, _)| step))
+    }
+
+    /// Writes a checkpoint. The newest are kept, and that of the best evaluation.
     ///
     /// # Errors
     /// If it cannot be written; earlier ones stay.
     pub fn save(&self, state: &TrainState) -> Result<PathBuf, TrainerError> {
-        let recipe = self.recipe.to_toml();
-        save_checkpoint(&self.path("checkpoints"), state, &self.recipe.data.normalize, &recipe)
+        let Recipe { data, eval, .. } = &self.recipe;
+        let folder = self.path(CHECKPOINTS);
+        let (recipe, best) = (self.recipe.to_toml(), self.best_step()?);
+        save_checkpoint(&folder, state, &data.normalize, &recipe, eval.keep_checkpoints, best)
     }
 
     /// The batches from update `step` to the end of its epoch.
@@ -114,7 +181,21 @@ impl Run {
         Ok(self.loader.epoch(self.recipe.seed, epoch, indices, first)?)
     }
 
-    /// A batch's images, normalised on the device, and its masks: a function of (seed, epoch, index).
+    /// The updates of the run.
+    pub fn updates(&self) -> Updates<'_> {
+        Updates::new(self)
+    }
+
+    /// The masks of images: a function of (seed, epoch, index).
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn masks(&self, indices: &[usize], epoch: u64) -> Result<MaskBatch, TrainerError> {
+        let samples: Vec<u64> = indices.iter().map(|i| *i as u64).collect();
+        Ok(self.masker.draw_batch(self.recipe.seed, epoch, &samples)?)
+    }
+
+    /// A batch's images, normalised on the device, and its masks.
     ///
     /// # Errors
     /// If the batch is empty.
@@ -124,9 +205,28 @@ impl Run {
         epoch: u64,
         device: &Device,
     ) -> Result<(Tensor<4>, MaskBatch), TrainerError> {
-        let samples: Vec<u64> = batch.indices.iter().map(|i| *i as u64).collect();
-        let masks = self.masker.draw_batch(self.recipe.seed, epoch, &samples)?;
+        let masks = self.masks(&batch.indices, epoch)?;
         Ok((self.recipe.data.normalize.images(batch.images, batch.shape, device), masks))
+    }
+
+    /// What is about to happen, for people: the plan, the folder, and what is not as before.
+    pub fn describe(
+        &self,
+        state: &TrainState,
+        device: &str,
+        changes: &[String],
+        damaged: &[TrainerError],
+    ) -> String {
+        let mut text = format!("{}\n\n", self.plan.describe(&self.recipe, &state.model, device));
+        let mut line =
+            |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
+        line("run", self.path("").display().to_string());
+        damaged.iter().for_each(|error| line("damaged", chain(error)));
+        changes.iter().for_each(|change| line("changed", change.clone()));
+        if state.step > 0 {
+            line("continuing", format!("after step {} of {}", state.step, self.plan.total_steps));
+        }
+        text
     }
 
     /// Files that could not be read and were replaced, once each.

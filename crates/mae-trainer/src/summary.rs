@@ -7,10 +7,14 @@ use burn::tensor::Device;
 use mae_model::Mae;
 
 use crate::draw::{draw_curve, draw_pictures};
-use crate::evaluate::{KnnReport, knn_report};
+use crate::evaluate::{Accuracies, FeatureReport, feature_report};
 use crate::progress::{BAD_FILES, duration};
 use crate::records::read_records;
+use crate::report::{ReportFacts, write_report};
 use crate::{Run, TrainState, TrainerError};
+
+/// The weights of a finished run.
+pub(crate) const MODEL: &str = "model.safetensors";
 
 /// Draws a finished run, measures its encoder, writes its weights, and says so in a few lines.
 ///
@@ -20,7 +24,7 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
     let zero = zero_loss(run, &state.model.valid(), device)?;
     let pictures = draw_pictures(run, &state.model, state.step, device)?;
     let curve = draw_curve(run, zero)?;
-    let weights = run.path("model.safetensors");
+    let weights = run.path(MODEL);
     let metadata = [("mae.recipe".to_owned(), run.recipe.to_toml())].into();
     mae_model::save(&state.model.valid(), &run.recipe.data.normalize, &metadata, &weights)?;
 
@@ -36,8 +40,14 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
         format!("{} of {} steps in {}", state.step, run.plan.total_steps, duration(state.elapsed_s)),
     );
     line("loss", format!("{first:.4} at first, {last:.4} at last, {zero:.4} for predicting zero"));
-    match knn_report(run, &state.model, device)? {
-        Some(report) => line("kNN accuracy", knn_line(&report)),
+    let features = feature_report(run, &state.model, device)?;
+    match &features {
+        Some(FeatureReport { knn, probe, images, k, held_out }) => {
+            let which = if *held_out { "held-out images" } else { "others of the training set" };
+            let about = format!("{} labelled images, {} {which}", images.0, images.1);
+            line("kNN accuracy", format!("{} (k = {k}; {about})", accuracy_line(knn)));
+            probe.iter().for_each(|probe| line("linear probe", accuracy_line(probe)));
+        }
         None => line("kNN accuracy", "not measured: the images have no labels".into()),
     }
     let bad = run.bad_files();
@@ -50,20 +60,15 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
     }
     line("loss curve", curve.display().to_string());
     line("weights", weights.display().to_string());
+    let about = ReportFacts { device: format!("{device:?}"), zero_loss: Some(zero), features };
+    line("report", write_report(run, &about)?.display().to_string());
     Ok(text)
 }
 
-fn knn_line(report: &KnnReport) -> String {
-    let KnnReport { trained, untrained, pixels, images, k, held_out } = report;
-    let which = if *held_out { "held-out images" } else { "others of the training set" };
-    format!(
-        "{:.1}% trained, {:.1}% before training, {:.1}% raw pixels (k = {k}, {} images vote on {} {which})",
-        100.0 * trained,
-        100.0 * untrained,
-        100.0 * pixels,
-        images.0,
-        images.1
-    )
+fn accuracy_line(accuracies: &Accuracies) -> String {
+    let Accuracies { trained, untrained, pixels } = accuracies;
+    let pixels = pixels.map_or(String::new(), |pixels| format!(", {:.1}% raw pixels", 100.0 * pixels));
+    format!("{:.1}% trained, {:.1}% before training{pixels}", 100.0 * trained, 100.0 * untrained)
 }
 
 /// The loss of predicting zero, on the run's first batch.

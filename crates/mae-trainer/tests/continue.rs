@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use mae_trainer::{Progress, Recipe, Run, TrainState, TrainerError, read_records, train_step};
+use mae_trainer::{
+    Evaluation, EvaluationWriter, Progress, Recipe, Run, TrainState, TrainerError, read_records, train_step,
+};
 
 /// Two epochs of three updates, each of two batches of four images.
 fn recipe(workers: usize) -> Recipe {
@@ -17,15 +19,12 @@ fn recipe(workers: usize) -> Recipe {
 /// Trains until `stop_at` updates are done and writes a checkpoint.
 fn train(run: &Run, stop_at: u64) -> TrainState {
     let device = Device::flex();
-    let mut state = run.latest_state(&device).unwrap();
+    let mut state = run.latest_state(&device).unwrap().state;
     let mut progress = Progress::start(run, &state, true).unwrap();
+    let mut updates = run.updates();
     while state.step < stop_at {
-        let (epoch, _) = run.plan.position(state.step);
-        let mut batches = run.batches(state.step).unwrap();
-        while state.step < stop_at && run.plan.position(state.step).0 == epoch {
-            let loss = train_step(run, &mut state, &mut batches, &device).unwrap();
-            progress.update(run, &mut state, loss, batches.waiting()).unwrap();
-        }
+        let report = train_step(run, &mut state, &mut updates, &device).unwrap();
+        state.elapsed_s = progress.update(run, state.step, report, updates.waiting()).unwrap();
     }
     run.save(&state).unwrap();
     state
@@ -87,7 +86,8 @@ fn damaged_checkpoints_are_named_and_nothing_is_lost() {
         assert_eq!(std::fs::read(&file).unwrap(), damaged, "the evidence is left alone");
         std::fs::write(&file, whole).unwrap();
     }
-    assert_eq!(run.latest_state(&Device::flex()).unwrap().step, 1);
+    assert_eq!(run.latest_state(&Device::flex()).unwrap().state.step, 1);
+    drop(run);
 
     // The same folder under a recipe of another shape.
     let recipe_file = path.join("recipe.toml");
@@ -96,6 +96,94 @@ fn damaged_checkpoints_are_named_and_nothing_is_lost() {
     let error = Run::open(&path).unwrap().latest_state(&Device::flex()).err().unwrap();
     assert!(error.to_string().contains("model.safetensors"), "{error}");
     assert!(error.to_string().contains("[1, 17, 64]") || error.to_string().contains('4'), "{error}");
+}
+
+#[test]
+fn the_checkpoint_before_a_damaged_one_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let run = Run::create(&recipe(1), &path).unwrap();
+    train(&run, 2);
+    train(&run, 4);
+    let checkpoints = path.join("checkpoints");
+    let [older, newer] = [2, 4].map(|step| checkpoints.join(format!("step-{step:09}")));
+    let damage: [(&str, &dyn Fn()); 4] = [
+        // One digit of the step, which is no error in JSON.
+        ("checksum", &|| {
+            let text = std::fs::read_to_string(newer.join("state.json")).unwrap();
+            std::fs::write(newer.join("state.json"), text.replace("\"step\": 4", "\"step\": 5")).unwrap();
+        }),
+        // Whole files of another checkpoint.
+        ("model.safetensors", &|| {
+            std::fs::copy(older.join("model.safetensors"), newer.join("model.safetensors")).unwrap();
+        }),
+        ("belongs to step 2", &|| {
+            for file in ["state.json", "model.safetensors", "optimizer.bpk"] {
+                std::fs::copy(older.join(file), newer.join(file)).unwrap();
+            }
+        }),
+        ("optimizer.bpk", &|| std::fs::remove_file(newer.join("optimizer.bpk")).unwrap()),
+    ];
+    for (word, damage) in damage {
+        train(&run, 4); // writes the newer one again
+        damage();
+        let restored = run.latest_state(&Device::flex()).unwrap();
+        assert_eq!(restored.state.step, 2, "{word}");
+        let text = mae_trainer::chain(&restored.damaged[0]);
+        assert!(text.contains(word) && text.contains("step-000000004"), "{text}");
+    }
+    train(&run, 6);
+    drop(run);
+    let undisturbed = folder.path().join("undisturbed");
+    train(&Run::create(&recipe(1), &undisturbed).unwrap(), 6);
+    assert!(outcome(&path) == outcome(&undisturbed));
+}
+
+#[test]
+fn the_newest_checkpoints_and_the_best_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::create(&recipe(1), &folder.path().join("run")).unwrap();
+    let mut state = run.initial_state(&Device::flex()).unwrap();
+    let mut evaluations = EvaluationWriter::open(&run.path("evaluations.jsonl"), 0).unwrap();
+    for (step, loss) in [(1, 0.9), (2, 0.5), (3, 0.7), (4, 0.8), (5, 0.6)] {
+        let evaluation = Evaluation { step, val_loss: Some(loss), ..Evaluation::default() };
+        evaluations.write(&evaluation).unwrap();
+        state.step = step;
+        run.save(&state).unwrap();
+    }
+    let names = || {
+        let entries = std::fs::read_dir(run.path("checkpoints")).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["step-000000002", "step-000000004", "step-000000005"]);
+    // Gone back behind them, the run has another history.
+    state.step = 3;
+    run.save(&state).unwrap();
+    assert_eq!(names(), ["step-000000002", "step-000000003"]);
+}
+
+#[test]
+fn a_run_is_changed_only_where_it_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let run = Run::create(&recipe(1), &path).unwrap();
+    train(&run, 2);
+    let busy = Run::open(&path).err().unwrap();
+    assert!(matches!(busy, TrainerError::RunInUse { .. }) && busy.to_string().contains("another process"));
+    drop(run);
+
+    let mut other = recipe(1);
+    (other.batch_size, other.epochs) = (Some(2), 3);
+    let error = Run::open_with(&path, |_| Ok(other)).err().unwrap().to_string();
+    assert!(error.contains("batch_size (4 before, 2 now)") && !error.contains("epochs"), "{error}");
+    let change = |recipe: &Recipe| Ok(Recipe { epochs: 3, ..recipe.clone() });
+    let (run, changes) = Run::open_with(&path, change).unwrap();
+    assert_eq!(changes, ["epochs (2 before, 3 now)"]);
+    assert_eq!(run.plan.total_steps, 9);
+    drop(run);
+    assert_eq!(Run::open(&path).unwrap().recipe.epochs, 3, "the change lasts");
 }
 
 #[test]

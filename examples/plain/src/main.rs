@@ -8,26 +8,20 @@ use anyhow::Result;
 use burn::tensor::Device;
 use clap::Parser;
 use mae_trainer::cli::TrainArgs;
-use mae_trainer::{INTERRUPTED, Progress, Run, StopFlag, TrainState, summarize, train_step};
+use mae_trainer::{
+    INTERRUPTED, Progress, Restored, Run, StopFlag, TrainState, draw_pictures, evaluate, summarize,
+    train_step,
+};
 
 /// Pre-trains a masked autoencoder and draws what it has learnt.
 ///
 /// Without options, on built-in shapes: a few minutes on two cores. With --data DIR, on a folder of images.
 #[derive(Parser)]
-#[command(name = "plain", version, after_help = EXAMPLES)]
+#[command(name = "plain", version, after_help = mae_trainer::cli::EXAMPLES)]
 struct Cli {
     #[command(flatten)]
     train: TrainArgs,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  cargo xtask train
-  cargo xtask train -- --data photos --preset tiny --epochs 200
-  cargo xtask train -- --data digits/train --val digits/test --image-size 8 --patch-size 2 --flip false
-  cargo xtask train -- --resume runs/photos-tiny-1
-
-Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted with a checkpoint written.";
 
 // The step allocates and frees large buffers all the time; the system's allocator gives their pages back each time.
 #[global_allocator]
@@ -46,13 +40,13 @@ fn main() -> ExitCode {
 fn train(args: &TrainArgs) -> Result<ExitCode> {
     // What was asked for, checked and resolved, before anything is computed.
     let device = args.device.open()?;
-    let run = args.run()?;
-    let mut state = run.latest_state(&device)?;
-    println!("{}\n", run.plan.describe(&run.recipe, &state.model, &args.device.to_string()));
-    println!("run             {}", run.path("").display());
-    if state.step > 0 {
-        println!("continuing      after step {} of {}", state.step, run.plan.total_steps);
+    if let Some(text) = args.dry_run(&device)? {
+        print!("{text}");
+        return Ok(ExitCode::SUCCESS);
     }
+    let (run, changes) = args.run()?;
+    let Restored { mut state, damaged } = args.state(&run, &device)?;
+    print!("{}", run.describe(&state, &args.device.to_string(), &changes, &damaged));
 
     if !train_loop(args, &run, &mut state, &device)? {
         println!("\nstopped after step {}; continue with --resume {}", state.step, run.path("").display());
@@ -68,26 +62,26 @@ fn train_loop(args: &TrainArgs, run: &Run, state: &mut TrainState, device: &Devi
     let stop_at = args.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps));
     let save_every = Duration::from_secs_f64(60.0 * run.recipe.eval.checkpoint_minutes);
     let mut progress = Progress::start(run, state, args.quiet)?;
+    let mut updates = run.updates();
     let mut last_save = Instant::now();
 
     while state.step < run.plan.total_steps {
-        // Every epoch has an order, crops and masks of its own; the first may be continued in its middle.
-        let (epoch, _) = run.plan.position(state.step);
-        let mut batches = run.batches(state.step)?;
-        progress.new_epoch();
-        while run.plan.position(state.step).0 == epoch {
-            let loss = train_step(run, state, &mut batches, device)?;
-            progress.update(run, state, loss, batches.waiting())?;
+        // Images and masks, forward and backward, the optimizer at the schedule's rate.
+        let report = train_step(run, state, &mut updates, device)?;
+        state.elapsed_s = progress.update(run, state.step, report, updates.waiting())?;
 
-            let stopping = stop.raised() || state.step >= stop_at;
-            if stopping || state.step == run.plan.total_steps || last_save.elapsed() >= save_every {
-                run.save(state)?;
-                last_save = Instant::now();
-            }
-            if stopping {
-                return Ok(state.step == run.plan.total_steps);
-            }
+        if run.plan.evaluation_due(state.step) {
+            progress.evaluation(&evaluate(run, &state.model, state.step, device)?)?;
+            draw_pictures(run, &state.model, state.step, device)?;
+        }
+        let stopping = stop.raised() || state.step >= stop_at;
+        if stopping || run.plan.checkpoint_due(state.step) || last_save.elapsed() >= save_every {
+            run.save(state)?;
+            last_save = Instant::now();
+        }
+        if stopping {
+            break;
         }
     }
-    Ok(true)
+    Ok(state.step == run.plan.total_steps)
 }

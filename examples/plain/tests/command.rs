@@ -60,9 +60,17 @@ fn what_cannot_work_is_refused_with_reasons() {
     refused(at, &small(&["--device", "gpu"]), &["gpu", "tch:cuda"]);
     refused(at, &small(&["--device", "rocm"]), &["rocm", "--features rocm"]);
     refused(at, &["--resume", "nowhere"], &["nowhere"]);
+    refused(at, &small(&["--recipe", "giant"]), &["giant", "base-1600"]);
+    refused(at, &small(&["--clip-grad", "0"]), &["clip_grad", "positive"]);
     fs::write(at.join("recipe.toml"), "epochs = 3\nlearning_rate = 1.0\n").unwrap();
     refused(at, &["--config", "recipe.toml"], &["recipe.toml", "learning_rate"]);
-    assert!(!at.join("runs").exists(), "a refused run leaves nothing");
+    let output = plain(at, &small(&["--dry-run"]));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for word in ["learning rate", "8 images, 0 of them unreadable", "images/s", "memory"] {
+        assert!(text.contains(word), "{word} is not in:\n{text}");
+    }
+    assert!(!at.join("runs").exists(), "neither a refused run nor a dry one leaves anything");
 }
 
 #[test]
@@ -125,8 +133,24 @@ fn a_stopped_run_goes_on_from_its_folder_alone() {
     assert_eq!(losses("stopped"), losses("whole"));
     assert_eq!(losses("whole").len(), 3);
 
-    // A finished run stays as it is, and one is not continued with another recipe.
-    refused(at, &["--resume", "whole", "--epochs", "5"], &["Recipe"]);
+    // A finished run can be trained for longer, but not with what its weights or its order do not fit.
+    refused(
+        at,
+        &["--resume", "whole", "--batch-size", "3"],
+        &["batch_size (4 before, 3 now)", "--init-from"],
+    );
+    let output = plain(at, &["--resume", "whole", "--epochs", "2"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("epochs (1 before, 2 now)") && text.contains("6 of 6 steps"), "{text}");
+    assert_eq!(losses("whole").len(), 6);
+
+    // Weights begin another run.
+    let more = [&["--data", "photos", "--out", "more", "--init-from", "whole"], &SMALL[..]].concat();
+    let output = plain(at, &more);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_ne!(losses("more")[0], losses("stopped")[0]);
+    let narrow = ["--data", "photos", "--init-from", "whole", "--image-size", "32", "--out", "narrow"];
+    refused(at, &narrow, &["model.safetensors"]);
     refused(at, &whole, &["--resume"]);
 }
 

@@ -1,0 +1,122 @@
+//! Writes out what a run trains on, for another implementation to train on the same.
+//!
+//! A run is a function of its recipe and its images, so that a run's folder is enough to know every batch and mask
+//! of it, whether it has been trained or not. `scripts/compare_pytorch.py` reads what is written here.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
+use clap::Parser;
+use mae_model::MaeConfig;
+use mae_trainer::{AdamW, Run, read_records};
+use mae_vit::Normalize;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::Serialize;
+
+/// Writes a run's initial weights, and the images, masks and learning rate of its first updates.
+///
+/// In OUT afterwards: initial.safetensors, the weights under the official names; step-00001.safetensors and so on,
+/// one file an update; and, written last, steps.json with everything else.
+#[derive(Parser)]
+struct Cli {
+    /// Folder of the run.
+    run: PathBuf,
+    /// Folder to make and write into.
+    out: PathBuf,
+    /// Number of updates [default: those that the run has recorded].
+    #[arg(long)]
+    steps: Option<u64>,
+}
+
+/// What steps.json holds.
+#[derive(Serialize)]
+struct Steps<'a> {
+    model: &'a MaeConfig,
+    normalize: &'a Normalize,
+    adamw: &'a AdamW,
+    batch_size: usize,
+    accum_iter: usize,
+    effective_batch: usize,
+    /// Updates in the whole run, from which the schedule follows.
+    total_steps: u64,
+    /// Of each exported update.
+    lr: Vec<f64>,
+}
+
+fn main() -> ExitCode {
+    match export_run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", mae_trainer::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn export_run(Cli { run, out, steps }: &Cli) -> Result<()> {
+    let run = Run::open(run)?;
+    let steps = match *steps {
+        Some(steps) => steps,
+        None => read_records(&run.path("metrics.jsonl"))?.len() as u64,
+    };
+    let most = run.plan.total_steps;
+    ensure!((1..=most).contains(&steps), "steps is {steps}, but must be from 1 to the run's {most}");
+    fs::create_dir(out).with_context(|| format!("cannot make {}", out.display()))?;
+    export(&run, out, steps)?;
+    println!("{steps} updates of {} images in {}", run.plan.effective_batch, out.display());
+    Ok(())
+}
+
+fn export(run: &Run, out: &Path, steps: u64) -> Result<()> {
+    let device = Device::flex();
+    let normalize = &run.recipe.data.normalize;
+    let initial = run.initial_state(&device)?;
+    mae_model::save(&initial.model, normalize, &BTreeMap::new(), &out.join("initial.safetensors"))?;
+
+    let mut batches = run.batches(0)?;
+    for step in 0..steps {
+        // As `train_step` does it: batches in turn, and masks by their indices.
+        let (epoch, update) = run.plan.position(step);
+        if update == 0 {
+            batches = run.batches(step)?;
+        }
+        let (mut images, mut masks) = (Vec::new(), Vec::new());
+        for _ in 0..run.plan.accum_iter {
+            let batch = batches.next().context("the epoch is shorter than planned")??;
+            images.extend_from_slice(&batch.images);
+            let (_, batch_masks) = run.inputs(batch, epoch, &device)?;
+            masks.extend(batch_masks.mask().iter().map(|masked| *masked as u8));
+        }
+        let geometry = run.plan.config.geometry;
+        let (height, width) = geometry.image_size();
+        let lead = [run.plan.accum_iter, run.plan.batch_size]; // [A, B]
+        let image_shape = [&lead[..], &[geometry.in_chans(), height, width]].concat(); // [A, B, C, H, W]
+        let mask_shape = [&lead[..], &[geometry.num_patches()]].concat(); // [A, B, L]
+        let tensors = [
+            ("images", TensorView::new(Dtype::U8, image_shape, &images)?),
+            ("mask", TensorView::new(Dtype::U8, mask_shape, &masks)?),
+        ];
+        let path = out.join(format!("step-{:05}.safetensors", step + 1));
+        safetensors::serialize_to_file(tensors, None, &path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+
+    let description = Steps {
+        model: &run.plan.config,
+        normalize,
+        adamw: &run.recipe.optim.adamw,
+        batch_size: run.plan.batch_size,
+        accum_iter: run.plan.accum_iter,
+        effective_batch: run.plan.effective_batch,
+        total_steps: run.plan.total_steps,
+        lr: (0..steps).map(|step| run.plan.schedule.lr(step)).collect(),
+    };
+    let path = out.join("steps.json");
+    fs::write(&path, serde_json::to_string_pretty(&description)?)
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,68 @@
+//! What a run would take, without training: the plan, a look at the data, time and memory measured on a few updates.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use burn::tensor::Device;
+
+use crate::progress::duration;
+use crate::{Recipe, Run, TrainerError, train_step};
+
+/// Images that are decoded to see whether the data can be read.
+const LOOKED_AT: usize = 256;
+
+/// Updates that are timed, after one that warms up.
+const TIMED: u64 = 3;
+
+/// Plan, data, time and memory of a recipe, as text. Nothing is written.
+///
+/// # Errors
+/// If the recipe or the data cannot be used.
+pub fn dry_run(recipe: &Recipe, device: &Device, device_name: &str) -> Result<String, TrainerError> {
+    // For what is written of a loss that is not finite; gone when this returns.
+    let folder = std::env::temp_dir();
+    let folder = tempfile::tempdir().map_err(|source| TrainerError::Write { path: folder, source })?;
+    let run = Run::prepare(recipe, folder.path())?;
+    let mut state = run.initial_state(device)?;
+    let mut text = format!("{}\n\n", run.plan.describe(&run.recipe, &state.model, device_name));
+    let mut line = |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
+
+    let sample = run.data.sample(LOOKED_AT);
+    let count = sample.indices.len();
+    let loader = sample.loader(&run.recipe, count.min(64))?;
+    for batch in loader.epoch(run.recipe.seed, 0, sample.indices, 0)? {
+        batch?;
+    }
+    let bad = loader.bad_files();
+    line("looked at", format!("{count} images, {} of them unreadable", bad.len()));
+    bad.iter().for_each(|file| line("unreadable", file.reason.clone()));
+
+    let mut updates = run.updates();
+    train_step(&run, &mut state, &mut updates, device)?;
+    let timed = TIMED.min(run.plan.total_steps - 1);
+    if timed > 0 {
+        let began = Instant::now();
+        for _ in 0..timed {
+            train_step(&run, &mut state, &mut updates, device)?;
+        }
+        let step_s = began.elapsed().as_secs_f64() / timed as f64;
+        let rate = run.plan.effective_batch as f64 / step_s;
+        let whole = duration(step_s * run.plan.total_steps as f64);
+        line(
+            "time",
+            format!("about {whole} at {rate:.1} images/s, from {timed} updates; evaluations not counted"),
+        );
+    }
+    let memory = peak_memory().map_or("not known on this system".into(), |bytes| {
+        format!("{:.0} MB at the most so far, on the host", bytes as f64 / 1e6)
+    });
+    line("memory", memory);
+    Ok(text)
+}
+
+/// The most memory that the process has held, in bytes; Linux says so.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    kib.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| 1024 * kib)
+}

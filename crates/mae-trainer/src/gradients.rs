@@ -1,0 +1,48 @@
+//! The gradient as a whole: its norm over all parameters, and clipping by it.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use mae_model::Mae;
+
+/// The Euclidean norm of all gradients together; infinite or not a number if one of them is.
+pub(crate) fn global_norm(model: &Mae, gradients: &GradientsParams) -> f64 {
+    struct Squares<'a>(&'a GradientsParams, Vec<Tensor<1>>);
+    impl ModuleVisitor for Squares<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.get::<D>(param.id) {
+                self.1.push((gradient.clone() * gradient).sum());
+            }
+        }
+    }
+    let mut squares = Squares(gradients, Vec::new());
+    model.visit(&mut squares);
+    match squares.1.is_empty() {
+        true => 0.0,
+        // One number is read, not one a parameter.
+        false => f64::from(Tensor::cat(squares.1, 0).sum().into_scalar::<f32>()).sqrt(),
+    }
+}
+
+/// Scales all gradients alike where their norm is above `max_norm`.
+///
+/// # Source
+/// PyTorch's `clip_grad_norm_`, with its 1e-6.
+pub(crate) fn clip(model: &Mae, gradients: GradientsParams, norm: f64, max_norm: f64) -> GradientsParams {
+    struct Scale(GradientsParams, f64);
+    impl ModuleVisitor for Scale {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.remove::<D>(param.id) {
+                self.0.register(param.id, gradient.mul_scalar(self.1));
+            }
+        }
+    }
+    let factor = max_norm / (norm + 1e-6);
+    // Gradients whose norm is not a number are never used.
+    if factor.is_nan() || factor >= 1.0 {
+        return gradients;
+    }
+    let mut scale = Scale(gradients, factor);
+    model.visit(&mut scale);
+    scale.0
+}

@@ -1,0 +1,22 @@
+//! A folder that one process works in.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use crate::TrainerError;
+
+/// Holds a run's folder; the system lets go of it when the process ends, however it ends.
+pub(crate) struct FolderLock(#[allow(dead_code, reason = "held open, never read")] File);
+
+impl FolderLock {
+    /// Takes the folder through its file `lock`.
+    pub(crate) fn take(folder: &Path) -> Result<Self, TrainerError> {
+        let path = folder.join("lock");
+        let file = File::create(&path).map_err(|source| TrainerError::Write { path, source })?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(TrainerError::RunInUse { path: folder.into() }),
+            // Some network file systems know no locks: there it is the user's care.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self(file)),
+        }
+    }
+}

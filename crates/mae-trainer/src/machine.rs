@@ -1,0 +1,60 @@
+//! What a run was computed on, as far as the system tells.
+
+use std::fs;
+use std::thread;
+
+/// A machine in words.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    /// The processor's name, or its architecture where the system keeps the name to itself.
+    pub cpu: String,
+    /// Threads that run at once.
+    pub cpus: usize,
+    /// The system's name.
+    pub os: String,
+}
+
+impl Machine {
+    /// This one.
+    pub fn this() -> Self {
+        // Only Linux tells through files; elsewhere it takes system calls that are not worth their `unsafe`.
+        let cpu =
+            field("/proc/cpuinfo", "model name", ':').or_else(|| std::env::var("PROCESSOR_IDENTIFIER").ok());
+        let os = field("/etc/os-release", "PRETTY_NAME", '=');
+        Self {
+            cpu: cpu.unwrap_or_else(|| std::env::consts::ARCH.into()),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
+            os: match os {
+                Some(name) => format!("{name} ({}, {})", std::env::consts::OS, std::env::consts::ARCH),
+                None => format!("{} ({})", std::env::consts::OS, std::env::consts::ARCH),
+            },
+        }
+    }
+}
+
+/// The value behind the first `name` in a file of such lines.
+fn field(path: &str, name: &str, separator: char) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let value = text.lines().find_map(|line| {
+        let (key, value) = line.split_once(separator)?;
+        (key.trim() == name).then(|| value.trim().trim_matches('"'))
+    })?;
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_fields_and_goes_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("os-release");
+        fs::write(&path, "ID=x\nPRETTY_NAME=\"An OS 12\"\nEMPTY=\"\"\n").unwrap();
+        let value = |name| field(path.to_str().unwrap(), name, '=');
+        assert_eq!(value("PRETTY_NAME").as_deref(), Some("An OS 12"));
+        assert_eq!((value("EMPTY"), value("NAME"), field("/nowhere", "x", '=')), (None, None, None));
+        let machine = Machine::this();
+        assert!(machine.cpus >= 1 && !machine.cpu.is_empty() && machine.os.contains(std::env::consts::ARCH));
+    }
+}

@@ -1,0 +1,67 @@
+//! A run handed to `burn-train`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::module::Module;
+use burn::tensor::Device;
+use burn_train::{Learner, SupervisedTraining, TrainingStrategy};
+
+use super::quiet::Quiet;
+use super::{
+    GradNorm, ImagesPerSecond, Loss, Pretraining, PretrainingStrategy, RunSchedule, Scalar, UpdateLoader,
+    View, Waiting,
+};
+use crate::{Run, TrainState, TrainerError};
+
+/// How a run is handed to `burn-train`.
+pub struct Launch<'a> {
+    /// Where to compute.
+    pub device: &'a Device,
+    /// What to show.
+    pub view: View,
+    /// Updates after which to stop for now.
+    pub stop_at: u64,
+    /// Asked after each update whether to stop.
+    pub stop: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Launch<'_> {
+    /// Trains a run from a state until it is finished or told to stop; a checkpoint is then written.
+    ///
+    /// # Errors
+    /// If images cannot be loaded, something cannot be written, or a loss that is not finite ends the run.
+    pub fn train(self, run: &Arc<Run>, state: TrainState) -> Result<TrainState, TrainerError> {
+        let Self { device, view, stop_at, stop } = self;
+        let result = Arc::new(Mutex::new(None));
+        let loader = Arc::new(UpdateLoader::new(run.clone(), state.step));
+        let learner = learner(run, &state);
+        let strategy = PretrainingStrategy {
+            run: run.clone(),
+            device: device.clone(),
+            begin: state,
+            stop_at,
+            view,
+            stop,
+            result: result.clone(),
+        };
+        let training = SupervisedTraining::new(run.path(""), loader.clone(), loader)
+            .metric_train_numeric(Scalar::<Loss>::new())
+            .metric_train_numeric(Scalar::<GradNorm>::new())
+            .metric_train_numeric(Scalar::<ImagesPerSecond>::new())
+            .metric_train_numeric(Scalar::<Waiting>::new())
+            .with_metric_logger(Quiet)
+            .with_application_logger(None)
+            .num_epochs(run.recipe.epochs as usize)
+            .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
+        let renderer = view.renderer(&training.interrupter());
+        training.renderer(renderer).launch(learner);
+        let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        result.expect("the strategy leaves a result")
+    }
+}
+
+/// The learner of a state.
+pub(super) fn learner(run: &Run, state: &TrainState) -> Learner<Pretraining> {
+    let model = Pretraining { mae: state.model.clone() }.train();
+    Learner::new(model, state.optimizer.clone(), RunSchedule::new(run.plan.schedule, state.step))
+}

@@ -1,0 +1,51 @@
+//! The masked autoencoder as `burn-train` sees one: a step that takes an update and gives gradients.
+
+use burn::module::Module;
+use burn::tensor::{Device, ExecutionError};
+use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use mae_model::Mae;
+
+use super::metrics::Measured;
+use crate::Update;
+
+/// A masked autoencoder in training.
+#[derive(Module, Debug)]
+pub struct Pretraining {
+    /// The model.
+    pub mae: Mae,
+}
+
+impl Pretraining {
+    fn device(&self) -> Device {
+        self.mae.devices().into_iter().next().expect("a model has parameters")
+    }
+}
+
+impl TrainStep for Pretraining {
+    type Input = Update;
+    type Output = Measured;
+
+    /// Forward and backward over all batches of the update: its gradients are their mean, clipped as the recipe
+    /// says. Burn's own accumulation, which sums, is not needed.
+    fn step(&self, update: Update) -> TrainOutput<Measured> {
+        let (grads, report) = update.gradients(&self.mae, &self.device());
+        TrainOutput { grads, item: Measured::of(report) }
+    }
+}
+
+impl InferenceStep for Pretraining {
+    type Input = Update;
+    type Output = Measured;
+
+    /// The loss of an update that is not made.
+    fn step(&self, update: Update) -> Measured {
+        Measured::loss(update.loss(&self.mae, &self.device()))
+    }
+}
+
+impl ItemLazy for Measured {
+    /// All numbers have been read already.
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(self)
+    }
+}

@@ -1,0 +1,190 @@
+//! The training strategy: burn-train's learner and events around updates that can be stopped, repeated and undone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use burn::data::dataloader::Progress as Items;
+use burn::tensor::Device;
+use burn_train::{
+    EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
+};
+
+use super::checkpointer::OptimizerTap;
+use super::metrics::Measured;
+use super::{Pretraining, View};
+use crate::nonfinite::Reaction;
+use crate::{Progress, Restored, Run, TrainState, TrainerError, draw_pictures, evaluate};
+
+/// Where the strategy leaves what became of the run.
+pub(super) type Slot = Arc<Mutex<Option<Result<TrainState, TrainerError>>>>;
+
+/// Trains a run update by update.
+///
+/// It differs from burn-train's single-device strategy in that it begins at any update, writes checkpoints of the
+/// run (whole or absent) by steps and by minutes, stops after the update at which it is told to, and deals with a
+/// loss that is not finite as the recipe says.
+pub struct PretrainingStrategy {
+    pub(super) run: Arc<Run>,
+    pub(super) device: Device,
+    /// Without the model and the optimizer's state, which the learner has.
+    pub(super) begin: TrainState,
+    pub(super) stop_at: u64,
+    pub(super) view: View,
+    pub(super) stop: Box<dyn Fn() -> bool + Send + Sync>,
+    pub(super) result: Slot,
+}
+
+impl SupervisedLearningStrategy<Pretraining> for PretrainingStrategy {
+    fn fit(
+        &self,
+        components: TrainingComponents<Pretraining>,
+        learner: Learner<Pretraining>,
+        _: TrainLoader<Pretraining>,
+        _: ValidLoader<Pretraining>,
+        _: usize,
+    ) -> (Pretraining, SupervisedTrainingEventProcessor<Pretraining>) {
+        let tap = OptimizerTap::new(&components.interrupter);
+        let mut fit = Fit { strategy: self, learner, tap, state: self.begin.clone(), components };
+        let outcome = fit.train();
+        let outcome = outcome.map(|()| fit.state());
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        (fit.learner.model(), fit.components.event_processor)
+    }
+}
+
+/// A training on its way.
+struct Fit<'a> {
+    strategy: &'a PretrainingStrategy,
+    learner: Learner<Pretraining>,
+    tap: OptimizerTap,
+    /// Step, time and skipped updates; model and optimizer are the learner's.
+    state: TrainState,
+    components: TrainingComponents<Pretraining>,
+}
+
+impl Fit<'_> {
+    fn train(&mut self) -> Result<(), TrainerError> {
+        let Self { strategy: PretrainingStrategy { run, device, stop_at, view, stop, .. }, .. } = *self;
+        let plan = &run.plan;
+        let save_every = Duration::from_secs_f64(60.0 * run.recipe.eval.checkpoint_minutes);
+        let mut progress = Progress::start(run, &self.state, *view != View::Lines)?;
+        let mut updates = run.updates();
+        let (mut last_save, mut last_update, mut waited) = (Instant::now(), Instant::now(), Duration::ZERO);
+        let mut epoch = None;
+
+        while self.state.step < plan.total_steps {
+            let step = self.state.step;
+            if epoch != Some(plan.position(step).0) {
+                self.end_epoch(epoch);
+                epoch = Some(plan.position(step).0);
+                self.begin_epoch(epoch);
+            }
+
+            let output = self.learner.train_step(updates.at(step)?);
+            let report = output.item.report;
+            if self.state.skipped.contains(&step) {
+                self.leave_out();
+            } else if report.is_finite() {
+                self.learner.lr_step();
+                self.learner.optimizer_step(output.grads);
+                self.state.step += 1;
+            } else {
+                match run.on_nonfinite(step, report, &mut self.state.skipped)? {
+                    Reaction::Skip => self.leave_out(),
+                    Reaction::Rollback => self.roll_back(run, device)?,
+                }
+            }
+
+            view.hear_interrupts();
+            self.state.elapsed_s = progress.update(run, self.state.step, report, updates.waiting())?;
+            let took = last_update.elapsed().as_secs_f64().max(1e-9);
+            let waiting = (updates.waiting() - waited).as_secs_f64();
+            (last_update, waited) = (Instant::now(), updates.waiting());
+            self.tell(Measured {
+                images_per_s: plan.effective_batch as f64 / took,
+                waiting_share: (waiting / took).min(1.0),
+                ..output.item
+            });
+
+            if plan.evaluation_due(self.state.step) {
+                let model = self.learner.model().mae;
+                progress.evaluation(&evaluate(run, &model, self.state.step, device)?)?;
+                draw_pictures(run, &model, self.state.step, device)?;
+            }
+            let interrupter = self.components.interrupter.clone();
+            let stopping = stop() || interrupter.should_stop() || self.state.step >= *stop_at;
+            if stopping || plan.checkpoint_due(self.state.step) || last_save.elapsed() >= save_every {
+                run.save(&self.state())?;
+                last_save = Instant::now();
+            }
+            if stopping {
+                interrupter.stop(Some("asked to stop"));
+                break;
+            }
+        }
+        self.end_epoch(epoch);
+        Ok(())
+    }
+
+    /// The whole state, to be saved.
+    fn state(&mut self) -> TrainState {
+        let record = self.tap.take(&self.learner, &self.components.event_store);
+        let optimizer = self.state.optimizer.clone().load_record(record);
+        TrainState { model: self.learner.model().mae, optimizer, ..self.state.clone() }
+    }
+
+    /// Goes on without the update that was to be made.
+    fn leave_out(&mut self) {
+        self.learner.lr_step();
+        self.state.step += 1;
+    }
+
+    /// Goes back to the last checkpoint, knowing which updates to leave out.
+    fn roll_back(&mut self, run: &Run, device: &Device) -> Result<(), TrainerError> {
+        let Restored { state, .. } = run.latest_state(device)?;
+        let skipped = std::mem::take(&mut self.state.skipped);
+        self.learner = super::launch::learner(run, &state);
+        self.state = TrainState { skipped, ..state };
+        Ok(())
+    }
+
+    fn begin_epoch(&mut self, epoch: Option<u64>) {
+        let plan = &self.strategy.run.plan;
+        let epoch_number = epoch.map_or(1, |epoch| epoch as usize + 1);
+        let total_items = plan.steps_per_epoch as usize * plan.effective_batch;
+        let start = LearnerEvent::StartSplit { epoch_number, total_items };
+        send(&self.components.interrupter, &mut self.components.event_processor, start);
+    }
+
+    fn end_epoch(&mut self, epoch: Option<u64>) {
+        let Some(epoch) = epoch else { return };
+        let number = epoch as usize + 1;
+        for event in [LearnerEvent::EndSplit(number), LearnerEvent::EndEpoch(number)] {
+            send(&self.components.interrupter, &mut self.components.event_processor, event);
+        }
+    }
+
+    /// Hands an update's numbers to burn-train's metrics.
+    fn tell(&mut self, measured: Measured) {
+        let plan = &self.strategy.run.plan;
+        let step = self.state.step as usize;
+        let done = match self.state.step % plan.steps_per_epoch {
+            0 => plan.steps_per_epoch,
+            done => done,
+        };
+        let items = |steps: u64| steps as usize * plan.effective_batch;
+        let items = Items::new(items(done), items(plan.steps_per_epoch), Some("images".into()));
+        let item = TrainingItem::new(measured, items, Some(step), Some(self.learner.lr_current()));
+        let event = LearnerEvent::ProcessedItem(item);
+        send(&self.components.interrupter, &mut self.components.event_processor, event);
+    }
+}
+
+fn send(
+    interrupter: &Interrupter,
+    processor: &mut SupervisedTrainingEventProcessor<Pretraining>,
+    event: LearnerEvent<Measured>,
+) {
+    interrupter.fail_on_error(processor.process_train(event));
+}

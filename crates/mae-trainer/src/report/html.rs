@@ -1,0 +1,94 @@
+//! Pieces of HTML, with all that comes from outside escaped.
+
+use serde::Serialize;
+
+/// Text as it may stand between tags and in quoted attributes.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            '\'' => escaped += "&#39;",
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// JSON as it may stand in a script element: nothing in it ends the element or begins a comment.
+pub(super) fn json(value: &impl Serialize) -> String {
+    // Outside of strings JSON has none of these, and within them an escape means the same.
+    let text = serde_json::to_string(value).expect("charts are numbers and strings");
+    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+/// A template with every `{{name}}` replaced; what is put in is not searched again.
+pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut pieces = template.split("{{");
+    let mut filled = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (name, rest) = piece.split_once("}}").expect("a template closes what it opens");
+        let value = values.iter().find(|(known, _)| *known == name);
+        filled += value.unwrap_or_else(|| panic!("the template names {name}, which nothing fills")).1;
+        filled += rest;
+    }
+    filled
+}
+
+/// A list of names and values.
+pub(super) fn facts(rows: &[(&str, String)]) -> String {
+    let row = |(name, value): &(&str, String)| {
+        format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value).replace('\n', "<br>"))
+    };
+    format!("<dl class=\"facts\">\n{}</dl>", rows.iter().map(row).collect::<String>())
+}
+
+/// A number to see first.
+pub(super) fn tile(name: &str, value: &str, note: &str) -> String {
+    format!(
+        "<div class=\"card\"><dt>{}</dt><dd>{}<small>{}</small></dd></div>\n",
+        escape(name),
+        escape(value),
+        escape(note)
+    )
+}
+
+/// `1536` as `1,536`.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_stays_text() {
+        assert_eq!(escape(r#"<a b="c">&'"#), "&lt;a b=&quot;c&quot;&gt;&amp;&#39;");
+        let text = "</script><!-- & é";
+        let json = json(&text);
+        assert!(!json.contains('<') && !json.contains('>'));
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        assert_eq!(fill("{{a}}-{{b}}{{a}}", &[("a", "{{b}}"), ("b", "2")]), "{{b}}-2{{b}}");
+        assert_eq!(
+            facts(&[("<", "a\nb".into())]),
+            "<dl class=\"facts\">\n<div><dt>&lt;</dt><dd>a<br>b</dd></div>\n</dl>"
+        );
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

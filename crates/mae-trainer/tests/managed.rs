@@ -1,0 +1,122 @@
+//! The managed loop is the explicit one to the last bit, and burn-train's own strategy trains the same model.
+#![cfg(feature = "managed")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use burn_train::{ExecutionStrategy, Learner, SupervisedTraining, TrainingStrategy};
+use mae_trainer::managed::{Launch, Loss, Pretraining, RunSchedule, Scalar, UpdateLoader, View};
+use mae_trainer::{OnNan, Progress, Recipe, Run, TrainState, read_records, train_step};
+
+/// Three epochs of three updates, each of two batches of four images.
+fn recipe() -> Recipe {
+    let mut recipe = Recipe { epochs: 3, batch_size: Some(4), accum_iter: 2, ..Recipe::default() };
+    recipe.data.shapes = 25;
+    recipe.model.patch_size = Some(8);
+    recipe
+}
+
+fn plain(recipe: &Recipe, folder: &Path) -> (Run, TrainState) {
+    let run = Run::create(recipe, folder).unwrap();
+    let device = Device::flex();
+    let mut state = run.latest_state(&device).unwrap().state;
+    let mut progress = Progress::start(&run, &state, true).unwrap();
+    let mut updates = run.updates();
+    while state.step < run.plan.total_steps {
+        let report = train_step(&run, &mut state, &mut updates, &device).unwrap();
+        state.elapsed_s = progress.update(&run, state.step, report, updates.waiting()).unwrap();
+    }
+    run.save(&state).unwrap();
+    (run, state)
+}
+
+fn managed(run: &Arc<Run>, stop_at: u64) -> TrainState {
+    let device = Device::flex();
+    let state = run.latest_state(&device).unwrap().state;
+    let launch = Launch { device: &device, view: View::Quiet, stop_at, stop: Box::new(|| false) };
+    launch.train(run, state).unwrap()
+}
+
+/// The losses' bits, and the bits of all weights.
+fn outcome(run: &Run, state: &TrainState) -> (Vec<u64>, Vec<u8>) {
+    let losses = read_records(&run.path("metrics.jsonl")).unwrap();
+    let file = run.path("weights.safetensors");
+    mae_model::save(&state.model, &run.recipe.data.normalize, &Default::default(), &file).unwrap();
+    let bytes = std::fs::read(file).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    (losses.iter().map(|r| r.loss.to_bits()).collect(), bytes[8 + header..].to_vec())
+}
+
+#[test]
+fn managed_and_plain_agree_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, state) = plain(&recipe(), &folder.path().join("plain"));
+    let expected = outcome(&run, &state);
+    assert_eq!(expected.0.len(), 9);
+
+    let run = Arc::new(Run::create(&recipe(), &folder.path().join("managed")).unwrap());
+    let state = managed(&run, u64::MAX);
+    assert!(outcome(&run, &state) == expected);
+
+    // Stopped in the middle of an epoch, and continued from the folder by the other loop's checkpoint.
+    let path = folder.path().join("mixed");
+    {
+        let run = Run::create(&recipe(), &path).unwrap();
+        let device = Device::flex();
+        let mut state = run.latest_state(&device).unwrap().state;
+        let mut progress = Progress::start(&run, &state, true).unwrap();
+        let mut updates = run.updates();
+        while state.step < 2 {
+            let report = train_step(&run, &mut state, &mut updates, &device).unwrap();
+            progress.update(&run, state.step, report, updates.waiting()).unwrap();
+        }
+        run.save(&state).unwrap();
+    }
+    let state = managed(&Arc::new(Run::open(&path).unwrap()), 5);
+    assert_eq!(state.step, 5);
+    let run = Arc::new(Run::open(&path).unwrap());
+    let state = managed(&run, u64::MAX);
+    assert!(outcome(&run, &state) == expected);
+}
+
+#[test]
+fn the_stock_strategy_trains_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, state) = plain(&recipe(), &folder.path().join("plain"));
+    let (_, expected) = outcome(&run, &state);
+
+    let run = Arc::new(Run::create(&recipe(), &folder.path().join("stock")).unwrap());
+    let device = Device::flex();
+    let state = run.initial_state(&device).unwrap();
+    let loader = Arc::new(UpdateLoader::new(run.clone(), 0));
+    let held_out = Arc::new(UpdateLoader::new(run.clone(), 0));
+    let schedule = RunSchedule::new(run.plan.schedule, 0);
+    let learner = Learner::new(Pretraining { mae: state.model.clone() }, state.optimizer, schedule);
+    let result = SupervisedTraining::new(folder.path().join("burn"), loader, held_out)
+        .metrics((Scalar::<Loss>::new(),))
+        .num_epochs(3)
+        .with_application_logger(None)
+        .with_training_strategy(TrainingStrategy::Default(ExecutionStrategy::single(device.clone())))
+        .launch(learner);
+    assert!(result.error.is_none());
+    std::fs::write(run.path("metrics.jsonl"), "").unwrap();
+    let state = TrainState { model: result.model.mae, ..run.initial_state(&device).unwrap() };
+    assert!(outcome(&run, &state).1 == expected);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_undone_here_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = recipe();
+    // A rate at which the first update ruins the model: every later one must be left out.
+    (recipe.optim.base_lr, recipe.optim.warmup_epochs) = (1e30, Some(0.0));
+    (recipe.optim.on_nan, recipe.optim.max_nan) = (OnNan::Rollback, 3);
+    let run = Arc::new(Run::create(&recipe, &folder.path().join("run")).unwrap());
+    let device = Device::flex();
+    let state = run.latest_state(&device).unwrap().state;
+    let launch = Launch { device: &device, view: View::Quiet, stop_at: u64::MAX, stop: Box::new(|| false) };
+    let error = launch.train(&run, state).err().unwrap().to_string();
+    assert!(error.contains("after 3 such steps were left out"), "{error}");
+    assert!(run.path("nan-step-000000002.json").is_file());
+}

@@ -1,0 +1,64 @@
+//! Masked pre-training handed to `burn-train`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Parser;
+use mae_trainer::cli::TrainArgs;
+use mae_trainer::managed::{Launch, View};
+use mae_trainer::{INTERRUPTED, Restored, StopFlag, summarize};
+
+/// Pre-trains a masked autoencoder and draws what it has learnt.
+///
+/// Without options, on built-in shapes: a few minutes on two cores. With --data DIR, on a folder of images.
+#[derive(Parser)]
+#[command(name = "managed", version, after_help = mae_trainer::cli::EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    train: TrainArgs,
+}
+
+// The step allocates and frees large buffers all the time; the system's allocator gives their pages back each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match train(&Cli::parse().train) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {}", mae_trainer::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn train(args: &TrainArgs) -> Result<ExitCode> {
+    // What was asked for, checked and resolved, before anything is computed.
+    let device = args.device.open()?;
+    if let Some(text) = args.dry_run(&device)? {
+        print!("{text}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (run, changes) = args.run()?;
+    let Restored { state, damaged } = args.state(&run, &device)?;
+    print!("{}", run.describe(&state, &args.device.to_string(), &changes, &damaged));
+
+    let run = Arc::new(run);
+    let stop = StopFlag::listen()?;
+    let launch = Launch {
+        device: &device,
+        view: View::choose(args.quiet),
+        stop_at: args.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps)),
+        stop: Box::new(move || stop.raised()),
+    };
+    let state = launch.train(&run, state)?;
+
+    if state.step < run.plan.total_steps {
+        println!("\nstopped after step {}; continue with --resume {}", state.step, run.path("").display());
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    print!("\n{}", summarize(&run, &state, &device)?);
+    Ok(ExitCode::SUCCESS)
+}
