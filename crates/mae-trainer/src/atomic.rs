@@ -20,6 +20,19 @@ pub fn write_atomic(
     replace(path, fill).map_err(|source| TrainerError::Write { path: path.to_owned(), source })
 }
 
+/// Makes a folder in one that is there, unless it is there itself.
+///
+/// Unlike `create_dir_all` it makes no parent: a run's folder that somebody deleted does not come back half.
+///
+/// # Errors
+/// [`TrainerError::Write`] where the parent is missing or not writable.
+pub(crate) fn make_folder(path: &Path) -> Result<(), TrainerError> {
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|source| TrainerError::Write { path: path.to_owned(), source }),
+    }
+}
+
 fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let name =
         path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "names no file"))?;

@@ -11,7 +11,7 @@ use mae_vit::Normalize;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
-use crate::atomic::write_atomic;
+use crate::atomic::{make_folder, write_atomic};
 
 /// What trains: the model, its optimizer, and how far they are.
 #[derive(Clone)]
@@ -83,7 +83,7 @@ pub fn save_checkpoint(
         let path = path.to_owned();
         move |source| TrainerError::Write { path, source }
     };
-    fs::create_dir_all(folder).map_err(write(folder))?;
+    make_folder(folder)?;
     remove_unfinished(folder).map_err(write(folder))?;
     let temporary = unfinished().tempdir_in(folder).map_err(write(folder))?;
     let inside = |name: &str| temporary.path().join(name);

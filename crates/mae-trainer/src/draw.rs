@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use mae_data::Image;
 use mae_model::Mae;
 
+use crate::atomic::make_folder;
 use crate::canvas::save_png;
 use crate::curve::draw_loss_curve;
 use crate::evaluate::FIXED_MASKS;
@@ -39,8 +40,7 @@ pub fn draw_pictures(run: &Run, model: &Mae, step: u64, device: &Device) -> Resu
     let patch = geometry.patch_size();
     let sheet = draw_reconstructions(&samples, (patch, patch))?;
     let folder = run.path("pictures");
-    std::fs::create_dir_all(&folder)
-        .map_err(|source| TrainerError::Write { path: folder.clone(), source })?;
+    make_folder(&folder)?;
     let path = folder.join(format!("step-{step:09}.png"));
     save_png(&sheet, &path)?;
     Ok(path)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mae_masking::Strategy;
 use mae_model::{MaeConfig, Preset};
-use mae_vit::{Geometry, Normalize, Pooling};
+use mae_vit::{Geometry, Normalize, Pooling, StackConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::knn::KNN_TEMPERATURE;
@@ -74,6 +74,10 @@ pub struct ModelRecipe {
     pub image_size: Option<(usize, usize)>,
     /// Side of a patch in pixels; the preset's by default.
     pub patch_size: Option<usize>,
+    /// The encoder's blocks; the preset's by default.
+    pub encoder: Option<StackConfig>,
+    /// The decoder's blocks; the preset's by default.
+    pub decoder: Option<StackConfig>,
     /// Whether target patches are normalised one by one.
     pub norm_pix_loss: bool,
 }
@@ -170,7 +174,14 @@ impl Default for DataRecipe {
 
 impl Default for ModelRecipe {
     fn default() -> Self {
-        Self { preset: Preset::Nano, image_size: None, patch_size: None, norm_pix_loss: true }
+        Self {
+            preset: Preset::Nano,
+            image_size: None,
+            patch_size: None,
+            encoder: None,
+            decoder: None,
+            norm_pix_loss: true,
+        }
     }
 }
 
@@ -256,7 +267,7 @@ impl Recipe {
         Ok(self)
     }
 
-    /// The model's description; image and patch size are the preset's unless set.
+    /// The model's description; sizes are the preset's unless set.
     ///
     /// # Errors
     /// If the patches do not tile the image.
@@ -268,7 +279,13 @@ impl Recipe {
             self.model.patch_size.unwrap_or(preset.patch_size()),
             IN_CHANS,
         )?;
-        Ok(MaeConfig { norm_pix_loss: self.model.norm_pix_loss, ..preset.config(geometry) })
+        let stacks = preset.stacks();
+        Ok(MaeConfig {
+            encoder: self.model.encoder.unwrap_or(stacks.0),
+            decoder: self.model.decoder.unwrap_or(stacks.1),
+            norm_pix_loss: self.model.norm_pix_loss,
+            ..preset.config(geometry)
+        })
     }
 }
 
@@ -287,7 +304,10 @@ mod tests {
 
     #[test]
     fn a_resolved_recipe_survives_its_file() {
-        let recipe = Recipe::default().resolve(60).unwrap();
+        let mut recipe = Recipe::default();
+        recipe.model.encoder = Some(StackConfig::new(96, 3, 4));
+        let recipe = recipe.resolve(60).unwrap();
+        assert_eq!(recipe.mae_config().unwrap().encoder.embed_dim, 96);
         assert_eq!((recipe.batch_size, recipe.model.image_size), (Some(8), Some((32, 32))));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recipe.toml");

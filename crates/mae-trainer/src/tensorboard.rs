@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crc::{CRC_32_ISCSI, Crc, Table};
 
 use crate::TrainerError;
-use crate::atomic::write_atomic;
+use crate::atomic::{make_folder, write_atomic};
 use crate::records::{Evaluation, Record};
 
 /// Appends to an event file that says what `metrics.jsonl` and `evaluations.jsonl` say, in TensorBoard's single
@@ -69,7 +69,7 @@ impl TensorBoard {
         }
 
         let refused = |source| TrainerError::Write { path: path.clone(), source };
-        fs::create_dir_all(folder).map_err(refused)?;
+        make_folder(folder)?;
         write_atomic(&path, |file| file.write_all(&history))?;
         remove_others(folder, &path).map_err(refused)?;
         let file = OpenOptions::new().append(true).open(&path).map_err(refused)?;
