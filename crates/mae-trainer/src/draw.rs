@@ -11,9 +11,13 @@ use crate::atomic::make_folder;
 use crate::canvas::save_png;
 use crate::curve::draw_loss_curve;
 use crate::evaluate::FIXED_MASKS;
-use crate::pictures::{Reconstruction, draw_reconstructions};
+use crate::pictures::{Reconstruction, draw_reconstructions, with_note};
 use crate::records::read_records;
 use crate::{Run, TrainerError};
+
+/// What a picture of normalised pixels borrows.
+pub(crate) const BORROWED: &str =
+    "each predicted patch is drawn with the mean and deviation of the original one";
 
 /// Draws what a model makes of the run's picture images; returns where.
 ///
@@ -38,7 +42,10 @@ pub fn draw_pictures(run: &Run, model: &Mae, step: u64, device: &Device) -> Resu
         }
     }
     let patch = geometry.patch_size();
-    let sheet = draw_reconstructions(&samples, (patch, patch))?;
+    let mut sheet = draw_reconstructions(&samples, (patch, patch))?;
+    if run.plan.config.norm_pix_loss {
+        sheet = with_note(sheet, BORROWED)?;
+    }
     let folder = run.path("pictures");
     make_folder(&folder)?;
     let path = folder.join(format!("step-{step:09}.png"));

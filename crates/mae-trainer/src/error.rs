@@ -112,6 +112,12 @@ pub enum TrainerError {
         /// What was written down of it.
         path: PathBuf,
     },
+    /// burn-train stopped the run; a checkpoint was written.
+    #[error("burn-train stopped the run: {reason}")]
+    BurnTrain {
+        /// What it said.
+        reason: String,
+    },
     /// An epoch had fewer batches than planned.
     #[error("the epoch ended early, before update {step} had all its batches")]
     EpochTooShort {

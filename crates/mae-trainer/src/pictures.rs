@@ -145,6 +145,23 @@ pub fn draw_grid(headings: &[&str], rows: &[Vec<Image>]) -> Result<Image, Traine
     Ok(Image::new(sheet_height, sheet_width, 3, sheet)?)
 }
 
+/// A sheet with a line of text beneath, wider if the text needs it.
+pub(crate) fn with_note(sheet: Image, note: &str) -> Result<Image, TrainerError> {
+    let (height, width) = (sheet.height(), sheet.width().max(widest(&[note])? + 2 * MARGIN_PX));
+    let strip = draw("note", (HEADING_PX, width), |sheet| {
+        let style = font(FONT_PX).color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
+        sheet.draw(&Text::new(note, (px(MARGIN_PX), px(HEADING_PX / 2 - 2)), style))?;
+        Ok(())
+    })?;
+    let mut data = Vec::with_capacity((height + HEADING_PX) * width * 3);
+    for line in sheet.data().chunks_exact(sheet.width() * 3) {
+        data.extend_from_slice(line);
+        data.resize(data.len() + (width - sheet.width()) * 3, 255);
+    }
+    data.extend_from_slice(strip.data());
+    Ok(Image::new(height + HEADING_PX, width, 3, data)?)
+}
+
 fn widest(headings: &[&str]) -> Result<usize, TrainerError> {
     let draw_error = |source| TrainerError::Draw { what: "headings", source };
     let mut widest = 0;
@@ -173,6 +190,18 @@ mod tests {
     fn sample(channels: usize, mask: [bool; 4]) -> Reconstruction {
         let image = |from: u8| Image::new(4, 6, channels, (from..).take(24 * channels).collect()).unwrap();
         Reconstruction { original: image(0), predicted: image(128), mask: mask.to_vec() }
+    }
+
+    #[test]
+    fn a_note_stands_beneath_and_the_sheet_is_as_it_was() {
+        let sheet = Image::new(4, 6, 3, (0..72).collect()).unwrap();
+        let noted = with_note(sheet.clone(), "a note that is wider than the sheet").unwrap();
+        assert_eq!(noted.height(), 4 + HEADING_PX);
+        assert!(noted.width() > 100);
+        for (before, after) in sheet.data().chunks(18).zip(noted.data().chunks(noted.width() * 3)) {
+            assert!(&after[..18] == before && after[18..].iter().all(|byte| *byte == 255));
+        }
+        assert!(noted.data()[4 * noted.width() * 3..].iter().any(|byte| *byte < 128), "there is ink");
     }
 
     #[test]

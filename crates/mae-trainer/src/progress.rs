@@ -31,23 +31,21 @@ struct Files {
     records: RecordWriter,
     evaluations: EvaluationWriter,
     board: TensorBoard,
+    /// The step of the last evaluation, 0 before the first.
+    evaluated: u64,
 }
 
 impl Files {
     /// To go on after the update `done`; records of later ones are dropped.
     fn open(run: &Run, done: u64, elapsed_s: f64) -> Result<Self, TrainerError> {
         let (metrics, evaluations) = (run.path(METRICS), run.path(EVALUATIONS));
-        Ok(Self {
-            records: RecordWriter::open(&metrics, done)?,
-            evaluations: EvaluationWriter::open(&evaluations, done)?,
-            board: TensorBoard::open(
-                &run.path("tensorboard"),
-                SystemTime::now(),
-                elapsed_s,
-                &read_records(&metrics)?,
-                &read_evaluations(&evaluations)?,
-            )?,
-        })
+        let records = RecordWriter::open(&metrics, done)?;
+        let evaluation_writer = EvaluationWriter::open(&evaluations, done)?;
+        let (before, evaluated) = (read_records(&metrics)?, read_evaluations(&evaluations)?);
+        let folder = run.path("tensorboard");
+        let board = TensorBoard::open(&folder, SystemTime::now(), elapsed_s, &before, &evaluated)?;
+        let evaluated = evaluated.last().map_or(0, |evaluation| evaluation.step);
+        Ok(Self { records, evaluations: evaluation_writer, board, evaluated })
     }
 }
 
@@ -79,9 +77,9 @@ impl Progress {
     }
 
     /// Records the update after which `step` are done; `waiting` is the time that all updates have waited for data.
-    /// Returns the seconds of training so far, earlier parts of the run included.
+    /// Returns what is recorded.
     ///
-    /// Where the run went back to a checkpoint, the records after it are dropped.
+    /// Where the run went back to a checkpoint, the records after it are dropped, and nothing is added.
     ///
     /// # Errors
     /// If the record cannot be written.
@@ -91,8 +89,21 @@ impl Progress {
         step: u64,
         report: StepReport,
         waiting: Duration,
-    ) -> Result<f64, TrainerError> {
+    ) -> Result<Record, TrainerError> {
         let plan = &run.plan;
+        let took = self.last_record.elapsed().as_secs_f64().max(1e-9);
+        let waited = waiting.saturating_sub(self.waited).as_secs_f64();
+        (self.last_record, self.waited) = (Instant::now(), waiting);
+        let record = Record {
+            step,
+            epoch: step as f64 / plan.steps_per_epoch as f64,
+            loss: report.loss,
+            lr: plan.schedule.lr(step.saturating_sub(1)),
+            grad_norm: Some(report.grad_norm),
+            images_per_s: plan.effective_batch as f64 / took,
+            waiting_share: (waited / took).min(1.0),
+            elapsed_s: self.elapsed_s(),
+        };
         if step <= self.last_step {
             self.files = Files::open(run, step, self.elapsed_s())?;
             self.print(&format!(
@@ -102,22 +113,9 @@ impl Progress {
                 report.grad_norm
             ));
             self.last_step = step;
-            return Ok(self.elapsed_s());
+            return Ok(record);
         }
         self.last_step = step;
-        let took = self.last_record.elapsed().as_secs_f64().max(1e-9);
-        let waited = waiting.saturating_sub(self.waited).as_secs_f64();
-        (self.last_record, self.waited) = (Instant::now(), waiting);
-        let record = Record {
-            step,
-            epoch: step as f64 / plan.steps_per_epoch as f64,
-            loss: report.loss,
-            lr: plan.schedule.lr(step - 1),
-            grad_norm: Some(report.grad_norm),
-            images_per_s: plan.effective_batch as f64 / took,
-            waiting_share: (waited / took).min(1.0),
-            elapsed_s: self.elapsed_s(),
-        };
         self.files.records.write(&record)?;
         self.files.board.record(&record)?;
         self.log_bad_files(run)?;
@@ -142,7 +140,7 @@ impl Progress {
                 duration(left_s)
             ));
         }
-        Ok(self.elapsed_s())
+        Ok(record)
     }
 
     /// Seconds of training so far, earlier parts of the run included.
@@ -164,7 +162,16 @@ impl Progress {
     /// If it cannot be written.
     pub fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), TrainerError> {
         self.files.evaluations.write(evaluation)?;
-        self.files.board.evaluation(evaluation)
+        self.files.board.evaluation(evaluation)?;
+        self.files.evaluated = evaluation.step;
+        // The time that it took is not the next update's.
+        self.last_record = Instant::now();
+        Ok(())
+    }
+
+    /// Whether the model is to be evaluated now, and has not been at this step before.
+    pub fn evaluation_due(&self, run: &Run, step: u64) -> bool {
+        run.plan.evaluation_due(step) && step > self.files.evaluated
     }
 
     /// Adds files that could not be read to `bad_files.log`, once each.

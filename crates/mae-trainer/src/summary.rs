@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use mae_model::Mae;
 
-use crate::draw::{draw_curve, draw_pictures};
+use crate::draw::{BORROWED, draw_curve, draw_pictures};
 use crate::evaluate::{Accuracies, FeatureReport, feature_report};
 use crate::progress::{BAD_FILES, duration};
 use crate::records::read_records;
@@ -56,7 +56,7 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
     }
     line("pictures", pictures.display().to_string());
     if run.plan.config.norm_pix_loss {
-        line("", "each predicted patch is drawn with the mean and deviation of the original one".into());
+        line("", BORROWED.into());
     }
     line("loss curve", curve.display().to_string());
     line("weights", weights.display().to_string());

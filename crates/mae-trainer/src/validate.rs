@@ -69,3 +69,87 @@ impl Recipe {
         within("mask_ratio", keep < geometry.num_patches(), &self.masking.mask_ratio, &bound)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mae_vit::StackConfig;
+    use toml::Value;
+
+    use super::*;
+    use crate::Plan;
+
+    #[test]
+    fn values_out_of_bounds_are_refused_with_the_bound() {
+        let refused = |change: &dyn Fn(&mut Recipe), words: [&str; 2]| {
+            let mut recipe = Recipe::default();
+            change(&mut recipe);
+            let error = crate::chain(&Plan::new(&recipe, 60).unwrap_err());
+            assert!(words.iter().all(|w| error.contains(w)), "{error}");
+        };
+        refused(&|r| r.batch_size = Some(61), ["61", "60 images"]);
+        refused(&|r| (r.batch_size, r.accum_iter) = (Some(16), 4), ["64", "60 images"]);
+        refused(&|r| r.model.patch_size = Some(5), ["5", "32 px"]);
+        refused(&|r| r.masking.mask_ratio = 1.0, ["1", "[0, 1)"]);
+        refused(&|r| r.masking.mask_ratio = 0.99, ["0.99", "64 patches"]);
+        refused(&|r| r.masking.mask_ratio = 0.0, ["mask_ratio is 0", "64 patches"]);
+        refused(&|r| r.data.crop_scale = (0.5, 0.2), ["0.5 to 0.2", "(0, 1]"]);
+        refused(&|r| r.optim.warmup_epochs = Some(101.0), ["101", "100 epochs"]);
+        refused(&|r| r.optim.adamw.betas.1 = 1.0, ["beta", "[0, 1)"]);
+        refused(&|r| r.epochs = 0, ["epochs is 0", "at least 1"]);
+        refused(&|r| r.optim.base_lr = 0.0, ["base_lr", "0"]);
+        refused(&|r| r.optim.min_lr = 1.0, ["min_lr is 1", "peak"]);
+        refused(&|r| r.optim.clip_grad = Some(-1.0), ["clip_grad is -1", "positive"]);
+        refused(&|r| r.eval.every_epochs = Some(0), ["every_epochs is 0", "at least 1"]);
+        refused(&|r| r.eval.checkpoint_steps = Some(0), ["checkpoint_steps is 0", "at least 1"]);
+        refused(&|r| r.eval.keep_checkpoints = 0, ["keep_checkpoints is 0", "at least 1"]);
+        refused(&|r| r.model.encoder = Some(StackConfig::new(30, 2, 4)), ["30", "4"]);
+        refused(&|r| r.model.decoder = Some(StackConfig::new(32, 0, 4)), ["depth", "0"]);
+    }
+
+    /// The places of all numbers in a recipe.
+    fn numbers(value: &Value, path: &[String], places: &mut Vec<Vec<String>>) {
+        let below = |key: String| [path, &[key]].concat();
+        match value {
+            Value::Integer(_) | Value::Float(_) => places.push(path.to_vec()),
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, item)| numbers(item, &below(i.to_string()), places));
+            }
+            Value::Table(table) => {
+                table.iter().for_each(|(key, item)| numbers(item, &below(key.clone()), places));
+            }
+            _ => {}
+        }
+    }
+
+    fn at<'a>(value: &'a mut Value, path: &[String]) -> &'a mut Value {
+        path.iter().fold(value, |value, key| match value {
+            Value::Array(items) => &mut items[key.parse::<usize>().unwrap()],
+            Value::Table(table) => &mut table[key],
+            _ => unreachable!("a place of a number"),
+        })
+    }
+
+    #[test]
+    fn no_number_of_a_recipe_may_be_negative_or_no_number() {
+        let mut recipe = Recipe::default();
+        (recipe.optim.clip_grad, recipe.eval.checkpoint_steps) = (Some(1.0), Some(7));
+        recipe.model.encoder = Some(StackConfig::new(32, 2, 4));
+        let value = Value::try_from(recipe.resolve(60).unwrap()).unwrap();
+        let mut places = Vec::new();
+        numbers(&value, &[], &mut places);
+        assert!(places.len() > 35, "{} numbers", places.len());
+        for place in places {
+            let mut changed = value.clone();
+            let number = at(&mut changed, &place);
+            *number = match number {
+                Value::Integer(_) => Value::Integer(-1),
+                _ => Value::Float(f64::NAN),
+            };
+            let plan = changed
+                .try_into()
+                .map_err(|e| e.to_string())
+                .and_then(|recipe: Recipe| Plan::new(&recipe, 60).map_err(|e| crate::chain(&e)));
+            assert!(plan.is_err(), "{place:?} may be out of bounds");
+        }
+    }
+}

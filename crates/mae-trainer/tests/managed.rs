@@ -25,7 +25,8 @@ fn plain(recipe: &Recipe, folder: &Path) -> (Run, TrainState) {
     let mut updates = run.updates();
     while state.step < run.plan.total_steps {
         let report = train_step(&run, &mut state, &mut updates, &device).unwrap();
-        state.elapsed_s = progress.update(&run, state.step, report, updates.waiting()).unwrap();
+        let record = progress.update(&run, state.step, report, updates.waiting()).unwrap();
+        state.elapsed_s = record.elapsed_s;
     }
     run.save(&state).unwrap();
     (run, state)

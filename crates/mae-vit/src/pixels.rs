@@ -37,15 +37,18 @@ impl Normalize {
     /// Checks the constants against a number of channels.
     ///
     /// # Errors
-    /// If there is not one mean and one positive deviation a channel.
+    /// If there is not one finite mean and one positive deviation a channel.
     pub fn validate(&self, channels: usize) -> Result<(), VitError> {
         if self.mean.len() != channels || self.std.len() != channels {
             return Err(VitError::Channels { mean: self.mean.len(), std: self.std.len(), channels });
         }
-        match self.std.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
-            Some(s) => {
-                Err(VitError::OutOfRange { name: "std", value: f64::from(*s), bound: "positive and finite" })
-            }
+        let refused =
+            |name, value: &f32, bound| VitError::OutOfRange { name, value: f64::from(*value), bound };
+        if let Some(mean) = self.mean.iter().find(|mean| !mean.is_finite()) {
+            return Err(refused("mean", mean, "finite"));
+        }
+        match self.std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
+            Some(std) => Err(refused("std", std, "positive and finite")),
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use image::RgbImage;
 
@@ -20,7 +20,7 @@ const RUN: [&str; 12] = [
     "--batch-size",
     "4",
     "--epochs",
-    "60",
+    "100",
     "--checkpoint-steps",
     "1",
 ];
@@ -37,7 +37,7 @@ fn finish(mut command: Command) -> Output {
     output
 }
 
-/// Twelve images: 60 epochs are 180 updates of four.
+/// Twelve images: 100 epochs are 300 updates of four.
 fn images(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     for i in 0..12u8 {
@@ -79,29 +79,35 @@ fn killed_at_any_moment_a_run_ends_with_the_same_weights() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     images(&at.join("photos"));
-    let began = Instant::now();
     finish(managed(at, &[&RUN[..], &["--out", "whole"]].concat()));
-    let whole = began.elapsed().as_secs_f64();
     let expected = outcome(&at.join("whole"));
-    assert_eq!(expected.0.len(), 180);
+    assert_eq!(expected.0.len(), 300);
 
-    let (mut in_the_middle, mut writing) = (0, 0);
+    let updates =
+        || fs::read(at.join("run/metrics.jsonl")).map_or(0, |text| text.split(|b| *b == b'\n').count());
+    let mut writing = 0;
     for i in 0..25 {
+        let before = updates();
         let mut child = go_on(at).spawn().unwrap();
-        // A twentieth of the whole on average, so that there is something left to the last.
-        std::thread::sleep(Duration::from_millis(30) + moment(whole / 10.0));
+        // Sometimes while it starts, sometimes some updates later: the machine's speed has no part in how far it gets.
+        match i % 6 {
+            0 => std::thread::sleep(moment(0.1)),
+            more => {
+                while updates() < before + more && child.try_wait().unwrap().is_none() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        std::thread::sleep(moment(0.02));
         // Twenty times the signal that cannot be heard, five times the one that asks.
         signal(&child, if i % 5 == 4 { "-TERM" } else { "-KILL" });
         let status = child.wait().unwrap();
-        in_the_middle += usize::from(!status.success());
+        assert!(!status.success(), "the run is too short for this test");
         let unfinished = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".writing-");
         let checkpoints = fs::read_dir(at.join("run/checkpoints"));
         writing += checkpoints.map_or(0, |entries| entries.flatten().filter(unfinished).count());
     }
-    println!(
-        "{in_the_middle} of 25 signals came in the middle, {writing} of them while a checkpoint was written"
-    );
-    assert!(in_the_middle >= 15, "{in_the_middle} of 25: the run is too short for this test");
+    println!("{writing} of 25 signals came while a checkpoint was written");
     finish(go_on(at));
     assert!(outcome(&at.join("run")) == expected);
 }

@@ -68,9 +68,9 @@ fn train_loop(args: &TrainArgs, run: &Run, state: &mut TrainState, device: &Devi
     while state.step < run.plan.total_steps {
         // Images and masks, forward and backward, the optimizer at the schedule's rate.
         let report = train_step(run, state, &mut updates, device)?;
-        state.elapsed_s = progress.update(run, state.step, report, updates.waiting())?;
+        state.elapsed_s = progress.update(run, state.step, report, updates.waiting())?.elapsed_s;
 
-        if run.plan.evaluation_due(state.step) {
+        if progress.evaluation_due(run, state.step) {
             progress.evaluation(&evaluate(run, &state.model, state.step, device)?)?;
             draw_pictures(run, &state.model, state.step, device)?;
         }

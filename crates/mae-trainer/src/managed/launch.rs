@@ -54,9 +54,13 @@ impl Launch<'_> {
             .num_epochs(run.recipe.epochs as usize)
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
         let renderer = view.renderer(&training.interrupter());
-        training.renderer(renderer).launch(learner);
+        let error = training.renderer(renderer).launch(learner).error;
         let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        result.expect("the strategy leaves a result")
+        let state = result.expect("the strategy leaves a result")?;
+        match error {
+            Some(error) => Err(TrainerError::BurnTrain { reason: error.to_string() }),
+            None => Ok(state),
+        }
     }
 }
 

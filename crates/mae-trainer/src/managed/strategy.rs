@@ -14,7 +14,7 @@ use super::checkpointer::OptimizerTap;
 use super::metrics::Measured;
 use super::{Pretraining, View};
 use crate::nonfinite::Reaction;
-use crate::{Progress, Restored, Run, TrainState, TrainerError, draw_pictures, evaluate};
+use crate::{Progress, Record, Restored, Run, TrainState, TrainerError, draw_pictures, evaluate};
 
 /// Where the strategy leaves what became of the run.
 pub(super) type Slot = Arc<Mutex<Option<Result<TrainState, TrainerError>>>>;
@@ -23,7 +23,7 @@ pub(super) type Slot = Arc<Mutex<Option<Result<TrainState, TrainerError>>>>;
 ///
 /// It differs from burn-train's single-device strategy in that it begins at any update, writes checkpoints of the
 /// run (whole or absent) by steps and by minutes, stops after the update at which it is told to, and deals with a
-/// loss that is not finite as the recipe says.
+/// loss that is not finite as the recipe says. It reads the run's updates itself, not through burn-train's loaders.
 pub struct PretrainingStrategy {
     pub(super) run: Arc<Run>,
     pub(super) device: Device,
@@ -70,8 +70,7 @@ impl Fit<'_> {
         let save_every = Duration::from_secs_f64(60.0 * run.recipe.eval.checkpoint_minutes);
         let mut progress = Progress::start(run, &self.state, *view != View::Lines)?;
         let mut updates = run.updates();
-        let (mut last_save, mut last_update, mut waited) = (Instant::now(), Instant::now(), Duration::ZERO);
-        let mut epoch = None;
+        let (mut last_save, mut epoch) = (Instant::now(), None);
 
         while self.state.step < plan.total_steps {
             let step = self.state.step;
@@ -97,17 +96,12 @@ impl Fit<'_> {
             }
 
             view.hear_interrupts();
-            self.state.elapsed_s = progress.update(run, self.state.step, report, updates.waiting())?;
-            let took = last_update.elapsed().as_secs_f64().max(1e-9);
-            let waiting = (updates.waiting() - waited).as_secs_f64();
-            (last_update, waited) = (Instant::now(), updates.waiting());
-            self.tell(Measured {
-                images_per_s: plan.effective_batch as f64 / took,
-                waiting_share: (waiting / took).min(1.0),
-                ..output.item
-            });
+            let record = progress.update(run, self.state.step, report, updates.waiting())?;
+            self.state.elapsed_s = record.elapsed_s;
+            let Record { images_per_s, waiting_share, .. } = record;
+            self.tell(Measured { report, images_per_s, waiting_share });
 
-            if plan.evaluation_due(self.state.step) {
+            if progress.evaluation_due(run, self.state.step) {
                 let model = self.learner.model().mae;
                 progress.evaluation(&evaluate(run, &model, self.state.step, device)?)?;
                 draw_pictures(run, &model, self.state.step, device)?;
