@@ -78,18 +78,11 @@ fn export(run: &Run, out: &Path, steps: u64) -> Result<()> {
     let initial = run.initial_state(&device)?;
     mae_model::save(&initial.model, normalize, &BTreeMap::new(), &out.join("initial.safetensors"))?;
 
-    let mut batches = run.batches(0)?;
+    let mut updates = run.updates();
     for step in 0..steps {
-        // As `train_step` does it: batches in turn, and masks by their indices.
-        let (epoch, update) = run.plan.position(step);
-        if update == 0 {
-            batches = run.batches(step)?;
-        }
         let (mut images, mut masks) = (Vec::new(), Vec::new());
-        for _ in 0..run.plan.accum_iter {
-            let batch = batches.next().context("the epoch is shorter than planned")??;
+        for (batch, batch_masks) in updates.at(step)?.batches() {
             images.extend_from_slice(&batch.images);
-            let (_, batch_masks) = run.inputs(batch, epoch, &device)?;
             masks.extend(batch_masks.mask().iter().map(|masked| *masked as u8));
         }
         let geometry = run.plan.config.geometry;

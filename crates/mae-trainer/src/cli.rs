@@ -33,7 +33,7 @@ pub struct TrainArgs {
     ///
     /// Options under Recipe change it from here on, where weights, order and position do not depend on them:
     /// --epochs, --base-lr, --workers and the like.
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
 
     /// Folder of the new run [default: the first free runs/NAME-N].

@@ -6,7 +6,10 @@ use std::path::Path;
 use crate::TrainerError;
 
 /// Holds a run's folder; the system lets go of it when the process ends, however it ends.
-pub(crate) struct FolderLock(#[allow(dead_code, reason = "held open, never read")] File);
+pub(crate) struct FolderLock {
+    /// Held open, never read.
+    _file: File,
+}
 
 impl FolderLock {
     /// Takes the folder through its file `lock`.
@@ -16,7 +19,7 @@ impl FolderLock {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(TrainerError::RunInUse { path: folder.into() }),
             // Some network file systems know no locks: there it is the user's care.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self(file)),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What happens when a loss or a gradient is not finite.
 
+use mae_data::Batch;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::write_atomic;
@@ -65,14 +66,18 @@ impl Run {
         let path = self.path(&format!("nan-step-{:09}.json", step + 1));
         // The images are those that the loss was taken of: they are a function of the step.
         let update = self.updates().at(step)?;
+        let names =
+            |batch: &Batch| -> Vec<_> { batch.indices.iter().map(|i| self.data.train.name(*i)).collect() };
         let offence = Offence {
             step: step + 1,
             epoch: self.plan.position(step).0,
             loss: report.loss,
             grad_norm: report.grad_norm,
             lr: self.plan.schedule.lr(step),
-            files: update.indices().map(|i| self.data.train.name(i)).collect(),
-            pixels: channels(update.images()),
+            files: update.batches().iter().flat_map(|(batch, _)| names(batch)).collect(),
+            pixels: channels(
+                update.batches().iter().map(|(batch, _)| (batch.images.as_slice(), batch.shape)),
+            ),
             skipped_before: skipped,
         };
         write_atomic(&path, |file| Ok(serde_json::to_writer_pretty(file, &offence)?))?;

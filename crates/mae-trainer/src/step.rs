@@ -63,14 +63,9 @@ impl Update {
         self.batches.into_iter().map(loss).sum::<f64>() / count
     }
 
-    /// Every image's index in the data set.
-    pub(crate) fn indices(&self) -> impl Iterator<Item = usize> {
-        self.batches.iter().flat_map(|(batch, _)| batch.indices.iter().copied())
-    }
-
-    /// Every image's bytes.
-    pub(crate) fn images(&self) -> impl Iterator<Item = (&[u8], [usize; 4])> {
-        self.batches.iter().map(|(batch, _)| (batch.images.as_slice(), batch.shape))
+    /// The update's batches, each with its masks.
+    pub fn batches(&self) -> &[(Batch, MaskBatch)] {
+        &self.batches
     }
 }
 

@@ -60,6 +60,7 @@ fn what_cannot_work_is_refused_with_reasons() {
     refused(at, &small(&["--device", "gpu"]), &["gpu", "tch:cuda"]);
     refused(at, &small(&["--device", "rocm"]), &["rocm", "--features rocm"]);
     refused(at, &["--resume", "nowhere"], &["nowhere"]);
+    refused(at, &["--resume", "nowhere", "--out", "elsewhere"], &["--resume", "--out"]);
     refused(at, &small(&["--recipe", "giant"]), &["giant", "base-1600"]);
     refused(at, &small(&["--clip-grad", "0"]), &["clip_grad", "positive"]);
     fs::write(at.join("recipe.toml"), "epochs = 3\nlearning_rate = 1.0\n").unwrap();
