@@ -13,13 +13,16 @@ pub struct Batch {
     pub images: Vec<u8>,
     /// `[B, C, H, W]`.
     pub shape: [usize; 4],
-    /// The images' indices in the data set; in the place of a bad file, that of the image which stands in for it.
+    /// The samples' images, by their index in the data set; in the place of a bad file, that of the image which stands in for it.
     pub indices: Vec<usize>,
+    /// The pass over the data set that each sample was drawn for: with its index, what it is a function of. It is the
+    /// epoch, unless the loader makes several samples of each image.
+    pub passes: Vec<u64>,
     /// The images' classes, if every one of them has one.
     pub labels: Option<Vec<u32>>,
 }
 
-/// What became of one place in a batch.
+/// What became of one image's place in a batch.
 pub(crate) struct Outcome {
     /// The images that were tried and are bad.
     pub(crate) bad: Vec<(usize, DataError)>,
@@ -48,7 +51,7 @@ struct State {
 }
 
 impl Filling {
-    /// A batch of `places` samples of `sample_bytes` each, and where it arrives once it is filled.
+    /// A batch of `places` images whose samples have `sample_bytes` together, and where it arrives once it is filled.
     pub(crate) fn new(places: usize, sample_bytes: usize) -> (Self, Receiver<Filled>) {
         let (done, filled) = bounded(1);
         let outcomes = std::iter::repeat_with(|| None).take(places).collect();
@@ -56,7 +59,7 @@ impl Filling {
         (Self { state: Mutex::new(state), done }, filled)
     }
 
-    /// Puts a sample's bytes, `[C, H, W]`, into its place: none where there is no image for it.
+    /// Puts the bytes of an image's samples into its place: none where there is no image for it.
     pub(crate) fn put(&self, place: usize, bytes: &[u8], outcome: Outcome) {
         // Only copying is done under the lock, some microseconds for an image that took milliseconds to decode.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -94,10 +94,12 @@ impl Batches {
             self.tasks = None;
             return;
         };
-        let start = batch * self.batch_size;
-        let end = self.indices.len().min(start + self.batch_size);
+        let images = self.batch_size / self.work.repeats;
+        let start = batch * images;
+        let end = self.indices.len().min(start + images);
         let indices = &self.indices[start..end];
-        let (filling, filled) = Filling::new(indices.len(), self.work.sample_shape().iter().product());
+        let sample_bytes = self.work.sample_shape().iter().product::<usize>();
+        let (filling, filled) = Filling::new(indices.len(), self.work.repeats * sample_bytes);
         let filling = Arc::new(filling);
         for (place, &index) in indices.iter().enumerate() {
             let task = Task { batch: Arc::clone(&filling), place, index: index as usize };
@@ -116,12 +118,16 @@ impl Batches {
             self.bad_files.record(*index, || source.name(*index), error);
         }
         self.bad_files.check(self.work.policy, source.len())?;
-        let indices = filled.outcomes.into_iter().map(|outcome| outcome.index);
-        let indices = indices.collect::<Result<Vec<_>, _>>()?;
+        let repeats = self.work.repeats;
+        let images =
+            filled.outcomes.into_iter().map(|outcome| outcome.index).collect::<Result<Vec<_>, _>>()?;
+        let indices: Vec<usize> =
+            images.iter().flat_map(|index| std::iter::repeat_n(*index, repeats)).collect();
         let [channels, height, width] = self.work.sample_shape();
         Ok(Batch {
             images: filled.images,
             shape: [indices.len(), channels, height, width],
+            passes: images.iter().flat_map(|_| (0..repeats).map(|i| self.work.pass(i))).collect(),
             labels: indices.iter().map(|&index| source.label(index)).collect(),
             indices,
         })

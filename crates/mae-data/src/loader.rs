@@ -10,8 +10,14 @@ use crate::{BadFile, BadFilePolicy, Batches, DataError, ImageSource, Transform};
 /// How a [`Loader`] works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderConfig {
-    /// Images in a batch.
+    /// Samples in a batch.
     pub batch_size: usize,
+    /// Samples made of each image: it is decoded once and transformed this many times, and a batch holds
+    /// `batch_size / repeats` images, the samples of each one after the other.
+    ///
+    /// # Source
+    /// Repeated augmentation, arXiv 1901.09335; as in MAE for video (arXiv 2205.09113), an epoch sees every image.
+    pub repeats: usize,
     /// Threads that decode and transform.
     pub workers: usize,
     /// Batches that wait or are being made at any time, besides those that the caller has been given.
@@ -25,11 +31,12 @@ pub struct LoaderConfig {
 }
 
 impl Default for LoaderConfig {
-    /// 64 images of 3 channels, a worker for each core that the process may use, 2 batches ahead: one is filled
+    /// 64 images of 3 channels, one sample of each, a worker for each core that the process may use, 2 batches ahead: one is filled
     /// while one waits.
     fn default() -> Self {
         Self {
             batch_size: 64,
+            repeats: 1,
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             prefetch_batches: 2,
             drop_last: true,
@@ -42,13 +49,14 @@ impl Default for LoaderConfig {
 /// Makes batches of a data set.
 ///
 /// - Batches come in the order of the indices that are asked for, and what a sample looks like is a pure function of
-///   (seed, epoch, its index in [`Batch::indices`](crate::Batch::indices)): neither depends on the number of
-///   workers, nor on where an epoch was begun.
-/// - A bad file's place is taken by an image that is drawn from the whole data set, by the bad one's (seed, epoch,
+///   (seed, pass, its index in [`Batch::indices`](crate::Batch::indices)): neither depends on the number of
+///   workers, nor on where an epoch was begun. The pass is the epoch; with `repeats`, the i-th sample of an image in
+///   epoch e is that of pass `e * repeats + i`, so that an epoch has the samples of as many epochs without.
+/// - A bad file's place is taken by an image that is drawn from the whole data set, by the bad one's (seed, pass,
 ///   index). `Batch::indices` and the labels are those of the image that was delivered; in an epoch in which it is
 ///   also seen in its own place, it is the same view. Masks keyed by these indices are pure in the same way. Files
 ///   are tried anew in every epoch: one that becomes readable is used.
-/// - Memory: `prefetch_batches` batches, and for each worker one decoded image, two samples, and what its decoder and
+/// - Memory: `prefetch_batches` batches, and for each worker one decoded image, its samples twice, and what its decoder and
 ///   transform need besides. The batches that the caller holds come on top.
 #[derive(Clone)]
 pub struct Loader {
@@ -72,12 +80,17 @@ impl Loader {
     ) -> Result<Self, DataError> {
         let numbers = [
             ("batch_size", config.batch_size),
+            ("repeats", config.repeats),
             ("workers", config.workers),
             ("prefetch_batches", config.prefetch_batches),
             ("channels", config.channels),
         ];
         if let Some((name, _)) = numbers.into_iter().find(|&(_, value)| value == 0) {
             return Err(argument(name, 0, "at least 1"));
+        }
+        if !config.batch_size.is_multiple_of(config.repeats) {
+            let bound = format!("a multiple of the {} samples of each image", config.repeats);
+            return Err(argument("batch_size", config.batch_size, &bound));
         }
         config.bad_files.validate()?;
         let (height, width) = transform.output_size();
@@ -95,11 +108,11 @@ impl Loader {
         Ok(loader)
     }
 
-    /// The number of batches in an epoch of `samples` samples.
+    /// The number of batches in an epoch of `images` images.
     #[must_use]
-    pub fn num_batches(&self, samples: usize) -> usize {
-        let size = self.config.batch_size;
-        if self.config.drop_last { samples / size } else { samples.div_ceil(size) }
+    pub fn num_batches(&self, images: usize) -> usize {
+        let size = self.config.batch_size / self.config.repeats;
+        if self.config.drop_last { images / size } else { images.div_ceil(size) }
     }
 
     /// Starts to make the batches of one epoch, of the images `indices` in their order, from batch `start_batch` on.
@@ -131,6 +144,7 @@ impl Loader {
             transform: Arc::clone(&self.transform),
             policy: self.config.bad_files,
             channels: self.config.channels,
+            repeats: self.config.repeats,
             seed,
             epoch,
         };
@@ -148,7 +162,8 @@ impl Loader {
 
     fn check_fills_a_batch(&self, len: usize) -> Result<(), DataError> {
         if self.num_batches(len) == 0 {
-            return Err(DataError::BatchLargerThanSet { batch_size: self.config.batch_size, len });
+            let batch_size = self.config.batch_size / self.config.repeats;
+            return Err(DataError::BatchLargerThanSet { batch_size, len });
         }
         Ok(())
     }

@@ -20,11 +20,12 @@ pub(crate) struct Work {
     pub(crate) transform: Arc<dyn Transform>,
     pub(crate) policy: BadFilePolicy,
     pub(crate) channels: usize,
+    pub(crate) repeats: usize,
     pub(crate) seed: u64,
     pub(crate) epoch: u64,
 }
 
-/// One sample to make.
+/// One image to make samples of.
 pub(crate) struct Task {
     pub(crate) batch: Arc<Filling>,
     pub(crate) place: usize,
@@ -49,20 +50,23 @@ impl Work {
         }
     }
 
-    /// The sample that takes the place of image `wanted`, and its bytes, `[C, H, W]`.
+    /// What takes the place of image `wanted`: its samples' bytes, `[repeats, C, H, W]`.
     ///
     /// A substitute is any image of the data set, drawn from the wanted image's own stream. It is seen as it is in
-    /// its own place of the same epoch, so that a sample stays a function of (seed, epoch, delivered index).
+    /// its own place of the same epoch, so that a sample stays a function of (seed, pass, delivered index).
     fn make(&self, wanted: usize) -> (Outcome, Vec<u8>) {
-        let mut draws = sample_rng(self.seed, self.epoch, wanted as u64);
+        let mut draws = sample_rng(self.seed, self.pass(0), wanted as u64);
         let mut bad: Vec<(usize, DataError)> = Vec::new();
         let mut index = wanted;
         for _ in 0..=SUBSTITUTES {
             if !bad.iter().any(|&(known, _)| known == index) {
-                match self.view(index) {
-                    Ok(image) => {
-                        return match self.check(index, &image) {
-                            Ok(()) => (Outcome { bad, index: Ok(index) }, planes(&image)),
+                match self.views(index) {
+                    Ok(images) => {
+                        let checked = images.iter().try_for_each(|image| self.check(index, image));
+                        return match checked {
+                            Ok(()) => {
+                                (Outcome { bad, index: Ok(index) }, images.iter().flat_map(planes).collect())
+                            }
                             Err(error) => (Outcome { bad, index: Err(error) }, Vec::new()),
                         };
                     }
@@ -81,12 +85,22 @@ impl Work {
         (Outcome { bad, index: Err(error) }, Vec::new())
     }
 
-    /// Loads and transforms an image. A panic on the way, as of a decoder on hostile bytes, is an error.
-    fn view(&self, index: usize) -> Result<Image, DataError> {
+    /// The pass over the data set that the i-th samples of this epoch belong to.
+    pub(crate) fn pass(&self, i: usize) -> u64 {
+        self.epoch.wrapping_mul(self.repeats as u64).wrapping_add(i as u64)
+    }
+
+    /// Loads an image and transforms it as often as it is wanted. A panic on the way, as of a decoder on hostile bytes, is an error.
+    fn views(&self, index: usize) -> Result<Vec<Image>, DataError> {
         let name = || self.source.name(index);
         without_panic(name, || {
             let image = self.source.load(index)?;
-            Ok(self.transform.apply(image, &mut sample_rng(self.seed, self.epoch, index as u64)))
+            // The last one takes the image itself: where there is only one, nothing is copied.
+            let images = std::iter::repeat_n(image, self.repeats).enumerate();
+            let view = |(i, image)| {
+                self.transform.apply(image, &mut sample_rng(self.seed, self.pass(i), index as u64))
+            };
+            Ok(images.map(view).collect())
         })
     }
 

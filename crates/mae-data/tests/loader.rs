@@ -8,7 +8,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use mae_data::{
-    DataError, DistributedSampler, Image, ImageSource, Loader, LoaderConfig, SampleRng, Transform, sample_rng,
+    Batch, DataError, DistributedSampler, Image, ImageSource, Loader, LoaderConfig, SampleRng, Transform,
+    sample_rng,
 };
 use numbers::{Noise, Numbers, SIZE, all, config, loader, upto};
 use proptest::prelude::*;
@@ -80,6 +81,35 @@ fn a_seed_and_an_epoch_change_everything() {
     assert_eq!(first(1, 2), first(1, 2));
     assert_ne!(first(1, 2).images, first(1, 3).images);
     assert_ne!(first(1, 2).images, first(2, 2).images);
+}
+
+#[test]
+fn repeated_samples_are_those_of_as_many_passes_from_one_decoding_each() {
+    let loads = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&loads);
+    let source = Numbers::new(11, move |_| {
+        count.fetch_add(1, SeqCst);
+        Ok(())
+    });
+    let samples = |batches: Vec<Batch>| {
+        let mut samples = Vec::new();
+        for batch in batches {
+            let bytes = batch.images.chunks(3 * SIZE.0 * SIZE.1).map(<[u8]>::to_vec);
+            samples.extend(batch.passes.into_iter().zip(batch.indices).zip(bytes));
+        }
+        samples.sort();
+        samples
+    };
+    let repeating = LoaderConfig { batch_size: 6, repeats: 3, drop_last: false, ..config() };
+    let repeated = all(&loader(source, repeating), upto(11), 0);
+    assert_eq!(repeated.iter().map(|batch| batch.shape[0]).collect::<Vec<_>>(), [6, 6, 6, 6, 6, 3]);
+    assert_eq!(repeated[0].indices, [0, 0, 0, 1, 1, 1]);
+    assert_eq!(repeated[0].labels, Some(vec![0, 0, 0, 1, 1, 1]));
+    assert_eq!(loads.load(SeqCst), 11);
+
+    let once = loader(Numbers::fine(11), LoaderConfig { drop_last: false, ..config() });
+    let passes = (5 * 3..6 * 3).flat_map(|pass| once.epoch(9, pass, upto(11), 0).unwrap());
+    assert_eq!(samples(repeated), samples(passes.collect::<Result<_, _>>().unwrap()));
 }
 
 proptest! {
@@ -245,6 +275,11 @@ fn what_cannot_work_is_refused() {
         "prefetch_batches is 0, but must be at least 1"
     );
     assert_eq!(message(LoaderConfig { channels: 0, ..base() }), "channels is 0, but must be at least 1");
+    assert_eq!(message(LoaderConfig { repeats: 0, ..base() }), "repeats is 0, but must be at least 1");
+    assert_eq!(
+        message(LoaderConfig { repeats: 3, ..base() }),
+        "batch_size is 4, but must be a multiple of the 3 samples of each image"
+    );
     assert!(message(LoaderConfig { batch_size: usize::MAX / 4, ..base() }).contains("[3, 2, 3] bytes each"));
     assert_eq!(
         message(LoaderConfig { batch_size: 11, ..base() }),

@@ -22,11 +22,12 @@ pub struct Change {
 }
 
 /// Fields, or sections, that weights, order or position depend on.
-const FIXED: [&str; 8] = [
+const FIXED: [&str; 9] = [
     "seed",
     "batch_size",
     "accum_iter",
     "data.path",
+    "data.repeats",
     "data.shapes",
     "data.images",
     "data.normalize",

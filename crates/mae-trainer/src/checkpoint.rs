@@ -10,8 +10,8 @@ use mae_model::Mae;
 use mae_vit::Normalize;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainerError;
 use crate::atomic::{make_folder, write_atomic};
+use crate::{Ema, TrainerError};
 
 /// What trains: the model, its optimizer, and how far they are.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub struct TrainState {
     pub model: Mae,
     /// Its optimizer.
     pub optimizer: ModuleOptimizer,
+    /// The moving average of its weights, where the recipe has one.
+    pub ema: Option<Ema>,
     /// Updates done.
     pub step: u64,
     /// Seconds of training so far.
@@ -28,7 +30,25 @@ pub struct TrainState {
     pub skipped: Vec<u64>,
 }
 
+impl TrainState {
+    /// The weights to use: their moving average where there is one.
+    pub fn averaged(&self) -> &Mae {
+        self.ema.as_ref().map_or(&self.model, |ema| &ema.model)
+    }
+
+    /// The same state with other weights.
+    ///
+    /// # Errors
+    /// If the file's weights do not fit.
+    pub fn with_weights(self, path: &Path) -> Result<Self, TrainerError> {
+        let model = mae_model::load_into(self.model, path)?;
+        let ema = self.ema.map(|ema| ema.restart(&model));
+        Ok(Self { model, ema, ..self })
+    }
+}
+
 const MODEL: &str = "model.safetensors";
+const EMA: &str = "ema.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "state.json";
 
@@ -90,12 +110,16 @@ pub fn save_checkpoint(
 
     let metadata = BTreeMap::from([("mae.recipe".to_owned(), recipe.to_owned())]);
     mae_model::save(&state.model, normalize, &metadata, &inside(MODEL))?;
+    if let Some(ema) = &state.ema {
+        mae_model::save(&ema.model, normalize, &metadata, &inside(EMA))?;
+    }
     state.optimizer.save(inside(OPTIMIZER)).map_err(|e| TrainerError::Write {
         path: path.join(OPTIMIZER),
         source: io::Error::other(e.to_string()),
     })?;
     let mut files = BTreeMap::new();
-    for name in [MODEL, OPTIMIZER] {
+    let names = [MODEL, OPTIMIZER].into_iter().chain(state.ema.is_some().then_some(EMA));
+    for name in names {
         let fingerprint = sync(&inside(name)).and_then(|()| fingerprint(&inside(name)));
         files.insert(name.to_owned(), fingerprint.map_err(write(&path.join(name)))?);
     }
@@ -120,7 +144,7 @@ pub fn save_checkpoint(
     Ok(path)
 }
 
-/// Restores a checkpoint into a state of the same shape.
+/// Restores a checkpoint into a state of the same shape. An average that the checkpoint has not begins with its weights.
 ///
 /// # Errors
 /// If a file is missing, was changed or cut short, or belongs to another model; names the file.
@@ -150,17 +174,20 @@ pub fn load_checkpoint(path: &Path, fresh: TrainState) -> Result<TrainState, Tra
             return Err(TrainerError::Checkpoint { path, reason });
         }
     }
-    let model = mae_model::load_into(fresh.model, &path.join(MODEL))?;
-    let optimizer = fresh
+    let mut state = fresh.with_weights(&path.join(MODEL))?;
+    if let Some(ema) = state.ema.as_mut().filter(|_| file.files.contains_key(EMA)) {
+        ema.model = mae_model::load_into(ema.model.clone(), &path.join(EMA))?;
+    }
+    let optimizer = state
         .optimizer
         .load(path.join(OPTIMIZER))
         .map_err(|e| TrainerError::Checkpoint { path: path.join(OPTIMIZER), reason: e.to_string() })?;
     let Scalars { step, elapsed_s, skipped, .. } = file;
-    Ok(TrainState { model, optimizer, step, elapsed_s, skipped })
+    Ok(TrainState { optimizer, step, elapsed_s, skipped, ..state })
 }
 
 /// The name of a step's checkpoint.
-fn name_of(step: u64) -> String {
+pub(crate) fn name_of(step: u64) -> String {
     format!("step-{step:09}")
 }
 

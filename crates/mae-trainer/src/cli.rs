@@ -128,6 +128,10 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "NORM")]
     pub clip_grad: Option<f64>,
 
+    /// Evaluate and keep a moving average of the weights with this decay, e.g. 0.999 [default: none].
+    #[arg(long, value_name = "DECAY")]
+    pub ema: Option<f64>,
+
     /// What to do with an update whose loss or gradient is not finite [default: stop].
     #[arg(long)]
     pub on_nan: Option<OnNan>,
@@ -152,6 +156,10 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "SHARE")]
     pub min_crop: Option<f64>,
 
+    /// Crops made of each image when it is decoded [default: 1].
+    #[arg(long, value_name = "N")]
+    pub repeats: Option<usize>,
+
     /// Decoding threads.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
@@ -159,6 +167,10 @@ pub struct RecipeArgs {
     /// Stop at the first image that cannot be read, instead of replacing up to 5% of them.
     #[arg(long)]
     pub strict: bool,
+
+    /// End the run after this many evaluations in a row without a lower held-out loss [default: never].
+    #[arg(long, value_name = "N")]
+    pub patience: Option<u64>,
 
     /// Updates between checkpoints, beside those by time.
     #[arg(long, value_name = "N")]
@@ -212,7 +224,7 @@ impl TrainArgs {
         let mut restored = run.latest_state(device)?;
         if let Some(path) = &self.init_from {
             let path = if path.is_dir() { &path.join(MODEL) } else { path };
-            restored.state.model = mae_model::load_into(restored.state.model, path)?;
+            restored.state = restored.state.with_weights(path)?;
             // Whoever continues the run finds the weights in its folder.
             run.save(&restored.state)?;
         }
@@ -249,6 +261,7 @@ impl RecipeArgs {
         fill(&mut recipe.data.path, &self.data);
         fill(&mut recipe.data.val, &self.val);
         set(&mut recipe.data.workers, &self.workers);
+        set(&mut recipe.data.repeats, &self.repeats);
         set(&mut recipe.data.flip, &self.flip);
         set(&mut recipe.data.crop_scale.0, &self.min_crop);
         recipe.data.strict |= self.strict;
@@ -264,7 +277,9 @@ impl RecipeArgs {
         set(&mut recipe.masking.mask_ratio, &self.mask_ratio);
         set(&mut recipe.masking.strategy, &self.masking);
         fill(&mut recipe.optim.clip_grad, &self.clip_grad);
+        fill(&mut recipe.optim.ema, &self.ema);
         set(&mut recipe.optim.on_nan, &self.on_nan);
+        fill(&mut recipe.eval.patience, &self.patience);
         fill(&mut recipe.eval.checkpoint_steps, &self.checkpoint_steps);
         set(&mut recipe.eval.checkpoint_minutes, &self.checkpoint_minutes);
         set(&mut recipe.seed, &self.seed);

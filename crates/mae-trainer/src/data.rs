@@ -147,7 +147,7 @@ impl ImageSet {
     pub(crate) fn loader(&self, recipe: &Recipe, batch_size: usize) -> Result<Loader, TrainerError> {
         let size = recipe.mae_config()?.geometry.image_size();
         let transform = EvalTransform::new(size.0.max(size.1), size)?;
-        let mut config = LoaderConfig { drop_last: false, ..loader_config(recipe, batch_size)? };
+        let mut config = LoaderConfig { repeats: 1, drop_last: false, ..loader_config(recipe, batch_size)? };
         if !recipe.data.strict {
             // A run that has come this far is measured on what can be read.
             config.bad_files = BadFilePolicy::Skip { max_share: 1.0 };
@@ -178,6 +178,7 @@ fn loader_config(recipe: &Recipe, batch_size: usize) -> Result<LoaderConfig, Tra
     };
     Ok(LoaderConfig {
         batch_size,
+        repeats: data.repeats,
         workers: data.workers,
         prefetch_batches: data.prefetch_batches,
         drop_last: true,

@@ -28,11 +28,11 @@ pub fn draw_pictures(run: &Run, model: &Mae, step: u64, device: &Device) -> Resu
     let loader = set.loader(&run.recipe, set.indices.len())?;
     let (geometry, normalize) = (run.plan.config.geometry, &run.recipe.data.normalize);
     let mut samples = Vec::new();
-    for batch in loader.epoch(run.recipe.seed, 0, set.indices, 0)? {
+    for batch in loader.epoch(run.recipe.seed, FIXED_MASKS, set.indices, 0)? {
         let batch = batch?;
         let originals = images_of(&batch.images, batch.shape)?;
         let shape = batch.shape;
-        let (images, masks) = run.inputs(batch, FIXED_MASKS, device)?;
+        let (images, masks) = run.inputs(batch, device)?;
         let reconstruction = model.valid().reconstruct(images, &masks);
         let predicted = images_of(&normalize.bytes(reconstruction.images), shape)?;
         let masks = masks.mask().chunks(geometry.num_patches());

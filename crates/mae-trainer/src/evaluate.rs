@@ -124,10 +124,10 @@ fn held_out_loss(run: &Run, model: &Mae, device: &Device) -> Result<Option<f64>,
     let Some(set) = run.data.held_out(run.recipe.eval.max_images) else { return Ok(None) };
     let loader = set.loader(&run.recipe, BATCH.min(set.indices.len()))?;
     let (mut sum, mut count) = (0.0, 0);
-    for batch in loader.epoch(run.recipe.seed, 0, set.indices, 0)? {
+    for batch in loader.epoch(run.recipe.seed, FIXED_MASKS, set.indices, 0)? {
         let batch = batch?;
         let images = batch.indices.len();
-        let (pixels, masks) = run.inputs(batch, FIXED_MASKS, device)?;
+        let (pixels, masks) = run.inputs(batch, device)?;
         sum += images as f64 * f64::from(model.forward(pixels, &masks).into_scalar::<f32>());
         count += images;
     }

@@ -45,7 +45,7 @@ impl Plan {
         let config = recipe.mae_config()?;
         let batch_size = recipe.batch_size.unwrap_or(1);
         let effective_batch = batch_size * recipe.accum_iter;
-        let steps_per_epoch = (images / effective_batch) as u64;
+        let steps_per_epoch = (images.saturating_mul(recipe.data.repeats) / effective_batch) as u64;
         let total_steps = recipe.epochs.saturating_mul(steps_per_epoch);
         let warmup_epochs = recipe.optim.warmup_epochs.unwrap_or(0.0);
         let schedule = Schedule::new(&ScheduleConfig {

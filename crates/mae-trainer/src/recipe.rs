@@ -56,6 +56,9 @@ pub struct DataRecipe {
     pub crop_scale: (f64, f64),
     /// Whether half of the images are mirrored.
     pub flip: bool,
+    /// Crops made of each image when it is decoded: all of them are in the same batch, and an epoch is as many times
+    /// longer.
+    pub repeats: usize,
     /// Number of built-in shapes to train on.
     pub shapes: usize,
     /// Pixel means and deviations by channel.
@@ -106,6 +109,8 @@ pub struct OptimRecipe {
     pub adamw: AdamW,
     /// Largest norm of the gradient of all parameters together; larger ones are scaled down to it.
     pub clip_grad: Option<f64>,
+    /// Decay of a moving average of the weights, which is then what is evaluated, drawn and kept at the end.
+    pub ema: Option<f64>,
     /// What happens to an update whose loss or gradient is not finite.
     pub on_nan: OnNan,
     /// Most updates that are left out for that.
@@ -128,6 +133,8 @@ pub struct EvalRecipe {
     pub pictures: usize,
     /// Epochs between evaluations; a tenth of the run and at least 5 by default. The last epoch is always evaluated.
     pub every_epochs: Option<u64>,
+    /// Evaluations in a row without a lower held-out loss after which a run ends early.
+    pub patience: Option<u64>,
     /// Minutes between checkpoints; one is written at the end in any case.
     pub checkpoint_minutes: f64,
     /// Updates between checkpoints, beside those by time.
@@ -165,6 +172,7 @@ impl Default for DataRecipe {
             // MAE table 8: RandomResizedCrop with torchvision's ratio and this scale.
             crop_scale: (0.2, 1.0),
             flip: true,
+            repeats: 1,
             shapes: 8192,
             normalize: Normalize::imagenet(),
             images: None,
@@ -200,6 +208,7 @@ impl Default for OptimRecipe {
             warmup_epochs: None,
             adamw: AdamW::default(),
             clip_grad: None,
+            ema: None,
             on_nan: OnNan::Stop,
             max_nan: 10,
         }
@@ -215,6 +224,7 @@ impl Default for EvalRecipe {
             max_images: 10_000,
             pictures: 8,
             every_epochs: None,
+            patience: None,
             checkpoint_minutes: 5.0,
             checkpoint_steps: None,
             keep_checkpoints: 2,
@@ -253,7 +263,7 @@ impl Recipe {
         let side = model.preset.image_size();
         model.image_size.get_or_insert((side, side));
         model.patch_size.get_or_insert(model.preset.patch_size());
-        self.batch_size.get_or_insert_with(|| default_batch(len));
+        self.batch_size.get_or_insert_with(|| default_batch(len, self.data.repeats));
         self.data.images.get_or_insert(len);
         self.eval.every_epochs.get_or_insert((self.epochs / 10).max(5));
         self.optim.warmup_epochs.get_or_insert(self.epochs as f64 / 10.0);
@@ -292,10 +302,11 @@ impl Recipe {
 /// Image folders are decoded to RGB.
 const IN_CHANS: usize = 3;
 
-/// The largest power of two that is at most 64 and at most a quarter of the data set.
-fn default_batch(len: usize) -> usize {
-    let most = (len / 4).clamp(1, 64);
-    1 << most.ilog2()
+/// The largest power of two that is at most 64 and at most a quarter of an epoch, or the next smaller number that
+/// whole images fill.
+fn default_batch(len: usize, repeats: usize) -> usize {
+    let most = (len.saturating_mul(repeats) / 4).clamp(1, 64);
+    (1 << most.ilog2()) / repeats.max(1) * repeats
 }
 
 #[cfg(test)]

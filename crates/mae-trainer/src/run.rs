@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use mae_data::{Batch, Batches, DistributedSampler, Loader};
-use mae_masking::{MaskBatch, Masker};
+use mae_masking::{MaskBatch, MaskKey, Masker};
 
 use crate::atomic::write_atomic;
-use crate::checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
+use crate::checkpoint::{TrainState, list_checkpoints, load_checkpoint, name_of, save_checkpoint};
 use crate::data::{Data, train_loader};
 use crate::lock::FolderLock;
-use crate::records::{EVALUATIONS, read_evaluations};
+use crate::records::{EVALUATIONS, Evaluation, read_evaluations};
 use crate::step::Updates;
-use crate::{Plan, Recipe, TrainerError, chain};
+use crate::{Ema, Plan, Recipe, TrainerError, chain};
 
 /// Everything about a run but the model: made once, then only read.
 pub struct Run {
@@ -106,6 +106,10 @@ impl Run {
         let data = Data::open(&recipe.data, image_size)?;
         let recipe = recipe.clone().resolve(data.train.len())?;
         let plan = Plan::new(&recipe, data.train.len())?;
+        if let (Some(patience), None) = (recipe.eval.patience, &data.val) {
+            let bound = "left out where there are no held-out images (val) to measure the loss on";
+            return Err(TrainerError::argument("patience", patience, bound));
+        }
         let loader = train_loader(&data.train, &recipe, plan.batch_size)?;
         let sampler = DistributedSampler::new(data.train.len(), recipe.seed, 0, 1)?;
         let masker =
@@ -125,7 +129,9 @@ impl Run {
     pub fn initial_state(&self, device: &Device) -> Result<TrainState, TrainerError> {
         let model = self.plan.config.init(self.recipe.seed, device)?;
         let optimizer = self.recipe.optim.adamw.init(&model);
-        Ok(TrainState { model: model.train(), optimizer, step: 0, elapsed_s: 0.0, skipped: Vec::new() })
+        let ema = self.recipe.optim.ema.map(|decay| Ema::new(&model, decay));
+        let model = model.train();
+        Ok(TrainState { model, optimizer, ema, step: 0, elapsed_s: 0.0, skipped: Vec::new() })
     }
 
     /// The state of the last checkpoint that is whole, or the initial one where there is none.
@@ -147,14 +153,33 @@ impl Run {
         }
     }
 
-    /// The step with the lowest held-out loss so far, of those that were evaluated.
+    /// The evaluation with the lowest held-out loss so far, the first of equal ones.
     ///
     /// # Errors
     /// If the evaluations cannot be read.
-    pub fn best_step(&self) -> Result<Option<u64>, TrainerError> {
+    pub fn best(&self) -> Result<Option<Evaluation>, TrainerError> {
+        Ok(lowest(read_evaluations(&self.path(EVALUATIONS))?))
+    }
+
+    /// The folder of a step's checkpoint.
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.path(CHECKPOINTS).join(name_of(step))
+    }
+
+    /// Whether the run ends after `step` updates: they were the last ones, or the held-out loss has not been lower in
+    /// as many evaluations as the recipe's `patience`.
+    ///
+    /// # Errors
+    /// If the evaluations cannot be read.
+    pub fn finished(&self, step: u64) -> Result<bool, TrainerError> {
+        let Some(patience) = self.recipe.eval.patience.filter(|_| self.plan.evaluation_due(step)) else {
+            return Ok(step == self.plan.total_steps);
+        };
         let evaluations = read_evaluations(&self.path(EVALUATIONS))?;
-        let losses = evaluations.iter().filter_map(|e| e.val_loss.map(|loss| (e.step, loss)));
-        Ok(losses.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(step, _)| step))
+        let steps: Vec<u64> = evaluations.iter().map(|e| e.step).collect();
+        let best = lowest(evaluations).map_or(0, |best| best.step);
+        let worse = steps.into_iter().filter(|other| (best + 1..=step).contains(other)).count();
+        Ok(step == self.plan.total_steps || worse as u64 >= patience)
     }
 
     /// Writes a checkpoint. The newest are kept, and that of the best evaluation.
@@ -164,7 +189,7 @@ impl Run {
     pub fn save(&self, state: &TrainState) -> Result<PathBuf, TrainerError> {
         let Recipe { data, eval, .. } = &self.recipe;
         let folder = self.path(CHECKPOINTS);
-        let (recipe, best) = (self.recipe.to_toml(), self.best_step()?);
+        let (recipe, best) = (self.recipe.to_toml(), self.best()?.map(|best| best.step));
         save_checkpoint(&folder, state, &data.normalize, &recipe, eval.keep_checkpoints, best)
     }
 
@@ -176,7 +201,8 @@ impl Run {
         let (epoch, update) = self.plan.position(step);
         let mut indices = self.sampler.indices(epoch);
         // A rest that fills no update is left out.
-        indices.truncate(self.plan.steps_per_epoch as usize * self.plan.effective_batch);
+        let samples = self.plan.steps_per_epoch as usize * self.plan.effective_batch;
+        indices.truncate(samples / self.recipe.data.repeats);
         let first = update as usize * self.plan.accum_iter;
         Ok(self.loader.epoch(self.recipe.seed, epoch, indices, first)?)
     }
@@ -186,26 +212,23 @@ impl Run {
         Updates::new(self)
     }
 
-    /// The masks of images: a function of (seed, epoch, index).
+    /// The masks of a batch: each a function of (seed, pass, index), as the images are.
     ///
     /// # Errors
-    /// If there are none.
-    pub fn masks(&self, indices: &[usize], epoch: u64) -> Result<MaskBatch, TrainerError> {
-        let samples: Vec<u64> = indices.iter().map(|i| *i as u64).collect();
-        Ok(self.masker.draw_batch(self.recipe.seed, epoch, &samples)?)
+    /// If the batch is empty.
+    pub fn masks(&self, batch: &Batch) -> Result<MaskBatch, TrainerError> {
+        let keys = batch.passes.iter().zip(&batch.indices);
+        let keys =
+            keys.map(|(pass, index)| MaskKey { seed: self.recipe.seed, epoch: *pass, sample: *index as u64 });
+        Ok(MaskBatch::new(&keys.map(|key| self.masker.draw(key)).collect::<Vec<_>>())?)
     }
 
     /// A batch's images, normalised on the device, and its masks.
     ///
     /// # Errors
     /// If the batch is empty.
-    pub fn inputs(
-        &self,
-        batch: Batch,
-        epoch: u64,
-        device: &Device,
-    ) -> Result<(Tensor<4>, MaskBatch), TrainerError> {
-        let masks = self.masks(&batch.indices, epoch)?;
+    pub fn inputs(&self, batch: Batch, device: &Device) -> Result<(Tensor<4>, MaskBatch), TrainerError> {
+        let masks = self.masks(&batch)?;
         Ok((self.recipe.data.normalize.images(batch.images, batch.shape, device), masks))
     }
 
@@ -233,6 +256,12 @@ impl Run {
     pub fn bad_files(&self) -> Vec<mae_data::BadFile> {
         self.loader.bad_files()
     }
+}
+
+/// The evaluation with the lowest held-out loss, the first of equal ones.
+fn lowest(evaluations: Vec<Evaluation>) -> Option<Evaluation> {
+    let measured = evaluations.into_iter().filter_map(|e| e.val_loss.map(|loss| (loss, e)));
+    measured.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, evaluation)| evaluation)
 }
 
 /// The first folder of `parent` named `name-1`, `name-2`, … that does not exist yet.

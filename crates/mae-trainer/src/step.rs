@@ -90,7 +90,7 @@ impl<'a> Updates<'a> {
     /// If images cannot be loaded, or `step` is not in the run.
     pub fn at(&mut self, step: u64) -> Result<Update, TrainerError> {
         let plan = &self.run.plan;
-        let (epoch, update) = plan.position(step);
+        let (_, update) = plan.position(step);
         if self.batches.is_none() || step != self.next || update == 0 {
             self.waited += self.batches.take().map_or(Duration::ZERO, |batches| batches.waiting());
             self.batches = Some(self.run.batches(step)?);
@@ -100,7 +100,7 @@ impl<'a> Updates<'a> {
         let batches = (0..plan.accum_iter)
             .map(|_| {
                 let batch = batches.next().ok_or_else(short)??;
-                let masks = self.run.masks(&batch.indices, epoch)?;
+                let masks = self.run.masks(&batch)?;
                 Ok((batch, masks))
             })
             .collect::<Result<_, TrainerError>>()?;
@@ -167,6 +167,9 @@ pub fn train_step(
         let lr = run.plan.schedule.lr(step);
         state.model = state.optimizer.step(lr, state.model.clone(), gradients);
         state.step += 1;
+        if let Some(ema) = &mut state.ema {
+            ema.update(&state.model, state.step);
+        }
     } else {
         match run.on_nonfinite(step, report, &mut state.skipped)? {
             Reaction::Skip => state.step += 1,

@@ -21,12 +21,13 @@ pub(crate) const MODEL: &str = "model.safetensors";
 /// # Errors
 /// If something cannot be read or written.
 pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<String, TrainerError> {
-    let zero = zero_loss(run, &state.model.valid(), device)?;
-    let pictures = draw_pictures(run, &state.model, state.step, device)?;
+    let model = state.averaged().valid();
+    let zero = zero_loss(run, &model, device)?;
+    let pictures = draw_pictures(run, &model, state.step, device)?;
     let curve = draw_curve(run, zero)?;
     let weights = run.path(MODEL);
     let metadata = [("mae.recipe".to_owned(), run.recipe.to_toml())].into();
-    mae_model::save(&state.model.valid(), &run.recipe.data.normalize, &metadata, &weights)?;
+    mae_model::save(&model, &run.recipe.data.normalize, &metadata, &weights)?;
 
     let records = read_records(&run.path("metrics.jsonl"))?;
     let first = records.first().map_or(f64::NAN, |r| r.loss);
@@ -39,8 +40,20 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
         "trained",
         format!("{} of {} steps in {}", state.step, run.plan.total_steps, duration(state.elapsed_s)),
     );
+    if let Some((best, loss)) = run.best()?.and_then(|best| best.val_loss.map(|loss| (best, loss)))
+        && best.step < state.step
+    {
+        line(
+            "best",
+            format!(
+                "held-out loss {loss:.4} after step {}: {}",
+                best.step,
+                run.checkpoint(best.step).display()
+            ),
+        );
+    }
     line("loss", format!("{first:.4} at first, {last:.4} at last, {zero:.4} for predicting zero"));
-    let features = feature_report(run, &state.model, device)?;
+    let features = feature_report(run, &model, device)?;
     match &features {
         Some(FeatureReport { knn, probe, images, k, held_out }) => {
             let which = if *held_out { "held-out images" } else { "others of the training set" };
@@ -74,6 +87,6 @@ fn accuracy_line(accuracies: &Accuracies) -> String {
 /// The loss of predicting zero, on the run's first batch.
 fn zero_loss(run: &Run, model: &Mae, device: &Device) -> Result<f64, TrainerError> {
     let batch = run.batches(0)?.next().ok_or(TrainerError::EpochTooShort { step: 0 })??;
-    let (images, masks) = run.inputs(batch, 0, device)?;
+    let (images, masks) = run.inputs(batch, device)?;
     Ok(f64::from(model.zero_loss(images, &masks).into_scalar::<f32>()))
 }

@@ -16,11 +16,22 @@ impl Recipe {
         within("epochs", self.epochs >= 1, &self.epochs, "at least 1")?;
         within("accum_iter", self.accum_iter >= 1, &self.accum_iter, "at least 1")?;
         let batch = self.batch_size.unwrap_or(0);
-        let bound = format!("from 1 to the data set's {len} images");
-        within("batch_size", (1..=len).contains(&batch), &batch, &bound)?;
+        within("repeats", data.repeats >= 1, &data.repeats, "at least 1")?;
+        let crops = len.saturating_mul(data.repeats);
+        let bound = match data.repeats {
+            1 => format!("the data set's {len} images"),
+            repeats => format!("the {crops} crops of an epoch, {repeats} of each image"),
+        };
+        within("batch_size", (1..=crops).contains(&batch), &batch, &format!("from 1 to {bound}"))?;
+        let whole = batch.is_multiple_of(data.repeats);
+        within(
+            "batch_size",
+            whole,
+            &batch,
+            &format!("a multiple of the {} crops of each image", data.repeats),
+        )?;
         let effective = batch.saturating_mul(self.accum_iter);
-        let bound = format!("at most the data set's {len} images");
-        within("batch_size times accum_iter", effective <= len, &effective, &bound)?;
+        within("batch_size times accum_iter", effective <= crops, &effective, &format!("at most {bound}"))?;
         within("workers", data.workers >= 1, &data.workers, "at least 1")?;
         within("prefetch_batches", data.prefetch_batches >= 1, &data.prefetch_batches, "at least 1")?;
         within(
@@ -60,6 +71,10 @@ impl Recipe {
         within("keep_checkpoints", eval.keep_checkpoints >= 1, &eval.keep_checkpoints, "at least 1")?;
         let clip = optim.clip_grad.unwrap_or(1.0);
         within("clip_grad", clip > 0.0 && clip.is_finite(), &clip, "positive and finite")?;
+        let ema = optim.ema.unwrap_or(0.0);
+        within("ema", (0.0..1.0).contains(&ema), &ema, "in [0, 1)")?;
+        let patience = eval.patience.unwrap_or(1);
+        within("patience", patience >= 1, &patience, "at least 1")?;
         let config = self.mae_config()?;
         config.validate()?;
         data.normalize.validate(config.geometry.in_chans())?;
@@ -99,6 +114,11 @@ mod tests {
         refused(&|r| r.optim.base_lr = 0.0, ["base_lr", "0"]);
         refused(&|r| r.optim.min_lr = 1.0, ["min_lr is 1", "peak"]);
         refused(&|r| r.optim.clip_grad = Some(-1.0), ["clip_grad is -1", "positive"]);
+        refused(&|r| r.optim.ema = Some(1.0), ["ema is 1", "[0, 1)"]);
+        refused(&|r| r.data.repeats = 0, ["repeats is 0", "at least 1"]);
+        refused(&|r| (r.data.repeats, r.batch_size) = (3, Some(16)), ["16", "multiple of the 3"]);
+        refused(&|r| (r.data.repeats, r.batch_size) = (2, Some(122)), ["122", "120 crops"]);
+        refused(&|r| r.eval.patience = Some(0), ["patience is 0", "at least 1"]);
         refused(&|r| r.eval.every_epochs = Some(0), ["every_epochs is 0", "at least 1"]);
         refused(&|r| r.eval.checkpoint_steps = Some(0), ["checkpoint_steps is 0", "at least 1"]);
         refused(&|r| r.eval.keep_checkpoints = 0, ["keep_checkpoints is 0", "at least 1"]);
@@ -132,7 +152,8 @@ mod tests {
     #[test]
     fn no_number_of_a_recipe_may_be_negative_or_no_number() {
         let mut recipe = Recipe::default();
-        (recipe.optim.clip_grad, recipe.eval.checkpoint_steps) = (Some(1.0), Some(7));
+        (recipe.optim.clip_grad, recipe.optim.ema) = (Some(1.0), Some(0.5));
+        (recipe.eval.checkpoint_steps, recipe.eval.patience) = (Some(7), Some(2));
         recipe.model.encoder = Some(StackConfig::new(32, 2, 4));
         let value = Value::try_from(recipe.resolve(60).unwrap()).unwrap();
         let mut places = Vec::new();

@@ -13,6 +13,7 @@ fn recipe(workers: usize) -> Recipe {
     let mut recipe = Recipe { epochs: 2, batch_size: Some(4), accum_iter: 2, ..Recipe::default() };
     (recipe.data.shapes, recipe.data.workers) = (25, workers);
     recipe.model.patch_size = Some(8);
+    recipe.optim.ema = Some(0.9);
     recipe
 }
 
@@ -31,13 +32,15 @@ fn train(run: &Run, stop_at: u64) -> TrainState {
     state
 }
 
-/// The losses' bits, and the bytes of the last checkpoint's weights without their header.
+/// The losses' bits, and the bytes of the last checkpoint's weights and their average without the headers.
 fn outcome(folder: &Path) -> (Vec<u64>, Vec<u8>) {
     let losses = read_records(&folder.join("metrics.jsonl")).unwrap();
-    let weights = folder.join("checkpoints/step-000000006/model.safetensors");
-    let bytes = std::fs::read(weights).unwrap();
-    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    (losses.iter().map(|r| r.loss.to_bits()).collect(), bytes[8 + header..].to_vec())
+    let weights = ["model.safetensors", "ema.safetensors"].map(|name| {
+        let bytes = std::fs::read(folder.join("checkpoints/step-000000006").join(name)).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    });
+    (losses.iter().map(|r| r.loss.to_bits()).collect(), weights.concat())
 }
 
 #[test]
@@ -70,9 +73,12 @@ fn damaged_checkpoints_are_named_and_nothing_is_lost() {
     let run = Run::create(&recipe(1), &path).unwrap();
     train(&run, 1);
     let checkpoint = path.join("checkpoints/step-000000001");
-    for (name, truncate) in
-        [("model.safetensors", true), ("optimizer.bpk", true), ("model.safetensors", false)]
-    {
+    for (name, truncate) in [
+        ("model.safetensors", true),
+        ("optimizer.bpk", true),
+        ("ema.safetensors", false),
+        ("model.safetensors", false),
+    ] {
         let file = checkpoint.join(name);
         let whole = std::fs::read(&file).unwrap();
         let mut damaged = whole.clone();

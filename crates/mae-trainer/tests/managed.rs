@@ -7,12 +7,14 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use burn_train::{ExecutionStrategy, Learner, SupervisedTraining, TrainingStrategy};
 use mae_trainer::managed::{Launch, Loss, Pretraining, RunSchedule, Scalar, UpdateLoader, View};
-use mae_trainer::{OnNan, Progress, Recipe, Run, TrainState, read_records, train_step};
+use mae_trainer::{
+    EvaluationWriter, OnNan, Progress, Recipe, Run, TrainState, read_evaluations, read_records, train_step,
+};
 
-/// Three epochs of three updates, each of two batches of four images.
+/// Three epochs of three updates, each of two batches of two crops of two images, with a moving average.
 fn recipe() -> Recipe {
     let mut recipe = Recipe { epochs: 3, batch_size: Some(4), accum_iter: 2, ..Recipe::default() };
-    recipe.data.shapes = 25;
+    (recipe.data.shapes, recipe.data.repeats, recipe.optim.ema) = (13, 2, Some(0.9));
     recipe.model.patch_size = Some(8);
     recipe
 }
@@ -39,14 +41,17 @@ fn managed(run: &Arc<Run>, stop_at: u64) -> TrainState {
     launch.train(run, state).unwrap()
 }
 
-/// The losses' bits, and the bits of all weights.
+/// The losses' bits, and the bits of all weights and of their average.
 fn outcome(run: &Run, state: &TrainState) -> (Vec<u64>, Vec<u8>) {
     let losses = read_records(&run.path("metrics.jsonl")).unwrap();
-    let file = run.path("weights.safetensors");
-    mae_model::save(&state.model, &run.recipe.data.normalize, &Default::default(), &file).unwrap();
-    let bytes = std::fs::read(file).unwrap();
-    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    (losses.iter().map(|r| r.loss.to_bits()).collect(), bytes[8 + header..].to_vec())
+    let weights = [&state.model, state.averaged()].map(|model| {
+        let file = run.path("weights.safetensors");
+        mae_model::save(model, &run.recipe.data.normalize, &Default::default(), &file).unwrap();
+        let bytes = std::fs::read(file).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    });
+    (losses.iter().map(|r| r.loss.to_bits()).collect(), weights.concat())
 }
 
 #[test]
@@ -55,6 +60,8 @@ fn managed_and_plain_agree_to_the_last_bit() {
     let (run, state) = plain(&recipe(), &folder.path().join("plain"));
     let expected = outcome(&run, &state);
     assert_eq!(expected.0.len(), 9);
+    let half = expected.1.len() / 2;
+    assert_ne!(expected.1[..half], expected.1[half..], "the average is not the weights");
 
     let run = Arc::new(Run::create(&recipe(), &folder.path().join("managed")).unwrap());
     let state = managed(&run, u64::MAX);
@@ -84,10 +91,13 @@ fn managed_and_plain_agree_to_the_last_bit() {
 #[test]
 fn the_stock_strategy_trains_the_same_model() {
     let folder = tempfile::tempdir().unwrap();
-    let (run, state) = plain(&recipe(), &folder.path().join("plain"));
+    // It knows no moving average.
+    let mut recipe = recipe();
+    recipe.optim.ema = None;
+    let (run, state) = plain(&recipe, &folder.path().join("plain"));
     let (_, expected) = outcome(&run, &state);
 
-    let run = Arc::new(Run::create(&recipe(), &folder.path().join("stock")).unwrap());
+    let run = Arc::new(Run::create(&recipe, &folder.path().join("stock")).unwrap());
     let device = Device::flex();
     let state = run.initial_state(&device).unwrap();
     let loader = Arc::new(UpdateLoader::new(run.clone(), 0));
@@ -120,4 +130,45 @@ fn a_loss_that_is_not_finite_is_undone_here_too() {
     let error = launch.train(&run, state).err().unwrap().to_string();
     assert!(error.contains("after 3 such steps were left out"), "{error}");
     assert!(run.path("nan-step-000000002.json").is_file());
+}
+
+#[test]
+fn a_run_ends_when_its_patience_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut recipe = recipe();
+    recipe.epochs = 9;
+    (recipe.eval.every_epochs, recipe.eval.patience, recipe.eval.max_images) = (Some(1), Some(2), 8);
+    let run = Arc::new(Run::create(&recipe, &path).unwrap());
+    assert_eq!(managed(&run, 3).step, 3);
+
+    // A first loss that no later one will be below.
+    let evaluations = path.join("evaluations.jsonl");
+    let mut first = read_evaluations(&evaluations).unwrap().remove(0);
+    first.val_loss = Some(0.0);
+    std::fs::remove_file(&evaluations).unwrap();
+    EvaluationWriter::open(&evaluations, 0).unwrap().write(&first).unwrap();
+    assert_eq!(managed(&run, u64::MAX).step, 9);
+    assert!(run.finished(9).unwrap() && !run.finished(6).unwrap() && !run.finished(8).unwrap());
+    assert_eq!(run.best().unwrap().unwrap().step, 3);
+    assert!(run.checkpoint(3).join("state.json").exists(), "the best checkpoint is kept");
+    // Continued, it has ended; with more patience, it goes on.
+    assert_eq!(managed(&run, u64::MAX).step, 9);
+    drop(run);
+    recipe.eval.patience = Some(4);
+    let run = Arc::new(Run::open_with(&path, |_| Ok(recipe)).unwrap().0);
+    assert_eq!(managed(&run, u64::MAX).step, 15);
+}
+
+#[test]
+fn patience_needs_something_to_watch() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image::RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8, y as u8, 7]));
+    image.save(folder.path().join("one.png")).unwrap();
+    let mut recipe = recipe();
+    (recipe.data.path, recipe.data.repeats, recipe.accum_iter) = (Some(folder.path().into()), 4, 1);
+    recipe.eval.patience = Some(1);
+    let refused = Run::create(&recipe, &folder.path().join("run")).err().unwrap().to_string();
+    assert!(refused.contains("patience is 1") && refused.contains("held-out"), "{refused}");
+    assert!(!folder.path().join("run").exists());
 }

@@ -55,7 +55,7 @@ fn train(args: &TrainArgs) -> Result<ExitCode> {
     };
     let state = launch.train(&run, state)?;
 
-    if state.step < run.plan.total_steps {
+    if !run.finished(state.step)? {
         println!("\nstopped after step {}; continue with --resume {}", state.step, run.path("").display());
         return Ok(ExitCode::from(INTERRUPTED));
     }

@@ -65,14 +65,14 @@ fn train_loop(args: &TrainArgs, run: &Run, state: &mut TrainState, device: &Devi
     let mut updates = run.updates();
     let mut last_save = Instant::now();
 
-    while state.step < run.plan.total_steps {
+    while !run.finished(state.step)? {
         // Images and masks, forward and backward, the optimizer at the schedule's rate.
         let report = train_step(run, state, &mut updates, device)?;
         state.elapsed_s = progress.update(run, state.step, report, updates.waiting())?.elapsed_s;
 
         if progress.evaluation_due(run, state.step) {
-            progress.evaluation(&evaluate(run, &state.model, state.step, device)?)?;
-            draw_pictures(run, &state.model, state.step, device)?;
+            progress.evaluation(&evaluate(run, state.averaged(), state.step, device)?)?;
+            draw_pictures(run, state.averaged(), state.step, device)?;
         }
         let stopping = stop.raised() || state.step >= stop_at;
         if stopping || run.plan.checkpoint_due(state.step) || last_save.elapsed() >= save_every {
@@ -83,5 +83,5 @@ fn train_loop(args: &TrainArgs, run: &Run, state: &mut TrainState, device: &Devi
             break;
         }
     }
-    Ok(state.step == run.plan.total_steps)
+    Ok(run.finished(state.step)?)
 }

@@ -58,7 +58,7 @@ struct Fit<'a> {
     strategy: &'a PretrainingStrategy,
     learner: Learner<Pretraining>,
     tap: OptimizerTap,
-    /// Step, time and skipped updates; model and optimizer are the learner's.
+    /// Step, average, time and skipped updates; model and optimizer are the learner's.
     state: TrainState,
     components: TrainingComponents<Pretraining>,
 }
@@ -72,7 +72,7 @@ impl Fit<'_> {
         let mut updates = run.updates();
         let (mut last_save, mut epoch) = (Instant::now(), None);
 
-        while self.state.step < plan.total_steps {
+        while !run.finished(self.state.step)? {
             let step = self.state.step;
             if epoch != Some(plan.position(step).0) {
                 self.end_epoch(epoch);
@@ -88,6 +88,9 @@ impl Fit<'_> {
                 self.learner.lr_step();
                 self.learner.optimizer_step(output.grads);
                 self.state.step += 1;
+                if let Some(ema) = &mut self.state.ema {
+                    ema.update(&self.learner.model().mae, self.state.step);
+                }
             } else {
                 match run.on_nonfinite(step, report, &mut self.state.skipped)? {
                     Reaction::Skip => self.leave_out(),
@@ -102,7 +105,8 @@ impl Fit<'_> {
             self.tell(Measured { report, images_per_s, waiting_share });
 
             if progress.evaluation_due(run, self.state.step) {
-                let model = self.learner.model().mae;
+                let ema = self.state.ema.as_ref().map(|ema| ema.model.clone());
+                let model = ema.unwrap_or_else(|| self.learner.model().mae);
                 progress.evaluation(&evaluate(run, &model, self.state.step, device)?)?;
                 draw_pictures(run, &model, self.state.step, device)?;
             }

@@ -1,0 +1,59 @@
+//! A moving average of the weights: smoother than the weights themselves, and often better features.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use mae_model::Mae;
+
+/// An exponential moving average of a model's trained weights.
+#[derive(Clone)]
+pub struct Ema {
+    /// The average, outside training.
+    pub model: Mae,
+    decay: f64,
+}
+
+impl Ema {
+    /// Begins with the weights as they are.
+    pub fn new(model: &Mae, decay: f64) -> Self {
+        Self { model: model.valid(), decay }
+    }
+
+    /// The same average, begun again with other weights.
+    pub(crate) fn restart(self, model: &Mae) -> Self {
+        Self::new(model, self.decay)
+    }
+
+    /// Takes in the weights after update `step`, counted from 1: `average += (1 - d) (weights - average)`, where
+    /// `d = min(decay, (1 + step) / (10 + step))`, so that the initial weights are forgotten in short runs too.
+    ///
+    /// # Source
+    /// TensorFlow's `ExponentialMovingAverage` with `num_updates`.
+    pub fn update(&mut self, model: &Mae, step: u64) {
+        struct Trained(GradientsParams);
+        impl ModuleVisitor for Trained {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if param.is_require_grad() {
+                    self.0.register(param.id, param.val().inner());
+                }
+            }
+        }
+        struct Average(GradientsParams, f64);
+        impl ModuleMapper for Average {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                match self.0.remove::<D>(param.id) {
+                    Some(weights) => param.map(|average| {
+                        let change = (weights - average.clone()).mul_scalar(self.1);
+                        average + change
+                    }),
+                    None => param,
+                }
+            }
+        }
+        let warm = (1.0 + step as f64) / (10.0 + step as f64);
+        let mut weights = Trained(GradientsParams::new());
+        model.visit(&mut weights);
+        let mut average = Average(weights.0, 1.0 - self.decay.min(warm));
+        self.model = self.model.clone().map(&mut average);
+    }
+}

@@ -1,0 +1,73 @@
+//! The moving average is the one that its formula says, over any weights that an optimizer comes to.
+
+use burn::tensor::Device;
+use mae_model::Mae;
+use mae_trainer::{Recipe, Run, train_step};
+
+fn recipe(ema: Option<f64>) -> Recipe {
+    let mut recipe = Recipe { epochs: 2, batch_size: Some(4), ..Recipe::default() };
+    recipe.data.shapes = 24;
+    recipe.model.patch_size = Some(8);
+    // Weights that move.
+    (recipe.optim.base_lr, recipe.optim.warmup_epochs, recipe.optim.ema) = (0.5, Some(0.0), ema);
+    recipe
+}
+
+fn weights(run: &Run, model: &Mae) -> Vec<f64> {
+    let file = run.path("weights.safetensors");
+    mae_model::save(model, &run.recipe.data.normalize, &Default::default(), &file).unwrap();
+    let bytes = std::fs::read(file).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let numbers = bytes[8 + header..].chunks_exact(4);
+    numbers.map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+}
+
+fn difference(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn the_average_follows_its_formula() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::create(&recipe(Some(0.3)), &folder.path().join("run")).unwrap();
+    let mut state = run.initial_state(&Device::flex()).unwrap();
+    let mut expected = weights(&run, &state.model);
+    let mut updates = run.updates();
+    for step in 1..=6 {
+        train_step(&run, &mut state, &mut updates, &Device::flex()).unwrap();
+        // 2/11, 3/12, and 0.3 from the third on.
+        let decay = [2.0 / 11.0, 0.25, 0.3, 0.3, 0.3, 0.3][step - 1];
+        let now = weights(&run, &state.model);
+        for (average, weight) in expected.iter_mut().zip(&now) {
+            *average += (1.0 - decay) * (weight - *average);
+        }
+        let average = weights(&run, state.averaged());
+        assert!(difference(&average, &expected) < 1e-6, "{step}: {}", difference(&average, &expected));
+        assert!(difference(&average, &now) > 1e-3, "{step}: the weights move");
+    }
+}
+
+#[test]
+fn an_average_can_begin_in_the_middle_of_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let device = Device::flex();
+    let run = Run::create(&recipe(None), &path).unwrap();
+    let mut state = run.initial_state(&device).unwrap();
+    train_step(&run, &mut state, &mut run.updates(), &device).unwrap();
+    run.save(&state).unwrap();
+    let now = weights(&run, &state.model);
+    assert!(state.ema.is_none() && difference(&weights(&run, state.averaged()), &now) == 0.0);
+    drop(run);
+
+    let (run, changes) = Run::open_with(&path, |_| Ok(recipe(Some(0.5)))).unwrap();
+    assert_eq!(changes, ["optim.ema (nothing before, 0.5 now)"]);
+    let mut state = run.latest_state(&device).unwrap().state;
+    assert_eq!(weights(&run, &state.ema.as_ref().unwrap().model), now);
+    // From there on it is part of the checkpoint.
+    train_step(&run, &mut state, &mut run.updates(), &device).unwrap();
+    run.save(&state).unwrap();
+    let restored = run.latest_state(&device).unwrap().state;
+    assert_eq!(weights(&run, restored.averaged()), weights(&run, state.averaged()));
+    assert_ne!(weights(&run, restored.averaged()), weights(&run, &state.model));
+}
