@@ -17,7 +17,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   cargo xtask train
   cargo xtask train -- --data photos --preset tiny --epochs 200
-  cargo xtask train -- --data digits/train --val digits/test --image-size 8 --patch-size 2 --flip false
+  cargo xtask train -- --recipe digits --data digits/train --val digits/test
   cargo xtask train -- --resume runs/photos-tiny-1
 
 Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted with a checkpoint written.";

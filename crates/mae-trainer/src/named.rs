@@ -13,6 +13,7 @@ macro_rules! recipes {
 
 recipes!(
     "shapes",
+    "digits",
     "small",
     "lightly",
     "base-800",
