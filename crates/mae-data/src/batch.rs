@@ -13,7 +13,8 @@ pub struct Batch {
     pub images: Vec<u8>,
     /// `[B, C, H, W]`.
     pub shape: [usize; 4],
-    /// The samples' images, by their index in the data set; in the place of a bad file, that of the image which stands in for it.
+    /// The samples' images, by their index in the data set; in the place of a bad file, that of the image which stands
+    /// in for it.
     pub indices: Vec<usize>,
     /// The pass over the data set that each sample was drawn for: with its index, what it is a function of. It is the
     /// epoch, unless the loader makes several samples of each image.

@@ -4,7 +4,7 @@
 //! [`Transform`] makes images of one size, as torchvision does on Pillow: [`TrainTransform`] by a random crop and
 //! flip, [`EvalTransform`] from the centre. A [`Loader`] does both on several threads, in the order that a
 //! [`DistributedSampler`] gives, and hands out each [`Batch`] as bytes, `[B, C, H, W]`. What a sample looks like is a
-//! pure function of (seed, epoch, sample index). A [`Doctor`] examines a folder before it is trained on. This crate knows no tensor and no model.
+//! pure function of (seed, pass, sample index). A [`Doctor`] examines a folder before it is trained on. This crate knows no tensor and no model.
 //!
 //! ```
 //! use std::sync::Arc;

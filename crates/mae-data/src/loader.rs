@@ -31,8 +31,8 @@ pub struct LoaderConfig {
 }
 
 impl Default for LoaderConfig {
-    /// 64 images of 3 channels, one sample of each, a worker for each core that the process may use, 2 batches ahead: one is filled
-    /// while one waits.
+    /// 64 images of 3 channels, one sample of each, a worker for each core that the process may use, 2 batches ahead:
+    /// one is filled while one waits.
     fn default() -> Self {
         Self {
             batch_size: 64,
@@ -56,8 +56,8 @@ impl Default for LoaderConfig {
 ///   index). `Batch::indices` and the labels are those of the image that was delivered; in an epoch in which it is
 ///   also seen in its own place, it is the same view. Masks keyed by these indices are pure in the same way. Files
 ///   are tried anew in every epoch: one that becomes readable is used.
-/// - Memory: `prefetch_batches` batches, and for each worker one decoded image, its samples twice, and what its decoder and
-///   transform need besides. The batches that the caller holds come on top.
+/// - Memory: `prefetch_batches` batches, and for each worker one decoded image, its samples twice, and what its
+///   decoder and transform need besides. The batches that the caller holds come on top.
 #[derive(Clone)]
 pub struct Loader {
     source: Arc<dyn ImageSource>,

@@ -90,7 +90,8 @@ impl Work {
         self.epoch.wrapping_mul(self.repeats as u64).wrapping_add(i as u64)
     }
 
-    /// Loads an image and transforms it as often as it is wanted. A panic on the way, as of a decoder on hostile bytes, is an error.
+    /// Loads an image and transforms it as often as it is wanted. A panic on the way, as of a decoder on hostile bytes,
+    /// is an error.
     fn views(&self, index: usize) -> Result<Vec<Image>, DataError> {
         let name = || self.source.name(index);
         without_panic(name, || {

@@ -144,7 +144,8 @@ pub fn save_checkpoint(
     Ok(path)
 }
 
-/// Restores a checkpoint into a state of the same shape. An average that the checkpoint has not begins with its weights.
+/// Restores a checkpoint into a state of the same shape. An average that the checkpoint has not begins with its
+/// weights.
 ///
 /// # Errors
 /// If a file is missing, was changed or cut short, or belongs to another model; names the file.

@@ -20,7 +20,8 @@ pub struct Recipe {
     pub seed: u64,
     /// Passes over the data set.
     pub epochs: u64,
-    /// Images of one forward pass; by default at most 64 and at most a quarter of the data set.
+    /// Images of one forward pass, each crop counted where `data.repeats` makes several; by default at most 64 and at
+    /// most a quarter of an epoch.
     pub batch_size: Option<usize>,
     /// Forward passes whose gradients are averaged for one update.
     pub accum_iter: usize,
@@ -303,10 +304,10 @@ impl Recipe {
 const IN_CHANS: usize = 3;
 
 /// The largest power of two that is at most 64 and at most a quarter of an epoch, or the next smaller number that
-/// whole images fill.
+/// whole images fill; at least one image.
 fn default_batch(len: usize, repeats: usize) -> usize {
     let most = (len.saturating_mul(repeats) / 4).clamp(1, 64);
-    (1 << most.ilog2()) / repeats.max(1) * repeats
+    ((1 << most.ilog2()) / repeats.max(1)).max(1) * repeats
 }
 
 #[cfg(test)]
@@ -324,6 +325,16 @@ mod tests {
         let path = folder.path().join("recipe.toml");
         std::fs::write(&path, recipe.to_toml()).unwrap();
         assert_eq!(Recipe::read(&path).unwrap(), recipe);
+    }
+
+    #[test]
+    fn a_default_batch_is_made_of_whole_images() {
+        for (len, repeats, expected) in [(60, 1, 8), (60, 3, 30), (1, 4, 4), (1000, 4, 64), (1000, 100, 100)]
+        {
+            let mut recipe = Recipe::default();
+            recipe.data.repeats = repeats;
+            assert_eq!(recipe.resolve(len).unwrap().batch_size, Some(expected), "{repeats} of {len}");
+        }
     }
 
     #[test]
