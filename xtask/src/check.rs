@@ -13,16 +13,17 @@ use crate::cargo;
 const MAX_LINES: usize = 400;
 
 /// What each library crate may know of the others.
-const GRAPH: [(&str, &[&str]); 5] = [
+const GRAPH: [(&str, &[&str]); 6] = [
     ("mae-masking", &[]),
-    ("mae-vit", &[]),
+    ("mae-kernels", &[]),
+    ("mae-vit", &["mae-kernels"]),
     ("mae-data", &[]),
-    ("mae-model", &["mae-masking", "mae-vit"]),
-    ("mae-trainer", &["mae-data", "mae-masking", "mae-model", "mae-vit"]),
+    ("mae-model", &["mae-kernels", "mae-masking", "mae-vit"]),
+    ("mae-trainer", &["mae-data", "mae-kernels", "mae-masking", "mae-model", "mae-vit"]),
 ];
 
 /// Crates that compute without Burn.
-const WITHOUT_BURN: [&str; 2] = ["mae-masking", "mae-data"];
+const WITHOUT_BURN: [&str; 3] = ["mae-masking", "mae-kernels", "mae-data"];
 
 /// What none of the library crates may pull in by itself.
 const BACKENDS: [&str; 6] =

@@ -1,7 +1,8 @@
 //! Development commands of the workspace.
 #![allow(clippy::print_stdout, reason = "a command line talks to people")]
 
-mod bench;
+mod bench_loops;
+mod bench_step;
 mod check;
 
 use std::env;
@@ -41,15 +42,9 @@ Examples:
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Measure the managed loop against the explicit one, in turns, and print medians and their ratio.
-    Bench {
-        /// Runs of each.
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
-        /// Updates of a run.
-        #[arg(long, default_value_t = 200)]
-        steps: u64,
-    },
+    /// Measure, in turns on the same machine, and print medians and ratios.
+    #[command(subcommand)]
+    Bench(Bench),
     /// Format, lint, document, audit and test, and check the house rules.
     Check {
         /// The house rules alone, which takes a second.
@@ -59,6 +54,26 @@ Examples:
         #[arg(long)]
         without_tests: bool,
     },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The managed loop beside the explicit one.
+    Loops {
+        /// Runs of each.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Updates of a run.
+        #[arg(long, default_value_t = 200)]
+        steps: u64,
+    },
+    /// Training steps on the CPU beside PyTorch's: timm, transformers, lightly.
+    #[command(after_help = "\
+Examples:
+  cargo xtask bench step
+  cargo xtask bench step --shape tiny --shape lightly --rounds 7
+  cargo xtask bench step --compile --write docs/bench-step.md")]
+    Step(bench_step::Options),
 }
 
 /// The programs in examples/ that train.
@@ -99,7 +114,10 @@ fn main() -> Result<ExitCode> {
                 .context("cannot start cargo")?;
             Ok(exit_code(status))
         }
-        Task::Bench { rounds, steps } => bench::loops(rounds, steps).map(|()| ExitCode::SUCCESS),
+        Task::Bench(Bench::Loops { rounds, steps }) => {
+            bench_loops::loops(rounds, steps).map(|()| ExitCode::SUCCESS)
+        }
+        Task::Bench(Bench::Step(options)) => bench_step::step(&options).map(|()| ExitCode::SUCCESS),
         Task::Check { rules, without_tests } => check::check(rules, !without_tests),
     }
 }
@@ -107,6 +125,16 @@ fn main() -> Result<ExitCode> {
 /// The cargo that runs this program.
 fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The middle of the values, which are sorted on the way.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        0 => (values[middle - 1] + values[middle]) / 2.0,
+        _ => values[middle],
+    }
 }
 
 fn exit_code(status: std::process::ExitStatus) -> ExitCode {

@@ -68,7 +68,7 @@ impl Mae {
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
         let latent = self.encoder.forward_kept(patches.clone(), ids.keep); // [B, 1 + K, D]
         let pred = self.decoder.forward_masked(latent, ids.restore, ids.masked.clone()); // [B, M, P·P·C]
-        mean_square(pred - self.target(ops::take_rows(patches, ids.masked)))
+        ops::reconstruction_loss(pred, ops::take_rows(patches, ids.masked), self.norm_eps())
     }
 
     /// The loss of a prediction that is zero everywhere: what [`forward`](Self::forward) is to beat.
@@ -78,7 +78,8 @@ impl Mae {
     pub fn zero_loss(&self, images: Tensor<4>, masks: &MaskBatch) -> Tensor<1> {
         let ids = Ids::new(masks, &images.device());
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
-        mean_square(self.target(ops::take_rows(patches, ids.masked)))
+        let masked = ops::take_rows(patches, ids.masked); // [B, M, P·P·C]
+        ops::reconstruction_loss(masked.zeros_like(), masked, self.norm_eps())
     }
 
     /// Predicts all patches of masked images.
@@ -107,17 +108,9 @@ impl Mae {
         self.encoder.forward(images)
     }
 
-    /// What the prediction of these patches should be: `[.., P·P·C]` to the same.
-    ///
-    /// # Source
-    /// MAE section 3 "reconstruction target": pixels, or pixels normalised by patch.
-    fn target(&self, patches: Tensor<3>) -> Tensor<3> {
-        if self.config.norm_pix_loss {
-            let (mean, std) = patch_statistics(patches.clone()); // [B, M, 1]
-            (patches - mean) / std
-        } else {
-            patches
-        }
+    /// What normalises the target, if anything does.
+    fn norm_eps(&self) -> Option<f64> {
+        self.config.norm_pix_loss.then_some(PATCH_EPS)
     }
 }
 
@@ -125,12 +118,6 @@ impl Mae {
 fn patch_statistics(patches: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let (var, mean) = patches.var_mean(2);
     (mean, var.add_scalar(PATCH_EPS).sqrt())
-}
-
-/// All patches of a batch count alike and as many are masked in each image, so that the mean over
-/// everything is the mean over masked patches of each patch's mean.
-fn mean_square(difference: Tensor<3>) -> Tensor<1> {
-    difference.square().mean()
 }
 
 /// A batch's index tensors on the device.

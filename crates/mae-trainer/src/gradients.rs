@@ -4,6 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use mae_model::Mae;
+use mae_vit::ops;
 
 /// The Euclidean norm of all gradients together; infinite or not a number if one of them is.
 pub(crate) fn global_norm(model: &Mae, gradients: &GradientsParams) -> f64 {
@@ -11,7 +12,7 @@ pub(crate) fn global_norm(model: &Mae, gradients: &GradientsParams) -> f64 {
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.0.get::<D>(param.id) {
-                self.1.push((gradient.clone() * gradient).sum());
+                self.1.push(ops::sum_of_squares(gradient));
             }
         }
     }

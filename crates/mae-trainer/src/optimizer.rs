@@ -1,8 +1,10 @@
 //! AdamW in two groups: with weight decay and without.
 
 use burn::module::ParamGroup;
-use burn::optim::{AdamWConfig, ModuleOptimizer};
+use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer};
+use burn::tensor::{Device, Tensor};
 use mae_model::{Mae, ParamInfo, list_params};
+use mae_vit::ops::{self, AdamWStep};
 use serde::{Deserialize, Serialize};
 
 /// AdamW's numbers.
@@ -29,17 +31,42 @@ impl Default for AdamW {
 impl AdamW {
     /// The optimizer of a model, grouped by parameter path.
     pub fn init(&self, model: &Mae) -> ModuleOptimizer {
-        let config = |weight_decay| {
-            AdamWConfig::new()
-                .with_beta_1(self.betas.0)
-                .with_beta_2(self.betas.1)
-                .with_epsilon(self.eps)
-                .with_weight_decay(weight_decay)
-        };
         // By id, which follows from the path within the model: wrapped in another module it is the same.
         let exempt = list_params(model).into_iter().filter(|p| !decays(p)).map(|p| p.id).collect();
-        let exempt = ParamGroup::from_ids(exempt);
-        config(self.weight_decay).init().with_group(exempt, config(0.0).build(), None)
+        let without_decay = Self { weight_decay: 0.0, ..*self };
+        ModuleOptimizer::from(*self).with_group(ParamGroup::from_ids(exempt), without_decay, None)
+    }
+}
+
+/// One pass over each parameter where the device has it; the state is that of Burn's own AdamW.
+impl Optimizer for AdamW {
+    type State<const D: usize> = AdamWState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        param: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        let (time, moments) = match state {
+            Some(AdamWState { momentum }) => (momentum.time + 1, [momentum.moment_1, momentum.moment_2]),
+            None => (1, [gradient.zeros_like(), gradient.zeros_like()]),
+        };
+        let step = AdamWStep {
+            betas: self.betas,
+            eps: self.eps,
+            weight_decay: f64::from(self.weight_decay),
+            lr,
+            time: time as i32,
+        };
+        let (param, [moment_1, moment_2]) = ops::adamw(param, gradient, moments, &step);
+        let momentum = AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2: None };
+        (param, Some(AdamWState { momentum }))
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        AdamWState { momentum: state.momentum.to_device(device) }
     }
 }
 

@@ -3,9 +3,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::{InitRng, LayerNorm, Linear, ops};
+use crate::ops::{self, BranchParams};
+use crate::{InitRng, LayerNorm, Linear};
 
-/// Multi-head self-attention with a fused, biased qkv projection.
+/// The linear maps of multi-head self-attention.
 #[derive(Module, Debug)]
 pub struct Attention {
     /// `[D, 3·D]`, columns ordered q, k, v.
@@ -16,29 +17,13 @@ pub struct Attention {
     num_heads: usize,
 }
 
-impl Attention {
-    /// # Shapes
-    /// `[B, L, D]` → `[B, L, D]`
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.proj.forward(ops::attention(self.qkv.forward(x), self.num_heads))
-    }
-}
-
-/// Two linear maps around an exact GELU.
+/// The linear maps around an exact GELU.
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// `[D, hidden]`
     pub fc1: Linear,
     /// `[hidden, D]`
     pub fc2: Linear,
-}
-
-impl Mlp {
-    /// # Shapes
-    /// `[B, L, D]` → `[B, L, D]`
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.fc2.forward(ops::gelu(self.fc1.forward(x)))
-    }
 }
 
 /// One transformer block.
@@ -85,7 +70,19 @@ impl Block {
     /// # Shapes
     /// `[B, L, D]` → `[B, L, D]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = x.clone() + self.attn.forward(self.norm1.forward(x));
-        x.clone() + self.mlp.forward(self.norm2.forward(x))
+        let attention = branch(&self.norm1, &self.attn.qkv, &self.attn.proj);
+        let x = ops::attention_branch(x, attention, self.attn.num_heads, self.norm1.eps());
+        ops::mlp_branch(x, branch(&self.norm2, &self.mlp.fc1, &self.mlp.fc2), self.norm2.eps())
+    }
+}
+
+fn branch(norm: &LayerNorm, into: &Linear, out: &Linear) -> BranchParams {
+    BranchParams {
+        norm_weight: norm.weight.val(),
+        norm_bias: norm.bias.val(),
+        in_weight: into.weight.val(),
+        in_bias: into.bias.val(),
+        out_weight: out.weight.val(),
+        out_bias: out.bias.val(),
     }
 }

@@ -59,6 +59,11 @@ impl LayerNorm {
         }
     }
 
+    /// What is added to the variance.
+    pub fn eps(&self) -> f64 {
+        self.eps
+    }
+
     /// # Shapes
     /// `[.., D]` → `[.., D]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {

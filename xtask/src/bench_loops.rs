@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the managed loop costs beside the explicit one.
+//! `cargo xtask bench loops`: what the managed loop costs beside the explicit one.
 
 use std::env;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cargo;
+use crate::{cargo, median};
 
 /// Trains the default recipe with both programs in turns; prints the median seconds of each and their ratio.
 pub fn loops(rounds: usize, steps: u64) -> Result<()> {
@@ -28,7 +28,7 @@ pub fn loops(rounds: usize, steps: u64) -> Result<()> {
             seconds.push(took);
         }
     }
-    let [plain, managed] = seconds.map(median);
+    let [plain, managed] = seconds.map(|mut seconds| median(&mut seconds));
     println!("median of {rounds} runs of {steps} updates: plain {plain:.2} s, managed {managed:.2} s");
     println!("managed / plain {:.3}", managed / plain);
     Ok(())
@@ -48,13 +48,4 @@ fn train(program: &Path, folder: &Path, steps: u64) -> Result<f64> {
     let last = metrics.lines().last().and_then(|line| line.split("\"elapsed_s\":").nth(1));
     let last = last.and_then(|rest| rest.trim_end_matches('}').parse().ok());
     last.context("the last record has no time")
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() % 2 {
-        0 => (values[middle - 1] + values[middle]) / 2.0,
-        _ => values[middle],
-    }
 }

@@ -1,0 +1,247 @@
+//! Multi-head self-attention on fused queries, keys and values: scores exist for a few queries of one head at a time.
+
+use std::ops::Range;
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use crate::Buffer;
+use crate::gemm::{Mat, Threads, Write, matmul};
+use crate::simd::{exp, max, sum};
+
+/// Queries at a time: the scores of these stay in a core's cache.
+const TILE: usize = 128;
+
+/// The sizes of an attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Tokens of one image.
+    pub len: usize,
+    /// Number of heads.
+    pub num: usize,
+    /// Width of a head.
+    pub dim: usize,
+}
+
+impl Heads {
+    fn width(self) -> usize {
+        self.num * self.dim
+    }
+
+    fn scale(self) -> f32 {
+        1.0 / (self.dim as f32).sqrt()
+    }
+}
+
+/// What a task works in: one head's queries, keys and values, biased and dense, and the scores of a tile of queries.
+struct Scratch {
+    qkv: [Buffer; 3],     // [L, D/N] each
+    weights: Buffer,      // [TILE, L]
+    weights_grad: Buffer, // [TILE, L]
+    means: Buffer,        // [TILE]
+}
+
+impl Scratch {
+    fn new(heads: Heads) -> Self {
+        let (part, tile) = (heads.len * heads.dim, TILE.min(heads.len));
+        Self {
+            qkv: [Buffer::any(part), Buffer::any(part), Buffer::any(part)],
+            weights: Buffer::any(tile * heads.len),
+            weights_grad: Buffer::any(tile * heads.len),
+            means: Buffer::any(tile),
+        }
+    }
+
+    /// Queries are scaled on the way: cheaper than the scores.
+    fn load(&mut self, heads: Heads, head: usize, qkv: &[f32], bias: &[f32]) {
+        let width = heads.width();
+        for (part, out) in self.qkv.iter_mut().enumerate() {
+            let at = part * width + head * heads.dim;
+            let scale = if part == 0 { heads.scale() } else { 1.0 };
+            load_rows(out, &qkv[at..], 3 * width, &bias[at..][..heads.dim], scale);
+        }
+    }
+
+    /// Scores of `queries` against all keys, to the first rows of `weights`.
+    fn score(&mut self, heads: Heads, queries: &Range<usize>) {
+        let [q, k, _] = &self.qkv;
+        let q = Mat::dense(&q[queries.start * heads.dim..queries.end * heads.dim], heads.dim);
+        matmul(&mut self.weights, heads.len, q, Mat::dense(k, heads.dim).t(), Write::Set, Threads::One);
+    }
+}
+
+fn tiles(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(TILE).map(move |start| start..(start + TILE).min(len))
+}
+
+/// `softmax(q kᵀ / √d) v` by head. Writes each query's logarithm of its sum of exponentials for the backward pass.
+///
+/// # Shapes
+/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each; bias `[3·D]`, added to it; out `[B, L, D]`; log_sums
+/// `[B, N, L]`
+pub fn attention(
+    out: &mut [f32],
+    log_sums: &mut [f32],
+    qkv: &[f32],
+    bias: &[f32],
+    heads: Heads,
+    threads: Threads,
+) {
+    let (len, width, dim) = (heads.len, heads.width(), heads.dim);
+    out.par_chunks_mut(len * width)
+        .zip(qkv.par_chunks(len * 3 * width))
+        .zip(log_sums.par_chunks_mut(heads.num * len))
+        .with_min_len(threads.min_len())
+        .for_each_init(
+            || Scratch::new(heads),
+            |scratch, ((out, qkv), log_sums)| {
+                for (head, log_sums) in log_sums.chunks_exact_mut(len).enumerate() {
+                    scratch.load(heads, head, qkv, bias);
+                    for tile in tiles(len) {
+                        scratch.score(heads, &tile);
+                        let weights = &mut scratch.weights[..tile.len() * len];
+                        softmax(weights, len, &mut log_sums[tile.clone()]);
+                        let out = &mut out[tile.start * width + head * dim..];
+                        let (weights, v) = (Mat::dense(weights, len), Mat::dense(&scratch.qkv[2], dim));
+                        matmul(out, width, weights, v, Write::Set, Threads::One);
+                    }
+                }
+            },
+        );
+}
+
+/// Biased and scaled rows of one head.
+#[multiversion(targets = "simd")]
+fn load_rows(out: &mut [f32], x: &[f32], stride: usize, bias: &[f32], scale: f32) {
+    for (out, row) in out.chunks_exact_mut(bias.len()).zip(x.chunks(stride)) {
+        for ((out, x), bias) in out.iter_mut().zip(row).zip(bias) {
+            *out = (x + bias) * scale;
+        }
+    }
+}
+
+/// Scores to weights, row by row.
+#[multiversion(targets = "simd")]
+fn softmax(scores: &mut [f32], len: usize, log_sums: &mut [f32]) {
+    for (row, log_sum) in scores.chunks_exact_mut(len).zip(log_sums) {
+        let max = max(row);
+        for score in row.iter_mut() {
+            *score = exp(*score - max);
+        }
+        let total = sum(len, |i| row[i]);
+        let scale = 1.0 / total;
+        for score in row.iter_mut() {
+            *score *= scale;
+        }
+        *log_sum = max + total.ln();
+    }
+}
+
+/// What the forward pass read and wrote.
+#[derive(Clone, Copy)]
+pub struct Attended<'a> {
+    /// `[B, L, 3·D]`
+    pub qkv: &'a [f32],
+    /// `[3·D]`
+    pub bias: &'a [f32],
+    /// `[B, L, D]`
+    pub out: &'a [f32],
+    /// `[B, N, L]`
+    pub log_sums: &'a [f32],
+}
+
+/// The gradient of `qkv` from the output's; weights are computed again, not kept.
+///
+/// # Shapes
+/// qkv_grad `[B, L, 3·D]`, grad `[B, L, D]`
+///
+/// # Source
+/// FlashAttention (arXiv 2205.14135) appendix B.2: `dS = P ∘ (dP - rowsum(dO ∘ O))`.
+pub fn attention_backward(
+    qkv_grad: &mut [f32],
+    grad: &[f32],
+    attended: Attended<'_>,
+    heads: Heads,
+    threads: Threads,
+) {
+    let (len, width) = (heads.len, heads.width());
+    qkv_grad
+        .par_chunks_mut(len * 3 * width)
+        .zip(attended.qkv.par_chunks(len * 3 * width))
+        .zip(attended.out.par_chunks(len * width).zip(grad.par_chunks(len * width)))
+        .zip(attended.log_sums.par_chunks(heads.num * len))
+        .with_min_len(threads.min_len())
+        .for_each_init(
+            || Scratch::new(heads),
+            |scratch, (((qkv_grad, qkv), (out, grad)), log_sums)| {
+                for (head, log_sums) in log_sums.chunks_exact(len).enumerate() {
+                    scratch.load(heads, head, qkv, attended.bias);
+                    head_backward(scratch, qkv_grad, grad, out, log_sums, heads, head);
+                }
+                for row in qkv_grad.chunks_exact_mut(3 * width) {
+                    scale(&mut row[..width], heads.scale());
+                }
+            },
+        );
+}
+
+/// One head of one image.
+fn head_backward(
+    scratch: &mut Scratch,
+    qkv_grad: &mut [f32],
+    grad: &[f32],
+    out: &[f32],
+    log_sums: &[f32],
+    heads: Heads,
+    head: usize,
+) {
+    let (len, width, dim) = (heads.len, heads.width(), heads.dim);
+    for tile in tiles(len) {
+        let write = if tile.start == 0 { Write::Set } else { Write::Add };
+        let at = tile.start * width + head * dim;
+        scratch.score(heads, &tile);
+        let Scratch { qkv: [q, k, v], weights, weights_grad, means } = scratch;
+        let (weights, inner) = (&mut weights[..tile.len() * len], &mut weights_grad[..tile.len() * len]);
+        let out_grad = Mat::new(&grad[at..], tile.len(), dim, width);
+        matmul(inner, len, out_grad, Mat::dense(v, dim).t(), Write::Set, Threads::One); // dP
+        let means = &mut means[..tile.len()];
+        dot_rows(means, &out[at..], &grad[at..], width, dim);
+        softmax_backward(weights, inner, &log_sums[tile.clone()], means); // P, dS
+        let (weights, inner) = (Mat::dense(weights, len), Mat::dense(inner, len));
+        let q_tile = Mat::dense(&q[tile.start * dim..tile.end * dim], dim);
+        let stride = 3 * width;
+        let [q_at, k_at, v_at] = [0, 1, 2].map(|part| part * width + head * dim);
+        matmul(&mut qkv_grad[v_at..], stride, weights.t(), out_grad, write, Threads::One);
+        matmul(&mut qkv_grad[k_at..], stride, inner.t(), q_tile, write, Threads::One);
+        let q_grad = &mut qkv_grad[tile.start * stride + q_at..];
+        matmul(q_grad, stride, inner, Mat::dense(k, dim), Write::Set, Threads::One);
+    }
+}
+
+/// Products of rows: what the softmax's gradient subtracts.
+#[multiversion(targets = "simd")]
+fn dot_rows(out: &mut [f32], a: &[f32], b: &[f32], stride: usize, dim: usize) {
+    for ((out, a), b) in out.iter_mut().zip(a.chunks(stride)).zip(b.chunks(stride)) {
+        *out = sum(dim, |i| a[i] * b[i]);
+    }
+}
+
+/// Scores to weights, and the weights' gradient to the scores'.
+#[multiversion(targets = "simd")]
+fn softmax_backward(scores: &mut [f32], grad: &mut [f32], log_sums: &[f32], means: &[f32]) {
+    let len = scores.len() / means.len();
+    let rows = scores.chunks_exact_mut(len).zip(grad.chunks_exact_mut(len));
+    for ((scores, grad), (log_sum, mean)) in rows.zip(log_sums.iter().zip(means)) {
+        for (score, grad) in scores.iter_mut().zip(grad) {
+            *score = exp(*score - log_sum);
+            *grad = *score * (*grad - mean);
+        }
+    }
+}
+
+#[multiversion(targets = "simd")]
+fn scale(x: &mut [f32], factor: f32) {
+    for x in x {
+        *x *= factor;
+    }
+}

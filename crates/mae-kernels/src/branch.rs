@@ -1,0 +1,270 @@
+//! The two residual branches of a pre-norm transformer block, each as one operation with its own backward pass.
+//!
+//! A branch keeps what its backward pass cannot cheaply make again: the input, the rows' statistics and the outputs of
+//! its first matrix product; normalised rows, attention weights and activations are computed twice.
+//!
+//! Where the weights fit in a core's cache, each task takes a few rows through the whole branch; where they do not, all
+//! threads share each matrix product, and a product's operands are packed once.
+
+use rayon::prelude::*;
+
+use crate::attention::{Attended, Heads, attention, attention_backward};
+use crate::gelu::{gelu, gelu_backward};
+use crate::gemm::{Mat, Threads, Write, matmul};
+use crate::layer_norm::{layer_norm, layer_norm_again, layer_norm_backward};
+use crate::rows::{add_bias, sum_rows};
+use crate::{Buffer, on_pool};
+
+/// Numbers of the larger weight up to which it stays in a core's cache beside a task's rows: a megabyte.
+const CACHED: usize = 256 * 1024;
+/// Rows of such a task, at least: enough for the product to run at full speed.
+const TASK_ROWS: usize = 128;
+
+/// The parameters of a branch: layer norm, linear map, linear map; all weights `[d_in, d_out]`.
+#[derive(Clone, Copy)]
+pub struct Branch<'a> {
+    /// Scale of the norm, `[D]`.
+    pub norm_weight: &'a [f32],
+    /// Shift of the norm, `[D]`.
+    pub norm_bias: &'a [f32],
+    /// Into the branch: `[D, 3·D]` for attention, `[D, hidden]` for an MLP.
+    pub in_weight: &'a [f32],
+    /// `[3·D]` or `[hidden]`
+    pub in_bias: &'a [f32],
+    /// Out of it: `[D, D]` or `[hidden, D]`.
+    pub out_weight: &'a [f32],
+    /// `[D]`
+    pub out_bias: &'a [f32],
+}
+
+/// Gradients of a branch's parameters, in their order.
+pub type BranchGradients = [Buffer; 6];
+
+/// What the attention branch keeps for its backward pass, beside its input.
+#[derive(Debug)]
+pub struct AttentionSaved {
+    stats: Buffer,    // [R, 2]
+    qkv: Buffer,      // [R, 3·D]
+    mixed: Buffer,    // [R, D]
+    log_sums: Buffer, // [B, N, L]
+}
+
+/// What the MLP branch keeps.
+#[derive(Debug)]
+pub struct MlpSaved {
+    stats: Buffer,  // [R, 2]
+    hidden: Buffer, // [R, hidden]
+}
+
+/// Sums over rows: the gradients of the norm's weight and bias, and of the bias into and out of the branch.
+type RowSums = [Buffer; 4];
+
+impl Branch<'_> {
+    fn width(&self) -> usize {
+        self.norm_weight.len()
+    }
+
+    fn norm(&self) -> (&[f32], &[f32]) {
+        (self.norm_weight, self.norm_bias)
+    }
+
+    /// Rows of a task, whole sequences of `len`, and the threads that work on it.
+    fn task(&self, rows: usize, len: usize) -> (usize, Threads) {
+        match self.in_weight.len() <= CACHED {
+            true => (TASK_ROWS.div_ceil(len) * len, Threads::One),
+            false => (rows.max(1), Threads::All),
+        }
+    }
+
+    /// Normalises and maps into the branch, the bias left out: whoever reads the result adds it.
+    fn enter(&self, inner: &mut [f32], stats: &mut [f32], x: &[f32], eps: f32, threads: Threads) {
+        let mut normed = Buffer::any(x.len());
+        layer_norm(&mut normed, stats, x, self.norm(), eps, threads);
+        let (normed, cols) = (Mat::dense(&normed, self.width()), self.in_bias.len());
+        matmul(inner, cols, normed, Mat::dense(self.in_weight, cols), Write::Set, threads);
+    }
+
+    /// Maps out of the branch and adds the input.
+    fn leave(&self, y: &mut [f32], x: &[f32], inner: &[f32], threads: Threads) {
+        let width = self.width();
+        add_bias(y, x, self.out_bias, threads);
+        let inner = Mat::dense(inner, self.out_weight.len() / width);
+        matmul(y, width, inner, Mat::dense(self.out_weight, width), Write::Add, threads);
+    }
+
+    /// The gradient of what [`leave`](Self::leave) was given.
+    fn leave_backward(&self, inner_grad: &mut [f32], grad: &[f32], threads: Threads) {
+        let (width, cols) = (self.width(), self.out_weight.len() / self.width());
+        let weight = Mat::dense(self.out_weight, width).t();
+        matmul(inner_grad, cols, Mat::dense(grad, width), weight, Write::Set, threads);
+    }
+
+    /// The gradient of the input, the residual's share added, and the normalised rows again; returns the gradients of
+    /// the norm's weight and bias.
+    fn enter_backward(
+        &self,
+        (x_grad, normed): (&mut [f32], &mut [f32]),
+        (grad, inner_grad): (&[f32], &[f32]),
+        (x, stats): (&[f32], &[f32]),
+        threads: Threads,
+    ) -> (Buffer, Buffer) {
+        let (width, cols) = (self.width(), self.in_bias.len());
+        layer_norm_again(normed, x, stats, self.norm(), threads);
+        let weight = Mat::dense(self.in_weight, cols).t();
+        matmul(x_grad, width, Mat::dense(inner_grad, cols), weight, Write::Set, threads);
+        layer_norm_backward(x_grad, x, stats, self.norm_weight, Some(grad), threads)
+    }
+}
+
+/// `x + proj(attention(qkv(norm(x))))`.
+///
+/// # Shapes
+/// `[B, L, D]` → `[B, L, D]`
+pub fn attention_branch(x: &[f32], branch: Branch<'_>, heads: Heads, eps: f32) -> (Buffer, AttentionSaved) {
+    let width = branch.width();
+    let count = x.len() / width;
+    let (rows, threads) = branch.task(count, heads.len);
+    let mut y = Buffer::any(x.len());
+    let mut saved = AttentionSaved {
+        stats: Buffer::any(count * 2),
+        qkv: Buffer::any(count * 3 * width),
+        mixed: Buffer::any(count * width),
+        log_sums: Buffer::any(count * heads.num),
+    };
+    let tasks = y
+        .par_chunks_mut(rows * width)
+        .zip(x.par_chunks(rows * width))
+        .zip(saved.stats.par_chunks_mut(rows * 2).zip(saved.qkv.par_chunks_mut(rows * 3 * width)))
+        .zip(saved.mixed.par_chunks_mut(rows * width).zip(saved.log_sums.par_chunks_mut(rows * heads.num)));
+    let task = |(((y, x), (stats, qkv)), (mixed, log_sums)): Forward<'_>| {
+        branch.enter(qkv, stats, x, eps, threads);
+        attention(mixed, log_sums, qkv, branch.in_bias, heads, threads);
+        branch.leave(y, x, mixed, threads);
+    };
+    on_pool(|| tasks.for_each(task));
+    (y, saved)
+}
+
+type Forward<'a> =
+    (((&'a mut [f32], &'a [f32]), (&'a mut [f32], &'a mut [f32])), (&'a mut [f32], &'a mut [f32]));
+
+/// The gradients of the attention branch's input and parameters.
+pub fn attention_branch_backward(
+    grad: &[f32],
+    x: &[f32],
+    branch: Branch<'_>,
+    heads: Heads,
+    saved: &AttentionSaved,
+) -> (Buffer, BranchGradients) {
+    let width = branch.width();
+    let (rows, threads) = branch.task(x.len() / width, heads.len);
+    let [mut x_grad, mut normed] = [Buffer::any(x.len()), Buffer::any(x.len())];
+    let mut qkv_grad = Buffer::any(saved.qkv.len());
+    on_pool(|| {
+        let sums: Vec<RowSums> = x_grad
+            .par_chunks_mut(rows * width)
+            .zip(normed.par_chunks_mut(rows * width))
+            .zip(qkv_grad.par_chunks_mut(rows * 3 * width))
+            .zip(grad.par_chunks(rows * width).zip(x.par_chunks(rows * width)))
+            .enumerate()
+            .map(|(i, (((x_grad, normed), qkv_grad), (grad, x)))| {
+                let part = |of: &'_ Buffer, cols: usize| i * rows * cols..of.len().min((i + 1) * rows * cols);
+                let stats = &saved.stats[part(&saved.stats, 2)];
+                let attended = Attended {
+                    qkv: &saved.qkv[part(&saved.qkv, 3 * width)],
+                    bias: branch.in_bias,
+                    out: &saved.mixed[part(&saved.mixed, width)],
+                    log_sums: &saved.log_sums[part(&saved.log_sums, heads.num)],
+                };
+                let mut mixed_grad = Buffer::any(grad.len());
+                branch.leave_backward(&mut mixed_grad, grad, threads);
+                attention_backward(qkv_grad, &mixed_grad, attended, heads, threads);
+                let norm = branch.enter_backward((x_grad, normed), (grad, qkv_grad), (x, stats), threads);
+                [norm.0, norm.1, sum_rows(qkv_grad, 3 * width, threads), sum_rows(grad, width, threads)]
+            })
+            .collect();
+        let [norm_weight, norm_bias, in_bias, out_bias] = total(sums);
+        let in_weight = weight_gradient(&normed, width, &qkv_grad, 3 * width);
+        let out_weight = weight_gradient(&saved.mixed, width, grad, width);
+        (x_grad, [norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias])
+    })
+}
+
+/// `x + fc2(GELU(fc1(norm(x))))`.
+///
+/// # Shapes
+/// `[.., D]` → `[.., D]`
+pub fn mlp_branch(x: &[f32], branch: Branch<'_>, eps: f32) -> (Buffer, MlpSaved) {
+    let (width, cols) = (branch.width(), branch.in_bias.len());
+    let count = x.len() / width;
+    let (rows, threads) = branch.task(count, 1);
+    let mut y = Buffer::any(x.len());
+    let mut saved = MlpSaved { stats: Buffer::any(count * 2), hidden: Buffer::any(count * cols) };
+    let tasks = y
+        .par_chunks_mut(rows * width)
+        .zip(x.par_chunks(rows * width))
+        .zip(saved.stats.par_chunks_mut(rows * 2).zip(saved.hidden.par_chunks_mut(rows * cols)));
+    on_pool(|| {
+        tasks.for_each(|((y, x), (stats, hidden))| {
+            branch.enter(hidden, stats, x, eps, threads);
+            let mut active = Buffer::any(hidden.len());
+            gelu(&mut active, hidden, branch.in_bias, threads);
+            branch.leave(y, x, &active, threads);
+        });
+    });
+    (y, saved)
+}
+
+/// The gradients of the MLP branch's input and parameters.
+pub fn mlp_branch_backward(
+    grad: &[f32],
+    x: &[f32],
+    branch: Branch<'_>,
+    saved: &MlpSaved,
+) -> (Buffer, BranchGradients) {
+    let (width, cols) = (branch.width(), branch.in_bias.len());
+    let (rows, threads) = branch.task(x.len() / width, 1);
+    let [mut x_grad, mut normed] = [Buffer::any(x.len()), Buffer::any(x.len())];
+    let [mut hidden_grad, mut active] = [Buffer::any(saved.hidden.len()), Buffer::any(saved.hidden.len())];
+    on_pool(|| {
+        let sums: Vec<RowSums> = x_grad
+            .par_chunks_mut(rows * width)
+            .zip(normed.par_chunks_mut(rows * width))
+            .zip(hidden_grad.par_chunks_mut(rows * cols).zip(active.par_chunks_mut(rows * cols)))
+            .zip(grad.par_chunks(rows * width).zip(x.par_chunks(rows * width)))
+            .zip(saved.hidden.par_chunks(rows * cols).zip(saved.stats.par_chunks(rows * 2)))
+            .map(|((((x_grad, normed), (hidden_grad, active)), (grad, x)), (hidden, stats))| {
+                branch.leave_backward(hidden_grad, grad, threads);
+                let in_bias = gelu_backward(hidden_grad, active, hidden, branch.in_bias, threads);
+                let norm = branch.enter_backward((x_grad, normed), (grad, hidden_grad), (x, stats), threads);
+                [norm.0, norm.1, in_bias, sum_rows(grad, width, threads)]
+            })
+            .collect();
+        let [norm_weight, norm_bias, in_bias, out_bias] = total(sums);
+        let in_weight = weight_gradient(&normed, width, &hidden_grad, cols);
+        let out_weight = weight_gradient(&active, cols, grad, width);
+        (x_grad, [norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias])
+    })
+}
+
+/// Adds up the tasks' sums, in order.
+fn total(tasks: Vec<RowSums>) -> RowSums {
+    tasks
+        .into_iter()
+        .reduce(|mut total, task| {
+            for (total, task) in total.iter_mut().zip(&task) {
+                for (total, task) in total.iter_mut().zip(task.iter()) {
+                    *total += task;
+                }
+            }
+            total
+        })
+        .unwrap_or_else(|| std::array::from_fn(|_| Buffer::zeros(0)))
+}
+
+/// `xᵀ · grad`, `[R, d_in]` and `[R, d_out]` → `[d_in, d_out]`.
+pub(crate) fn weight_gradient(x: &[f32], d_in: usize, grad: &[f32], d_out: usize) -> Buffer {
+    let mut out = Buffer::any(d_in * d_out);
+    matmul(&mut out, d_out, Mat::dense(x, d_in).t(), Mat::dense(grad, d_out), Write::Set, Threads::All);
+    out
+}

@@ -1,0 +1,47 @@
+//! CPU kernels of a masked autoencoder's training step, on slices of `f32`, without a framework.
+//!
+//! Everything is row-major. Loops run on rayon's threads and are compiled for several instruction sets, of which the
+//! best that the machine has is chosen at run time. A result depends on neither the number of threads nor on what ran
+//! before, except that the `gemm` crate chooses its blocks by the number of threads.
+//!
+//! The principal operations are the two branches of a transformer block, [`attention_branch`] and [`mlp_branch`].
+//!
+//! ```
+//! use mae_kernels::linear;
+//!
+//! let (x, weight, bias) = ([1.0, 2.0], [3.0, 4.0], [0.5, -0.5]);
+//! // One row of two numbers to one.
+//! assert_eq!(*linear(&x, &weight, &bias[..1]), [11.5]);
+//! ```
+
+mod adamw;
+mod attention;
+mod branch;
+mod gelu;
+mod gemm;
+mod layer_norm;
+mod linear;
+mod loss;
+mod pool;
+mod rows;
+mod simd;
+
+pub use adamw::{AdamW, adamw, sum_of_squares};
+pub use attention::{Attended, Heads, attention, attention_backward};
+pub use branch::{
+    AttentionSaved, Branch, BranchGradients, MlpSaved, attention_branch, attention_branch_backward,
+    mlp_branch, mlp_branch_backward,
+};
+pub use gelu::{gelu, gelu_backward};
+pub use gemm::{Mat, Threads, Write, matmul};
+pub use layer_norm::{layer_norm, layer_norm_again, layer_norm_backward};
+pub use linear::{linear, linear_backward, linear_input_backward};
+pub use loss::{reconstruction, reconstruction_backward};
+pub use pool::{Buffer, release_idle};
+pub use rows::{add_bias, set_bias, sum_rows};
+
+/// Runs `f` on one of rayon's threads. Parallel loops that are started there need not wake a thread each to start and
+/// put this one to sleep until they end.
+pub(crate) fn on_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| f())
+}

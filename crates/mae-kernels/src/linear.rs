@@ -1,0 +1,40 @@
+//! A linear map and its gradients.
+
+use crate::branch::weight_gradient;
+use crate::gemm::{Mat, Threads, Write, matmul};
+use crate::rows::{set_bias, sum_rows};
+use crate::{Buffer, on_pool};
+
+/// `x · weight + bias`.
+///
+/// # Shapes
+/// `[R, d_in]`, `[d_in, d_out]`, `[d_out]` → `[R, d_out]`
+pub fn linear(x: &[f32], weight: &[f32], bias: &[f32]) -> Buffer {
+    let (d_in, d_out) = (weight.len() / bias.len(), bias.len());
+    let mut out = Buffer::any(x.len() / d_in * d_out);
+    on_pool(|| {
+        set_bias(&mut out, bias);
+        matmul(&mut out, d_out, Mat::dense(x, d_in), Mat::dense(weight, d_out), Write::Add, Threads::All);
+    });
+    out
+}
+
+/// The gradients of weight and bias.
+///
+/// # Shapes
+/// grad `[R, d_out]`, x `[R, d_in]` → `[d_in, d_out]`, `[d_out]`
+pub fn linear_backward(grad: &[f32], x: &[f32], d_in: usize, d_out: usize) -> (Buffer, Buffer) {
+    on_pool(|| (weight_gradient(x, d_in, grad, d_out), sum_rows(grad, d_out, Threads::All)))
+}
+
+/// The gradient of the input.
+///
+/// # Shapes
+/// grad `[R, d_out]`, weight `[d_in, d_out]` → `[R, d_in]`
+pub fn linear_input_backward(grad: &[f32], weight: &[f32], d_out: usize) -> Buffer {
+    let d_in = weight.len() / d_out;
+    let mut out = Buffer::any(grad.len() / d_out * d_in);
+    let weight = Mat::dense(weight, d_out).t();
+    on_pool(|| matmul(&mut out, d_in, Mat::dense(grad, d_out), weight, Write::Set, Threads::All));
+    out
+}

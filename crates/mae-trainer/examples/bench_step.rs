@@ -1,0 +1,202 @@
+//! Times training steps on one batch of random images, for `cargo xtask bench step` to compare with other programs.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use burn::module::Module;
+use burn::tensor::Device;
+use clap::{Parser, ValueEnum};
+use mae_masking::{MaskBatch, Masker, Strategy};
+use mae_model::{Mae, MaeConfig, NORM_EPS, Preset};
+use mae_trainer::{Accumulation, AdamW, DeviceName};
+use mae_vit::{Geometry, InitRng, Normalize, StackConfig};
+use safetensors::tensor::{Dtype, TensorView};
+use serde::Serialize;
+
+// As in the programs that train.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Prints, as one line of JSON, the seconds and the loss of each step.
+#[derive(Parser)]
+struct Cli {
+    /// Which model.
+    shape: Shape,
+    /// What is timed.
+    #[arg(long, value_enum, default_value_t = Work::Train)]
+    work: Work,
+    /// Images in the batch.
+    #[arg(long)]
+    batch: usize,
+    /// Steps to time; those before the last half are warm-up.
+    #[arg(long)]
+    steps: usize,
+    /// Where to compute.
+    #[arg(long, default_value = "flex")]
+    device: DeviceName,
+    /// Write the initial weights and the batch to this folder, and compute nothing.
+    #[arg(long, value_name = "DIR")]
+    export: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Work {
+    /// Forward, backward, optimizer.
+    Train,
+    /// Tokens of whole images.
+    Encode,
+}
+
+/// A published size, or the model of the digits recipe.
+#[derive(Clone, Copy, ValueEnum)]
+enum Shape {
+    Base,
+    Tiny,
+    Lightly,
+    Large,
+    Digits,
+}
+
+impl Shape {
+    fn config(self) -> Result<MaeConfig> {
+        let preset = match self {
+            Self::Base => Preset::Base,
+            Self::Tiny => Preset::Tiny,
+            Self::Lightly => Preset::Lightly,
+            Self::Large => Preset::Large,
+            Self::Digits => {
+                return Ok(MaeConfig {
+                    geometry: Geometry::new((8, 8), 2, 3)?,
+                    encoder: StackConfig::new(96, 4, 4),
+                    decoder: StackConfig::new(48, 2, 4),
+                    norm_eps: NORM_EPS,
+                    norm_pix_loss: true,
+                });
+            }
+        };
+        let side = preset.image_size();
+        Ok(preset.config(Geometry::new((side, side), preset.patch_size(), 3)?))
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    seconds: Vec<f64>,
+    losses: Vec<f64>,
+    /// The most memory that the process has held, beyond what it held before there was a model.
+    peak_mib: f64,
+}
+
+fn main() -> ExitCode {
+    match bench(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", mae_trainer::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(cli: &Cli) -> Result<()> {
+    ensure!(cli.batch >= 1 && cli.steps >= 2, "batch is at least 1 and steps at least 2");
+    let config = cli.shape.config()?;
+    let device = cli.device.open()?;
+    let before = memory_mib("VmRSS")?;
+    let model = config.init(0, &device)?;
+    let batch = RandomBatch::new(&config, cli.batch)?;
+    if let Some(folder) = &cli.export {
+        return batch.export(&model, folder);
+    }
+    let mut report = match cli.work {
+        Work::Train => train(model, &batch, cli.steps, &device),
+        Work::Encode => encode(&model, &batch, cli.steps, &device),
+    };
+    report.peak_mib = memory_mib("VmHWM")? - before;
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(())
+}
+
+/// A line of Linux's account of this process.
+fn memory_mib(name: &str) -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")
+        .context("this system does not tell a process's memory")?;
+    let line = status.lines().find(|line| line.starts_with(name)).context("no such line")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kib / 1024.0)
+}
+
+fn train(model: Mae, batch: &RandomBatch, steps: usize, device: &Device) -> Report {
+    let mut model = model.train();
+    let mut optimizer = AdamW::default().init(&model);
+    let mut report = Report { seconds: Vec::new(), losses: Vec::new(), peak_mib: 0.0 };
+    for _ in 0..steps {
+        let began = Instant::now();
+        let images = Normalize::imagenet().images(batch.images.clone(), batch.shape, device);
+        let mut accumulation = Accumulation::new(1);
+        accumulation.add(&model, images, &batch.masks);
+        let (gradients, loss) = accumulation.finish();
+        model = optimizer.step(1.5e-4, model, gradients);
+        report.seconds.push(began.elapsed().as_secs_f64());
+        report.losses.push(loss);
+    }
+    report
+}
+
+fn encode(model: &Mae, batch: &RandomBatch, steps: usize, device: &Device) -> Report {
+    let mut report = Report { seconds: Vec::new(), losses: Vec::new(), peak_mib: 0.0 };
+    for _ in 0..steps {
+        let began = Instant::now();
+        let images = Normalize::imagenet().images(batch.images.clone(), batch.shape, device);
+        let tokens = model.encode(images);
+        // Read, so that a device that works ahead has finished.
+        let mean = tokens.abs().mean().into_scalar::<f32>();
+        report.seconds.push(began.elapsed().as_secs_f64());
+        report.losses.push(f64::from(mean));
+    }
+    report
+}
+
+/// Images of noise, and their masks.
+struct RandomBatch {
+    images: Vec<u8>,
+    shape: [usize; 4],
+    masks: MaskBatch,
+}
+
+impl RandomBatch {
+    fn new(config: &MaeConfig, batch: usize) -> Result<Self> {
+        let (height, width) = config.geometry.image_size();
+        let shape = [batch, config.geometry.in_chans(), height, width];
+        let noise = InitRng::new(1).uniform(shape.iter().product(), 128.0);
+        let images = noise.into_iter().map(|value| (value + 128.0) as u8).collect();
+        let masker = Masker::new(Strategy::Random, config.geometry.grid(), 0.75)?;
+        let samples: Vec<u64> = (0..batch as u64).collect();
+        Ok(Self { images, shape, masks: masker.draw_batch(0, 0, &samples)? })
+    }
+
+    fn export(&self, model: &Mae, folder: &std::path::Path) -> Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        mae_model::save(
+            model,
+            &Normalize::imagenet(),
+            &BTreeMap::new(),
+            &folder.join("initial.safetensors"),
+        )?;
+        let mask: Vec<u8> = self.masks.mask().iter().map(|masked| *masked as u8).collect();
+        let mask_shape = vec![self.shape[0], mask.len() / self.shape[0]];
+        let tensors = [
+            ("images", TensorView::new(Dtype::U8, self.shape.to_vec(), &self.images)?),
+            ("mask", TensorView::new(Dtype::U8, mask_shape, &mask)?),
+        ];
+        let path = folder.join("batch.safetensors");
+        safetensors::serialize_to_file(tensors, None, &path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let path = folder.join("model.json");
+        std::fs::write(&path, serde_json::to_string(model.config())?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}

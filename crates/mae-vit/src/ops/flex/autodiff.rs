@@ -1,0 +1,197 @@
+//! The seam on Flex under autodiff: each operation with a backward pass of its own.
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Shape;
+use mae_kernels::{AttentionSaved, BranchGradients, Buffer, MlpSaved, Threads};
+
+use super::{Dense, Fused, Inputs, Params, loss, normalize, pooled};
+
+impl Inputs {
+    /// Hands the gradients of input and parameters to whoever asked for them.
+    fn register<S>(
+        self,
+        ops: Ops<S, 7>,
+        grads: &mut Gradients,
+        x_grad: Buffer,
+        param_grads: BranchGradients,
+    ) {
+        let shapes = [self.x.shape()].into_iter().chain(self.params.iter().map(Dense::shape));
+        let buffers = [x_grad].into_iter().chain(param_grads);
+        for ((parent, shape), buffer) in ops.parents.into_iter().zip(shapes).zip(buffers) {
+            if let Some(parent) = parent {
+                grads.register::<Flex>(parent.id, pooled::tensor(buffer, shape));
+            }
+        }
+    }
+}
+
+impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Step;
+        impl Backward<Flex, 3> for Step {
+            type State = [Dense; 2];
+
+            fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let grad = Dense::new(grads.consume::<Flex>(&ops.node));
+                let ([x, weight], [to_x, to_weight, to_bias]) = (ops.state, ops.parents);
+                let [d_in, d_out] = weight.shape().dims();
+                if let Some(to) = to_x {
+                    let x_grad = mae_kernels::linear_input_backward(&grad, &weight, d_out);
+                    grads.register::<Flex>(to.id, pooled::tensor(x_grad, x.shape()));
+                }
+                if to_weight.is_some() || to_bias.is_some() {
+                    let (weight_grad, bias_grad) = mae_kernels::linear_backward(&grad, &x, d_in, d_out);
+                    if let Some(to) = to_weight {
+                        grads.register::<Flex>(to.id, pooled::tensor(weight_grad, weight.shape()));
+                    }
+                    if let Some(to) = to_bias {
+                        grads.register::<Flex>(to.id, pooled::tensor(bias_grad, Shape::new([d_out])));
+                    }
+                }
+            }
+        }
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
+        match Step.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let state = [x.clone(), weight.clone()].map(Dense::new);
+                prep.finish(state, Flex::linear(x, weight, bias))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(Flex::linear(x, weight, bias)),
+        }
+    }
+
+    fn layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Step;
+        impl Backward<Flex, 3> for Step {
+            type State = ([Dense; 2], Arc<Buffer>);
+
+            fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let grad = Dense::new(grads.consume::<Flex>(&ops.node));
+                let ([x, weight], stats) = ops.state;
+                let mut x_grad = Buffer::any(grad.len());
+                x_grad.copy_from_slice(&grad);
+                let (weight_grad, bias_grad) =
+                    mae_kernels::layer_norm_backward(&mut x_grad, &x, &stats, &weight, None, Threads::All);
+                let shapes = [x.shape(), weight.shape(), weight.shape()];
+                let buffers = [x_grad, weight_grad, bias_grad];
+                for ((parent, shape), buffer) in ops.parents.into_iter().zip(shapes).zip(buffers) {
+                    if let Some(parent) = parent {
+                        grads.register::<Flex>(parent.id, pooled::tensor(buffer, shape));
+                    }
+                }
+            }
+        }
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| Dense::new(tensor.into_primitive()));
+        let (out, stats) = normalize(&x, &weight, &bias, eps);
+        match Step.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(([x, weight], Arc::new(stats)), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn attention_branch(
+        x: FloatTensor<Self>,
+        params: Params<Self>,
+        num_heads: usize,
+        eps: f32,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Step;
+        impl Backward<Flex, 7> for Step {
+            type State = (Inputs, usize, Arc<AttentionSaved>);
+
+            fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let grad = Dense::new(grads.consume::<Flex>(&ops.node));
+                let (inputs, num_heads, saved) = ops.state.clone();
+                let heads = inputs.heads(num_heads);
+                let (x_grad, param_grads) =
+                    mae_kernels::attention_branch_backward(&grad, &inputs.x, inputs.branch(), heads, &saved);
+                inputs.register(ops, grads, x_grad, param_grads);
+            }
+        }
+        let (nodes, inputs) = inputs(x, params);
+        let (out, saved) = inputs.attention(num_heads, eps);
+        match Step.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((inputs, num_heads, Arc::new(saved)), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn mlp_branch(x: FloatTensor<Self>, params: Params<Self>, eps: f32) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Step;
+        impl Backward<Flex, 7> for Step {
+            type State = (Inputs, Arc<MlpSaved>);
+
+            fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let grad = Dense::new(grads.consume::<Flex>(&ops.node));
+                let (inputs, saved) = ops.state.clone();
+                let (x_grad, param_grads) =
+                    mae_kernels::mlp_branch_backward(&grad, &inputs.x, inputs.branch(), &saved);
+                inputs.register(ops, grads, x_grad, param_grads);
+            }
+        }
+        let (nodes, inputs) = inputs(x, params);
+        let (out, saved) = inputs.mlp(eps);
+        match Step.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((inputs, Arc::new(saved)), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn reconstruction_loss(
+        pred: FloatTensor<Self>,
+        patches: FloatTensor<Self>,
+        norm_eps: Option<f32>,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Step;
+        impl Backward<Flex, 1> for Step {
+            type State = (Shape, Arc<Buffer>);
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let grad = Dense::new(grads.consume::<Flex>(&ops.node));
+                let (shape, difference) = ops.state;
+                if let [Some(parent)] = ops.parents {
+                    let mut out = Buffer::any(difference.len());
+                    mae_kernels::reconstruction_backward(&mut out, &difference, grad[0]);
+                    grads.register::<Flex>(parent.id, pooled::tensor(out, shape));
+                }
+            }
+        }
+        let nodes = [pred.node()];
+        let (pred, patches) = (Dense::new(pred.into_primitive()), Dense::new(patches.into_primitive()));
+        let (out, difference) = loss(&pred, &patches, norm_eps);
+        match Step.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((pred.shape(), Arc::new(difference)), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+}
+
+/// A branch's inputs with the graph's nodes they stand for.
+fn inputs<C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<Flex, C>>,
+    params: Params<Autodiff<Flex, C>>,
+) -> ([NodeGuard; 7], Inputs) {
+    let [a, b, c, d, e, f] = params.into_array();
+    let nodes = [x.node(), a.node(), b.node(), c.node(), d.node(), e.node(), f.node()];
+    let params = [a, b, c, d, e, f].map(|tensor| tensor.into_primitive());
+    (nodes, Inputs::new(x.into_primitive(), params))
+}

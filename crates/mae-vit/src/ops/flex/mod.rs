@@ -1,0 +1,273 @@
+//! The seam on Flex: kernels of [`mae_kernels`], through Burn's backend extension.
+
+mod autodiff;
+mod pooled;
+
+use std::ops::Deref;
+
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{
+    Backend, BackendTensor, Dispatch, DispatchTensorKind, ExtensionType, Flex, TensorMetadata,
+    backend_extension,
+};
+use burn::tensor::{DType, Shape, Tensor};
+use mae_kernels::{AttentionSaved, Branch, Buffer, Heads, MlpSaved, Threads};
+
+use super::{AdamWStep, BranchParams};
+
+/// Whether the kernels take this tensor.
+pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
+    fn flex(kind: &DispatchTensorKind) -> bool {
+        match kind {
+            DispatchTensorKind::Flex(_) => true,
+            DispatchTensorKind::Autodiff(inner) => flex(inner),
+            #[allow(unreachable_patterns, reason = "with Flex alone compiled in, nothing is left over")]
+            _ => false,
+        }
+    }
+    tensor.dtype() == DType::F32 && flex(&tensor.clone().into_dispatch().kind)
+}
+
+pub(super) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+}
+
+pub(super) fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+) -> Tensor<D> {
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::layer_norm(x, weight, bias, eps as f32))
+}
+
+pub(super) fn attention_branch(x: Tensor<3>, params: BranchParams, num_heads: usize, eps: f64) -> Tensor<3> {
+    let (x, params) = (x.into_dispatch(), Params::of(params));
+    Tensor::from_dispatch(Dispatch::attention_branch(x, params, num_heads, eps as f32))
+}
+
+pub(super) fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64) -> Tensor<3> {
+    Tensor::from_dispatch(Dispatch::mlp_branch(x.into_dispatch(), Params::of(params), eps as f32))
+}
+
+pub(super) fn reconstruction_loss(pred: Tensor<3>, patches: Tensor<3>, norm_eps: Option<f64>) -> Tensor<1> {
+    let (pred, patches) = (pred.into_dispatch(), patches.into_dispatch());
+    Tensor::from_dispatch(Dispatch::reconstruction_loss(pred, patches, norm_eps.map(|eps| eps as f32)))
+}
+
+pub(super) fn adamw<const D: usize>(
+    param: Tensor<D>,
+    grad: Tensor<D>,
+    moments: [Tensor<D>; 2],
+    step: &AdamWStep,
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let [first, second] = moments;
+    // Each is written in place where no one else holds it, else copied first.
+    let [mut grad, mut first, mut second] = [grad, first, second].map(|tensor| whole(primitive(tensor)));
+    let step = mae_kernels::AdamW {
+        betas: step.betas,
+        eps: step.eps,
+        keep: step.keep() as f32,
+        lr: step.lr as f32,
+        time: step.time,
+    };
+    let param = Dense::new(primitive(param));
+    mae_kernels::adamw(grad.storage_mut(), &param, first.storage_mut(), second.storage_mut(), &step);
+    (wrap(grad), [wrap(first), wrap(second)])
+}
+
+pub(super) fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    let device = x.device();
+    let sum = mae_kernels::sum_of_squares(&Dense::new(primitive(x)));
+    Tensor::from_floats([sum as f32], &device)
+}
+
+/// A tensor that is all of its memory, in order.
+fn whole(tensor: FlexTensor) -> FlexTensor {
+    let dense = Dense::new(tensor);
+    if dense.len() == dense.0.storage::<f32>().len() {
+        return dense.0;
+    }
+    let mut copy = Buffer::any(dense.len());
+    copy.copy_from_slice(&dense);
+    pooled::tensor(copy, dense.shape())
+}
+
+/// What is in a tensor on Flex, without its history.
+fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    match tensor.into_dispatch().kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => tensor,
+        DispatchTensorKind::Autodiff(inner) => match *inner {
+            DispatchTensorKind::Flex(BackendTensor::Autodiff(tensor)) => tensor.into_primitive(),
+            other => unreachable!("{other:?} is not a float tensor on Flex"),
+        },
+        other => unreachable!("{other:?} is not a float tensor on Flex"),
+    }
+}
+
+/// A tensor on Flex, outside autodiff.
+fn wrap<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
+    let kind = DispatchTensorKind::Flex(BackendTensor::Float(tensor));
+    Tensor::from_dispatch(burn::backend::DispatchTensor { kind, autodiff: Default::default() })
+}
+
+/// A tensor's numbers, row-major.
+#[derive(Clone, Debug)]
+struct Dense(FlexTensor);
+
+impl Dense {
+    /// Copies where the tensor is a strided view.
+    fn new(tensor: FlexTensor) -> Self {
+        Self(if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() })
+    }
+
+    fn shape(&self) -> Shape {
+        self.0.shape()
+    }
+}
+
+impl Deref for Dense {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        let layout = self.0.layout();
+        &self.0.storage::<f32>()[layout.start_offset()..][..layout.num_elements()]
+    }
+}
+
+/// [`BranchParams`] on a backend.
+#[derive(ExtensionType)]
+struct Params<B: Backend> {
+    norm_weight: FloatTensor<B>,
+    norm_bias: FloatTensor<B>,
+    in_weight: FloatTensor<B>,
+    in_bias: FloatTensor<B>,
+    out_weight: FloatTensor<B>,
+    out_bias: FloatTensor<B>,
+}
+
+impl Params<Dispatch> {
+    fn of(params: BranchParams) -> Self {
+        Self {
+            norm_weight: params.norm_weight.into_dispatch(),
+            norm_bias: params.norm_bias.into_dispatch(),
+            in_weight: params.in_weight.into_dispatch(),
+            in_bias: params.in_bias.into_dispatch(),
+            out_weight: params.out_weight.into_dispatch(),
+            out_bias: params.out_bias.into_dispatch(),
+        }
+    }
+}
+
+impl<B: Backend> Params<B> {
+    fn into_array(self) -> [FloatTensor<B>; 6] {
+        [self.norm_weight, self.norm_bias, self.in_weight, self.in_bias, self.out_weight, self.out_bias]
+    }
+}
+
+/// A branch's input and parameters, which its backward pass reads too.
+#[derive(Clone, Debug)]
+struct Inputs {
+    x: Dense,
+    params: [Dense; 6],
+}
+
+impl Inputs {
+    fn new(x: FlexTensor, params: [FlexTensor; 6]) -> Self {
+        Self { x: Dense::new(x), params: params.map(Dense::new) }
+    }
+
+    fn branch(&self) -> Branch<'_> {
+        let [norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = &self.params;
+        Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias }
+    }
+
+    fn heads(&self, num: usize) -> Heads {
+        let [_, len, width] = self.x.shape().dims();
+        Heads { len, num, dim: width / num }
+    }
+
+    fn attention(&self, num_heads: usize, eps: f32) -> (FlexTensor, AttentionSaved) {
+        let (y, saved) = mae_kernels::attention_branch(&self.x, self.branch(), self.heads(num_heads), eps);
+        (pooled::tensor(y, self.x.shape()), saved)
+    }
+
+    fn mlp(&self, eps: f32) -> (FlexTensor, MlpSaved) {
+        let (y, saved) = mae_kernels::mlp_branch(&self.x, self.branch(), eps);
+        (pooled::tensor(y, self.x.shape()), saved)
+    }
+}
+
+/// The operations of the seam that have a backward pass.
+#[backend_extension(Flex, Autodiff)]
+trait Fused: Backend {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self>;
+
+    fn attention_branch(
+        x: FloatTensor<Self>,
+        #[extension_type] params: Params<Self>,
+        num_heads: usize,
+        eps: f32,
+    ) -> FloatTensor<Self>;
+
+    fn mlp_branch(
+        x: FloatTensor<Self>,
+        #[extension_type] params: Params<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self>;
+
+    fn reconstruction_loss(
+        pred: FloatTensor<Self>,
+        patches: FloatTensor<Self>,
+        norm_eps: Option<f32>,
+    ) -> FloatTensor<Self>;
+}
+
+impl Fused for Flex {
+    fn linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let [x, weight, bias] = [x, weight, bias].map(Dense::new);
+        let mut shape = x.shape();
+        let last = shape.num_dims() - 1;
+        shape[last] = bias.len();
+        pooled::tensor(mae_kernels::linear(&x, &weight, &bias), shape)
+    }
+
+    fn layer_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {
+        normalize(&Dense::new(x), &Dense::new(weight), &Dense::new(bias), eps).0
+    }
+
+    fn attention_branch(x: FlexTensor, params: Params<Self>, num_heads: usize, eps: f32) -> FlexTensor {
+        Inputs::new(x, params.into_array()).attention(num_heads, eps).0
+    }
+
+    fn mlp_branch(x: FlexTensor, params: Params<Self>, eps: f32) -> FlexTensor {
+        Inputs::new(x, params.into_array()).mlp(eps).0
+    }
+
+    fn reconstruction_loss(pred: FlexTensor, patches: FlexTensor, norm_eps: Option<f32>) -> FlexTensor {
+        loss(&Dense::new(pred), &Dense::new(patches), norm_eps).0
+    }
+}
+
+fn normalize(x: &Dense, weight: &Dense, bias: &Dense, eps: f32) -> (FlexTensor, Buffer) {
+    let [mut out, mut stats] = [Buffer::any(x.len()), Buffer::any(x.len() / weight.len() * 2)];
+    mae_kernels::layer_norm(&mut out, &mut stats, x, (weight, bias), eps, Threads::All);
+    (pooled::tensor(out, x.shape()), stats)
+}
+
+fn loss(pred: &Dense, patches: &Dense, norm_eps: Option<f32>) -> (FlexTensor, Buffer) {
+    let [_, _, cols] = pred.shape().dims();
+    let (loss, difference) = mae_kernels::reconstruction(pred, patches, cols, norm_eps);
+    let mut out = Buffer::any(1);
+    out[0] = loss;
+    (pooled::tensor(out, Shape::new([1])), difference)
+}

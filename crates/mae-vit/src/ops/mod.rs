@@ -1,0 +1,147 @@
+//! The seam between the model and the tensor library: every operation that a backend may fuse.
+//!
+//! Modules compute through these functions alone. Each takes the fused kernels of [`mae_kernels`] where the tensors are
+//! f32 on Flex and this crate's feature `flex` is on, and the composition in [`portable`] elsewhere.
+
+#[cfg(feature = "flex")]
+mod flex;
+pub mod portable;
+
+use burn::tensor::{Int, Tensor};
+
+/// The parameters of a block's residual branch: layer norm, linear map, linear map.
+#[derive(Clone, Debug)]
+pub struct BranchParams {
+    /// `[D]`
+    pub norm_weight: Tensor<1>,
+    /// `[D]`
+    pub norm_bias: Tensor<1>,
+    /// `[D, 3·D]` for attention, `[D, hidden]` for an MLP.
+    pub in_weight: Tensor<2>,
+    /// `[3·D]` or `[hidden]`
+    pub in_bias: Tensor<1>,
+    /// `[D, D]` or `[hidden, D]`
+    pub out_weight: Tensor<2>,
+    /// `[D]`
+    pub out_bias: Tensor<1>,
+}
+
+/// The numbers of one AdamW update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWStep {
+    /// Decay rates of the first and second moment.
+    pub betas: (f32, f32),
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Decoupled weight decay, times the rate.
+    pub weight_decay: f64,
+    /// The learning rate.
+    pub lr: f64,
+    /// The update's number, from 1.
+    pub time: i32,
+}
+
+impl AdamWStep {
+    /// What a parameter is multiplied by.
+    fn keep(&self) -> f64 {
+        1.0 - self.lr * self.weight_decay
+    }
+}
+
+/// The fused version if there is one for this tensor, else the portable one.
+macro_rules! fused {
+    ($tensor:expr, $name:ident($($arg:expr),* $(,)?)) => {{
+        #[cfg(feature = "flex")]
+        if flex::applies(&$tensor) {
+            return flex::$name($($arg),*);
+        }
+        portable::$name($($arg),*)
+    }};
+}
+
+/// `x · weight + bias` over the last axis.
+///
+/// # Shapes
+/// `[.., d_in]`, `[d_in, d_out]`, `[d_out]` → `[.., d_out]`
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    fused!(x, linear(x, weight, bias))
+}
+
+/// Layer normalisation over the last axis, with a biased variance.
+///
+/// # Shapes
+/// `[.., D]`, `[D]`, `[D]` → `[.., D]`
+pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
+    fused!(x, layer_norm(x, weight, bias, eps))
+}
+
+/// The attention half of a pre-norm block, residual included: `x + proj(attention(qkv(norm(x))))`, with the columns of
+/// `qkv` ordered (q, k, v) and by head within each.
+///
+/// # Shapes
+/// `[B, L, D]` → `[B, L, D]`
+///
+/// # Source
+/// ViT (arXiv 2010.11929) eq. 2; scaled dot-product attention, arXiv 1706.03762 section 3.2.
+pub fn attention_branch(x: Tensor<3>, params: BranchParams, num_heads: usize, eps: f64) -> Tensor<3> {
+    fused!(x, attention_branch(x, params, num_heads, eps))
+}
+
+/// The MLP half of a pre-norm block, residual included: `x + fc2(gelu(fc1(norm(x))))`, with the exact GELU.
+///
+/// # Shapes
+/// `[B, L, D]` → `[B, L, D]`
+///
+/// # Source
+/// ViT (arXiv 2010.11929) eq. 3.
+pub fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64) -> Tensor<3> {
+    fused!(x, mlp_branch(x, params, eps))
+}
+
+/// The mean square of `pred - patches`; with `norm_eps`, each patch is first normalised by its own mean and unbiased
+/// deviation, the number added to its variance. Patches get no gradient.
+///
+/// All patches of a batch count alike and as many are masked in each image, so that this is the mean over masked
+/// patches of each patch's mean.
+///
+/// # Shapes
+/// `[B, M, P·P·C]` twice → `[1]`
+///
+/// # Source
+/// MAE (arXiv 2111.06377) section 3 "reconstruction target"; the official `forward_loss`.
+pub fn reconstruction_loss(pred: Tensor<3>, patches: Tensor<3>, norm_eps: Option<f64>) -> Tensor<1> {
+    fused!(pred, reconstruction_loss(pred, patches, norm_eps))
+}
+
+/// One update of AdamW: the parameter and its two moments after it. Not differentiable.
+///
+/// # Source
+/// Loshchilov and Hutter, arXiv 1711.05101, algorithm 2; PyTorch's `AdamW`.
+pub fn adamw<const D: usize>(
+    param: Tensor<D>,
+    grad: Tensor<D>,
+    moments: [Tensor<D>; 2],
+    step: &AdamWStep,
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    fused!(param, adamw(param, grad, moments, step))
+}
+
+/// The sum of squares, `[1]`. Not differentiable.
+pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    fused!(x, sum_of_squares(x))
+}
+
+/// Picks rows of each batch element: `out[b, i] = x[b, ids[b, i]]`.
+///
+/// One selection of whole rows; an element-wise gather would carry D copies of every index.
+///
+/// # Shapes
+/// `[B, L, D]`, ids `[B, K]` → `[B, K, D]`
+pub fn take_rows(x: Tensor<3>, ids: Tensor<2, Int>) -> Tensor<3> {
+    let [batch, len, dim] = x.dims();
+    let [_, kept] = ids.dims();
+    let first_rows =
+        Tensor::<1, Int>::arange(0..batch as i64, &ids.device()).mul_scalar(len as i64).reshape([batch, 1]); // [B, 1]
+    let rows = (ids + first_rows).reshape([batch * kept]); // [B·K]
+    x.reshape([batch * len, dim]).select(0, rows).reshape([batch, kept, dim]) // [B, K, D]
+}

@@ -1,0 +1,102 @@
+//! The operations of the seam in Burn's own, for every backend. Written to avoid what Burn does badly in training; each
+//! says what.
+
+use burn::tensor::{Tensor, activation};
+
+use super::{AdamWStep, BranchParams};
+
+/// `x · weight + bias` over the last axis.
+///
+/// Leading axes are flattened first: on a rank-3 input the weight's gradient would otherwise be
+/// materialised once per batch element, `[B, d_in, d_out]`, and summed.
+///
+/// # Shapes
+/// `[.., d_in]`, `[d_in, d_out]`, `[d_out]` → `[.., d_out]`
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    let mut shape = x.dims();
+    let [d_in, d_out] = weight.dims();
+    let rows = shape.iter().product::<usize>() / d_in;
+    shape[D - 1] = d_out;
+    let y = x.reshape([rows, d_in]).matmul(weight) + bias.unsqueeze(); // [rows, d_out]
+    y.reshape(shape)
+}
+
+/// Layer normalisation over the last axis, with a biased variance.
+///
+/// # Shapes
+/// `[.., D]`, `[D]`, `[D]` → `[.., D]`
+pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
+    burn::tensor::module::layer_norm(x, weight, Some(bias), eps)
+}
+
+/// Multi-head scaled dot-product self-attention on fused queries, keys and values.
+///
+/// Written out rather than through Burn's attention, whose differentiable fallback adds a
+/// maximum that is not detached and two clamps.
+///
+/// # Shapes
+/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each → `[B, L, D]`
+pub fn attention(qkv: Tensor<3>, num_heads: usize) -> Tensor<3> {
+    let [batch, len, width] = qkv.dims();
+    let (embed_dim, head_dim) = (width / 3, width / 3 / num_heads);
+    let heads = |start: usize| {
+        qkv.clone()
+            .slice([0..batch, 0..len, start..start + embed_dim]) // [B, L, D]
+            .reshape([batch, len, num_heads, head_dim]) // [B, L, N, D/N]
+            .swap_dims(1, 2) // [B, N, L, D/N]
+    };
+    let q = heads(0).mul_scalar((head_dim as f64).powf(-0.5));
+    let weights = activation::softmax(q.matmul(heads(embed_dim).swap_dims(2, 3)), 3); // [B, N, L, L]
+    weights
+        .matmul(heads(2 * embed_dim)) // [B, N, L, D/N]
+        .swap_dims(1, 2) // [B, L, N, D/N]
+        .reshape([batch, len, embed_dim]) // [B, L, D]
+}
+
+/// `x + proj(attention(qkv(norm(x))))`, as [`super::attention_branch`].
+pub fn attention_branch(x: Tensor<3>, params: BranchParams, num_heads: usize, eps: f64) -> Tensor<3> {
+    let normed = layer_norm(x.clone(), params.norm_weight, params.norm_bias, eps);
+    let mixed = attention(linear(normed, params.in_weight, params.in_bias), num_heads);
+    x + linear(mixed, params.out_weight, params.out_bias)
+}
+
+/// `x + fc2(gelu(fc1(norm(x))))`, as [`super::mlp_branch`].
+pub fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64) -> Tensor<3> {
+    let normed = layer_norm(x.clone(), params.norm_weight, params.norm_bias, eps);
+    let active = activation::gelu(linear(normed, params.in_weight, params.in_bias));
+    x + linear(active, params.out_weight, params.out_bias)
+}
+
+/// The mean square of `pred - target`, as [`super::reconstruction_loss`].
+pub fn reconstruction_loss(pred: Tensor<3>, patches: Tensor<3>, norm_eps: Option<f64>) -> Tensor<1> {
+    let target = match norm_eps {
+        None => patches,
+        Some(eps) => {
+            let (var, mean) = patches.clone().var_mean(2); // [B, M, 1], unbiased
+            (patches - mean) / var.add_scalar(eps).sqrt()
+        }
+    };
+    (pred - target).square().mean()
+}
+
+/// One update of AdamW, as [`super::adamw`].
+pub fn adamw<const D: usize>(
+    param: Tensor<D>,
+    grad: Tensor<D>,
+    moments: [Tensor<D>; 2],
+    step: &AdamWStep,
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let [first, second] = moments;
+    let first = first.mul_scalar(step.betas.0) + grad.clone().mul_scalar(1.0 - step.betas.0);
+    let second = second.mul_scalar(step.betas.1) + grad.square().mul_scalar(1.0 - step.betas.1);
+    let mean = first.clone().div_scalar(1.0 - step.betas.0.powi(step.time));
+    let square = second.clone().div_scalar(1.0 - step.betas.1.powi(step.time));
+    let delta = mean / (square.sqrt() + step.eps);
+    let param = param.mul_scalar(step.keep()) - delta.mul_scalar(step.lr);
+    (param, [first, second])
+}
+
+/// The sum of squares, as [`super::sum_of_squares`].
+pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    (x.clone() * x).sum()
+}

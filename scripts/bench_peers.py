@@ -1,0 +1,167 @@
+"""Times training steps of a PyTorch masked autoencoder on one batch; the other side of `cargo xtask bench step`.
+
+usage: python bench_peers.py {timm,transformers,lightly} EXPORT --steps N [--work encode] [--threads N] [--compile]
+(Python 3.11, pip install -r requirements-bench.txt)
+
+EXPORT is a folder that the example bench_step has written: a model's description and initial weights, a batch of
+images and its masks. Prints one line of JSON: the seconds and the loss of each step. A step is forward, backward and
+torch.optim.AdamW (fused), in float32.
+
+timm is the paper's model of timm's blocks, with the exported weights and masks, so that its losses are ours.
+transformers is ViTMAEForPreTraining and lightly the model of its MAE example, each with weights and masks of its own.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from timm.optim import param_groups_weight_decay
+from torch import nn
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def timm_model(export: Path, config: dict, mask: torch.Tensor, encode: bool):
+    """The paper's model of timm's blocks; returns it with its step."""
+    from compare_pytorch import MaskedAutoencoder
+
+    model = MaskedAutoencoder(config)
+    model.load_state_dict(load_file(export / "initial.safetensors"), strict=True)
+
+    def tokens(images: torch.Tensor) -> torch.Tensor:
+        patches = model.patch_embed(images) + model.pos_embed[:, 1:]
+        cls = (model.cls_token + model.pos_embed[:, :1]).expand(len(images), -1, -1)
+        return model.norm(model.blocks(torch.cat([cls, patches], dim=1))).abs().mean()
+
+    return model, tokens if encode else lambda images: model(images, mask)
+
+
+def transformers_model(export: Path, config: dict, mask: torch.Tensor, encode: bool):
+    """Hugging Face's port."""
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+    encoder, decoder, geometry = config["encoder"], config["decoder"], config["geometry"]
+    model = ViTMAEForPreTraining(
+        ViTMAEConfig(
+            hidden_size=encoder["embed_dim"],
+            num_hidden_layers=encoder["depth"],
+            num_attention_heads=encoder["num_heads"],
+            intermediate_size=encoder["mlp_dim"],
+            decoder_hidden_size=decoder["embed_dim"],
+            decoder_num_hidden_layers=decoder["depth"],
+            decoder_num_attention_heads=decoder["num_heads"],
+            decoder_intermediate_size=decoder["mlp_dim"],
+            image_size=geometry["image_size"][0],
+            patch_size=geometry["patch_size"],
+            num_channels=geometry["in_chans"],
+            norm_pix_loss=config["norm_pix_loss"],
+            mask_ratio=0.0 if encode else 0.75,
+        )
+    )
+    if encode:
+        return model, lambda images: model.vit(pixel_values=images).last_hidden_state.abs().mean()
+    return model, lambda images: model(pixel_values=images).loss
+
+
+class Lightly(nn.Module):
+    """The model of lightly's MAE example: plain pixels, its own masks."""
+
+    def __init__(self, config: dict) -> None:
+        super().__init__()
+        from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+        from timm.models.vision_transformer import VisionTransformer
+
+        encoder, decoder, geometry = config["encoder"], config["decoder"], config["geometry"]
+        self.patch = geometry["patch_size"]
+        vit = VisionTransformer(
+            img_size=tuple(geometry["image_size"]),
+            patch_size=self.patch,
+            embed_dim=encoder["embed_dim"],
+            depth=encoder["depth"],
+            num_heads=encoder["num_heads"],
+        )
+        self.backbone = MaskedVisionTransformerTIMM(vit=vit)
+        self.decoder = MAEDecoderTIMM(
+            num_patches=vit.patch_embed.num_patches,
+            patch_size=self.patch,
+            embed_dim=encoder["embed_dim"],
+            decoder_embed_dim=decoder["embed_dim"],
+            decoder_depth=decoder["depth"],
+            decoder_num_heads=decoder["num_heads"],
+            mlp_ratio=decoder["mlp_dim"] / decoder["embed_dim"],
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The loss, as the example computes it."""
+        from lightly.models import utils
+
+        size = (len(images), self.backbone.sequence_length)
+        keep, masked = utils.random_token_mask(size=size, mask_ratio=0.75, device=images.device)
+        latent = self.decoder.embed(self.backbone.encode(images=images, idx_keep=keep))
+        tokens = utils.repeat_token(self.decoder.mask_token, size)
+        tokens = utils.set_at_index(tokens, keep, latent.type_as(tokens))
+        pred = self.decoder.predict(utils.get_at_index(self.decoder.decode(tokens), masked))
+        patches = utils.patchify(images, self.patch)
+        return (pred - utils.get_at_index(patches, masked - 1)).square().mean()
+
+
+def lightly_model(export: Path, config: dict, mask: torch.Tensor, encode: bool):
+    """lightly's example."""
+    model = Lightly(config)
+    return model, (lambda images: model.backbone.encode(images=images).abs().mean()) if encode else model
+
+
+def memory_mib(name: str) -> float:
+    """A line of Linux's account of this process."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line for line in status if line.startswith(name)).split()[1]) / 1024
+
+
+def main() -> None:
+    """Parses the command line, times the steps, prints them."""
+    models = {"timm": timm_model, "transformers": transformers_model, "lightly": lightly_model}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("peer", choices=models, help="whose model")
+    parser.add_argument("export", type=Path, metavar="EXPORT", help="folder that bench_step has written")
+    parser.add_argument("--steps", type=int, required=True, metavar="N", help="steps to time")
+    parser.add_argument("--work", choices=["train", "encode"], default="train", help="what is timed")
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of PyTorch, 2")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the forward pass")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+
+    config = json.loads((args.export / "model.json").read_text())
+    batch = load_file(args.export / "batch.safetensors")
+    encode = args.work == "encode"
+    before = memory_mib("VmRSS")
+    model, step = models[args.peer](args.export, config, batch["mask"].bool(), encode)
+    model.train(not encode)
+    if args.compile:
+        step = torch.compile(step)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (MEAN, STD))
+    groups = param_groups_weight_decay(model, 0.05)
+    optimizer = torch.optim.AdamW(groups, lr=1.5e-4, betas=(0.9, 0.95), fused=True)
+
+    seconds, losses = [], []
+    for _ in range(args.steps):
+        began = time.perf_counter()
+        images = (batch["images"] / 255 - mean) / std
+        if encode:
+            with torch.inference_mode():
+                loss = step(images)
+        else:
+            loss = step(images)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.item())
+        seconds.append(time.perf_counter() - began)
+    print(json.dumps({"seconds": seconds, "losses": losses, "peak_mib": memory_mib("VmHWM") - before}))
+
+
+if __name__ == "__main__":
+    main()
