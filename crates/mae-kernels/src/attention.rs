@@ -15,8 +15,10 @@ const TILE: usize = 128;
 /// The sizes of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
-    /// Tokens of one image.
+    /// Tokens of one image, L.
     pub len: usize,
+    /// How many of them ask, Q: the last ones. The others are only attended to.
+    pub queries: usize,
     /// Number of heads.
     pub num: usize,
     /// Width of a head.
@@ -31,6 +33,12 @@ impl Heads {
     fn scale(self) -> f32 {
         1.0 / (self.dim as f32).sqrt()
     }
+
+    /// Queries by their place among the tokens, a tile at a time.
+    fn tiles(self) -> impl Iterator<Item = Range<usize>> {
+        let first = self.len - self.queries;
+        (first..self.len).step_by(TILE).map(move |start| start..(start + TILE).min(self.len))
+    }
 }
 
 /// What a task works in: one head's queries, keys and values, biased and dense, and the scores of a tile of queries.
@@ -43,7 +51,7 @@ struct Scratch {
 
 impl Scratch {
     fn new(heads: Heads) -> Self {
-        let (part, tile) = (heads.len * heads.dim, TILE.min(heads.len));
+        let (part, tile) = (heads.len * heads.dim, TILE.min(heads.queries));
         Self {
             qkv: [Buffer::any(part), Buffer::any(part), Buffer::any(part)],
             weights: Buffer::any(tile * heads.len),
@@ -70,15 +78,11 @@ impl Scratch {
     }
 }
 
-fn tiles(len: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..len).step_by(TILE).map(move |start| start..(start + TILE).min(len))
-}
-
 /// `softmax(q kᵀ / √d) v` by head. Writes each query's logarithm of its sum of exponentials for the backward pass.
 ///
 /// # Shapes
-/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each; bias `[3·D]`, added to it; out `[B, L, D]`; log_sums
-/// `[B, N, L]`
+/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each; bias `[3·D]`, added to it; out `[B, Q, D]`; log_sums
+/// `[B, N, Q]`
 pub fn attention(
     out: &mut [f32],
     log_sums: &mut [f32],
@@ -87,21 +91,21 @@ pub fn attention(
     heads: Heads,
     threads: Threads,
 ) {
-    let (len, width, dim) = (heads.len, heads.width(), heads.dim);
-    out.par_chunks_mut(len * width)
+    let (Heads { len, queries, dim, .. }, width) = (heads, heads.width());
+    out.par_chunks_mut(queries * width)
         .zip(qkv.par_chunks(len * 3 * width))
-        .zip(log_sums.par_chunks_mut(heads.num * len))
+        .zip(log_sums.par_chunks_mut(heads.num * queries))
         .with_min_len(threads.min_len())
         .for_each_init(
             || Scratch::new(heads),
             |scratch, ((out, qkv), log_sums)| {
-                for (head, log_sums) in log_sums.chunks_exact_mut(len).enumerate() {
+                for (head, log_sums) in log_sums.chunks_exact_mut(queries).enumerate() {
                     scratch.load(heads, head, qkv, bias);
-                    for tile in tiles(len) {
+                    for (tile, log_sums) in heads.tiles().zip(log_sums.chunks_mut(TILE)) {
                         scratch.score(heads, &tile);
                         let weights = &mut scratch.weights[..tile.len() * len];
-                        softmax(weights, len, &mut log_sums[tile.clone()]);
-                        let out = &mut out[tile.start * width + head * dim..];
+                        softmax(weights, len, log_sums);
+                        let out = &mut out[(tile.start + queries - len) * width + head * dim..];
                         let (weights, v) = (Mat::dense(weights, len), Mat::dense(&scratch.qkv[2], dim));
                         matmul(out, width, weights, v, Write::Set, Threads::One);
                     }
@@ -144,16 +148,16 @@ pub struct Attended<'a> {
     pub qkv: &'a [f32],
     /// `[3·D]`
     pub bias: &'a [f32],
-    /// `[B, L, D]`
+    /// `[B, Q, D]`
     pub out: &'a [f32],
-    /// `[B, N, L]`
+    /// `[B, N, Q]`
     pub log_sums: &'a [f32],
 }
 
 /// The gradient of `qkv` from the output's; weights are computed again, not kept.
 ///
 /// # Shapes
-/// qkv_grad `[B, L, 3·D]`, grad `[B, L, D]`
+/// qkv_grad `[B, L, 3·D]`, grad `[B, Q, D]`
 ///
 /// # Source
 /// FlashAttention (arXiv 2205.14135) appendix B.2: `dS = P ∘ (dP - rowsum(dO ∘ O))`.
@@ -164,22 +168,25 @@ pub fn attention_backward(
     heads: Heads,
     threads: Threads,
 ) {
-    let (len, width) = (heads.len, heads.width());
+    let (Heads { len, queries, .. }, width) = (heads, heads.width());
     qkv_grad
         .par_chunks_mut(len * 3 * width)
         .zip(attended.qkv.par_chunks(len * 3 * width))
-        .zip(attended.out.par_chunks(len * width).zip(grad.par_chunks(len * width)))
-        .zip(attended.log_sums.par_chunks(heads.num * len))
+        .zip(attended.out.par_chunks(queries * width).zip(grad.par_chunks(queries * width)))
+        .zip(attended.log_sums.par_chunks(heads.num * queries))
         .with_min_len(threads.min_len())
         .for_each_init(
             || Scratch::new(heads),
             |scratch, (((qkv_grad, qkv), (out, grad)), log_sums)| {
-                for (head, log_sums) in log_sums.chunks_exact(len).enumerate() {
+                for (head, log_sums) in log_sums.chunks_exact(queries).enumerate() {
                     scratch.load(heads, head, qkv, attended.bias);
                     head_backward(scratch, qkv_grad, grad, out, log_sums, heads, head);
                 }
-                for row in qkv_grad.chunks_exact_mut(3 * width) {
-                    scale(&mut row[..width], heads.scale());
+                for (token, row) in qkv_grad.chunks_exact_mut(3 * width).enumerate() {
+                    match token < len - queries {
+                        true => row[..width].fill(0.0),
+                        false => scale(&mut row[..width], heads.scale()),
+                    }
                 }
             },
         );
@@ -195,10 +202,11 @@ fn head_backward(
     heads: Heads,
     head: usize,
 ) {
-    let (len, width, dim) = (heads.len, heads.width(), heads.dim);
-    for tile in tiles(len) {
-        let write = if tile.start == 0 { Write::Set } else { Write::Add };
-        let at = tile.start * width + head * dim;
+    let (Heads { len, queries, dim, .. }, width) = (heads, heads.width());
+    for (tile, log_sums) in heads.tiles().zip(log_sums.chunks(TILE)) {
+        let row = tile.start + queries - len;
+        let write = if row == 0 { Write::Set } else { Write::Add };
+        let at = row * width + head * dim;
         scratch.score(heads, &tile);
         let Scratch { qkv: [q, k, v], weights, weights_grad, means } = scratch;
         let (weights, inner) = (&mut weights[..tile.len() * len], &mut weights_grad[..tile.len() * len]);
@@ -206,7 +214,7 @@ fn head_backward(
         matmul(inner, len, out_grad, Mat::dense(v, dim).t(), Write::Set, Threads::One); // dP
         let means = &mut means[..tile.len()];
         dot_rows(means, &out[at..], &grad[at..], width, dim);
-        softmax_backward(weights, inner, &log_sums[tile.clone()], means); // P, dS
+        softmax_backward(weights, inner, log_sums, means); // P, dS
         let (weights, inner) = (Mat::dense(weights, len), Mat::dense(inner, len));
         let q_tile = Mat::dense(&q[tile.start * dim..tile.end * dim], dim);
         let stride = 3 * width;

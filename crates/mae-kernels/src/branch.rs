@@ -12,7 +12,7 @@ use crate::attention::{Attended, Heads, attention, attention_backward};
 use crate::gelu::{gelu, gelu_backward};
 use crate::gemm::{Mat, Threads, Write, matmul};
 use crate::layer_norm::{layer_norm, layer_norm_again, layer_norm_backward};
-use crate::rows::{add_bias, sum_rows};
+use crate::rows::{add, add_bias, sum_rows};
 use crate::{Buffer, on_pool};
 
 /// Numbers of the larger weight up to which it stays in a core's cache beside a task's rows: a megabyte.
@@ -43,10 +43,10 @@ pub type BranchGradients = [Buffer; 6];
 /// What the attention branch keeps for its backward pass, beside its input.
 #[derive(Debug)]
 pub struct AttentionSaved {
-    stats: Buffer,    // [R, 2]
-    qkv: Buffer,      // [R, 3·D]
-    mixed: Buffer,    // [R, D]
-    log_sums: Buffer, // [B, N, L]
+    stats: Buffer,    // [B·L, 2]
+    qkv: Buffer,      // [B·L, 3·D]
+    mixed: Buffer,    // [B·Q, D]
+    log_sums: Buffer, // [B, N, Q]
 }
 
 /// What the MLP branch keeps.
@@ -99,12 +99,12 @@ impl Branch<'_> {
         matmul(inner_grad, cols, Mat::dense(grad, width), weight, Write::Set, threads);
     }
 
-    /// The gradient of the input, the residual's share added, and the normalised rows again; returns the gradients of
-    /// the norm's weight and bias.
+    /// The gradient of the input, the residual's share added where there is one, and the normalised rows again;
+    /// returns the gradients of the norm's weight and bias.
     fn enter_backward(
         &self,
         (x_grad, normed): (&mut [f32], &mut [f32]),
-        (grad, inner_grad): (&[f32], &[f32]),
+        (residual, inner_grad): (Option<&[f32]>, &[f32]),
         (x, stats): (&[f32], &[f32]),
         threads: Threads,
     ) -> (Buffer, Buffer) {
@@ -112,34 +112,38 @@ impl Branch<'_> {
         layer_norm_again(normed, x, stats, self.norm(), threads);
         let weight = Mat::dense(self.in_weight, cols).t();
         matmul(x_grad, width, Mat::dense(inner_grad, cols), weight, Write::Set, threads);
-        layer_norm_backward(x_grad, x, stats, self.norm_weight, Some(grad), threads)
+        layer_norm_backward(x_grad, x, stats, self.norm_weight, residual, threads)
     }
 }
 
-/// `x + proj(attention(qkv(norm(x))))`.
+/// `x + proj(attention(qkv(norm(x))))`, for each image's last Q tokens.
 ///
 /// # Shapes
-/// `[B, L, D]` → `[B, L, D]`
+/// `[B, L, D]` → `[B, Q, D]`
 pub fn attention_branch(x: &[f32], branch: Branch<'_>, heads: Heads, eps: f32) -> (Buffer, AttentionSaved) {
-    let width = branch.width();
+    let (Heads { len, queries, num, .. }, width) = (heads, branch.width());
     let count = x.len() / width;
-    let (rows, threads) = branch.task(count, heads.len);
-    let mut y = Buffer::any(x.len());
+    let (rows, threads) = branch.task(count, len);
+    let asking = rows.div_ceil(len) * queries;
+    let mut y = Buffer::any(count / len * queries * width);
     let mut saved = AttentionSaved {
         stats: Buffer::any(count * 2),
         qkv: Buffer::any(count * 3 * width),
-        mixed: Buffer::any(count * width),
-        log_sums: Buffer::any(count * heads.num),
+        mixed: Buffer::any(y.len()),
+        log_sums: Buffer::any(y.len() / width * num),
     };
     let tasks = y
-        .par_chunks_mut(rows * width)
+        .par_chunks_mut(asking * width)
         .zip(x.par_chunks(rows * width))
         .zip(saved.stats.par_chunks_mut(rows * 2).zip(saved.qkv.par_chunks_mut(rows * 3 * width)))
-        .zip(saved.mixed.par_chunks_mut(rows * width).zip(saved.log_sums.par_chunks_mut(rows * heads.num)));
+        .zip(saved.mixed.par_chunks_mut(asking * width).zip(saved.log_sums.par_chunks_mut(asking * num)));
     let task = |(((y, x), (stats, qkv)), (mixed, log_sums)): Forward<'_>| {
         branch.enter(qkv, stats, x, eps, threads);
         attention(mixed, log_sums, qkv, branch.in_bias, heads, threads);
-        branch.leave(y, x, mixed, threads);
+        match queries == len {
+            true => branch.leave(y, x, mixed, threads),
+            false => branch.leave(y, &last_rows(x, heads, width), mixed, threads),
+        }
     };
     on_pool(|| tasks.for_each(task));
     (y, saved)
@@ -148,7 +152,27 @@ pub fn attention_branch(x: &[f32], branch: Branch<'_>, heads: Heads, eps: f32) -
 type Forward<'a> =
     (((&'a mut [f32], &'a [f32]), (&'a mut [f32], &'a mut [f32])), (&'a mut [f32], &'a mut [f32]));
 
+/// Each image's last Q rows: `[B, L, D]` → `[B, Q, D]`.
+fn last_rows(x: &[f32], heads: Heads, width: usize) -> Buffer {
+    let mut last = Buffer::any(x.len() / heads.len * heads.queries);
+    for (last, x) in last.chunks_exact_mut(heads.queries * width).zip(x.chunks_exact(heads.len * width)) {
+        last.copy_from_slice(&x[x.len() - last.len()..]);
+    }
+    last
+}
+
+/// Adds `[B, Q, D]` to the last Q rows of each image.
+fn add_to_last_rows(x: &mut [f32], last: &[f32], heads: Heads, width: usize) {
+    for (x, last) in x.chunks_exact_mut(heads.len * width).zip(last.chunks_exact(heads.queries * width)) {
+        let first = x.len() - last.len();
+        add(&mut x[first..], last);
+    }
+}
+
 /// The gradients of the attention branch's input and parameters.
+///
+/// # Shapes
+/// grad `[B, Q, D]`, x `[B, L, D]` → `[B, L, D]`
 pub fn attention_branch_backward(
     grad: &[f32],
     x: &[f32],
@@ -156,8 +180,9 @@ pub fn attention_branch_backward(
     heads: Heads,
     saved: &AttentionSaved,
 ) -> (Buffer, BranchGradients) {
-    let width = branch.width();
-    let (rows, threads) = branch.task(x.len() / width, heads.len);
+    let (Heads { len, queries, num, .. }, width) = (heads, branch.width());
+    let (rows, threads) = branch.task(x.len() / width, len);
+    let asking = rows.div_ceil(len) * queries;
     let [mut x_grad, mut normed] = [Buffer::any(x.len()), Buffer::any(x.len())];
     let mut qkv_grad = Buffer::any(saved.qkv.len());
     on_pool(|| {
@@ -165,21 +190,25 @@ pub fn attention_branch_backward(
             .par_chunks_mut(rows * width)
             .zip(normed.par_chunks_mut(rows * width))
             .zip(qkv_grad.par_chunks_mut(rows * 3 * width))
-            .zip(grad.par_chunks(rows * width).zip(x.par_chunks(rows * width)))
+            .zip(grad.par_chunks(asking * width).zip(x.par_chunks(rows * width)))
             .enumerate()
             .map(|(i, (((x_grad, normed), qkv_grad), (grad, x)))| {
-                let part = |of: &'_ Buffer, cols: usize| i * rows * cols..of.len().min((i + 1) * rows * cols);
-                let stats = &saved.stats[part(&saved.stats, 2)];
+                let part = |of: &Buffer, size: usize| i * size..of.len().min((i + 1) * size);
+                let stats = &saved.stats[part(&saved.stats, rows * 2)];
                 let attended = Attended {
-                    qkv: &saved.qkv[part(&saved.qkv, 3 * width)],
+                    qkv: &saved.qkv[part(&saved.qkv, rows * 3 * width)],
                     bias: branch.in_bias,
-                    out: &saved.mixed[part(&saved.mixed, width)],
-                    log_sums: &saved.log_sums[part(&saved.log_sums, heads.num)],
+                    out: &saved.mixed[part(&saved.mixed, asking * width)],
+                    log_sums: &saved.log_sums[part(&saved.log_sums, asking * num)],
                 };
                 let mut mixed_grad = Buffer::any(grad.len());
                 branch.leave_backward(&mut mixed_grad, grad, threads);
                 attention_backward(qkv_grad, &mixed_grad, attended, heads, threads);
-                let norm = branch.enter_backward((x_grad, normed), (grad, qkv_grad), (x, stats), threads);
+                let residual = (queries == len).then_some(grad);
+                let norm = branch.enter_backward((x_grad, normed), (residual, qkv_grad), (x, stats), threads);
+                if residual.is_none() {
+                    add_to_last_rows(x_grad, grad, heads, width);
+                }
                 [norm.0, norm.1, sum_rows(qkv_grad, 3 * width, threads), sum_rows(grad, width, threads)]
             })
             .collect();
@@ -236,7 +265,8 @@ pub fn mlp_branch_backward(
             .map(|((((x_grad, normed), (hidden_grad, active)), (grad, x)), (hidden, stats))| {
                 branch.leave_backward(hidden_grad, grad, threads);
                 let in_bias = gelu_backward(hidden_grad, active, hidden, branch.in_bias, threads);
-                let norm = branch.enter_backward((x_grad, normed), (grad, hidden_grad), (x, stats), threads);
+                let norm =
+                    branch.enter_backward((x_grad, normed), (Some(grad), hidden_grad), (x, stats), threads);
                 [norm.0, norm.1, in_bias, sum_rows(grad, width, threads)]
             })
             .collect();

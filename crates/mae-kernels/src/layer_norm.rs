@@ -3,7 +3,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use crate::rows::{fold, partial_sums, rows_per_chunk};
+use crate::rows::{add, fold, partial_sums, rows_per_chunk};
 use crate::simd::sum;
 use crate::{Buffer, Threads};
 
@@ -104,7 +104,7 @@ pub fn layer_norm_backward(
         .for_each(|(i, (((grad, x), stats), (weight_sums, bias_sums)))| {
             backward_rows(grad, x, stats, weight, weight_sums, bias_sums);
             if let Some(residual) = residual {
-                add(grad, &residual[i * rows * cols..]);
+                add(grad, &residual[i * rows * cols..][..grad.len()]);
             }
         });
     (fold(&weight_sums, cols), fold(&bias_sums, cols))
@@ -133,12 +133,5 @@ fn backward_rows(
         for ((grad, x), weight) in grad.iter_mut().zip(x).zip(weight) {
             *grad = scale * (*grad * weight - of_mean - (x - mean) * scale * of_scale);
         }
-    }
-}
-
-#[multiversion(targets = "simd")]
-fn add(out: &mut [f32], x: &[f32]) {
-    for (out, x) in out.iter_mut().zip(x) {
-        *out += x;
     }
 }

@@ -62,6 +62,14 @@ pub fn add_bias(out: &mut [f32], x: &[f32], bias: &[f32], threads: Threads) {
     chunks.with_min_len(threads.min_len()).for_each(|(out, x)| add_bias_rows(out, x, bias));
 }
 
+/// `out += x`.
+#[multiversion(targets = "simd")]
+pub(crate) fn add(out: &mut [f32], x: &[f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out += x;
+    }
+}
+
 #[multiversion(targets = "simd")]
 fn add_bias_rows(out: &mut [f32], x: &[f32], bias: &[f32]) {
     for (out, x) in out.chunks_exact_mut(bias.len()).zip(x.chunks_exact(bias.len())) {

@@ -6,7 +6,7 @@ use mae_vit::{Block, InitRng, LayerNorm, Linear, ops, position};
 
 use crate::MaeConfig;
 
-/// A shallow transformer over visible tokens and mask tokens in image order.
+/// A shallow transformer over visible tokens and mask tokens.
 ///
 /// # Source
 /// MAE section 3 "MAE decoder"; official names `decoder_embed`, `mask_token`, …
@@ -39,51 +39,64 @@ impl Decoder {
         }
     }
 
-    /// Predicts every patch.
+    /// Predicts every patch, in image order.
     ///
     /// # Shapes
-    /// latent `[B, 1 + K, D]`, ids_restore `[B, L]` → `[B, L, P·P·C]`
-    pub fn forward(&self, latent: Tensor<3>, ids_restore: Tensor<2, Int>) -> Tensor<3> {
-        let tokens = self.decode(latent, ids_restore); // [B, 1 + L, Dd]
-        let [batch, len, _] = tokens.dims();
-        self.predict(tokens.slice([0..batch, 1..len]))
-    }
-
-    /// Predicts the masked patches alone: what training needs.
-    ///
-    /// # Shapes
-    /// latent `[B, 1 + K, D]`, ids_restore `[B, L]`, ids_masked `[B, M]` → `[B, M, P·P·C]`
-    pub fn forward_masked(
+    /// latent `[B, 1 + K, D]`, ids_shuffle and ids_restore `[B, L]` → `[B, L, P·P·C]`
+    pub fn forward(
         &self,
         latent: Tensor<3>,
+        ids_shuffle: Tensor<2, Int>,
         ids_restore: Tensor<2, Int>,
-        ids_masked: Tensor<2, Int>,
     ) -> Tensor<3> {
-        let tokens = self.decode(latent, ids_restore); // [B, 1 + L, Dd]
-        let masked = ops::take_rows(tokens, ids_masked.add_scalar(1)); // [B, M, Dd], past the class token
-        self.predict(masked)
-    }
-
-    /// Embeds, fills in mask tokens, restores image order and runs the blocks: `[B, 1 + L, Dd]`.
-    fn decode(&self, latent: Tensor<3>, ids_restore: Tensor<2, Int>) -> Tensor<3> {
-        let x = self.embed.forward(latent); // [B, 1 + K, Dd]
-        let [batch, visible, dim] = x.dims();
         let [_, len] = ids_restore.dims();
-        let class = x.clone().slice([0..batch, 0..1]); // [B, 1, Dd]
-        let mut shuffled = vec![x.slice([0..batch, 1..visible])]; // [B, K, Dd]
-        if len >= visible {
-            shuffled.push(self.mask_token.val().expand([batch, len + 1 - visible, dim])); // [B, M, Dd]
-        }
-        let restored = ops::take_rows(Tensor::cat(shuffled, 1), ids_restore); // [B, L, Dd]
-        let mut x = Tensor::cat(vec![class, restored], 1) + self.pos_embed.val(); // [B, 1 + L, Dd]
-        for block in &self.blocks {
-            x = block.forward(x);
-        }
-        x
+        let pred = self.predict(latent, ids_shuffle, len); // [B, L, P·P·C], shuffled
+        ops::take_rows(pred, ids_restore)
     }
 
-    /// Norm and prediction head.
-    fn predict(&self, tokens: Tensor<3>) -> Tensor<3> {
-        self.pred.forward(self.norm.forward(tokens))
+    /// Predicts the masked patches alone, in the order of the shuffle: what training needs.
+    ///
+    /// # Shapes
+    /// latent `[B, 1 + K, D]`, ids_shuffle `[B, L]` → `[B, L - K, P·P·C]`
+    pub fn forward_masked(&self, latent: Tensor<3>, ids_shuffle: Tensor<2, Int>) -> Tensor<3> {
+        let ([_, visible, _], [_, len]) = (latent.dims(), ids_shuffle.dims());
+        self.predict(latent, ids_shuffle, len + 1 - visible)
+    }
+
+    /// Predicts the last `count` patches of the shuffle: `[B, count, P·P·C]`.
+    ///
+    /// Attention does not care for the order of its tokens, so that mask tokens need not go between the visible ones:
+    /// they stay behind them, each with the position of its patch. The last block answers only for what is predicted.
+    fn predict(&self, latent: Tensor<3>, ids_shuffle: Tensor<2, Int>, count: usize) -> Tensor<3> {
+        let mut x = self.tokens(latent, ids_shuffle); // [B, 1 + L, Dd]
+        let [batch, len, dim] = x.dims();
+        match self.blocks.split_last() {
+            Some((last, blocks)) => {
+                for block in blocks {
+                    x = block.forward(x);
+                }
+                x = last.forward_last(x, count); // [B, count, Dd]
+            }
+            None => x = x.slice([0..batch, len - count..len, 0..dim]),
+        }
+        self.pred.forward(self.norm.forward(x))
+    }
+
+    /// Class token, visible tokens and mask tokens, with their positions: `[B, 1 + L, Dd]`.
+    fn tokens(&self, latent: Tensor<3>, ids_shuffle: Tensor<2, Int>) -> Tensor<3> {
+        let mut tokens = vec![self.embed.forward(latent)]; // [B, 1 + K, Dd]
+        let ([batch, visible, dim], [_, len]) = (tokens[0].dims(), ids_shuffle.dims());
+        if len >= visible {
+            tokens.push(self.mask_token.val().expand([batch, len + 1 - visible, dim])); // [B, L - K, Dd]
+        }
+        let class = Tensor::zeros([batch, 1], &ids_shuffle.device());
+        let rows = Tensor::cat(vec![class, ids_shuffle.add_scalar(1)], 1); // [B, 1 + L]
+        let positions = self
+            .pos_embed
+            .val()
+            .squeeze_dim::<2>(0) // [1 + L, Dd]
+            .select(0, rows.reshape([batch * (len + 1)])) // [B·(1 + L), Dd]
+            .reshape([batch, len + 1, dim]); // [B, 1 + L, Dd]
+        Tensor::cat(tokens, 1) + positions
     }
 }

@@ -67,7 +67,7 @@ impl Mae {
         let ids = Ids::new(masks, &images.device());
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
         let latent = self.encoder.forward_kept(patches.clone(), ids.keep); // [B, 1 + K, D]
-        let pred = self.decoder.forward_masked(latent, ids.restore, ids.masked.clone()); // [B, M, P·P·C]
+        let pred = self.decoder.forward_masked(latent, ids.shuffle); // [B, M, P·P·C]
         ops::reconstruction_loss(pred, ops::take_rows(patches, ids.masked), self.norm_eps())
     }
 
@@ -90,7 +90,7 @@ impl Mae {
         let ids = Ids::new(masks, &images.device());
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
         let latent = self.encoder.forward_kept(patches.clone(), ids.keep); // [B, 1 + K, D]
-        let pred = self.decoder.forward(latent.clone(), ids.restore); // [B, L, P·P·C]
+        let pred = self.decoder.forward(latent.clone(), ids.shuffle, ids.restore); // [B, L, P·P·C]
         let pixels = if self.config.norm_pix_loss {
             let (mean, std) = patch_statistics(patches); // [B, L, 1]
             pred.clone() * std + mean
@@ -124,6 +124,7 @@ fn patch_statistics(patches: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
 struct Ids {
     keep: Tensor<2, Int>,
     masked: Tensor<2, Int>,
+    shuffle: Tensor<2, Int>,
     restore: Tensor<2, Int>,
 }
 
@@ -133,10 +134,8 @@ impl Ids {
         let tensor = |ids: &[i32]| {
             Tensor::from_data(TensorData::new(ids.to_vec(), [batch, ids.len() / batch]), device)
         };
-        Self {
-            keep: tensor(masks.ids_keep()),
-            masked: tensor(masks.ids_masked()),
-            restore: tensor(masks.ids_restore()),
-        }
+        let (keep, masked) = (tensor(masks.ids_keep()), tensor(masks.ids_masked()));
+        let shuffle = Tensor::cat(vec![keep.clone(), masked.clone()], 1); // [B, L]
+        Self { keep, masked, shuffle, restore: tensor(masks.ids_restore()) }
     }
 }

@@ -70,8 +70,17 @@ impl Block {
     /// # Shapes
     /// `[B, L, D]` → `[B, L, D]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [_, len, _] = x.dims();
+        self.forward_last(x, len)
+    }
+
+    /// The outputs of the last `queries` tokens alone, 1 to L; the others are only attended to.
+    ///
+    /// # Shapes
+    /// `[B, L, D]` → `[B, queries, D]`
+    pub fn forward_last(&self, x: Tensor<3>, queries: usize) -> Tensor<3> {
         let attention = branch(&self.norm1, &self.attn.qkv, &self.attn.proj);
-        let x = ops::attention_branch(x, attention, self.attn.num_heads, self.norm1.eps());
+        let x = ops::attention_branch(x, attention, self.attn.num_heads, queries, self.norm1.eps());
         ops::mlp_branch(x, branch(&self.norm2, &self.mlp.fc1, &self.mlp.fc2), self.norm2.eps())
     }
 }

@@ -83,8 +83,13 @@ fn branches_agree_with_the_portable_ones() {
         let width = shape[2];
         let (x, p) = params(shape, 3 * width, width, &device);
         compare(
-            run(x.clone(), p.clone(), |x, p| ops::attention_branch(x, p, heads, 1e-6)),
-            run(x, p, |x, p| portable::attention_branch(x, p, heads, 1e-6)),
+            run(x.clone(), p.clone(), |x, p| ops::attention_branch(x, p, heads, shape[1], 1e-6)),
+            run(x.clone(), p.clone(), |x, p| portable::attention_branch(x, p, heads, shape[1], 1e-6)),
+        );
+        let queries = shape[1].div_ceil(2);
+        compare(
+            run(x.clone(), p.clone(), |x, p| ops::attention_branch(x, p, heads, queries, 1e-6)),
+            run(x, p, |x, p| portable::attention_branch(x, p, heads, queries, 1e-6)),
         );
         let (x, p) = params(shape, hidden, hidden, &device);
         compare(
@@ -92,6 +97,13 @@ fn branches_agree_with_the_portable_ones() {
             run(x, p, |x, p| portable::mlp_branch(x, p, 1e-6)),
         );
     }
+}
+
+#[test]
+fn tokens_that_do_not_ask_change_nothing_for_those_that_do() {
+    let (x, p) = params([2, 9, 12], 36, 12, &Device::flex().autodiff());
+    let all = portable::attention_branch(x.clone(), p.clone(), 3, 9, 1e-6).slice([0..2, 5..9, 0..12]);
+    assert_near("last four", &floats(ops::attention_branch(x, p, 3, 4, 1e-6)), &floats(all));
 }
 
 #[test]
@@ -145,8 +157,8 @@ fn without_autodiff_the_outputs_are_the_same() {
         out_weight: p.out_weight.clone().inner(),
         out_bias: p.out_bias.clone().inner(),
     };
-    let untracked = ops::attention_branch(x.clone().inner(), inner, 3, 1e-6);
-    assert_eq!(floats(untracked), floats(ops::attention_branch(x, p, 3, 1e-6)));
+    let untracked = ops::attention_branch(x.clone().inner(), inner, 3, 5, 1e-6);
+    assert_eq!(floats(untracked), floats(ops::attention_branch(x, p, 3, 5, 1e-6)));
 }
 
 #[test]

@@ -76,15 +76,22 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<
 }
 
 /// The attention half of a pre-norm block, residual included: `x + proj(attention(qkv(norm(x))))`, with the columns of
-/// `qkv` ordered (q, k, v) and by head within each.
+/// `qkv` ordered (q, k, v) and by head within each. Computed for each image's last `queries` tokens, 1 to L; the others
+/// are only attended to.
 ///
 /// # Shapes
-/// `[B, L, D]` → `[B, L, D]`
+/// `[B, L, D]` → `[B, queries, D]`
 ///
 /// # Source
 /// ViT (arXiv 2010.11929) eq. 2; scaled dot-product attention, arXiv 1706.03762 section 3.2.
-pub fn attention_branch(x: Tensor<3>, params: BranchParams, num_heads: usize, eps: f64) -> Tensor<3> {
-    fused!(x, attention_branch(x, params, num_heads, eps))
+pub fn attention_branch(
+    x: Tensor<3>,
+    params: BranchParams,
+    num_heads: usize,
+    queries: usize,
+    eps: f64,
+) -> Tensor<3> {
+    fused!(x, attention_branch(x, params, num_heads, queries, eps))
 }
 
 /// The MLP half of a pre-norm block, residual included: `x + fc2(gelu(fc1(norm(x))))`, with the exact GELU.

@@ -29,35 +29,43 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<
     burn::tensor::module::layer_norm(x, weight, Some(bias), eps)
 }
 
-/// Multi-head scaled dot-product self-attention on fused queries, keys and values.
+/// Multi-head scaled dot-product self-attention on fused queries, keys and values, of the last `queries` tokens.
 ///
 /// Written out rather than through Burn's attention, whose differentiable fallback adds a
 /// maximum that is not detached and two clamps.
 ///
 /// # Shapes
-/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each → `[B, L, D]`
-pub fn attention(qkv: Tensor<3>, num_heads: usize) -> Tensor<3> {
+/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each → `[B, queries, D]`
+pub fn attention(qkv: Tensor<3>, num_heads: usize, queries: usize) -> Tensor<3> {
     let [batch, len, width] = qkv.dims();
     let (embed_dim, head_dim) = (width / 3, width / 3 / num_heads);
-    let heads = |start: usize| {
+    let heads = |start: usize, first: usize| {
         qkv.clone()
-            .slice([0..batch, 0..len, start..start + embed_dim]) // [B, L, D]
-            .reshape([batch, len, num_heads, head_dim]) // [B, L, N, D/N]
+            .slice([0..batch, first..len, start..start + embed_dim]) // [B, L, D]
+            .reshape([batch, len - first, num_heads, head_dim]) // [B, L, N, D/N]
             .swap_dims(1, 2) // [B, N, L, D/N]
     };
-    let q = heads(0).mul_scalar((head_dim as f64).powf(-0.5));
-    let weights = activation::softmax(q.matmul(heads(embed_dim).swap_dims(2, 3)), 3); // [B, N, L, L]
+    let q = heads(0, len - queries).mul_scalar((head_dim as f64).powf(-0.5));
+    let weights = activation::softmax(q.matmul(heads(embed_dim, 0).swap_dims(2, 3)), 3); // [B, N, Q, L]
     weights
-        .matmul(heads(2 * embed_dim)) // [B, N, L, D/N]
-        .swap_dims(1, 2) // [B, L, N, D/N]
-        .reshape([batch, len, embed_dim]) // [B, L, D]
+        .matmul(heads(2 * embed_dim, 0)) // [B, N, Q, D/N]
+        .swap_dims(1, 2) // [B, Q, N, D/N]
+        .reshape([batch, queries, embed_dim]) // [B, Q, D]
 }
 
 /// `x + proj(attention(qkv(norm(x))))`, as [`super::attention_branch`].
-pub fn attention_branch(x: Tensor<3>, params: BranchParams, num_heads: usize, eps: f64) -> Tensor<3> {
+pub fn attention_branch(
+    x: Tensor<3>,
+    params: BranchParams,
+    num_heads: usize,
+    queries: usize,
+    eps: f64,
+) -> Tensor<3> {
+    let [batch, len, dim] = x.dims();
     let normed = layer_norm(x.clone(), params.norm_weight, params.norm_bias, eps);
-    let mixed = attention(linear(normed, params.in_weight, params.in_bias), num_heads);
-    x + linear(mixed, params.out_weight, params.out_bias)
+    let mixed = attention(linear(normed, params.in_weight, params.in_bias), num_heads, queries);
+    let last = x.slice([0..batch, len - queries..len, 0..dim]); // [B, Q, D]
+    last + linear(mixed, params.out_weight, params.out_bias)
 }
 
 /// `x + fc2(gelu(fc1(norm(x))))`, as [`super::mlp_branch`].

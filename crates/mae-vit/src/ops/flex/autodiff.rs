@@ -9,7 +9,7 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Shape;
-use mae_kernels::{AttentionSaved, BranchGradients, Buffer, MlpSaved, Threads};
+use mae_kernels::{AttentionSaved, BranchGradients, Buffer, Heads, MlpSaved, Threads};
 
 use super::{Dense, Fused, Inputs, Params, loss, normalize, pooled};
 
@@ -108,27 +108,26 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
     fn attention_branch(
         x: FloatTensor<Self>,
         params: Params<Self>,
-        num_heads: usize,
+        heads: Heads,
         eps: f32,
     ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Step;
         impl Backward<Flex, 7> for Step {
-            type State = (Inputs, usize, Arc<AttentionSaved>);
+            type State = (Inputs, Heads, Arc<AttentionSaved>);
 
             fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _: &mut Checkpointer) {
                 let grad = Dense::new(grads.consume::<Flex>(&ops.node));
-                let (inputs, num_heads, saved) = ops.state.clone();
-                let heads = inputs.heads(num_heads);
+                let (inputs, heads, saved) = ops.state.clone();
                 let (x_grad, param_grads) =
                     mae_kernels::attention_branch_backward(&grad, &inputs.x, inputs.branch(), heads, &saved);
                 inputs.register(ops, grads, x_grad, param_grads);
             }
         }
         let (nodes, inputs) = inputs(x, params);
-        let (out, saved) = inputs.attention(num_heads, eps);
+        let (out, saved) = inputs.attention(heads, eps);
         match Step.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((inputs, num_heads, Arc::new(saved)), out),
+            OpsKind::Tracked(prep) => prep.finish((inputs, heads, Arc::new(saved)), out),
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }

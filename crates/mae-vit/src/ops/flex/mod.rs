@@ -43,9 +43,17 @@ pub(super) fn layer_norm<const D: usize>(
     Tensor::from_dispatch(Dispatch::layer_norm(x, weight, bias, eps as f32))
 }
 
-pub(super) fn attention_branch(x: Tensor<3>, params: BranchParams, num_heads: usize, eps: f64) -> Tensor<3> {
+pub(super) fn attention_branch(
+    x: Tensor<3>,
+    params: BranchParams,
+    num_heads: usize,
+    queries: usize,
+    eps: f64,
+) -> Tensor<3> {
+    let [_, len, width] = x.dims();
+    let heads = Heads { len, queries, num: num_heads, dim: width / num_heads };
     let (x, params) = (x.into_dispatch(), Params::of(params));
-    Tensor::from_dispatch(Dispatch::attention_branch(x, params, num_heads, eps as f32))
+    Tensor::from_dispatch(Dispatch::attention_branch(x, params, heads, eps as f32))
 }
 
 pub(super) fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64) -> Tensor<3> {
@@ -184,14 +192,10 @@ impl Inputs {
         Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias }
     }
 
-    fn heads(&self, num: usize) -> Heads {
-        let [_, len, width] = self.x.shape().dims();
-        Heads { len, num, dim: width / num }
-    }
-
-    fn attention(&self, num_heads: usize, eps: f32) -> (FlexTensor, AttentionSaved) {
-        let (y, saved) = mae_kernels::attention_branch(&self.x, self.branch(), self.heads(num_heads), eps);
-        (pooled::tensor(y, self.x.shape()), saved)
+    fn attention(&self, heads: Heads, eps: f32) -> (FlexTensor, AttentionSaved) {
+        let (y, saved) = mae_kernels::attention_branch(&self.x, self.branch(), heads, eps);
+        let [batch, _, width] = self.x.shape().dims();
+        (pooled::tensor(y, Shape::new([batch, heads.queries, width])), saved)
     }
 
     fn mlp(&self, eps: f32) -> (FlexTensor, MlpSaved) {
@@ -215,7 +219,7 @@ trait Fused: Backend {
     fn attention_branch(
         x: FloatTensor<Self>,
         #[extension_type] params: Params<Self>,
-        num_heads: usize,
+        heads: Heads,
         eps: f32,
     ) -> FloatTensor<Self>;
 
@@ -245,8 +249,8 @@ impl Fused for Flex {
         normalize(&Dense::new(x), &Dense::new(weight), &Dense::new(bias), eps).0
     }
 
-    fn attention_branch(x: FlexTensor, params: Params<Self>, num_heads: usize, eps: f32) -> FlexTensor {
-        Inputs::new(x, params.into_array()).attention(num_heads, eps).0
+    fn attention_branch(x: FlexTensor, params: Params<Self>, heads: Heads, eps: f32) -> FlexTensor {
+        Inputs::new(x, params.into_array()).attention(heads, eps).0
     }
 
     fn mlp_branch(x: FlexTensor, params: Params<Self>, eps: f32) -> FlexTensor {

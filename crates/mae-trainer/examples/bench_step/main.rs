@@ -1,6 +1,8 @@
 //! Times training steps on one batch of random images, for `cargo xtask bench step` to compare with other programs.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
 
+mod breakdown;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +40,9 @@ struct Cli {
     /// Where to compute.
     #[arg(long, default_value = "flex")]
     device: DeviceName,
+    /// Print a table of the step's operations instead.
+    #[arg(long)]
+    breakdown: bool,
     /// Write the initial weights and the batch to this folder, and compute nothing.
     #[arg(long, value_name = "DIR")]
     export: Option<PathBuf>,
@@ -91,6 +96,15 @@ struct Report {
     peak_mib: f64,
 }
 
+impl Report {
+    /// The median of the last half.
+    fn step_s(&self) -> f64 {
+        let mut tail = self.seconds[self.seconds.len() / 2..].to_vec();
+        tail.sort_by(f64::total_cmp);
+        tail[tail.len() / 2]
+    }
+}
+
 fn main() -> ExitCode {
     match bench(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,6 +124,12 @@ fn bench(cli: &Cli) -> Result<()> {
     let batch = RandomBatch::new(&config, cli.batch)?;
     if let Some(folder) = &cli.export {
         return batch.export(&model, folder);
+    }
+    if cli.breakdown {
+        let kept = batch.masks.num_keep();
+        let step_s = train(model.clone(), &batch, cli.steps, &device).step_s();
+        print!("{}", breakdown::table(&model, cli.batch, kept, step_s, cli.steps));
+        return Ok(());
     }
     let mut report = match cli.work {
         Work::Train => train(model, &batch, cli.steps, &device),
