@@ -1,6 +1,5 @@
 //! `cargo xtask bench step`: training steps beside PyTorch's, in turns on the same machine.
 
-use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::{cargo, median};
+use crate::bench_ours::{build_bench_step, target};
+use crate::median;
 
 /// How far apart the first losses of the same weights, images and masks may be.
 const LOSS_TOLERANCE: f64 = 1e-4;
@@ -45,7 +45,7 @@ const fn train(
 
 /// What a program prints.
 #[derive(Deserialize)]
-struct Report {
+pub struct Report {
     seconds: Vec<f64>,
     losses: Vec<f64>,
     peak_mib: f64,
@@ -53,7 +53,7 @@ struct Report {
 
 impl Report {
     /// The median of the last half.
-    fn step_s(&self) -> f64 {
+    pub fn step_s(&self) -> f64 {
         let mut tail = self.seconds[self.seconds.len() / 2..].to_vec();
         median(&mut tail)
     }
@@ -92,13 +92,7 @@ pub struct Options {
 /// Measures, prints, and writes the table if asked to.
 pub fn step(options: &Options) -> Result<()> {
     ensure!(options.rounds >= 1 && options.threads >= 1, "rounds and threads are at least 1");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let build = ["build", "--quiet", "--release", "--package=mae-trainer", "--example=bench_step"];
-    ensure!(
-        cargo().args(build).args(["--features", "flex"]).status()?.success(),
-        "the benchmark could not be built"
-    );
-    let ours = target.join("release/examples/bench_step");
+    let (target, ours) = (target(), build_bench_step()?);
     let python = match &options.python {
         Some(python) => python.clone(),
         None => make_python(&target.join("bench-python"))?,
@@ -200,7 +194,8 @@ fn agree(ours: &[f64], theirs: &[f64]) -> Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command) -> Result<Report> {
+/// Runs a program that prints a report.
+pub fn run(command: &mut Command) -> Result<Report> {
     let output = command.output().with_context(|| format!("cannot start {:?}", command.get_program()))?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).context("it printed no text")?;
