@@ -32,6 +32,13 @@ enum Kind {
 pub(crate) struct Part {
     pub(crate) pixels: Image,
     pub(crate) top: usize,
+    pub(crate) left: usize,
+}
+
+impl Part {
+    pub(crate) fn whole(pixels: Image) -> Self {
+        Self { pixels, top: 0, left: 0 }
+    }
 }
 
 impl Encoded {
@@ -70,22 +77,23 @@ impl Encoded {
         self.decode_part(whole, Vec::new()).map(|part| part.pixels)
     }
 
-    /// Decodes at least the rows of `crop`, which lies within the image, with the memory of `pixels`.
+    /// Decodes at least `crop`, which lies within the image, with the memory of `pixels`.
     pub(crate) fn decode_part(self, crop: Crop, mut pixels: Vec<u8>) -> Result<Part, DataError> {
         match self.0 {
-            Kind::Decoded(image) => Ok(Part { pixels: image, top: 0 }),
-            Kind::Jpeg { path, mut file, frame } => {
-                let bytes = file.len() as u64;
-                let rows = frame
-                    .decode(&mut file, crop.top + crop.height, &mut pixels)
-                    .map_err(|source| DataError::Decode { path, bytes, source })?;
-                Ok(Part { pixels: Image::new(rows, frame.width, 3, pixels)?, top: 0 })
+            Kind::Decoded(image) => Ok(Part::whole(image)),
+            Kind::Jpeg { path, file, frame } => {
+                let Crop { top, left, height, width } =
+                    frame.decode(&file, crop, &mut pixels).map_err(|source| {
+                        let bytes = file.len() as u64;
+                        DataError::Decode { path, bytes, source }
+                    })?;
+                Ok(Part { pixels: Image::new(height, width, 3, pixels)?, top, left })
             }
             Kind::Raster(raster) => {
                 let width = raster.size.1;
                 raster.read(crop.top, crop.height, &mut pixels)?;
                 let pixels = Image::new(crop.height, width, 3, pixels)?;
-                Ok(Part { pixels, top: crop.top })
+                Ok(Part { pixels, top: crop.top, left: 0 })
             }
         }
     }

@@ -1,6 +1,12 @@
-//! What the markers of a JPEG file say, and its rows from the top down to where they are no longer wanted.
+//! What the markers of a JPEG file say, and the part of its pixels that is wanted.
+
+mod baseline;
+mod bits;
+mod idct;
+mod rows;
 
 use std::error::Error;
+use std::ops::Range;
 
 use ::image::error::{DecodingError, ImageFormatHint};
 use ::image::metadata::Orientation;
@@ -11,11 +17,28 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-/// Rows beyond the last one wanted that its chroma is interpolated from.
-const CHROMA_REACH: usize = 2;
+use self::baseline::Baseline;
+use crate::Crop;
+
+/// The second bytes of markers.
+///
+/// # Source
+/// ITU-T T.81, table B.1.
+mod marker {
+    pub(super) const BASELINE: u8 = 0xC0;
+    pub(super) const EXTENDED: u8 = 0xC1;
+    pub(super) const PROGRESSIVE: u8 = 0xC2;
+    pub(super) const HUFFMAN: u8 = 0xC4;
+    pub(super) const END_OF_IMAGE: u8 = 0xD9;
+    pub(super) const SCAN: u8 = 0xDA;
+    pub(super) const QUANTISATION: u8 = 0xDB;
+    pub(super) const RESTART: u8 = 0xDD;
+    pub(super) const EXIF: u8 = 0xE1;
+    pub(super) const ADOBE: u8 = 0xEE;
+}
 
 /// What a walk over a file's markers finds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Markers {
     /// Whether the image reaches its end marker. What follows that does not matter.
     ///
@@ -27,12 +50,19 @@ pub(crate) struct Markers {
 }
 
 /// An upright image of three channels and 8 bits.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Frame {
     pub(crate) height: usize,
     pub(crate) width: usize,
-    /// Where in the file its height is written, if the image is one scan from top to bottom.
-    height_at: Option<usize>,
+    segments: Vec<Segment>,
+}
+
+/// What a marker opens.
+#[derive(Clone, Debug, PartialEq)]
+struct Segment {
+    marker: u8,
+    /// Where in the file its contents lie.
+    data: Range<usize>,
 }
 
 impl Markers {
@@ -41,14 +71,9 @@ impl Markers {
     /// # Source
     /// ITU-T T.81, annex B: markers and the segments they open.
     pub(crate) fn find(file: &[u8]) -> Self {
-        const BASELINE: u8 = 0xC0;
-        const EXTENDED: u8 = 0xC1;
-        const PROGRESSIVE: u8 = 0xC2;
-        const END_OF_IMAGE: u8 = 0xD9;
-        const SCAN: u8 = 0xDA;
-        const EXIF: u8 = 0xE1;
         const STUFFED_ZERO: u8 = 0x00;
-        let (mut frames, mut one_scan, mut upright) = (Vec::new(), true, true);
+        const LENGTH_BYTES: usize = 2;
+        let mut segments = Vec::new();
         let mut at = 0;
         // In a scan's data and between segments alike the next marker is the next 0xFF; a thumbnail's markers lie
         // within a segment and are stepped over with it.
@@ -58,75 +83,62 @@ impl Markers {
             let Some(&marker) = file.get(at) else { break false };
             at += 1;
             match marker {
-                END_OF_IMAGE => break true,
+                marker::END_OF_IMAGE => break true,
                 // Any number of 0xFF may stand before a marker.
                 0xFF => at -= 1,
                 // Data, TEM, restarts and the start of the image stand alone.
                 STUFFED_ZERO | 0x01 | 0xD0..=0xD8 => {}
                 _ => {
-                    let Some(&[high, low]) = file[at..].first_chunk() else { break false };
-                    let length = usize::from(u16::from_be_bytes([high, low]));
-                    let Some(segment) = file.get(at..at + length) else { break false };
-                    match marker {
-                        BASELINE | EXTENDED | PROGRESSIVE => {
-                            frames.push(Frame::read(segment, at));
-                            one_scan &= marker != PROGRESSIVE;
-                        }
-                        SCAN => one_scan &= segment.get(2) == Some(&3),
-                        EXIF => upright &= is_upright(segment),
-                        _ => {}
+                    let Some(&bytes) = file[at..].first_chunk() else { break false };
+                    let end = at + usize::from(u16::from_be_bytes(bytes));
+                    if end > file.len() {
+                        break false;
                     }
-                    at += length;
+                    segments.push(Segment { marker, data: (at + LENGTH_BYTES).min(end)..end });
+                    at = end;
                 }
             }
         };
-        let frame = match frames[..] {
-            [Some(frame)] if upright => {
-                Some(Frame { height_at: frame.height_at.filter(|_| one_scan), ..frame })
-            }
-            _ => None,
-        };
-        Self { complete, frame }
+        Self { complete, frame: Frame::of(file, segments) }
     }
 }
 
 impl Frame {
-    /// Reads the segment of a frame that begins at `at`.
-    fn read(segment: &[u8], at: usize) -> Option<Self> {
-        let &[_, _, bits, high, low, left, right, channels] = segment.first_chunk()?;
-        let side = |bytes| usize::from(u16::from_be_bytes(bytes));
-        let (height, width) = (side([high, low]), side([left, right]));
-        let usual = (bits, channels) == (8, 3) && height > 0 && width > 0;
-        usual.then_some(Self { height, width, height_at: Some(at + 3) })
+    fn of(file: &[u8], segments: Vec<Segment>) -> Option<Self> {
+        let is_frame = |segment: &&Segment| {
+            [marker::BASELINE, marker::EXTENDED, marker::PROGRESSIVE].contains(&segment.marker)
+        };
+        let mut frames = segments.iter().filter(is_frame);
+        let frame = frames.next().filter(|_| frames.next().is_none())?;
+        let &[8, high, low, left, right, 3] = file[frame.data.clone()].first_chunk()? else { return None };
+        let (height, width) = (u16::from_be_bytes([high, low]), u16::from_be_bytes([left, right]));
+        let mut exif = segments.iter().filter(|segment| segment.marker == marker::EXIF);
+        let upright = exif.all(|segment| is_upright(&file[segment.data.clone()]));
+        let frame = Self { height: height.into(), width: width.into(), segments };
+        (upright && height > 0 && width > 0).then_some(frame)
     }
 
-    /// Decodes the rows above `end`, or more of them, into `pixels`; returns how many they are.
-    ///
-    /// Only the height that the file claims is made smaller: the decoder then stops early, and what it makes of the
-    /// rows is what it makes of them in the whole image.
+    /// Decodes `crop`, or more, into `pixels`; returns what they are.
     ///
     /// # Shapes
-    /// `[rows, W, 3]`
-    pub(crate) fn decode(
-        &self,
-        file: &mut [u8],
-        end: usize,
-        pixels: &mut Vec<u8>,
-    ) -> Result<usize, ImageError> {
-        let mut rows = self.height;
-        if let Some(at) = self.height_at {
-            rows = rows.min(end + CHROMA_REACH);
-            file[at..at + 2].copy_from_slice(&(rows as u16).to_be_bytes());
+    /// `[H, W, 3]` of what is returned
+    pub(crate) fn decode(&self, file: &[u8], crop: Crop, pixels: &mut Vec<u8>) -> Result<Crop, ImageError> {
+        let decoded = Baseline::new(file, &self.segments).and_then(|image| image.decode(crop, pixels));
+        if decoded.is_some() {
+            return Ok(crop);
         }
-        let decoded = decode(file, (rows, self.width), pixels);
-        if let Some(at) = self.height_at {
-            file[at..at + 2].copy_from_slice(&(self.height as u16).to_be_bytes());
-        }
-        decoded.map(|()| rows)
+        // Of another kind, or damaged: the other decoder knows what can be made of it.
+        let (height, width) = (self.height, self.width);
+        decode_whole(file, (height, width), pixels)?;
+        Ok(Crop { top: 0, left: 0, height, width })
     }
 }
 
-fn decode(file: &[u8], (height, width): (usize, usize), pixels: &mut Vec<u8>) -> Result<(), ImageError> {
+fn decode_whole(
+    file: &[u8],
+    (height, width): (usize, usize),
+    pixels: &mut Vec<u8>,
+) -> Result<(), ImageError> {
     let options = DecoderOptions::default()
         .set_strict_mode(false)
         .set_max_width(usize::MAX)
@@ -149,7 +161,7 @@ fn decode(file: &[u8], (height, width): (usize, usize), pixels: &mut Vec<u8>) ->
 
 /// Whether an application segment, which may be EXIF's, leaves the image as it lies.
 fn is_upright(segment: &[u8]) -> bool {
-    let exif = segment.get(2..).and_then(|data| data.strip_prefix(b"Exif\0\0"));
+    let exif = segment.strip_prefix(b"Exif\0\0");
     let turned = exif.and_then(Orientation::from_exif_chunk);
     turned.is_none_or(|orientation| orientation == Orientation::NoTransforms)
 }
@@ -173,24 +185,64 @@ mod tests {
         }
     }
 
+    /// Golden files of every way to thin out colours, and one that another decoder reads.
     #[test]
-    fn rows_from_the_top_are_those_of_the_whole_image() {
+    fn a_crop_is_that_of_the_whole_image() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode");
-        let mut stopped = 0;
         for name in ["full-chroma", "half-chroma", "quarter-chroma", "progressive", "orientation-1"] {
-            let mut file = std::fs::read(folder.join(name).with_extension("jpg")).unwrap();
-            let before = file.clone();
+            let file = std::fs::read(folder.join(name).with_extension("jpg")).unwrap();
             let frame = Markers::find(&file).frame.unwrap();
             let (mut whole, mut part) = (Vec::new(), Vec::new());
-            assert_eq!(frame.decode(&mut file, frame.height, &mut whole).unwrap(), frame.height);
-            for end in 1..frame.height {
-                let rows = frame.decode(&mut file, end, &mut part).unwrap();
-                let bytes = end * frame.width * 3;
-                assert!(rows >= end && part[..bytes] == whole[..bytes], "{name}: {end} rows");
-                stopped += usize::from(rows < frame.height);
+            let all = Crop { top: 0, left: 0, height: frame.height, width: frame.width };
+            assert_eq!(frame.decode(&file, all, &mut whole).unwrap(), all);
+            let mut rng = crate::sample_rng(0, 0, 0);
+            let mut below = |bound: usize| crate::below(&mut rng, bound as u64) as usize;
+            for _ in 0..500 {
+                let (top, left) = (below(all.height), below(all.width));
+                let (height, width) = (1 + below(all.height - top), 1 + below(all.width - left));
+                let crop = Crop { top, left, height, width };
+                let decoded = frame.decode(&file, crop, &mut part).unwrap();
+                assert_eq!(decoded, if name == "progressive" { all } else { crop });
+                for row in 0..decoded.height {
+                    let from = 3 * ((decoded.top + row) * all.width + decoded.left);
+                    let (part, whole) = (&part[3 * row * decoded.width..], &whole[from..]);
+                    assert!(part[..3 * decoded.width] == whole[..3 * decoded.width], "{name}: {crop:?}");
+                }
             }
-            assert_eq!(file, before);
         }
-        assert!(stopped > 100, "only {stopped} stopped early");
+    }
+
+    /// Whatever the bytes: an image of the size that the frame says, or an error.
+    #[test]
+    fn damaged_files_are_decoded_or_refused() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode");
+        let mut rng = crate::sample_rng(1, 0, 0);
+        let mut below = |bound: usize| crate::below(&mut rng, bound as u64) as usize;
+        let (mut decoded, mut refused) = (0, 0);
+        for name in ["full-chroma", "half-chroma", "quarter-chroma"] {
+            let whole = std::fs::read(folder.join(name).with_extension("jpg")).unwrap();
+            for _ in 0..300 {
+                let mut file = whole.clone();
+                for _ in 0..1 + below(4) {
+                    let at = below(file.len());
+                    file[at] = below(256) as u8;
+                }
+                let Some(frame) = Markers::find(&file).frame.filter(|frame| frame.height * frame.width < 1 << 16)
+                else {
+                    continue;
+                };
+                let crop = Crop { top: frame.height / 4, left: 0, height: frame.height / 2 + 1, width: frame.width };
+                let crop = Crop { height: crop.height.min(frame.height - crop.top), ..crop };
+                let mut pixels = Vec::new();
+                match frame.decode(&file, crop, &mut pixels) {
+                    Ok(part) => {
+                        assert_eq!(pixels.len(), 3 * part.height * part.width);
+                        decoded += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        assert!(decoded > 100 && refused > 10, "{decoded} decoded, {refused} refused");
     }
 }

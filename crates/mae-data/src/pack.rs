@@ -321,7 +321,7 @@ fn shrink(image: Image, short_side: usize) -> Image {
     let resized = |side: usize| (short_side as u128 * side as u128 / short as u128) as usize;
     let window = Window { top: 0.0, left: 0.0, height: size.0 as f64, width: size.1 as f64 };
     let resized = (resized(size.0), resized(size.1));
-    View::of_window(size, window, resized, (0, 0), resized).cut(&Part { pixels: image, top: 0 })
+    View::of_window(size, window, resized, (0, 0), resized).cut(&Part::whole(image))
 }
 
 fn refuse(out: &Path, reason: String) -> DataError {

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use fast_image_resize::images::{CroppedImage, Image as Pixels, ImageRef};
-use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::{Crop, DataError, Image};
 
@@ -92,65 +93,74 @@ impl Scratch {
         window: Window,
         size: (usize, usize),
     ) -> &[u8] {
-        let channels = image.channels();
-        let pixel = match channels {
-            1 => PixelType::U8,
-            2 => PixelType::U8x2,
-            3 => PixelType::U8x3,
-            4 => PixelType::U8x4,
-            _ => return self.resize_planes(image, visible, window, size),
-        };
-        let invariant = "an image holds as many bytes as its shape says, and the crop lies within it";
-        let (height, width) = (image.height() as u32, image.width() as u32);
-        let pixels = ImageRef::new(width, height, image.data(), pixel).expect(invariant);
-        let [top, left, rows, columns] =
-            [visible.top, visible.left, visible.height, visible.width].map(|length| length as u32);
-        let view = CroppedImage::new(&pixels, left, top, columns, rows).expect(invariant);
-
-        let seen = rows_seen(window, visible.height, size.0);
-        self.columns.resize(seen.len() * size.1 * channels, 0);
-        let (height, width) = (size.0 as u32, size.1 as u32);
-        let mut columns = Pixels::from_slice_u8(width, seen.len() as u32, &mut self.columns, pixel)
-            .expect("the memory was made to this size");
-        let strip = Window { top: seen.start as f64, height: seen.len() as f64, ..window };
-        resample(&mut self.resizer, &view, strip, &mut columns);
-
-        self.whole.resize(size.0 * size.1 * channels, 0);
-        let mut whole = Pixels::from_slice_u8(width, height, &mut self.whole, pixel)
-            .expect("the memory was made to this size");
-        let below =
-            Window { top: window.top - seen.start as f64, left: 0.0, width: f64::from(width), ..window };
-        resample(&mut self.resizer, &columns, below, &mut whole);
+        match image.channels() {
+            1 => self.resize_as::<U8>(image, visible, window, size),
+            3 => self.resize_as::<U8x3>(image, visible, window, size),
+            _ => self.resize_planes(image, visible, window, size),
+        }
         &self.whole
     }
 
+    fn resize_as<P: PixelTrait>(
+        &mut self,
+        image: &Image,
+        visible: Crop,
+        window: Window,
+        size: (usize, usize),
+    ) {
+        let (width, bytes) = (size.1, P::size());
+        let seen = rows_seen(window, visible.height, size.0);
+        self.columns.resize(seen.len() * width * bytes, 0);
+        self.whole.resize(size.0 * width * bytes, 0);
+
+        let strip = Window { top: seen.start as f64, height: seen.len() as f64, ..window };
+        let pixels = (image.data(), (image.height(), image.width()));
+        resample::<P>(&mut self.resizer, pixels, visible, strip, (&mut self.columns, (seen.len(), width)));
+
+        let all = Crop { top: 0, left: 0, height: seen.len(), width };
+        let below = Window { top: window.top - seen.start as f64, left: 0.0, width: width as f64, ..window };
+        let columns = (&self.columns[..], (seen.len(), width));
+        resample::<P>(&mut self.resizer, columns, all, below, (&mut self.whole, size));
+    }
+
     /// Any number of channels, one after the other.
-    fn resize_planes(&mut self, image: &Image, visible: Crop, window: Window, size: (usize, usize)) -> &[u8] {
+    fn resize_planes(&mut self, image: &Image, visible: Crop, window: Window, size: (usize, usize)) {
         let channels = image.channels();
         let mut data = vec![0; size.0 * size.1 * channels];
         for channel in 0..channels {
             let plane = image.data().iter().skip(channel).step_by(channels).copied().collect();
             let plane =
                 Image::new(image.height(), image.width(), 1, plane).expect("a plane has a byte a pixel");
-            let plane = self.resize(&plane, visible, window, size);
-            for (to, &from) in data.iter_mut().skip(channel).step_by(channels).zip(plane) {
+            self.resize_as::<U8>(&plane, visible, window, size);
+            for (to, &from) in data.iter_mut().skip(channel).step_by(channels).zip(&self.whole) {
                 *to = from;
             }
         }
         self.whole = data;
-        &self.whole
     }
 }
 
-fn resample(resizer: &mut Resizer, from: &impl IntoImageView, window: Window, into: &mut Pixels) {
+/// Resamples a window of what is visible of some pixels into others; both come with (height, width).
+fn resample<P: PixelTrait>(
+    resizer: &mut Resizer,
+    (from, (height, width)): (&[u8], (usize, usize)),
+    visible: Crop,
+    window: Window,
+    (into, size): (&mut [u8], (usize, usize)),
+) {
+    let invariant = "pixels fill their shape, and the window lies within what is visible of them";
+    let image = TypedImageRef::<P>::from_buffer(width as u32, height as u32, from).expect(invariant);
+    let [top, left, rows, columns] =
+        [visible.top, visible.left, visible.height, visible.width].map(|length| length as u32);
+    let view = TypedCroppedImage::from_ref(&image, left, top, columns, rows).expect(invariant);
+    let mut into = TypedImage::<P>::from_buffer(size.1 as u32, size.0 as u32, into).expect(invariant);
     // Rounding may have carried the window an ulp past the edge.
-    let height = window.height.min(f64::from(from.height()) - window.top);
-    let width = window.width.min(f64::from(from.width()) - window.left);
+    let height = window.height.min(visible.height as f64 - window.top);
+    let width = window.width.min(visible.width as f64 - window.left);
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
         .use_alpha(false)
         .crop(window.left, window.top, width, height);
-    resizer
-        .resize(from, into, &options)
-        .expect("the window lies within the view, and both have one kind of pixel");
+    // Typed, or it would be compiled for all kinds of pixels.
+    resizer.resize_typed(&view, &mut into, &options).expect(invariant);
 }

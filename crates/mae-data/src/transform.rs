@@ -64,7 +64,7 @@ impl TrainTransform {
 impl Transform for TrainTransform {
     fn apply(&self, image: Image, rng: &mut SampleRng) -> Image {
         let view = self.draw((image.height(), image.width()), rng);
-        view.cut(&Part { pixels: image, top: 0 })
+        view.cut(&Part::whole(image))
     }
 
     fn output_size(&self) -> (usize, usize) {
@@ -119,7 +119,7 @@ impl EvalTransform {
 impl Transform for EvalTransform {
     fn apply(&self, image: Image, _: &mut SampleRng) -> Image {
         let view = self.centre((image.height(), image.width()));
-        view.cut(&Part { pixels: image, top: 0 })
+        view.cut(&Part::whole(image))
     }
 
     fn output_size(&self) -> (usize, usize) {

@@ -6,8 +6,8 @@ use crate::{Crop, Image};
 
 /// A cut-out of an image, resized, and perhaps mirrored or set on black.
 ///
-/// What it shows is known before the image is decoded: a loader decodes no rows that no view of it shows, and writes
-/// what they become into the batch.
+/// What it shows is known before the image is decoded: a loader decodes no more, and writes what it becomes into the
+/// batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct View {
     /// The pixels that are looked at.
@@ -116,7 +116,8 @@ impl View {
 
     /// What is shown, not mirrored and without what lies around it.
     fn show<'s>(&self, part: &Part, scratch: &'s mut Scratch) -> &'s [u8] {
-        let visible = Crop { top: self.visible.top - part.top, ..self.visible };
+        let (top, left) = (self.visible.top - part.top, self.visible.left - part.left);
+        let visible = Crop { top, left, ..self.visible };
         let window = Window {
             top: self.window.top - self.visible.top as f64,
             left: self.window.left - self.visible.left as f64,
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     fn part(height: usize, width: usize, channels: usize, data: Vec<u8>) -> Part {
-        Part { pixels: Image::new(height, width, channels, data).unwrap(), top: 0 }
+        Part::whole(Image::new(height, width, channels, data).unwrap())
     }
 
     #[test]
@@ -159,10 +160,11 @@ mod tests {
         let window = Window { top: 12.5, left: 3.25, height: 15.5, width: 20.5 };
         let window = View::of_window((40, 30), window, (9, 8), (1, 2), (12, 12));
         for view in [crop, window] {
-            let Crop { top, height, .. } = view.visible();
+            let Crop { top, left, height, width } = view.visible();
             assert!(top > 0 && top + height < 40);
-            let rows = data[top * 90..(top + height) * 90].to_vec();
-            let seen = Part { top, ..part(height, 30, 3, rows) };
+            let rows = data[top * 90..(top + height) * 90].chunks(90);
+            let pixels = rows.flat_map(|row| row[3 * left..3 * (left + width)].to_vec()).collect();
+            let seen = Part { top, left, ..part(height, width, 3, pixels) };
             assert_eq!(view.cut(&seen), view.cut(&whole));
         }
     }

@@ -135,10 +135,8 @@ impl Work {
         place: &mut [u8],
         memory: &mut Memory,
     ) -> Result<[usize; 3], DataError> {
-        let rows = views.iter().map(View::visible).map(|crop| (crop.top, crop.top + crop.height));
-        let (top, end) = rows.fold((usize::MAX, 0), |all, rows| (all.0.min(rows.0), all.1.max(rows.1)));
-        let (_, width) = image.size();
-        let seen = Crop { top, left: 0, height: end - top, width };
+        let seen = views.iter().map(View::visible).reduce(Crop::around);
+        let seen = seen.expect("every image has at least one sample");
         let part = image.decode_part(seen, std::mem::take(&mut memory.pixels))?;
         let [_, height, width] = self.sample_shape();
         let shape = [part.pixels.channels(), height, width];
