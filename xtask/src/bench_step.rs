@@ -226,7 +226,7 @@ fn rows(work: &Work, columns: &[Column]) -> Result<String> {
 }
 
 /// A virtual environment with the peers, made once.
-fn make_python(folder: &Path) -> Result<PathBuf> {
+pub(crate) fn make_python(folder: &Path) -> Result<PathBuf> {
     let python = folder.join("bin/python");
     if !python.exists() {
         println!("installing the peers in {}", folder.display());

@@ -1,6 +1,7 @@
 //! Development commands of the workspace.
 #![allow(clippy::print_stdout, reason = "a command line talks to people")]
 
+mod bench_load;
 mod bench_loops;
 mod bench_step;
 mod check;
@@ -42,6 +43,18 @@ Examples:
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Pack a folder of images, each resized once, into tar files that load faster.
+    #[command(after_help = "\
+Examples:
+  cargo xtask pack -- ~/photos packed
+  cargo xtask pack -- ~/photos packed --short-side 256 --store ppm
+  cargo xtask pack -- --help
+  cargo xtask train -- --data packed")]
+    Pack {
+        /// Options of the packing program.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Measure, in turns on the same machine, and print medians and ratios.
     #[command(subcommand)]
     Bench(Bench),
@@ -58,6 +71,13 @@ Examples:
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Loading images on one core beside torchvision's and DALI's.
+    #[command(after_help = "\
+Examples:
+  cargo xtask bench load
+  cargo xtask bench load path/to/jpegs --rounds 7
+  cargo xtask bench load --dali --write docs/bench-load.md")]
+    Load(bench_load::Options),
     /// The managed loop beside the explicit one.
     Loops {
         /// Runs of each.
@@ -114,6 +134,12 @@ fn main() -> Result<ExitCode> {
                 .context("cannot start cargo")?;
             Ok(exit_code(status))
         }
+        Task::Pack { args } => {
+            let run = ["run", "--quiet", "--release", "--package=mae-data", "--example=pack", "--"];
+            let status = cargo().args(run).args(args).status().context("cannot start cargo")?;
+            Ok(exit_code(status))
+        }
+        Task::Bench(Bench::Load(options)) => bench_load::load(&options).map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Loops { rounds, steps }) => {
             bench_loops::loops(rounds, steps).map(|()| ExitCode::SUCCESS)
         }

@@ -50,7 +50,7 @@ impl BadFilePolicy {
 }
 
 /// An image that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BadFile {
     /// Its index in the data set.
     pub index: usize,

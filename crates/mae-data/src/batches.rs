@@ -99,10 +99,10 @@ impl Batches {
         let end = self.indices.len().min(start + images);
         let indices = &self.indices[start..end];
         let sample_bytes = self.work.sample_shape().iter().product::<usize>();
-        let (filling, filled) = Filling::new(indices.len(), self.work.repeats * sample_bytes);
+        let (filling, memory, filled) = Filling::new(indices.len(), self.work.repeats * sample_bytes);
         let filling = Arc::new(filling);
-        for (place, &index) in indices.iter().enumerate() {
-            let task = Task { batch: Arc::clone(&filling), place, index: index as usize };
+        for ((place, &index), bytes) in indices.iter().enumerate().zip(memory) {
+            let task = Task { batch: Arc::clone(&filling), place, bytes, index: index as usize };
             if let Some(tasks) = &self.tasks {
                 // Fails if all workers are gone, which `next` finds out.
                 let _ = tasks.send(task);

@@ -15,6 +15,16 @@ pub struct Crop {
     pub width: usize,
 }
 
+impl Crop {
+    /// The smallest rectangle that holds both.
+    pub(crate) fn around(self, other: Self) -> Self {
+        let (top, left) = (self.top.min(other.top), self.left.min(other.left));
+        let bottom = (self.top + self.height).max(other.top + other.height);
+        let right = (self.left + self.width).max(other.left + other.width);
+        Self { top, left, height: bottom - top, width: right - left }
+    }
+}
+
 /// Draws crops of random area and aspect ratio, distributed as torchvision's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomResizedCrop {

@@ -7,7 +7,8 @@ use std::path::Path;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use crate::{DataError, Image, jpeg};
+use crate::jpeg::{Frame, Markers};
+use crate::{DataError, Encoded, Image};
 
 /// The formats that are read, by the content of a file and not by its name.
 const FORMATS: [(ImageFormat, &str); 6] = [
@@ -47,7 +48,8 @@ impl Default for DecodeLimits {
 ///
 /// Deviation: Pillow cuts 16-bit grey off at 255; here 16 bits are divided by 257 and rounded, so that white stays
 /// white and black black. The part of a GIF's canvas that its first frame leaves bare is black, whatever the
-/// background colour. A JPEG file differs from libjpeg-turbo's reading by 0.3 levels on average and up to 7.
+/// background colour. Progressive JPEG files, those with an orientation and those with unusual subsampling differ from
+/// libjpeg-turbo's reading by 0.3 levels on average and up to 7; others are the same to the bit.
 ///
 /// # Shapes
 /// `[H, W, 3]`
@@ -64,21 +66,51 @@ pub(crate) fn decode_with_format(
     limits: &DecodeLimits,
 ) -> Result<(Image, &'static str), DataError> {
     let bytes = read(path, limits)?;
-    let (format, name) = ::image::guess_format(&bytes)
+    let (_, format) = known_format(path, &bytes)?;
+    Ok((Encoded::new(path, bytes, limits)?.decode()?, format))
+}
+
+/// What is made of a file before it is known which of its pixels are wanted.
+pub(crate) enum Opened {
+    Image(Image),
+    Jpeg(Vec<u8>, Frame),
+}
+
+/// Decodes the bytes of a file, unless it is a JPEG file that can be decoded in part.
+pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result<Opened, DataError> {
+    let (format, _) = known_format(path, &bytes)?;
+    if format == ImageFormat::Jpeg {
+        let markers = Markers::find(&bytes);
+        if !markers.complete {
+            return Err(DataError::Truncated { path: path.into(), bytes: bytes.len() as u64 });
+        }
+        if let Some(frame) = markers.frame {
+            let (height, width) = (frame.height as u32, frame.width as u32);
+            check_size(path, (height, width), 3 * u64::from(height) * u64::from(width), limits)?;
+            return Ok(Opened::Jpeg(bytes, frame));
+        }
+    }
+    decode(path, &bytes, format, limits).map(Opened::Image)
+}
+
+/// The format that the first bytes tell, and its name.
+fn known_format(path: &Path, bytes: &[u8]) -> Result<(ImageFormat, &'static str), DataError> {
+    ::image::guess_format(bytes)
         .ok()
         .and_then(|guess| FORMATS.into_iter().find(|(format, _)| *format == guess))
-        .ok_or_else(|| DataError::NotAnImage { path: path.into(), known: known_formats() })?;
-    if format == ImageFormat::Jpeg && !jpeg::has_end(&bytes) {
-        return Err(DataError::Truncated { path: path.into(), bytes: bytes.len() as u64 });
-    }
+        .ok_or_else(|| DataError::NotAnImage { path: path.into(), known: known_formats() })
+}
 
+/// Decodes a whole image of any kind.
+fn decode(path: &Path, bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> Result<Image, DataError> {
     let refuse = |source| DataError::Decode { path: path.into(), bytes: bytes.len() as u64, source };
-    let mut reader = ImageReader::with_format(Cursor::new(&bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut decoder_limits = Limits::no_limits();
     decoder_limits.max_alloc = Some(limits.max_bytes);
     reader.limits(decoder_limits);
     let mut decoder = reader.into_decoder().map_err(refuse)?;
-    check_size(path, &decoder, limits)?;
+    let (width, height) = decoder.dimensions();
+    check_size(path, (height, width), decoder.total_bytes(), limits)?;
 
     // An orientation that cannot be read is none: if the file is damaged, decoding will say so.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
@@ -87,11 +119,11 @@ pub(crate) fn decode_with_format(
     upright.apply_orientation(orientation);
     let pixels = upright.into_rgb8();
     let (width, height) = pixels.dimensions();
-    Ok((Image::new(height as usize, width as usize, 3, pixels.into_raw())?, name))
+    Image::new(height as usize, width as usize, 3, pixels.into_raw())
 }
 
 /// The whole file: decoding from memory is faster, and the time spent on a slow disk is one read.
-fn read(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, DataError> {
+pub(crate) fn read(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, DataError> {
     let refuse = |source| DataError::Read { path: path.into(), source };
     let file = File::open(path).map_err(refuse)?;
     let length = file.metadata().map_err(refuse)?.len();
@@ -107,9 +139,13 @@ fn read(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-fn check_size(path: &Path, decoder: &impl ImageDecoder, limits: &DecodeLimits) -> Result<(), DataError> {
-    let (width, height) = decoder.dimensions();
-    let (pixels, bytes) = (u64::from(height) * u64::from(width), decoder.total_bytes());
+pub(crate) fn check_size(
+    path: &Path,
+    (height, width): (u32, u32),
+    bytes: u64,
+    limits: &DecodeLimits,
+) -> Result<(), DataError> {
+    let pixels = u64::from(height) * u64::from(width);
     if pixels == 0 {
         return Err(DataError::NoPixels { path: path.into(), height, width });
     }

@@ -226,6 +226,104 @@ pub enum DataError {
         len: usize,
     },
 
+    /// An index of packed shards that is cut short, damaged or of another kind.
+    #[error("cannot read line {line} of the index {}", path.display())]
+    ShardIndex {
+        /// The index.
+        path: PathBuf,
+        /// Where in it, from 1.
+        line: usize,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+
+    /// An index of packed shards that another version wrote.
+    #[error("the index {} is of version {version}, but only version {known} is read", path.display())]
+    ShardVersion {
+        /// The index.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+        /// The version that is read.
+        known: u32,
+    },
+
+    /// A number in an index that its shards or its own lines contradict.
+    #[error("the index {} is wrong: {name} is {value}, but must be {bound}", path.display())]
+    ShardNumber {
+        /// The index.
+        path: PathBuf,
+        /// What it says something of.
+        name: String,
+        /// What it says.
+        value: String,
+        /// What it may say.
+        bound: String,
+    },
+
+    /// A shard that is missing, or is no tar file.
+    #[error("cannot read the shard {}", path.display())]
+    Shard {
+        /// The shard.
+        path: PathBuf,
+        /// What the system or the reader of tar files said.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// A shard that is cut short, or not the one that was packed.
+    #[error("the shard {} has {bytes} bytes, but must have {expected}", path.display())]
+    ShardLength {
+        /// The shard.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// The length that its index or its own headers tell.
+        expected: u64,
+    },
+
+    /// A place in a shard where there is no such file as was said.
+    #[error("the shard {} has no {entry} of {bytes} bytes at byte {offset}", path.display())]
+    ShardEntry {
+        /// The shard.
+        path: PathBuf,
+        /// The file that should be there.
+        entry: String,
+        /// Its length.
+        bytes: u64,
+        /// Where its first byte should be.
+        offset: u64,
+    },
+
+    /// A folder that has neither an index nor a tar file with an image.
+    #[error("no packed images in the folder {}: looked for {looked_for}", path.display())]
+    NoShards {
+        /// The folder.
+        path: PathBuf,
+        /// What would have been read.
+        looked_for: String,
+    },
+
+    /// A file that could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// A folder that images cannot be packed into.
+    #[error("cannot pack into the folder {}: {reason}", path.display())]
+    PackInto {
+        /// The folder.
+        path: PathBuf,
+        /// Why not, and what to do.
+        reason: String,
+    },
+
     /// The loader's threads could not do their work.
     #[error("the loader's worker threads failed")]
     Workers {

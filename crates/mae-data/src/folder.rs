@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::decode::decode_with_format;
-use crate::{DataError, DecodeLimits, Image, ImageSource};
+use crate::decode::{decode_with_format, read};
+use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource};
 
 /// What a file must be called to be taken for an image, in any case.
 pub const IMAGE_EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
@@ -96,8 +96,12 @@ impl ImageFolder {
 
     /// The image at `index` and the name of its file's format.
     pub(crate) fn load_with_format(&self, index: usize) -> Result<(Image, &'static str), DataError> {
+        decode_with_format(&self.path(index)?, &self.options.limits)
+    }
+
+    fn path(&self, index: usize) -> Result<PathBuf, DataError> {
         let path = self.relative_path(index).ok_or(DataError::Index { index, len: self.len() })?;
-        decode_with_format(&self.root.join(path), &self.options.limits)
+        Ok(self.root.join(path))
     }
 }
 
@@ -108,6 +112,11 @@ impl ImageSource for ImageFolder {
 
     fn load(&self, index: usize) -> Result<Image, DataError> {
         self.load_with_format(index).map(|(image, _)| image)
+    }
+
+    fn open(&self, index: usize) -> Result<Encoded, DataError> {
+        let path = self.path(index)?;
+        Encoded::new(&path, read(&path, &self.options.limits)?, &self.options.limits)
     }
 
     fn name(&self, index: usize) -> String {

@@ -1,6 +1,6 @@
 //! What a data set is: images by index.
 
-use crate::{DataError, Image};
+use crate::{DataError, Encoded, Image};
 
 /// A data set, shared by the threads that decode it.
 pub trait ImageSource: Send + Sync {
@@ -17,6 +17,15 @@ pub trait ImageSource: Send + Sync {
     /// # Errors
     /// A [`DataError`] that names the image and what is wrong with it, or [`DataError::Index`] past the end.
     fn load(&self, index: usize) -> Result<Image, DataError>;
+
+    /// The image at `index` before its pixels are decoded, so that no more of them are than are wanted. What it
+    /// decodes to is what [`load`](Self::load) gives; by default it is that already.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), for what shows before decoding.
+    fn open(&self, index: usize) -> Result<Encoded, DataError> {
+        self.load(index).map(Encoded::from)
+    }
 
     /// What messages and logs call the image at `index`: a path, or `shapes/00012`.
     fn name(&self, index: usize) -> String;

@@ -1,7 +1,8 @@
 //! What happens to an image between its file and its batch.
 
-use crate::resize::{Window, check_size, resize, resize_crop};
-use crate::{Crop, DataError, Image, RandomResizedCrop, SampleRng, uniform};
+use crate::encoded::Part;
+use crate::resize::{Window, check_size};
+use crate::{DataError, Image, RandomResizedCrop, SampleRng, View, uniform};
 
 /// Makes an image of one size from an image of any size.
 pub trait Transform: Send + Sync {
@@ -13,6 +14,13 @@ pub trait Transform: Send + Sync {
 
     /// `(height, width)` of what comes out.
     fn output_size(&self) -> (usize, usize);
+
+    /// What [`apply`](Self::apply) makes of an image of `(height, width)`, if that is a [`View`] whatever its pixels
+    /// are: a loader then reads no more of the image than is seen of it. Draws from `rng` what `apply` draws.
+    fn view(&self, size: (usize, usize), rng: &mut SampleRng) -> Option<View> {
+        let _ = (size, rng);
+        None
+    }
 }
 
 /// Training's view of an image: a random crop, resized, and flipped left to right half of the time.
@@ -45,16 +53,26 @@ impl TrainTransform {
     }
 }
 
+impl TrainTransform {
+    fn draw(&self, (height, width): (usize, usize), rng: &mut SampleRng) -> View {
+        let crop = self.crop.draw(height, width, rng);
+        let mirrored = uniform(rng) < 0.5 && self.flip;
+        View::of_crop(crop, self.size, mirrored)
+    }
+}
+
 impl Transform for TrainTransform {
     fn apply(&self, image: Image, rng: &mut SampleRng) -> Image {
-        let crop = self.crop.draw(image.height(), image.width(), rng);
-        let flip = uniform(rng) < 0.5 && self.flip;
-        let resized = resize_crop(&image, crop, self.size);
-        if flip { mirror(resized) } else { resized }
+        let view = self.draw((image.height(), image.width()), rng);
+        view.cut(&Part::whole(image))
     }
 
     fn output_size(&self) -> (usize, usize) {
         self.size
+    }
+
+    fn view(&self, size: (usize, usize), rng: &mut SampleRng) -> Option<View> {
+        Some(self.draw(size, rng))
     }
 }
 
@@ -82,9 +100,8 @@ impl EvalTransform {
     }
 }
 
-impl Transform for EvalTransform {
-    fn apply(&self, image: Image, _: &mut SampleRng) -> Image {
-        let (height, width) = (image.height(), image.width());
+impl EvalTransform {
+    fn centre(&self, (height, width): (usize, usize)) -> View {
         let short = height.min(width);
         // The longer side rounds down, as torchvision's `int(size * long / short)`.
         let resized = |side: usize| (self.short_side as u128 * side as u128 / short as u128) as u64;
@@ -94,13 +111,23 @@ impl Transform for EvalTransform {
         let (top, window_height) = rows.before_resizing(height);
         let (left, window_width) = columns.before_resizing(width);
         let window = Window { top, left, height: window_height, width: window_width };
-        let all = Crop { top: 0, left: 0, height, width };
-        let seen = resize(&image, all, window, (rows.length, columns.length));
-        pad(seen, (rows.padding, columns.padding), self.size)
+        let (shown, padding) = ((rows.length, columns.length), (rows.padding, columns.padding));
+        View::of_window((height, width), window, shown, padding, self.size)
+    }
+}
+
+impl Transform for EvalTransform {
+    fn apply(&self, image: Image, _: &mut SampleRng) -> Image {
+        let view = self.centre((image.height(), image.width()));
+        view.cut(&Part::whole(image))
     }
 
     fn output_size(&self) -> (usize, usize) {
         self.size
+    }
+
+    fn view(&self, size: (usize, usize), _: &mut SampleRng) -> Option<View> {
+        Some(self.centre(size))
     }
 }
 
@@ -136,50 +163,17 @@ impl Span {
     }
 }
 
-/// Sets `image` on black.
-fn pad(image: Image, (top, left): (usize, usize), size: (usize, usize)) -> Image {
-    if (image.height(), image.width()) == size {
-        return image;
-    }
-    let channels = image.channels();
-    let mut data = vec![0; size.0 * size.1 * channels];
-    let rows = data.chunks_exact_mut(size.1 * channels).skip(top);
-    for (to, from) in rows.zip(image.data().chunks_exact(image.width() * channels)) {
-        to[left * channels..][..from.len()].copy_from_slice(from);
-    }
-    Image::new(size.0, size.1, channels, data).expect("the data was made to this size")
-}
-
-/// Left becomes right.
-fn mirror(image: Image) -> Image {
-    let (height, width, channels) = (image.height(), image.width(), image.channels());
-    let mut data = image.into_data();
-    for row in data.chunks_exact_mut(width * channels) {
-        for column in 0..width / 2 {
-            let (near, far) = row.split_at_mut((width - 1 - column) * channels);
-            near[column * channels..][..channels].swap_with_slice(&mut far[..channels]);
-        }
-    }
-    Image::new(height, width, channels, data).expect("mirroring keeps the shape")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sample_rng;
 
     #[test]
-    fn mirrors_pixels_not_bytes() {
-        let image = Image::new(2, 3, 2, (0..12).collect()).unwrap();
-        assert_eq!(mirror(image).into_data(), [4, 5, 2, 3, 0, 1, 10, 11, 8, 9, 6, 7]);
-    }
-
-    #[test]
     fn flips_half_of_the_time_and_nothing_else_changes() {
         let ramp = Image::new(4, 4, 1, (0..16).map(|i| i % 4 * 60).collect()).unwrap();
         let whole = RandomResizedCrop::new((1.0, 1.0), (1.0, 1.0)).unwrap();
         let transform = TrainTransform::new((4, 4), whole).unwrap();
-        let flipped = mirror(ramp.clone());
+        let flipped = Image::new(4, 4, 1, (0..16).map(|i| (3 - i % 4) * 60).collect()).unwrap();
         let outputs = (0..1000).map(|i| transform.apply(ramp.clone(), &mut sample_rng(0, 0, i)));
         let flips = outputs.map(|out| {
             assert!(out == ramp || out == flipped);

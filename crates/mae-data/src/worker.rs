@@ -5,10 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::BytesMut;
 use crossbeam_channel::Receiver;
 
 use crate::batch::{Filling, Outcome};
-use crate::{BadFilePolicy, DataError, Image, ImageSource, Transform, below, sample_rng};
+use crate::resize::Scratch;
+use crate::{
+    BadFilePolicy, Crop, DataError, Encoded, Image, ImageSource, SampleRng, Transform, View, below,
+    sample_rng,
+};
 
 /// How many images are drawn to take the place of a bad one. Ours: if half of the data set is bad, one bad image in
 /// 10¹² finds no substitute; if all of it is, that is soon found out.
@@ -25,10 +30,19 @@ pub(crate) struct Work {
     pub(crate) epoch: u64,
 }
 
+/// What a thread keeps from one image to the next.
+#[derive(Default)]
+struct Memory {
+    pixels: Vec<u8>,
+    resizing: Scratch,
+}
+
 /// One image to make samples of.
 pub(crate) struct Task {
     pub(crate) batch: Arc<Filling>,
     pub(crate) place: usize,
+    /// The place's memory.
+    pub(crate) bytes: BytesMut,
     pub(crate) index: usize,
 }
 
@@ -41,37 +55,30 @@ impl Work {
 
     /// Sees to `tasks` until there are no more or `stopped` is set.
     pub(crate) fn run(&self, tasks: &Receiver<Task>, stopped: &AtomicBool) {
-        for Task { batch, place, index } in tasks {
+        let mut memory = Memory::default();
+        for Task { batch, place, mut bytes, index } in tasks {
             if stopped.load(Ordering::Relaxed) {
                 return;
             }
-            let (outcome, bytes) = self.make(index);
-            batch.put(place, &bytes, outcome);
+            let outcome = self.make(index, &mut bytes, &mut memory);
+            batch.put(place, bytes, outcome);
         }
     }
 
-    /// What takes the place of image `wanted`: its samples' bytes, `[repeats, C, H, W]`.
+    /// Fills `place`, `[repeats, C, H, W]`, with the samples of image `wanted`, or of what takes its place.
     ///
     /// A substitute is any image of the data set, drawn from the wanted image's own stream. It is seen as it is in
     /// its own place of the same epoch, so that a sample stays a function of (seed, pass, delivered index).
-    fn make(&self, wanted: usize) -> (Outcome, Vec<u8>) {
+    fn make(&self, wanted: usize, place: &mut [u8], memory: &mut Memory) -> Outcome {
         let mut draws = sample_rng(self.seed, self.pass(0), wanted as u64);
         let mut bad: Vec<(usize, DataError)> = Vec::new();
         let mut index = wanted;
         for _ in 0..=SUBSTITUTES {
             if !bad.iter().any(|&(known, _)| known == index) {
-                match self.views(index) {
-                    Ok(images) => {
-                        let checked = images.iter().try_for_each(|image| self.check(index, image));
-                        return match checked {
-                            Ok(()) => {
-                                (Outcome { bad, index: Ok(index) }, images.iter().flat_map(planes).collect())
-                            }
-                            Err(error) => (Outcome { bad, index: Err(error) }, Vec::new()),
-                        };
-                    }
+                match self.sample(index, place, memory) {
+                    Ok(shape) => return Outcome { bad, index: self.check(index, shape).map(|()| index) },
                     Err(error) if self.policy == BadFilePolicy::Strict => {
-                        return (Outcome { bad, index: Err(error) }, Vec::new());
+                        return Outcome { bad, index: Err(error) };
                     }
                     Err(error) => bad.push((index, error)),
                 }
@@ -82,7 +89,7 @@ impl Work {
             index = below(&mut draws, self.source.len() as u64) as usize;
         }
         let error = DataError::NoSubstitute { name: self.source.name(wanted), tried: bad.len() };
-        (Outcome { bad, index: Err(error) }, Vec::new())
+        Outcome { bad, index: Err(error) }
     }
 
     /// The pass over the data set that the i-th samples of this epoch belong to.
@@ -90,24 +97,76 @@ impl Work {
         self.epoch.wrapping_mul(self.repeats as u64).wrapping_add(i as u64)
     }
 
-    /// Loads an image and transforms it as often as it is wanted. A panic on the way, as of a decoder on hostile bytes,
-    /// is an error.
-    fn views(&self, index: usize) -> Result<Vec<Image>, DataError> {
-        let name = || self.source.name(index);
-        without_panic(name, || {
-            let image = self.source.load(index)?;
-            // The last one takes the image itself: where there is only one, nothing is copied.
-            let images = std::iter::repeat_n(image, self.repeats).enumerate();
-            let view = |(i, image)| {
-                self.transform.apply(image, &mut sample_rng(self.seed, self.pass(i), index as u64))
-            };
-            Ok(images.map(view).collect())
-        })
+    /// Makes the samples of an image and returns their shape, `[C, H, W]`: `place` is filled if that is the shape
+    /// that it should be. A panic on the way, as of a decoder on hostile bytes, is an error.
+    fn sample(&self, index: usize, place: &mut [u8], memory: &mut Memory) -> Result<[usize; 3], DataError> {
+        let sampled = without_panic(
+            || self.source.name(index),
+            || {
+                let image = self.source.open(index)?;
+                match self.views(index, image.size()) {
+                    Some(views) => self.cut(image, &views, place, memory),
+                    None => self.apply(index, image.decode()?, place),
+                }
+            },
+        );
+        if sampled.is_err() {
+            // A panic may have left it half done.
+            *memory = Memory::default();
+        }
+        sampled
     }
 
-    fn check(&self, index: usize, image: &Image) -> Result<(), DataError> {
+    /// What each sample shows of image `index`, of `(height, width)`, if the transform can tell.
+    fn views(&self, index: usize, size: (usize, usize)) -> Option<Vec<View>> {
+        let view = |i| self.transform.view(size, &mut self.rng(i, index));
+        (0..self.repeats).map(view).collect()
+    }
+
+    fn rng(&self, i: usize, index: usize) -> SampleRng {
+        sample_rng(self.seed, self.pass(i), index as u64)
+    }
+
+    /// Decodes what the views show and cuts them out of it, right into their places.
+    fn cut(
+        &self,
+        image: Encoded,
+        views: &[View],
+        place: &mut [u8],
+        memory: &mut Memory,
+    ) -> Result<[usize; 3], DataError> {
+        let seen = views.iter().map(View::visible).reduce(Crop::around);
+        let seen = seen.expect("every image has at least one sample");
+        let part = image.decode_part(seen, std::mem::take(&mut memory.pixels))?;
+        let [_, height, width] = self.sample_shape();
+        let shape = [part.pixels.channels(), height, width];
+        if shape == self.sample_shape() {
+            for (view, sample) in views.iter().zip(place.chunks_exact_mut(shape.iter().product())) {
+                view.cut_planes(&part, &mut memory.resizing, sample);
+            }
+        }
+        memory.pixels = part.pixels.into_data();
+        Ok(shape)
+    }
+
+    /// Transforms an image as often as it is wanted.
+    fn apply(&self, index: usize, image: Image, place: &mut [u8]) -> Result<[usize; 3], DataError> {
         let expected = self.sample_shape();
-        let actual = [image.channels(), image.height(), image.width()];
+        // The last one takes the image itself: where there is only one, nothing is copied.
+        let images = std::iter::repeat_n(image, self.repeats).enumerate();
+        for ((i, image), sample) in images.zip(place.chunks_exact_mut(expected.iter().product())) {
+            let image = self.transform.apply(image, &mut self.rng(i, index));
+            let shape = [image.channels(), image.height(), image.width()];
+            if shape != expected {
+                return Ok(shape);
+            }
+            to_planes(&image, sample);
+        }
+        Ok(expected)
+    }
+
+    fn check(&self, index: usize, actual: [usize; 3]) -> Result<(), DataError> {
+        let expected = self.sample_shape();
         if actual == expected {
             return Ok(());
         }
@@ -116,15 +175,13 @@ impl Work {
 }
 
 /// `[H, W, C]` to `[C, H, W]`.
-fn planes(image: &Image) -> Vec<u8> {
+fn to_planes(image: &Image, planes: &mut [u8]) {
     let (channels, pixels) = (image.channels(), image.height() * image.width());
-    let mut planes = vec![0; channels * pixels];
     for (channel, plane) in planes.chunks_exact_mut(pixels).enumerate() {
         for (byte, pixel) in plane.iter_mut().zip(image.data().chunks_exact(channels)) {
             *byte = pixel[channel];
         }
     }
-    planes
 }
 
 /// What `f` makes of the image called `name`; if it panics, an error.
@@ -151,6 +208,8 @@ mod tests {
     fn planes_keep_rows_and_columns() {
         let pixels = vec![1, 101, 2, 102, 3, 103, 4, 104, 5, 105, 6, 106];
         let image = Image::new(2, 3, 2, pixels).unwrap();
-        assert_eq!(planes(&image), [1, 2, 3, 4, 5, 6, 101, 102, 103, 104, 105, 106]);
+        let mut planes = [0; 12];
+        to_planes(&image, &mut planes);
+        assert_eq!(planes, [1, 2, 3, 4, 5, 6, 101, 102, 103, 104, 105, 106]);
     }
 }

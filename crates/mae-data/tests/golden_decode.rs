@@ -31,6 +31,15 @@ fn agrees_with_pillow() {
     }
 }
 
+/// Of the usual kind, and upright.
+#[test]
+fn baseline_jpeg_is_pillows_to_the_bit() {
+    for name in ["full-chroma", "half-chroma", "quarter-chroma", "orientation-1"] {
+        let ours = decode(&golden(&format!("{name}.jpg").into()));
+        assert!(ours == decode(&golden(&format!("{name}-jpg.rgb.png").into())), "{name}");
+    }
+}
+
 #[test]
 fn sixteen_bits_are_scaled_and_rounded() {
     let folder = tempfile::tempdir().unwrap();

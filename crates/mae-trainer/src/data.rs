@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mae_data::{
-    BadFilePolicy, DataError, EvalTransform, FolderOptions, ImageFolder, ImageSource, Loader, LoaderConfig,
-    RandomResizedCrop, Shapes, TrainTransform, Transform, below, sample_rng,
+    BadFilePolicy, DataError, EvalTransform, FolderOptions, ImageSource, Loader, LoaderConfig,
+    RandomResizedCrop, Shapes, TrainTransform, Transform, below, open_images, sample_rng,
 };
 
 use crate::recipe::DataRecipe;
@@ -38,13 +38,13 @@ const SPREAD_EPOCH: u64 = u64::MAX - 1;
 const HELD_OUT_SHAPES: usize = 2000;
 
 impl Data {
-    /// Opens the folders of a recipe, or makes the built-in shapes.
+    /// Opens the folders of a recipe, packed or not, or makes the built-in shapes.
     ///
     /// # Errors
     /// If a folder is missing or holds no image, or the two folders have different classes.
     pub fn open(recipe: &DataRecipe, image_size: (usize, usize)) -> Result<Self, TrainerError> {
         let folder = |path: &std::path::PathBuf| -> Result<Arc<dyn ImageSource>, DataError> {
-            Ok(Arc::new(ImageFolder::open(path, FolderOptions::default())?))
+            open_images(path, FolderOptions::default())
         };
         let shapes = |seed, len| -> Result<Arc<dyn ImageSource>, DataError> {
             Ok(Arc::new(Shapes::new(seed, len, image_size)?))

@@ -1,0 +1,115 @@
+//! Packs a folder of images into tar files: `cargo xtask pack -- DIR OUT [--short-side PX] [--store ppm]`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use mae_data::{FolderOptions, ImageFolder, PackOptions, Packed, Store, pack};
+
+const USAGE: &str = "\
+Packs the images under DIR, each resized once, into tar files in OUT that `--data OUT` and WebDataset read.
+
+Usage: cargo xtask pack -- DIR OUT [--short-side PX] [--store jpeg|ppm] [--quality Q] [--images-per-shard N] [--threads N]
+
+  --short-side PX       Length of the shorter side; smaller images stay as they are [256]
+  --store jpeg|ppm      Compressed, or as plain pixels: much larger, and nothing to decode [jpeg]
+  --quality Q           Quality of JPEG, 1 to 100 [92]
+  --images-per-shard N  Images in a tar file [4096]
+  --threads N           Threads that decode and resize [all cores]
+
+Interrupted, it goes on where it stopped if it is started again with the same options.
+
+Exit status: 0 when the images were packed, 1 after an error or if images could not be read, 2 for wrong options.";
+
+/// Often enough to see life, rarely enough to read.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let (folders, options) = match parse(args) {
+        Ok(parsed) => parsed,
+        Err(message) => {
+            eprintln!("error: {message}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&folders, &options) {
+        Ok(packed) if packed.unreadable.is_empty() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                text += &format!(": {error}");
+                cause = error.source();
+            }
+            eprintln!("error: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: Vec<OsString>) -> Result<([PathBuf; 2], PackOptions), String> {
+    let (mut folders, mut options, mut quality, mut ppm) = (Vec::new(), PackOptions::default(), 92, false);
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let name = arg.to_string_lossy().into_owned();
+        if !name.starts_with("--") {
+            folders.push(PathBuf::from(arg));
+            continue;
+        }
+        let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+        let value = value.to_string_lossy().into_owned();
+        let number =
+            || value.parse::<usize>().map_err(|_| format!("{name} is '{value}', but must be a number"));
+        match name.as_str() {
+            "--short-side" => options.short_side_px = number()?,
+            "--images-per-shard" => options.images_per_shard = number()?,
+            "--threads" => options.threads = number()?,
+            "--quality" => quality = u8::try_from(number()?).unwrap_or(0),
+            "--store" if value == "jpeg" || value == "ppm" => ppm = value == "ppm",
+            "--store" => return Err(format!("--store is '{value}', but must be jpeg or ppm")),
+            _ => return Err(format!("unexpected argument '{name}'")),
+        }
+    }
+    options.store = if ppm { Store::Ppm } else { Store::Jpeg { quality } };
+    let count = folders.len();
+    let folders = folders.try_into().map_err(|_| format!("DIR and OUT are two folders, got {count}"))?;
+    Ok((folders, options))
+}
+
+fn run([folder, out]: &[PathBuf; 2], options: &PackOptions) -> Result<Packed, Box<dyn Error>> {
+    let images = ImageFolder::open(folder, FolderOptions::default())?;
+    let began = Instant::now();
+    let (mut last_line, mut first) = (began, None);
+    let packed = pack(&images, out, options, |done, total| {
+        // What an earlier run has packed says nothing of this one's rate.
+        let first = *first.get_or_insert(done);
+        if last_line.elapsed() >= LINE_EVERY && done > first {
+            last_line = Instant::now();
+            let rate = (done - first) as f64 / began.elapsed().as_secs_f64();
+            let left = (total - done) as f64 / rate;
+            println!("{done} of {total} images, {rate:.0} images/s, {left:.0} s left");
+        }
+    })?;
+    for file in &packed.unreadable {
+        println!("left out        {}", file.reason);
+    }
+    let mb = packed.bytes as f64 / 1e6;
+    println!("packed          {} images in {} shards, {mb:.0} MB", packed.images, packed.shards);
+    if packed.kept_shards > 0 {
+        println!("kept            {} shards of a packing that was interrupted", packed.kept_shards);
+    }
+    if !packed.unreadable.is_empty() {
+        println!("unreadable      {} images, named above", packed.unreadable.len());
+    }
+    println!("took            {:.0} s", began.elapsed().as_secs_f64());
+    Ok(packed)
+}

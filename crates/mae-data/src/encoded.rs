@@ -1,0 +1,106 @@
+//! An image whose size is known and whose pixels are decoded once it is known which of them are wanted.
+
+use std::path::{Path, PathBuf};
+
+use crate::decode::{self, Opened};
+use crate::jpeg::Frame;
+use crate::ppm::Raster;
+use crate::{Crop, DataError, DecodeLimits, Image};
+
+/// An image that is not decoded yet: its file is read and its header understood.
+///
+/// ```
+/// use mae_data::{Encoded, Image};
+///
+/// # fn main() -> Result<(), mae_data::DataError> {
+/// let decoded = Image::new(2, 3, 3, vec![0; 18])?;
+/// let encoded = Encoded::from(decoded.clone());
+/// assert_eq!(encoded.size(), (2, 3));
+/// assert_eq!(encoded.decode()?, decoded);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Encoded(Kind);
+
+enum Kind {
+    Decoded(Image),
+    Jpeg { path: PathBuf, file: Vec<u8>, frame: Frame },
+    Raster(Raster),
+}
+
+/// Decoded pixels of an image, and where in it they lie.
+pub(crate) struct Part {
+    pub(crate) pixels: Image,
+    pub(crate) top: usize,
+    pub(crate) left: usize,
+}
+
+impl Part {
+    pub(crate) fn whole(pixels: Image) -> Self {
+        Self { pixels, top: 0, left: 0 }
+    }
+}
+
+impl Encoded {
+    /// Understands the bytes of an image file; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`decode_file`](crate::decode_file), for what can be told from a file's header and its markers.
+    pub fn new(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result<Self, DataError> {
+        Ok(Self(match decode::open(path, bytes, limits)? {
+            Opened::Image(image) => Kind::Decoded(image),
+            Opened::Jpeg(file, frame) => Kind::Jpeg { path: path.into(), file, frame },
+        }))
+    }
+
+    pub(crate) fn raster(raster: Raster) -> Self {
+        Self(Kind::Raster(raster))
+    }
+
+    /// `(height, width)` of the upright image.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        match &self.0 {
+            Kind::Decoded(image) => (image.height(), image.width()),
+            Kind::Jpeg { frame, .. } => (frame.height, frame.width),
+            Kind::Raster(raster) => raster.size,
+        }
+    }
+
+    /// Decodes all of it.
+    ///
+    /// # Errors
+    /// As [`decode_file`](crate::decode_file).
+    pub fn decode(self) -> Result<Image, DataError> {
+        let (height, width) = self.size();
+        let whole = Crop { top: 0, left: 0, height, width };
+        self.decode_part(whole, Vec::new()).map(|part| part.pixels)
+    }
+
+    /// Decodes at least `crop`, which lies within the image, with the memory of `pixels`.
+    pub(crate) fn decode_part(self, crop: Crop, mut pixels: Vec<u8>) -> Result<Part, DataError> {
+        match self.0 {
+            Kind::Decoded(image) => Ok(Part::whole(image)),
+            Kind::Jpeg { path, file, frame } => {
+                let Crop { top, left, height, width } =
+                    frame.decode(&file, crop, &mut pixels).map_err(|source| {
+                        let bytes = file.len() as u64;
+                        DataError::Decode { path, bytes, source }
+                    })?;
+                Ok(Part { pixels: Image::new(height, width, 3, pixels)?, top, left })
+            }
+            Kind::Raster(raster) => {
+                let width = raster.size.1;
+                raster.read(crop.top, crop.height, &mut pixels)?;
+                let pixels = Image::new(crop.height, width, 3, pixels)?;
+                Ok(Part { pixels, top: crop.top, left: 0 })
+            }
+        }
+    }
+}
+
+impl From<Image> for Encoded {
+    fn from(image: Image) -> Self {
+        Self(Kind::Decoded(image))
+    }
+}

@@ -1,0 +1,329 @@
+//! Packs a folder of images into tar files: each resized once, so that training decodes less or nothing at all.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use ::image::ImageEncoder;
+use ::image::codecs::jpeg::JpegEncoder;
+use serde::{Deserialize, Serialize};
+
+use crate::bad::reason;
+use crate::encoded::Part;
+use crate::pack_files::{Tar, remove, write};
+use crate::resize::{Window, check_size};
+use crate::shard_index::{INDEX_FILE, Index, Sample, Shard};
+use crate::worker::without_panic;
+use crate::{BadFile, DataError, DistributedSampler, Image, ImageFolder, ImageSource, View, ppm};
+
+/// How images are packed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackOptions {
+    /// What the shorter side of a larger image is resized to; a smaller image stays as it is.
+    pub short_side_px: usize,
+    /// How pixels are stored.
+    pub store: Store,
+    /// Images in a tar file, the last one aside.
+    pub images_per_shard: usize,
+    /// Threads that decode and resize.
+    pub threads: usize,
+}
+
+impl Default for PackOptions {
+    /// 256 px, what evaluation resizes to; JPEG; 4096 images in a file: 1 GB of PPM; a thread for each core.
+    fn default() -> Self {
+        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self { short_side_px: 256, store: Store::Jpeg { quality: 92 }, images_per_shard: 4096, threads }
+    }
+}
+
+/// How pixels are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Store {
+    /// Compressed once more.
+    Jpeg {
+        /// 1 to 100.
+        quality: u8,
+    },
+    /// Uncompressed, PPM: many times larger, and nothing to decode.
+    Ppm,
+}
+
+/// What was packed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// Images.
+    pub images: usize,
+    /// Tar files.
+    pub shards: usize,
+    /// Those of them that an interrupted packing had left.
+    pub kept_shards: usize,
+    /// Bytes of all tar files.
+    pub bytes: u64,
+    /// Images that could not be read and are left out, by their index in the folder.
+    pub unreadable: Vec<BadFile>,
+}
+
+/// What a finished shard adds to the index; kept until there is one.
+#[derive(Serialize, Deserialize)]
+struct Finished {
+    shard: Shard,
+    samples: Vec<Sample>,
+    unreadable: Vec<BadFile>,
+}
+
+/// Packs the images of `folder` into tar files in `out`, in WebDataset's format: `KEY.jpg` or `KEY.ppm`, and
+/// `KEY.cls` with the class as a decimal number. Calls `progress(done, total)` after some images now and then.
+///
+/// Images stand in a random order, the same for each packing, for readers that read tar files from front to back; the
+/// index that [`ShardSource`](crate::ShardSource) reads has them in the order of the folder. The index is written
+/// last: a folder with one is complete. Interrupted, packing goes on after the last complete tar file if it is begun
+/// again with the same settings.
+///
+/// # Errors
+/// [`DataError::Argument`] for a setting out of its bounds; [`DataError::PackInto`] if `out` holds something else
+/// than an unfinished packing with the same settings, or nothing could be read; [`DataError::Write`].
+pub fn pack(
+    folder: &ImageFolder,
+    out: &Path,
+    options: &PackOptions,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Packed, DataError> {
+    options.validate()?;
+    begin(folder, out, options)?;
+    let order = DistributedSampler::new(folder.len(), 0, 0, 1)?.indices(0);
+    let (mut shards, mut samples, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut done, mut kept_shards) = (0, 0);
+    for (number, images) in order.chunks(options.images_per_shard).enumerate() {
+        let finished = match kept(out, number) {
+            Some(finished) => {
+                kept_shards += 1;
+                finished
+            }
+            None => {
+                let progress = |more| progress(done + more, order.len());
+                pack_shard(folder, out, number, images, options, progress)?
+            }
+        };
+        done += images.len();
+        progress(done, order.len());
+        shards.push(finished.shard);
+        samples.extend(finished.samples);
+        unreadable.extend(finished.unreadable);
+    }
+    unreadable.sort_by_key(|file: &BadFile| file.index);
+    if samples.is_empty() {
+        let reason = unreadable.first().map_or_else(String::new, |file| file.reason.clone());
+        return Err(refuse(out, format!("none of {} images can be read: {reason}", folder.len())));
+    }
+    let bytes = shards.iter().map(|shard: &Shard| shard.bytes).sum();
+    let index = Index::new(folder.class_names().to_vec(), shards, samples);
+    write(&out.join(INDEX_FILE), |file| index.write(file))?;
+    for number in 0..index.header.shards.len() {
+        remove(&finished_file(out, number))?;
+    }
+    remove(&out.join(SETTINGS_FILE))?;
+    Ok(Packed {
+        images: index.samples.len(),
+        shards: index.header.shards.len(),
+        kept_shards,
+        bytes,
+        unreadable,
+    })
+}
+
+impl PackOptions {
+    fn validate(&self) -> Result<(), DataError> {
+        check_size((self.short_side_px, self.short_side_px))?;
+        let refuse = |name, value: usize, bound: &str| {
+            Err(DataError::Argument { name, value: value.to_string(), bound: bound.to_owned() })
+        };
+        match self.store {
+            Store::Jpeg { quality } if !(1..=100).contains(&quality) => {
+                refuse("quality", quality.into(), "1 to 100")
+            }
+            _ if self.images_per_shard == 0 => refuse("images_per_shard", 0, "at least 1"),
+            _ if self.threads == 0 => refuse("threads", 0, "at least 1"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Holds the settings of a packing that is not finished.
+const SETTINGS_FILE: &str = ".packing";
+
+/// Makes `out`, or makes sure that what it holds is the beginning of the same.
+fn begin(folder: &ImageFolder, out: &Path, options: &PackOptions) -> Result<(), DataError> {
+    let mut hasher = DefaultHasher::new();
+    for index in 0..folder.len() {
+        folder.relative_path(index).hash(&mut hasher);
+    }
+    let settings = format!(
+        "{} px, {:?}, {} a shard, {} images, hash {:x}\n",
+        options.short_side_px,
+        options.store,
+        options.images_per_shard,
+        folder.len(),
+        hasher.finish()
+    );
+    let failed = |source| DataError::Write { path: out.into(), source };
+    fs::create_dir_all(out).map_err(failed)?;
+    if fs::read_dir(out).map_err(failed)?.next().is_none() {
+        return write(&out.join(SETTINGS_FILE), |file| file.write_all(settings.as_bytes()));
+    }
+    if Index::is_in(out) {
+        return Err(refuse(out, "it holds packed images already".to_owned()));
+    }
+    match fs::read_to_string(out.join(SETTINGS_FILE)) {
+        Ok(found) if found == settings => Ok(()),
+        Ok(found) => Err(refuse(
+            out,
+            format!(
+                "it holds an unfinished packing of {}, and not of {}: remove it to begin anew",
+                found.trim(),
+                settings.trim()
+            ),
+        )),
+        Err(_) => Err(refuse(out, "it is not empty, and holds no unfinished packing".to_owned())),
+    }
+}
+
+fn shard_file(number: usize) -> String {
+    format!("images-{number:06}.tar")
+}
+
+fn finished_file(out: &Path, number: usize) -> PathBuf {
+    out.join(format!(".{}.json", shard_file(number)))
+}
+
+/// What is known of a shard that was finished before, if it is as it was.
+fn kept(out: &Path, number: usize) -> Option<Finished> {
+    let finished: Finished = serde_json::from_slice(&fs::read(finished_file(out, number)).ok()?).ok()?;
+    let length = fs::metadata(out.join(&finished.shard.file)).ok()?.len();
+    (length == finished.shard.bytes).then_some(finished)
+}
+
+/// Packs `images` into a new tar file.
+fn pack_shard(
+    folder: &ImageFolder,
+    out: &Path,
+    number: usize,
+    images: &[u32],
+    options: &PackOptions,
+    mut progress: impl FnMut(usize),
+) -> Result<Finished, DataError> {
+    /// Images of a thread that wait to be written.
+    const AHEAD: usize = 8;
+    let file = shard_file(number);
+    let mut finished =
+        Finished { shard: Shard { file, bytes: 0 }, samples: Vec::new(), unreadable: Vec::new() };
+    let path = out.join(&finished.shard.file);
+    let extension = if options.store == Store::Ppm { "ppm" } else { "jpg" };
+    let mut error = None;
+    write(&path, |file| {
+        let mut tar = Tar::new(file);
+        for (round, chunk) in images.chunks(AHEAD * options.threads).enumerate() {
+            let contents = match contents_of(folder, chunk, options) {
+                Ok(contents) => contents,
+                Err(failed) => {
+                    error = Some(failed);
+                    return Err(std::io::ErrorKind::Other.into());
+                }
+            };
+            for (&index, contents) in chunk.iter().zip(contents) {
+                let index = index as usize;
+                match contents {
+                    Ok(contents) => {
+                        let path =
+                            folder.relative_path(index).unwrap_or(Path::new("")).to_string_lossy().into();
+                        let entry = format!("{index:08}.{extension}").into_boxed_str();
+                        let offset = tar.append(&entry, &contents)?;
+                        let (label, bytes) = (folder.label(index), contents.len() as u64);
+                        if let Some(label) = label {
+                            tar.append(&format!("{index:08}.cls"), label.to_string().as_bytes())?;
+                        }
+                        let shard = number as u32;
+                        finished.samples.push(Sample { index, path, label, shard, entry, offset, bytes });
+                    }
+                    Err(error) => {
+                        let (name, reason) = (folder.name(index), reason(&error));
+                        finished.unreadable.push(BadFile { index, name, reason });
+                    }
+                }
+            }
+            progress((round * AHEAD * options.threads + chunk.len()).min(images.len()));
+        }
+        tar.finish()
+    })
+    .map_err(|failed| error.unwrap_or(failed))?;
+    let failed = |source| DataError::Write { path: path.clone(), source };
+    finished.shard.bytes = fs::metadata(&path).map_err(failed)?.len();
+    write(&finished_file(out, number), |file| Ok(serde_json::to_writer(file, &finished)?))?;
+    Ok(finished)
+}
+
+/// What the files of some images become, in their order.
+fn contents_of(
+    folder: &ImageFolder,
+    images: &[u32],
+    options: &PackOptions,
+) -> Result<Vec<Result<Vec<u8>, DataError>>, DataError> {
+    let next = &AtomicUsize::new(0);
+    let work = move || {
+        let places = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let make = |place: usize| {
+            let index = images[place] as usize;
+            (place, without_panic(|| folder.name(index), || contents(folder.load(index)?, options)))
+        };
+        places.take_while(|&place| place < images.len()).map(make).collect::<Vec<_>>()
+    };
+    let mut made = thread::scope(|scope| {
+        let spawn = |number| {
+            let builder = thread::Builder::new().name(format!("mae-pack-{number}"));
+            builder.spawn_scoped(scope, work).map_err(|source| DataError::Workers { source })
+        };
+        let threads = (0..options.threads).map(spawn).collect::<Result<Vec<_>, _>>()?;
+        let lost = |_| DataError::Workers { source: std::io::Error::other("a thread panicked") };
+        let made = threads.into_iter().map(|thread| thread.join().map_err(lost));
+        Ok(made.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect::<Vec<_>>())
+    })?;
+    made.sort_by_key(|(place, _)| *place);
+    Ok(made.into_iter().map(|(_, contents)| contents).collect())
+}
+
+/// The file that is packed of an image.
+fn contents(image: Image, options: &PackOptions) -> Result<Vec<u8>, DataError> {
+    let image = shrink(image, options.short_side_px);
+    let (height, width) = (image.height(), image.width());
+    let quality = match options.store {
+        Store::Ppm => return Ok([ppm::header(height, width).as_bytes(), image.data()].concat()),
+        Store::Jpeg { quality } => quality,
+    };
+    let mut file = Vec::new();
+    JpegEncoder::new_with_quality(&mut file, quality)
+        .write_image(image.data(), width as u32, height as u32, ::image::ExtendedColorType::Rgb8)
+        .map_err(|source| DataError::Decode { path: PathBuf::new(), bytes: 0, source })?;
+    Ok(file)
+}
+
+/// Resizes the shorter side to `short_side`, as [`EvalTransform`](crate::EvalTransform) does, if it is longer.
+fn shrink(image: Image, short_side: usize) -> Image {
+    let size = (image.height(), image.width());
+    let short = size.0.min(size.1);
+    if short <= short_side {
+        return image;
+    }
+    let resized = |side: usize| (short_side as u128 * side as u128 / short as u128) as usize;
+    let window = Window { top: 0.0, left: 0.0, height: size.0 as f64, width: size.1 as f64 };
+    let resized = (resized(size.0), resized(size.1));
+    View::of_window(size, window, resized, (0, 0), resized).cut(&Part::whole(image))
+}
+
+fn refuse(out: &Path, reason: String) -> DataError {
+    DataError::PackInto { path: out.into(), reason }
+}

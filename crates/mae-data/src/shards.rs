@@ -1,0 +1,169 @@
+//! Images packed into tar files as a data set.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::decode::check_size;
+use crate::ppm::{self, HEADER_BYTES, Raster, read_at};
+use crate::shard_index::{INDEX_FILE, Index, Sample};
+use crate::tar_scan::{RASTER_EXTENSION, scan};
+use crate::{DataError, DecodeLimits, Encoded, FolderOptions, Image, ImageFolder, ImageSource};
+
+/// Images in the tar files of a folder, as [`pack`](crate::pack()) or WebDataset's tools write them.
+///
+/// With the index that `pack` writes, images are found without reading the shards, in the order of the folder that was
+/// packed. Without one, the headers of all tar files are read once: a file `KEY.jpg` (or of another of
+/// [`IMAGE_EXTENSIONS`](crate::IMAGE_EXTENSIONS), or `ppm`) is an image, `KEY.cls` its class as a decimal number;
+/// other files are passed over.
+///
+/// Any image can be read alone. Order, resuming and sharing among ranks are therefore the loader's, as with a folder
+/// of files: no buffer is shuffled, and an epoch is one permutation of all images. The price is a seek for each image,
+/// which nothing but spinning disks and network file systems without a cache notice.
+#[derive(Debug)]
+pub struct ShardSource {
+    folder: PathBuf,
+    index: Index,
+    limits: DecodeLimits,
+}
+
+impl ShardSource {
+    /// Opens the shards in `folder`: their headers if there is no index, no image.
+    ///
+    /// # Errors
+    /// [`DataError::NoShards`] if there are none; [`DataError::Shard`] for one that is missing or no tar file,
+    /// [`DataError::ShardLength`] for one that is cut short; [`DataError::ShardIndex`],
+    /// [`DataError::ShardVersion`] and [`DataError::ShardNumber`] for an index that is damaged, of another version,
+    /// or wrong.
+    pub fn open(folder: impl Into<PathBuf>, options: FolderOptions) -> Result<Self, DataError> {
+        let folder = folder.into();
+        let index = match Index::is_in(&folder) {
+            true => Index::read(&folder)?,
+            false => scan(&folder)?,
+        };
+        if index.samples.is_empty() {
+            let looked_for = format!("{INDEX_FILE}, or *.tar with images in them");
+            return Err(DataError::NoShards { path: folder, looked_for });
+        }
+        for shard in &index.header.shards {
+            let path = folder.join(&shard.file);
+            let metadata =
+                std::fs::metadata(&path).map_err(|source| DataError::Shard { path: path.clone(), source })?;
+            if metadata.len() != shard.bytes {
+                return Err(DataError::ShardLength { path, bytes: metadata.len(), expected: shard.bytes });
+            }
+        }
+        Ok(Self { folder, index, limits: options.limits })
+    }
+
+    /// The image's shard, and its path to call it by: the shard's with the image's below.
+    fn sample(&self, index: usize) -> Result<(&Sample, PathBuf), DataError> {
+        let refuse = || DataError::Index { index, len: self.len() };
+        let sample = self.index.samples.get(index).ok_or_else(refuse)?;
+        Ok((sample, self.folder.join(&self.index.header.shards[sample.shard as usize].file)))
+    }
+}
+
+impl ImageSource for ShardSource {
+    fn len(&self) -> usize {
+        self.index.samples.len()
+    }
+
+    fn load(&self, index: usize) -> Result<Image, DataError> {
+        self.open(index)?.decode()
+    }
+
+    fn open(&self, index: usize) -> Result<Encoded, DataError> {
+        let (sample, shard) = self.sample(index)?;
+        let file = File::open(&shard).map_err(|source| DataError::Shard { path: shard.clone(), source })?;
+        let path = shard.join(&*sample.entry);
+        let refuse = |source| DataError::Read { path: path.clone(), source };
+
+        // The header in the shard is read with the image: an index that does not belong to it is found out.
+        let mut head = [0; TAR_HEADER + HEADER_BYTES];
+        let begin = sample.offset - TAR_HEADER as u64;
+        read_at(&file, &mut head, begin).map_err(refuse)?;
+        if !is_header_of(&head[..TAR_HEADER], sample) {
+            let Sample { offset, bytes, .. } = *sample;
+            return Err(DataError::ShardEntry {
+                path: shard,
+                entry: sample.entry.to_string(),
+                bytes,
+                offset,
+            });
+        }
+
+        if sample.entry.ends_with(RASTER_EXTENSION) {
+            let head = &head[TAR_HEADER..];
+            let truncated = || DataError::Truncated { path: path.clone(), bytes: sample.bytes };
+            let (size, length) = ppm::read_header(head).ok_or_else(|| {
+                let known = "PPM with 8 bits a channel".to_owned();
+                DataError::NotAnImage { path: path.clone(), known }
+            })?;
+            let sides = (side(size.0, &path)?, side(size.1, &path)?);
+            let pixels = 3 * u64::from(sides.0) * u64::from(sides.1);
+            check_size(&path, sides, pixels, &self.limits)?;
+            if pixels + length as u64 > sample.bytes {
+                return Err(truncated());
+            }
+            let offset = sample.offset + length as u64;
+            return Ok(Encoded::raster(Raster { path, file, offset, size }));
+        }
+        if sample.bytes > self.limits.max_bytes {
+            let (bytes, max_bytes) = (sample.bytes, self.limits.max_bytes);
+            return Err(DataError::FileTooLarge { path, bytes, max_bytes });
+        }
+        let mut bytes = vec![0; sample.bytes as usize];
+        read_at(&file, &mut bytes, sample.offset).map_err(refuse)?;
+        Encoded::new(&path, bytes, &self.limits)
+    }
+
+    fn name(&self, index: usize) -> String {
+        let Ok((sample, shard)) = self.sample(index) else { return String::new() };
+        let name = shard.join(&*sample.entry).display().to_string();
+        if sample.path == sample.entry { name } else { format!("{name} ({})", sample.path) }
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.index.samples.get(index)?.label
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.index.header.classes
+    }
+}
+
+const TAR_HEADER: usize = 512;
+
+/// Whether these bytes open the file that the sample is said to be.
+fn is_header_of(header: &[u8], sample: &Sample) -> bool {
+    const SHORT_NAME: usize = 100;
+    let header = tar::Header::from_byte_slice(header);
+    // Longer names stand in a header before this one.
+    let named = sample.entry.len() > SHORT_NAME || *header.path_bytes() == *sample.entry.as_bytes();
+    named && header.entry_size().is_ok_and(|bytes| bytes == sample.bytes)
+}
+
+fn side(length: usize, path: &Path) -> Result<u32, DataError> {
+    let refuse = |_| DataError::Read { path: path.into(), source: io::ErrorKind::InvalidData.into() };
+    u32::try_from(length).map_err(refuse)
+}
+
+/// Opens a folder of images, packed or not: with an index it is a [`ShardSource`], otherwise an [`ImageFolder`], or,
+/// if it has no image files but tar files, again a [`ShardSource`].
+///
+/// # Errors
+/// As [`ImageFolder::open`] and [`ShardSource::open`].
+pub fn open_images(folder: &Path, options: FolderOptions) -> Result<Arc<dyn ImageSource>, DataError> {
+    if Index::is_in(folder) {
+        return Ok(Arc::new(ShardSource::open(folder, options)?));
+    }
+    match ImageFolder::open(folder, options.clone()) {
+        Err(empty @ DataError::EmptyFolder { .. }) => match ShardSource::open(folder, options) {
+            Err(DataError::NoShards { .. }) => Err(empty),
+            opened => Ok(Arc::new(opened?)),
+        },
+        opened => Ok(Arc::new(opened?)),
+    }
+}

@@ -1,0 +1,171 @@
+//! How a sample is cut out of its image.
+
+use crate::encoded::Part;
+use crate::resize::{Scratch, Window, rows_seen};
+use crate::{Crop, Image};
+
+/// A cut-out of an image, resized, and perhaps mirrored or set on black.
+///
+/// What it shows is known before the image is decoded: a loader decodes no more, and writes what it becomes into the
+/// batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct View {
+    /// The pixels that are looked at.
+    visible: Crop,
+    /// What is shown of the image, counted from its top left corner.
+    window: Window,
+    /// What that becomes.
+    shown: (usize, usize),
+    /// The rows of black above it and the columns of black left of it.
+    padding: (usize, usize),
+    /// What all of it becomes.
+    size: (usize, usize),
+    mirrored: bool,
+}
+
+impl View {
+    /// A crop, resized to `size`, blind to the pixels outside.
+    pub(crate) fn of_crop(crop: Crop, size: (usize, usize), mirrored: bool) -> Self {
+        let Crop { top, left, height, width } = crop;
+        let [top, left, height, width] = [top, left, height, width].map(|length| length as f64);
+        let window = Window { top, left, height, width };
+        Self { visible: crop, window, shown: size, padding: (0, 0), size, mirrored }
+    }
+
+    /// A window of an image of `(height, width)`, resized to `shown` with an eye on the pixels around it, and set on
+    /// black behind `padding`.
+    pub(crate) fn of_window(
+        (height, width): (usize, usize),
+        window: Window,
+        shown: (usize, usize),
+        padding: (usize, usize),
+        size: (usize, usize),
+    ) -> Self {
+        let rows = rows_seen(window, height, shown.0);
+        let visible = Crop { top: rows.start, left: 0, height: rows.len(), width };
+        Self { visible, window, shown, padding, size, mirrored: false }
+    }
+
+    /// The pixels of the image that have a part in it.
+    #[must_use]
+    pub fn visible(&self) -> Crop {
+        self.visible
+    }
+
+    /// Cuts it out of `part`, rows interleaved.
+    ///
+    /// # Shapes
+    /// `[h, w, C]`
+    pub(crate) fn cut(&self, part: &Part) -> Image {
+        let channels = part.pixels.channels();
+        let (mut scratch, (height, width)) = (Scratch::default(), self.size);
+        let shown = self.show(part, &mut scratch);
+        let mut data = vec![0; height * width * channels];
+        let rows = data.chunks_exact_mut(width * channels).skip(self.padding.0);
+        for (to, from) in rows.zip(shown.chunks_exact(self.shown.1 * channels)) {
+            let to = to[self.padding.1 * channels..][..from.len()].chunks_exact_mut(channels);
+            let from = from.chunks_exact(channels);
+            if self.mirrored {
+                to.rev().zip(from).for_each(|(to, from)| to.copy_from_slice(from));
+            } else {
+                to.zip(from).for_each(|(to, from)| to.copy_from_slice(from));
+            }
+        }
+        Image::new(height, width, channels, data).expect("the data was made to this size")
+    }
+
+    /// Cuts it out of `part` into `planes`.
+    ///
+    /// # Shapes
+    /// `[C, h, w]`
+    pub(crate) fn cut_planes(&self, part: &Part, scratch: &mut Scratch, planes: &mut [u8]) {
+        let (channels, (height, width)) = (part.pixels.channels(), self.size);
+        let shown = self.show(part, scratch);
+        if self.shown != self.size {
+            planes.fill(0);
+        }
+        for (row, from) in shown.chunks_exact(self.shown.1 * channels).enumerate() {
+            let at = (self.padding.0 + row) * width + self.padding.1;
+            let mut to =
+                planes.chunks_exact_mut(height * width).map(|plane| &mut plane[at..][..self.shown.1]);
+            if let (3, Some(red), Some(green), Some(blue)) = (channels, to.next(), to.next(), to.next()) {
+                let to = red.iter_mut().zip(green).zip(blue);
+                let from = from.as_chunks::<3>().0;
+                // One pass over the pixels of the usual kind of image.
+                let put = |(((red, green), blue), pixel): (((&mut u8, &mut u8), &mut u8), &[u8; 3])| {
+                    [*red, *green, *blue] = *pixel;
+                };
+                if self.mirrored {
+                    to.zip(from.iter().rev()).for_each(put)
+                } else {
+                    to.zip(from).for_each(put)
+                }
+                continue;
+            }
+            let to = planes.chunks_exact_mut(height * width).map(|plane| &mut plane[at..][..self.shown.1]);
+            for (channel, to) in to.enumerate() {
+                let from = from.iter().skip(channel).step_by(channels);
+                if self.mirrored {
+                    to.iter_mut().rev().zip(from).for_each(|(to, from)| *to = *from);
+                } else {
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+    }
+
+    /// What is shown, not mirrored and without what lies around it.
+    fn show<'s>(&self, part: &Part, scratch: &'s mut Scratch) -> &'s [u8] {
+        let (top, left) = (self.visible.top - part.top, self.visible.left - part.left);
+        let visible = Crop { top, left, ..self.visible };
+        let window = Window {
+            top: self.window.top - self.visible.top as f64,
+            left: self.window.left - self.visible.left as f64,
+            ..self.window
+        };
+        scratch.resize(&part.pixels, visible, window, self.shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(height: usize, width: usize, channels: usize, data: Vec<u8>) -> Part {
+        Part::whole(Image::new(height, width, channels, data).unwrap())
+    }
+
+    #[test]
+    fn mirrors_pixels_not_bytes() {
+        let whole = Crop { top: 0, left: 0, height: 2, width: 3 };
+        let image = part(2, 3, 2, (0..12).collect());
+        let view = View::of_crop(whole, (2, 3), true);
+        assert_eq!(view.cut(&image).into_data(), [4, 5, 2, 3, 0, 1, 10, 11, 8, 9, 6, 7]);
+    }
+
+    #[test]
+    fn planes_keep_rows_and_columns() {
+        let image = part(2, 3, 2, vec![1, 101, 2, 102, 3, 103, 4, 104, 5, 105, 6, 106]);
+        let whole = Crop { top: 0, left: 0, height: 2, width: 3 };
+        let mut planes = [0; 12];
+        View::of_crop(whole, (2, 3), false).cut_planes(&image, &mut Scratch::default(), &mut planes);
+        assert_eq!(planes, [1, 2, 3, 4, 5, 6, 101, 102, 103, 104, 105, 106]);
+    }
+
+    #[test]
+    fn a_part_with_the_rows_that_are_seen_is_as_good_as_the_whole() {
+        let data: Vec<u8> = (0..40 * 30 * 3).map(|at| (at * 7919 % 251) as u8).collect();
+        let whole = part(40, 30, 3, data.clone());
+        let crop = View::of_crop(Crop { top: 11, left: 3, height: 17, width: 20 }, (9, 8), true);
+        let window = Window { top: 12.5, left: 3.25, height: 15.5, width: 20.5 };
+        let window = View::of_window((40, 30), window, (9, 8), (1, 2), (12, 12));
+        for view in [crop, window] {
+            let Crop { top, left, height, width } = view.visible();
+            assert!(top > 0 && top + height < 40);
+            let rows = data[top * 90..(top + height) * 90].chunks(90);
+            let pixels = rows.flat_map(|row| row[3 * left..3 * (left + width)].to_vec()).collect();
+            let seen = Part { top, left, ..part(height, width, 3, pixels) };
+            assert_eq!(view.cut(&seen), view.cut(&whole));
+        }
+    }
+}

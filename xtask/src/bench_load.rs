@@ -1,0 +1,217 @@
+//! `cargo xtask bench load`: loading images beside torchvision and DALI, in turns on one core of the same machine.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde::Deserialize;
+
+use crate::bench_step::make_python;
+use crate::{cargo, median};
+
+/// Images in a batch.
+const BATCH: &str = "20";
+/// How far apart the mean bytes of the same images, randomly cropped, may be.
+const MEAN_TOLERANCE: f64 = 4.0;
+/// What normalised floats are made from, on average over the channels: ImageNet's mean and deviation, in bytes.
+const FLOAT_MEAN: f64 = 255.0 * (0.485 + 0.456 + 0.406) / 3.0;
+const FLOAT_STD: f64 = 255.0 * (0.229 + 0.224 + 0.225) / 3.0;
+
+/// Options of the benchmark.
+#[derive(Args)]
+pub struct Options {
+    /// A folder of JPEG files [default: the photographs of scripts/make_data.py, which are made]
+    folder: Option<PathBuf>,
+    /// Runs of each program, in turns.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Passes over the folder that a run times, after one that it does not.
+    #[arg(long, default_value_t = 5)]
+    passes: usize,
+    /// The core that everything runs on, with taskset.
+    #[arg(long, default_value_t = 0)]
+    core: usize,
+    /// A Python with scripts/requirements-bench.txt [default: a virtual environment is made]
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Measure DALI too: pip install nvidia-dali-cuda120.
+    #[arg(long)]
+    dali: bool,
+    /// Also write the table to this file.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+/// A line of the table.
+struct Row {
+    name: &'static str,
+    /// The program's arguments before the number of passes.
+    args: Vec<String>,
+    ours: bool,
+    float: bool,
+    rates: Vec<f64>,
+}
+
+/// What a program prints.
+#[derive(Deserialize)]
+struct Report {
+    seconds: Vec<f64>,
+    images: usize,
+    mean: f64,
+}
+
+/// Measures, prints, and writes the table if asked to.
+pub fn load(options: &Options) -> Result<()> {
+    ensure!(options.rounds >= 1 && options.passes >= 1, "rounds and passes are at least 1");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let build =
+        ["build", "--quiet", "--release", "--package=mae-data", "--example=bench_load", "--example=pack"];
+    ensure!(cargo().args(build).status()?.success(), "the benchmark could not be built");
+    let examples = target.join("release/examples");
+    let python = match &options.python {
+        Some(python) => python.clone(),
+        None => make_python(&target.join("bench-python"))?,
+    };
+    let folder = match &options.folder {
+        Some(folder) => folder.clone(),
+        None => make_photos(&python, &target)?,
+    };
+    let mut rows = rows(options, &folder, &examples, &target)?;
+    measure(options, &mut rows, &examples.join("bench_load"), &python)?;
+    let table = table(options, &rows)?;
+    println!("\n{table}");
+    if let Some(path) = &options.write {
+        fs::write(path, &table).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What is measured, with the shards packed.
+fn rows(options: &Options, folder: &Path, examples: &Path, target: &Path) -> Result<Vec<Row>> {
+    let from = |name, args: &[&str], ours| {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Row { name, args, ours, float: false, rates: Vec::new() }
+    };
+    let text = folder.display().to_string();
+    let mut rows = vec![from("mae-data, JPEG folder", &[&text], true)];
+    for (name, store) in
+        [("mae-data, shards of JPEG at 256 px", "jpeg"), ("mae-data, shards of PPM at 256 px", "ppm")]
+    {
+        let out = target.join(format!("bench-load-{store}"));
+        if out.exists() {
+            fs::remove_dir_all(&out).with_context(|| format!("cannot remove {}", out.display()))?;
+        }
+        let packed =
+            Command::new(examples.join("pack")).arg(folder).arg(&out).args(["--store", store]).status()?;
+        ensure!(packed.success(), "the shards could not be packed");
+        rows.push(from(name, &[&out.display().to_string()], true));
+    }
+    let peers = [
+        ("torchvision on PIL, bytes", "torchvision on PIL, floats", "pil"),
+        ("torchvision v2 on tensors, bytes", "torchvision v2 on tensors, floats", "v2"),
+        ("DALI on the CPU, bytes", "DALI on the CPU, floats", "dali"),
+    ];
+    for (bytes, floats, peer) in peers.into_iter().take(2 + usize::from(options.dali)) {
+        rows.push(from(bytes, &[peer, &text], false));
+        rows.push(Row { float: true, ..from(floats, &[peer, &text], false) });
+    }
+    Ok(rows)
+}
+
+/// Runs all programs in turns.
+fn measure(options: &Options, rows: &mut [Row], ours: &Path, python: &Path) -> Result<()> {
+    let mut first = None;
+    for round in 1..=options.rounds {
+        for row in &mut *rows {
+            let mut command = Command::new("taskset");
+            command.args(["--cpu-list", &options.core.to_string()]);
+            match row.ours {
+                true => command.arg(ours),
+                false => command.arg(python).arg("scripts/bench_load_peers.py"),
+            };
+            command.args(&row.args).args([&options.passes.to_string(), BATCH]);
+            if row.float {
+                command.arg("--float");
+            }
+            let report = run(&mut command).with_context(|| format!("{} failed", row.name))?;
+            let mut rates: Vec<f64> =
+                report.seconds.iter().map(|seconds| report.images as f64 / seconds).collect();
+            let rate = median(&mut rates);
+            println!("round {round}: {} {rate:.1} images/s", row.name);
+            row.rates.push(rate);
+            let mean = if row.float { report.mean * FLOAT_STD + FLOAT_MEAN } else { report.mean };
+            let (images, expected) = *first.get_or_insert((report.images, mean));
+            // Other images, or another picture of them, would be other work.
+            ensure!(report.images == images, "{} has {} images, not {images}", row.name, report.images);
+            let close = (mean - expected).abs() <= MEAN_TOLERANCE;
+            ensure!(close, "{} has a mean byte of {mean:.1}, not {expected:.1}", row.name);
+        }
+    }
+    Ok(())
+}
+
+fn run(command: &mut Command) -> Result<Report> {
+    let output = command.output().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).context("it printed no text")?;
+    serde_json::from_str(text.lines().last().unwrap_or_default()).context("it printed no report")
+}
+
+/// The table and what it says under which conditions.
+fn table(options: &Options, rows: &[Row]) -> Result<String> {
+    let middle = |row: &Row| median(&mut row.rates.clone());
+    let peers: Vec<&Row> = rows.iter().filter(|row| !row.ours).collect();
+    let mut text = format!(
+        "Images/s to 224 px crops on one core ({}); medians of {} interleaved rounds of {} passes, spread from the \
+         slowest round to the fastest, and what ours is in multiples of each peer.\n\n| program | images/s | spread |",
+        cpu(),
+        options.rounds,
+        options.passes
+    );
+    let ours: Vec<&Row> = rows.iter().filter(|row| row.ours).collect();
+    for row in &ours {
+        write!(text, " {} |", row.name.trim_start_matches("mae-data, "))?;
+    }
+    writeln!(text, "\n|{}", "---|".repeat(3 + ours.len()))?;
+    for row in ours.iter().chain(&peers) {
+        let (slowest, fastest) =
+            row.rates.iter().fold((f64::MAX, 0.0_f64), |(low, high), &rate| (low.min(rate), high.max(rate)));
+        write!(text, "| {} | {:.1} | {slowest:.1}–{fastest:.1} |", row.name, middle(row))?;
+        for ours in &ours {
+            write!(text, " {:.2} |", middle(ours) / middle(row))?;
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// The processor's name, where the system tells it.
+fn cpu() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name"));
+    name.and_then(|line| line.split_once(':')).map_or("unknown", |(_, name)| name.trim()).to_owned()
+}
+
+/// The photographs of scripts/make_data.py.
+fn make_photos(python: &Path, target: &Path) -> Result<PathBuf> {
+    let out = target.join("bench-load-data");
+    if !out.join("photos").is_dir() {
+        let pip = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+            "scripts/requirements.txt",
+        ];
+        ensure!(Command::new(python).args(pip).status()?.success(), "the packages could not be installed");
+        let made = Command::new(python).arg("scripts/make_data.py").arg("--out").arg(&out).status()?;
+        ensure!(made.success(), "the photographs could not be made");
+    }
+    Ok(out.join("photos"))
+}
