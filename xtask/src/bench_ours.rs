@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::bench_step::{Report, run};
+use crate::bench_step::run;
 use crate::{cargo, median};
 
 /// Images of an epoch, at least: fewer are repeated.
@@ -59,13 +59,19 @@ pub fn epoch(data: &Path, rounds: usize) -> Result<()> {
         let report = run(&mut bench_step(&program, "tiny", EPOCH_BATCH, 8, "train"))?;
         step.push(EPOCH_BATCH as f64 / report.step_s());
         let (rate, waited) = train(&folder, images)?;
-        println!("round {round}  step {:.2} images/s, epoch {rate:.2} images/s, waiting {:.1}%", step[round - 1], 100.0 * waited);
+        println!(
+            "round {round}  step {:.2} images/s, epoch {rate:.2} images/s, waiting {:.1}%",
+            step[round - 1],
+            100.0 * waited
+        );
         whole.push(rate);
         waiting.push(waited);
     }
     fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     let [step, whole, waiting] = [step, whole, waiting].map(|mut values| median(&mut values));
-    println!("medians of {rounds} rounds: {step:.2} images/s in memory, {whole:.2} images/s over an epoch of {images} files");
+    println!(
+        "medians of {rounds} rounds: {step:.2} images/s in memory, {whole:.2} images/s over an epoch of {images} files"
+    );
     println!("epoch / step {:.3}, waiting for data {:.1}%", whole / step, 100.0 * waiting);
     Ok(())
 }
@@ -105,7 +111,7 @@ pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
-/// Links the files of a folder, as often as it takes, and says how many there are then.
+/// Copies the files of a folder into another, as often as it takes, and says how many there are then.
 fn repeat(from: &Path, to: &Path) -> Result<usize> {
     let mut files = Vec::new();
     let mut folders = vec![from.to_path_buf()];
@@ -122,8 +128,8 @@ fn repeat(from: &Path, to: &Path) -> Result<usize> {
     for copy in 0..times {
         for (i, file) in files.iter().enumerate() {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let link = to.join(format!("{copy:03}-{i:06}-{name}"));
-            fs::copy(file, &link).with_context(|| format!("cannot write {}", link.display()))?;
+            let to = to.join(format!("{copy:03}-{i:06}-{name}"));
+            fs::copy(file, &to).with_context(|| format!("cannot write {}", to.display()))?;
         }
     }
     Ok(times * files.len())

@@ -3,10 +3,12 @@
 
 mod bench_load;
 mod bench_loops;
+mod bench_ours;
 mod bench_step;
 mod check;
 
 use std::env;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -78,6 +80,37 @@ Examples:
   cargo xtask bench load path/to/jpegs --rounds 7
   cargo xtask bench load --dali --write docs/bench-load.md")]
     Load(bench_load::Options),
+    /// The encoder on visible patches beside one that sees every token: the paper's own claim.
+    Encoder {
+        /// Runs of each.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Images in a batch.
+        #[arg(long, default_value_t = 4)]
+        batch: usize,
+    },
+    /// An epoch over a folder of images beside the step's own rate.
+    Epoch {
+        /// The folder; a few images are repeated.
+        data: PathBuf,
+        /// Runs of each.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// A step by operation, with GFLOP/s and GB/s.
+    Operations {
+        /// The model: base, lightly, tiny, large, digits
+        #[arg(default_value = "tiny")]
+        shape: String,
+        /// Images in a batch.
+        #[arg(long, default_value_t = 16)]
+        batch: usize,
+        /// How often each operation is timed.
+        #[arg(long, default_value_t = 10)]
+        steps: usize,
+    },
+    /// What a token costs, from 49 to 1024 of them and from ViT-Ti to ViT-L.
+    Sizes,
     /// The managed loop beside the explicit one.
     Loops {
         /// Runs of each.
@@ -143,6 +176,16 @@ fn main() -> Result<ExitCode> {
         Task::Bench(Bench::Loops { rounds, steps }) => {
             bench_loops::loops(rounds, steps).map(|()| ExitCode::SUCCESS)
         }
+        Task::Bench(Bench::Encoder { rounds, batch }) => {
+            bench_ours::encoder(rounds, batch).map(|()| ExitCode::SUCCESS)
+        }
+        Task::Bench(Bench::Epoch { data, rounds }) => {
+            bench_ours::epoch(&data, rounds).map(|()| ExitCode::SUCCESS)
+        }
+        Task::Bench(Bench::Operations { shape, batch, steps }) => {
+            bench_ours::operations(&shape, batch, steps).map(|()| ExitCode::SUCCESS)
+        }
+        Task::Bench(Bench::Sizes) => bench_ours::sizes().map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Step(options)) => bench_step::step(&options).map(|()| ExitCode::SUCCESS),
         Task::Check { rules, without_tests } => check::check(rules, !without_tests),
     }
