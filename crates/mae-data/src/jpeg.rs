@@ -227,11 +227,13 @@ mod tests {
                     let at = below(file.len());
                     file[at] = below(256) as u8;
                 }
-                let Some(frame) = Markers::find(&file).frame.filter(|frame| frame.height * frame.width < 1 << 16)
+                let Some(frame) =
+                    Markers::find(&file).frame.filter(|frame| frame.height * frame.width < 1 << 16)
                 else {
                     continue;
                 };
-                let crop = Crop { top: frame.height / 4, left: 0, height: frame.height / 2 + 1, width: frame.width };
+                let crop =
+                    Crop { top: frame.height / 4, left: 0, height: frame.height / 2 + 1, width: frame.width };
                 let crop = Crop { height: crop.height.min(frame.height - crop.top), ..crop };
                 let mut pixels = Vec::new();
                 match frame.decode(&file, crop, &mut pixels) {
