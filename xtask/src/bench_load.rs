@@ -35,10 +35,10 @@ pub struct Options {
     /// The core that everything runs on, with taskset.
     #[arg(long, default_value_t = 0)]
     core: usize,
-    /// A Python with scripts/requirements-bench.txt [default: a virtual environment is made]
+    /// A Python with scripts/requirements-bench.txt, and with DALI if that is measured [default: a virtual environment is made]
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Measure DALI too: pip install nvidia-dali-cuda120.
+    /// Measure DALI too, which is a download of a gigabyte.
     #[arg(long)]
     dali: bool,
     /// Also write the table to this file.
@@ -76,6 +76,9 @@ pub fn load(options: &Options) -> Result<()> {
         Some(python) => python.clone(),
         None => make_python(&target.join("bench-python"))?,
     };
+    if options.dali && options.python.is_none() {
+        install(&python, "scripts/requirements-bench-dali.txt")?;
+    }
     let folder = match &options.folder {
         Some(folder) => folder.clone(),
         None => make_photos(&python, &target)?,
@@ -200,18 +203,16 @@ fn cpu() -> String {
 fn make_photos(python: &Path, target: &Path) -> Result<PathBuf> {
     let out = target.join("bench-load-data");
     if !out.join("photos").is_dir() {
-        let pip = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-            "scripts/requirements.txt",
-        ];
-        ensure!(Command::new(python).args(pip).status()?.success(), "the packages could not be installed");
+        install(python, "scripts/requirements.txt")?;
         let made = Command::new(python).arg("scripts/make_data.py").arg("--out").arg(&out).status()?;
         ensure!(made.success(), "the photographs could not be made");
     }
     Ok(out.join("photos"))
+}
+
+fn install(python: &Path, requirements: &str) -> Result<()> {
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements];
+    let installed = Command::new(python).args(pip).status().context("cannot start Python")?;
+    ensure!(installed.success(), "{requirements} could not be installed");
+    Ok(())
 }

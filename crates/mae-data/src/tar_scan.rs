@@ -51,7 +51,8 @@ fn scan_shard(path: &Path, shard: u32, samples: &mut Vec<Sample>) -> io::Result<
     let length = file.metadata()?.len();
     let mut archive = Archive::new(file);
     // The last image and class, until the other comes along.
-    let (mut image, mut class): (Option<(String, usize)>, Option<(String, u32)>) = (None, None);
+    let mut image: Option<(String, usize)> = None;
+    let mut class: Option<(String, u32)> = None;
     for entry in archive.entries_with_seek()? {
         let mut entry = entry?;
         if entry.header().entry_type() != EntryType::Regular {

@@ -1,5 +1,7 @@
 //! How a sample is cut out of its image.
 
+use multiversion::multiversion;
+
 use crate::encoded::Part;
 use crate::resize::{Scratch, Window, rows_seen};
 use crate::{Crop, Image};
@@ -89,17 +91,7 @@ impl View {
             let mut to =
                 planes.chunks_exact_mut(height * width).map(|plane| &mut plane[at..][..self.shown.1]);
             if let (3, Some(red), Some(green), Some(blue)) = (channels, to.next(), to.next(), to.next()) {
-                let to = red.iter_mut().zip(green).zip(blue);
-                let from = from.as_chunks::<3>().0;
-                // One pass over the pixels of the usual kind of image.
-                let put = |(((red, green), blue), pixel): (((&mut u8, &mut u8), &mut u8), &[u8; 3])| {
-                    [*red, *green, *blue] = *pixel;
-                };
-                if self.mirrored {
-                    to.zip(from.iter().rev()).for_each(put)
-                } else {
-                    to.zip(from).for_each(put)
-                }
+                split_rgb(from, [red, green, blue], self.mirrored);
                 continue;
             }
             let to = planes.chunks_exact_mut(height * width).map(|plane| &mut plane[at..][..self.shown.1]);
@@ -127,6 +119,34 @@ impl View {
     }
 }
 
+/// Pixels that are split at once.
+const N: usize = 16;
+
+/// Splits a row of the usual kind of pixels into one of each channel, from left to right or from right to left.
+#[multiversion(targets = "simd")]
+fn split_rgb(pixels: &[u8], rows: [&mut [u8]; 3], mirrored: bool) {
+    let width = rows[0].len();
+    let (whole, rest) = pixels.as_chunks::<{ 3 * N }>();
+    let [red, green, blue] = rows;
+    for (number, pixels) in whole.iter().enumerate() {
+        let at = if mirrored { width - N * (number + 1) } else { N * number };
+        for (channel, row) in [&mut *red, &mut *green, &mut *blue].into_iter().enumerate() {
+            let mut split = [0; N];
+            for (i, byte) in split.iter_mut().enumerate() {
+                *byte = pixels[3 * i + channel];
+            }
+            if mirrored {
+                split.reverse();
+            }
+            row[at..at + N].copy_from_slice(&split);
+        }
+    }
+    for (number, pixel) in (whole.len() * N..).zip(rest.as_chunks::<3>().0) {
+        let at = if mirrored { width - 1 - number } else { number };
+        [red[at], green[at], blue[at]] = *pixel;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +161,24 @@ mod tests {
         let image = part(2, 3, 2, (0..12).collect());
         let view = View::of_crop(whole, (2, 3), true);
         assert_eq!(view.cut(&image).into_data(), [4, 5, 2, 3, 0, 1, 10, 11, 8, 9, 6, 7]);
+    }
+
+    #[test]
+    fn rows_of_any_length_are_split() {
+        for width in [1, 2, 15, 16, 17, 40, 224] {
+            let pixels: Vec<u8> = (0..3 * width).map(|at| (at * 7 % 251) as u8).collect();
+            let whole = Crop { top: 0, left: 0, height: 1, width };
+            for mirrored in [false, true] {
+                let mut planes = vec![0; 3 * width];
+                let view = View::of_crop(whole, (1, width), mirrored);
+                view.cut_planes(&part(1, width, 3, pixels.clone()), &mut Scratch::default(), &mut planes);
+                for (at, value) in planes.iter().enumerate() {
+                    let (channel, column) = (at / width, at % width);
+                    let column = if mirrored { width - 1 - column } else { column };
+                    assert_eq!(*value, pixels[3 * column + channel], "{width} {mirrored} {at}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 usage: python check_webdataset.py [--write]    (Python 3.11, pip install -r requirements.txt)
 
-Packs the folder golden/transforms' photographs with `cargo run --example pack`, as JPEG and as PPM, reads the shards
+Packs the photographs of golden/transforms with `cargo run --example pack`, as JPEG and as PPM, reads the shards
 with webdataset and Pillow and compares them with the index. Then compares golden/shards/webdataset.tar, which
 tests/shards.rs reads, with what webdataset writes; --write writes it.
 """
@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "golden"
 FIXTURE = GOLDEN / "shards" / "webdataset.tar"
 PHOTOS = ["astronaut", "chelsea", "coffee"]
-SHORT_SIDE = 64
+SHORT_SIDE = 24
 
 
 def check_packed(store: str, folder: Path) -> None:
@@ -50,7 +50,7 @@ def check_packed(store: str, folder: Path) -> None:
         original = Image.open(photos / line["path"]).convert("RGB")
         expected = original.resize(pixels.shape[1::-1], Image.Resampling.BICUBIC)
         off = np.abs(np.asarray(expected, dtype=int) - pixels).mean()
-        assert off < (4 if store == "jpeg" else 0.2), off
+        assert off < (6 if store == "jpeg" else 0.5), off
         seen.append(sample["__key__"])
     assert sorted(seen) == sorted(samples), seen
     print(f"{store}: webdataset reads {len(seen)} images from {len(shards)} shards")
