@@ -48,10 +48,8 @@ pub fn encoder(rounds: usize, batch: usize) -> Result<()> {
 /// An epoch over a folder of images beside the step's own rate on a batch in memory: ViT-Ti/16.
 pub fn epoch(data: &Path, rounds: usize) -> Result<()> {
     let program = build_bench_step()?;
-    ensure!(
-        cargo().args(["build", "--quiet", "--release", "--package=plain"]).status()?.success(),
-        "the training program could not be built"
-    );
+    let plain = ["build", "--quiet", "--release", "--package=plain", "--package=managed"];
+    ensure!(cargo().args(plain).status()?.success(), "the training program could not be built");
     let folder = target().join(format!("bench-epoch-{}", std::process::id()));
     let images = repeat(data, &folder.join("images"))?;
     let (mut step, mut whole, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
@@ -98,11 +96,10 @@ fn bench_step(program: &Path, shape: &str, batch: usize, steps: usize, work: &st
 
 /// Builds the program that times steps, and says where it is.
 pub fn build_bench_step() -> Result<PathBuf> {
-    let build = ["build", "--quiet", "--release", "--package=mae-trainer", "--example=bench_step"];
-    ensure!(
-        cargo().args(build).args(["--features", "flex"]).status()?.success(),
-        "the benchmark could not be built"
-    );
+    // With the programs that train, so that Burn is built once for all of them.
+    let packages = ["--package=plain", "--package=managed", "--package=mae-trainer", "--example=bench_step"];
+    let built = cargo().args(["build", "--quiet", "--release"]).args(packages).status()?;
+    ensure!(built.success(), "the benchmark could not be built");
     Ok(target().join("release/examples/bench_step"))
 }
 

@@ -17,7 +17,7 @@ use crate::{Buffer, on_pool};
 
 /// Numbers of the larger weight up to which it stays in a core's cache beside a task's rows: a megabyte.
 const CACHED: usize = 256 * 1024;
-/// Rows of such a task, at least: enough for the product to run at full speed.
+/// Rows of such a task, at most or one image: enough for the product to run at full speed.
 const TASK_ROWS: usize = 128;
 
 /// The parameters of a branch: layer norm, linear map, linear map; all weights `[d_in, d_out]`.
@@ -69,11 +69,15 @@ impl Branch<'_> {
     }
 
     /// Rows of a task, whole sequences of `len`, and the threads that work on it.
+    ///
+    /// There are as many tasks as a power of two, which most numbers of threads divide: were they all of the same size
+    /// and the last one what is left, a thread would wait for another.
     fn task(&self, rows: usize, len: usize) -> (usize, Threads) {
-        match self.in_weight.len() <= CACHED {
-            true => (TASK_ROWS.div_ceil(len) * len, Threads::One),
-            false => (rows.max(1), Threads::All),
+        if self.in_weight.len() > CACHED {
+            return (rows.max(1), Threads::All);
         }
+        let tasks = rows.div_ceil(TASK_ROWS).next_power_of_two();
+        ((rows / len).div_ceil(tasks).max(1) * len, Threads::One)
     }
 
     /// Normalises and maps into the branch, the bias left out: whoever reads the result adds it.

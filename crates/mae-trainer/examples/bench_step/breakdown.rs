@@ -52,10 +52,14 @@ fn rows(model: &Mae, batch: usize, kept: usize, rounds: usize) -> Vec<Row> {
     let [encoder, decoder] = [&config.encoder, &config.decoder];
     let mut rows = vec![sgemm(rounds)];
     rows.extend(linear("patch embedding", batch * kept, patch_dim, encoder.embed_dim, false, rounds));
-    rows.extend(tower("encoder", encoder, batch, 1 + kept, rounds));
+    rows.extend(tower("encoder", encoder, encoder.depth, batch, (1 + kept, 1 + kept), rounds));
     let embedded = batch * (1 + kept);
     rows.extend(linear("decoder embedding", embedded, encoder.embed_dim, decoder.embed_dim, true, rounds));
-    rows.extend(tower("decoder", decoder, batch, 1 + patches, rounds));
+    let (len, before_last) = (1 + patches, decoder.depth.saturating_sub(1));
+    if before_last > 0 {
+        rows.extend(tower("decoder", decoder, before_last, batch, (len, len), rounds));
+    }
+    rows.extend(tower("last decoder block's", decoder, 1, batch, (len, patches - kept), rounds));
     rows.extend(linear("prediction", masked, decoder.embed_dim, patch_dim, true, rounds));
     rows.push(loss(masked, patch_dim, config, rounds));
     rows.push(adamw(list_params(model).iter().map(|param| param.shape.iter().product()).collect(), rounds));
@@ -122,16 +126,25 @@ fn branch(params: &[Vec<f32>; 6]) -> Branch<'_> {
     Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias }
 }
 
-/// The four operations of a tower's blocks.
-fn tower(name: &str, stack: &StackConfig, batch: usize, len: usize, rounds: usize) -> [Row; 4] {
+/// The four operations of a tower's blocks, or of `depth` of them.
+fn tower(
+    name: &str,
+    stack: &StackConfig,
+    depth: usize,
+    batch: usize,
+    (len, queries): (usize, usize),
+    rounds: usize,
+) -> [Row; 4] {
     let (width, hidden, rows) = (stack.embed_dim, stack.mlp_dim, batch * len);
-    let heads = Heads { len, queries: len, num: stack.num_heads, dim: width / stack.num_heads };
-    let (x, grad) = (random(rows * width), random(rows * width));
+    let heads = Heads { len, queries, num: stack.num_heads, dim: width / stack.num_heads };
+    let asking = batch * queries;
+    let (x, grad) = (random(rows * width), random(asking * width));
     let eps = 1e-6;
 
     let params = parameters(width, 3 * width, width);
     let weights = 4 * width * width;
-    let flops = (2 * rows * weights + 4 * rows * len * width) as f64;
+    let products = rows * 3 * width * width + asking * width * width;
+    let flops = (2 * products + 4 * asking * len * width) as f64;
     let (_, saved) = mae_kernels::attention_branch(&x, branch(&params), heads, eps);
     let forward = time(rounds, || mae_kernels::attention_branch(&x, branch(&params), heads, eps));
     let backward = time(rounds, || -> (Buffer, BranchGradients) {
@@ -140,12 +153,12 @@ fn tower(name: &str, stack: &StackConfig, batch: usize, len: usize, rounds: usiz
     // In, out, and the queries, keys, values and mixed values that the backward pass reads; scores are never moved.
     let moved = rows * 6 * width + weights;
     // Twice the products of the forward pass, and the scores once more.
-    let twice = 2.0 * flops + (2 * rows * len * width) as f64;
+    let twice = 2.0 * flops + (2 * asking * len * width) as f64;
     let attention = [
-        row(format!("{name} attention, forward"), stack.depth, forward, flops, moved),
+        row(format!("{name} attention, forward"), depth, forward, flops, moved),
         row(
             format!("{name} attention, backward"),
-            stack.depth,
+            depth,
             backward,
             twice,
             moved + rows * 4 * width + weights,
@@ -154,23 +167,18 @@ fn tower(name: &str, stack: &StackConfig, batch: usize, len: usize, rounds: usiz
 
     let params = parameters(width, hidden, hidden);
     let weights = 2 * width * hidden;
-    let flops = (2 * rows * weights) as f64;
+    let flops = (2 * asking * weights) as f64;
+    let x = random(asking * width);
     let (_, saved) = mae_kernels::mlp_branch(&x, branch(&params), eps);
     let forward = time(rounds, || mae_kernels::mlp_branch(&x, branch(&params), eps));
     let backward = time(rounds, || mae_kernels::mlp_branch_backward(&grad, &x, branch(&params), &saved));
-    let moved = rows * (2 * width + hidden) + weights;
+    let moved = asking * (2 * width + hidden) + weights;
     let [attention_forward, attention_backward] = attention;
     [
         attention_forward,
         attention_backward,
-        row(format!("{name} MLP, forward"), stack.depth, forward, flops, moved),
-        row(
-            format!("{name} MLP, backward"),
-            stack.depth,
-            backward,
-            2.0 * flops,
-            moved + rows * width + weights,
-        ),
+        row(format!("{name} MLP, forward"), depth, forward, flops, moved),
+        row(format!("{name} MLP, backward"), depth, backward, 2.0 * flops, moved + asking * width + weights),
     ]
 }
 
