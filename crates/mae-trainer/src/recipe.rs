@@ -41,7 +41,7 @@ pub struct Recipe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataRecipe {
-    /// Folder of images; without one, the built-in shapes.
+    /// Folder of images or of tar files packed from them; without one, the built-in shapes.
     pub path: Option<PathBuf>,
     /// Folder of held-out images for pictures and kNN accuracy.
     pub val: Option<PathBuf>,
