@@ -23,14 +23,16 @@ struct Work {
     shape: &'static str,
     batch: usize,
     work: &'static str,
+    mask_ratio: &'static str,
     peers: &'static [&'static str],
 }
 
-const WORKS: [Work; 5] = [
+const WORKS: [Work; 6] = [
     train("ViT-B/16, decoder 512 × 8", "base", 8, &["timm", "transformers"]),
     train("lightly's example, ViT-B/32", "lightly", 32, &["timm", "transformers", "lightly"]),
     train("ViT-Ti/16, decoder 128 × 4", "tiny", 16, &["timm", "transformers"]),
     train("8 px digits, 96 × 4, decoder 48 × 2", "digits", 128, &["timm", "transformers"]),
+    Work { mask_ratio: "0.5", ..train("the digits recipe: batch 32, half masked", "digits", 32, &["timm"]) },
     Work { work: "encode", ..train("encoding, ViT-B/16, no mask", "base", 8, &["timm", "transformers"]) },
 ];
 
@@ -40,7 +42,7 @@ const fn train(
     batch: usize,
     peers: &'static [&'static str],
 ) -> Work {
-    Work { name, shape, batch, work: "train", peers }
+    Work { name, shape, batch, work: "train", mask_ratio: "0.75", peers }
 }
 
 /// What a program prints.
@@ -134,7 +136,8 @@ fn measure(work: &Work, options: &Options, ours: &Path, python: &Path, target: &
     };
     let ours = |extra: &[&str]| {
         let mut command = Command::new(ours);
-        command.arg(work.shape).args(["--batch", &work.batch.to_string()]).args(extra);
+        command.arg(work.shape).args(["--batch", &work.batch.to_string(), "--mask-ratio", work.mask_ratio]);
+        command.args(extra);
         common(&mut command);
         command
     };

@@ -38,6 +38,9 @@ struct Cli {
     /// Steps to time; those before the last half are warm-up.
     #[arg(long)]
     steps: usize,
+    /// The share of patches that is masked.
+    #[arg(long, default_value_t = 0.75)]
+    mask_ratio: f64,
     /// Blocks of the decoder, instead of the model's own.
     #[arg(long)]
     decoder_depth: Option<usize>,
@@ -128,7 +131,7 @@ fn bench(cli: &Cli) -> Result<()> {
     let device = cli.device.open()?;
     let before = memory_mib("VmRSS")?;
     let model = config.init(0, &device)?;
-    let batch = RandomBatch::new(&config, cli.batch)?;
+    let batch = RandomBatch::new(&config, cli.batch, cli.mask_ratio)?;
     if let Some(folder) = &cli.export {
         return batch.export(&model, folder);
     }
@@ -218,12 +221,12 @@ struct RandomBatch {
 }
 
 impl RandomBatch {
-    fn new(config: &MaeConfig, batch: usize) -> Result<Self> {
+    fn new(config: &MaeConfig, batch: usize, mask_ratio: f64) -> Result<Self> {
         let (height, width) = config.geometry.image_size();
         let shape = [batch, config.geometry.in_chans(), height, width];
         let noise = InitRng::new(1).uniform(shape.iter().product(), 128.0);
         let images = noise.into_iter().map(|value| (value + 128.0) as u8).collect();
-        let masker = Masker::new(Strategy::Random, config.geometry.grid(), 0.75)?;
+        let masker = Masker::new(Strategy::Random, config.geometry.grid(), mask_ratio)?;
         let samples: Vec<u64> = (0..batch as u64).collect();
         Ok(Self { images, shape, masks: masker.draw_batch(0, 0, &samples)? })
     }
