@@ -1,6 +1,5 @@
 //! `cargo xtask bench load`: loading images beside torchvision and DALI, in turns on one core of the same machine.
 
-use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::bench_step::make_python;
-use crate::{cargo, median};
+use crate::median;
+use crate::programs::{build, install, python, run, target};
 
 /// Images in a batch.
 const BATCH: &str = "20";
@@ -67,15 +66,10 @@ struct Report {
 /// Measures, prints, and writes the table if asked to.
 pub fn load(options: &Options) -> Result<()> {
     ensure!(options.rounds >= 1 && options.passes >= 1, "rounds and passes are at least 1");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let build =
-        ["build", "--quiet", "--release", "--package=mae-data", "--example=bench_load", "--example=pack"];
-    ensure!(cargo().args(build).status()?.success(), "the benchmark could not be built");
+    build(&["--package=mae-data", "--example=bench_load", "--example=pack"])?;
+    let target = target();
     let examples = target.join("release/examples");
-    let python = match &options.python {
-        Some(python) => python.clone(),
-        None => make_python(&target.join("bench-python"))?,
-    };
+    let python = python(options.python.as_deref())?;
     if options.dali && options.python.is_none() {
         install(&python, "scripts/requirements-bench-dali.txt")?;
     }
@@ -140,7 +134,7 @@ fn measure(options: &Options, rows: &mut [Row], ours: &Path, python: &Path) -> R
             if row.float {
                 command.arg("--float");
             }
-            let report = run(&mut command).with_context(|| format!("{} failed", row.name))?;
+            let report: Report = run(&mut command).with_context(|| format!("{} failed", row.name))?;
             let mut rates: Vec<f64> =
                 report.seconds.iter().map(|seconds| report.images as f64 / seconds).collect();
             let rate = median(&mut rates);
@@ -155,13 +149,6 @@ fn measure(options: &Options, rows: &mut [Row], ours: &Path, python: &Path) -> R
         }
     }
     Ok(())
-}
-
-fn run(command: &mut Command) -> Result<Report> {
-    let output = command.output().with_context(|| format!("cannot start {:?}", command.get_program()))?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).context("it printed no text")?;
-    serde_json::from_str(text.lines().last().unwrap_or_default()).context("it printed no report")
 }
 
 /// The table and what it says under which conditions.
@@ -208,11 +195,4 @@ fn make_photos(python: &Path, target: &Path) -> Result<PathBuf> {
         ensure!(made.success(), "the photographs could not be made");
     }
     Ok(out.join("photos"))
-}
-
-fn install(python: &Path, requirements: &str) -> Result<()> {
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements];
-    let installed = Command::new(python).args(pip).status().context("cannot start Python")?;
-    ensure!(installed.success(), "{requirements} could not be installed");
-    Ok(())
 }

@@ -1,21 +1,19 @@
 //! `cargo xtask bench loops`: what the managed loop costs beside the explicit one.
 
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{cargo, median};
+use crate::median;
+use crate::programs::{build, target};
 
 /// Trains the default recipe with both programs in turns; prints the median seconds of each and their ratio.
 pub fn loops(rounds: usize, steps: u64) -> Result<()> {
     ensure!(rounds >= 1 && steps >= 1, "rounds and steps are at least 1");
-    let built =
-        cargo().args(["build", "--quiet", "--release", "--package=plain", "--package=managed"]).status()?;
-    ensure!(built.success(), "the programs could not be built");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    build(&["--package=plain", "--package=managed"])?;
+    let target = target();
     let programs = ["plain", "managed"];
     let mut seconds = [Vec::new(), Vec::new()];
     for round in 1..=rounds {

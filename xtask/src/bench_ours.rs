@@ -1,14 +1,14 @@
 //! `cargo xtask bench encoder|epoch|sizes|operations`: measurements of ours alone.
 
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::bench_step::run;
+use crate::bench_step::Report;
+use crate::programs::{build, build_bench_step, run, target};
 use crate::{cargo, median};
 
 /// Images of an epoch, at least: fewer are repeated.
@@ -28,7 +28,7 @@ pub fn encoder(rounds: usize, batch: usize) -> Result<()> {
                 for (work, seconds) in ["all-tokens", "train"].into_iter().zip(&mut seconds) {
                     let mut command = bench_step(&program, shape, batch, 4, work);
                     command.args(["--decoder-depth", &depth.to_string()]);
-                    seconds.push(run(&mut command)?.step_s());
+                    seconds.push(run::<Report>(&mut command)?.step_s());
                 }
             }
             let [all, visible] = seconds.map(|mut seconds| median(&mut seconds));
@@ -48,13 +48,12 @@ pub fn encoder(rounds: usize, batch: usize) -> Result<()> {
 /// An epoch over a folder of images beside the step's own rate on a batch in memory: ViT-Ti/16.
 pub fn epoch(data: &Path, rounds: usize) -> Result<()> {
     let program = build_bench_step()?;
-    let plain = ["build", "--quiet", "--release", "--package=plain", "--package=managed"];
-    ensure!(cargo().args(plain).status()?.success(), "the training program could not be built");
+    build(&["--package=plain", "--package=managed"])?;
     let folder = target().join(format!("bench-epoch-{}", std::process::id()));
     let images = repeat(data, &folder.join("images"))?;
     let (mut step, mut whole, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
-        let report = run(&mut bench_step(&program, "tiny", EPOCH_BATCH, 8, "train"))?;
+        let report: Report = run(&mut bench_step(&program, "tiny", EPOCH_BATCH, 8, "train"))?;
         step.push(EPOCH_BATCH as f64 / report.step_s());
         let (rate, waited) = train(&folder, images)?;
         println!(
@@ -92,20 +91,6 @@ fn bench_step(program: &Path, shape: &str, batch: usize, steps: usize, work: &st
     let mut command = Command::new(program);
     command.arg(shape).args(["--batch", &batch.to_string(), "--steps", &steps.to_string(), "--work", work]);
     command
-}
-
-/// Builds the program that times steps, and says where it is.
-pub fn build_bench_step() -> Result<PathBuf> {
-    // With the programs that train, so that Burn is built once for all of them.
-    let packages = ["--package=plain", "--package=managed", "--package=mae-trainer", "--example=bench_step"];
-    let built = cargo().args(["build", "--quiet", "--release"]).args(packages).status()?;
-    ensure!(built.success(), "the benchmark could not be built");
-    Ok(target().join("release/examples/bench_step"))
-}
-
-/// Where cargo builds.
-pub fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
 /// Copies the files of a folder into another, as often as it takes, and says how many there are then.

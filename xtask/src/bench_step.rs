@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::bench_ours::{build_bench_step, target};
 use crate::median;
+use crate::programs::{build_bench_step, python, run, target};
 
 /// How far apart the first losses of the same weights, images and masks may be.
 const LOSS_TOLERANCE: f64 = 1e-4;
@@ -95,10 +95,7 @@ pub struct Options {
 pub fn step(options: &Options) -> Result<()> {
     ensure!(options.rounds >= 1 && options.threads >= 1, "rounds and threads are at least 1");
     let (target, ours) = (target(), build_bench_step()?);
-    let python = match &options.python {
-        Some(python) => python.clone(),
-        None => make_python(&target.join("bench-python"))?,
-    };
+    let python = python(options.python.as_deref())?;
     let known: Vec<&str> = WORKS.iter().map(|work| work.shape).collect();
     if let Some(unknown) = options.shapes.iter().find(|shape| !known.contains(&shape.as_str())) {
         anyhow::bail!("there is no shape '{unknown}'; there are {}", known.join(", "));
@@ -169,7 +166,7 @@ fn measure(work: &Work, options: &Options, ours: &Path, python: &Path, target: &
     for round in 1..=options.rounds {
         let mut first: Option<Vec<f64>> = None;
         for ((name, command), column) in programs.iter().zip(&mut columns) {
-            let report = run(&mut command()).with_context(|| format!("{name} on {}", work.name))?;
+            let report: Report = run(&mut command()).with_context(|| format!("{name} on {}", work.name))?;
             println!(
                 "{} round {round}: {name} {:.2} images/s",
                 work.name,
@@ -197,14 +194,6 @@ fn agree(ours: &[f64], theirs: &[f64]) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program that prints a report.
-pub fn run(command: &mut Command) -> Result<Report> {
-    let output = command.output().with_context(|| format!("cannot start {:?}", command.get_program()))?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).context("it printed no text")?;
-    serde_json::from_str(text.lines().last().unwrap_or_default()).context("it printed no report")
-}
-
 /// Lines of the table.
 fn rows(work: &Work, columns: &[Column]) -> Result<String> {
     let mut text = String::new();
@@ -226,21 +215,4 @@ fn rows(work: &Work, columns: &[Column]) -> Result<String> {
         )?;
     }
     Ok(text)
-}
-
-/// A virtual environment with the peers, made once.
-pub(crate) fn make_python(folder: &Path) -> Result<PathBuf> {
-    let python = folder.join("bin/python");
-    if !python.exists() {
-        println!("installing the peers in {}", folder.display());
-        ensure!(
-            Command::new("python3").args(["-m", "venv"]).arg(folder).status()?.success(),
-            "python3 -m venv failed"
-        );
-    }
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    let installed =
-        Command::new(&python).args(pip).args(["-r", "scripts/requirements-bench.txt"]).status()?;
-    ensure!(installed.success(), "the peers could not be installed");
-    Ok(python)
 }

@@ -6,6 +6,7 @@ mod bench_loops;
 mod bench_ours;
 mod bench_step;
 mod check;
+mod programs;
 
 use std::env;
 use std::path::PathBuf;
