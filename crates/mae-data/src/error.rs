@@ -72,6 +72,20 @@ pub enum DataError {
         source: image::ImageError,
     },
 
+    /// An image that its new format cannot hold: JPEG has 65,535 pixels a side at most.
+    #[error("cannot store the image {name}, {height}x{width}, in the format asked for")]
+    Encode {
+        /// What the data set calls it.
+        name: String,
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// What the encoder said.
+        #[source]
+        source: image::ImageError,
+    },
+
     /// A JPEG file that ends before its image does.
     #[error("the image {} is cut short: its {bytes} bytes hold no end of the image", path.display())]
     Truncated {

@@ -278,7 +278,13 @@ fn contents_of(
         let places = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
         let make = |place: usize| {
             let index = images[place] as usize;
-            (place, without_panic(|| folder.name(index), || contents(folder.load(index)?, options)))
+            (
+                place,
+                without_panic(
+                    || folder.name(index),
+                    || contents(folder.load(index)?, options, || folder.name(index)),
+                ),
+            )
         };
         places.take_while(|&place| place < images.len()).map(make).collect::<Vec<_>>()
     };
@@ -296,8 +302,12 @@ fn contents_of(
     Ok(made.into_iter().map(|(_, contents)| contents).collect())
 }
 
-/// The file that is packed of an image.
-fn contents(image: Image, options: &PackOptions) -> Result<Vec<u8>, DataError> {
+/// The file that is packed of the image called `name`.
+fn contents(
+    image: Image,
+    options: &PackOptions,
+    name: impl FnOnce() -> String,
+) -> Result<Vec<u8>, DataError> {
     let image = shrink(image, options.short_side_px);
     let (height, width) = (image.height(), image.width());
     let quality = match options.store {
@@ -307,7 +317,7 @@ fn contents(image: Image, options: &PackOptions) -> Result<Vec<u8>, DataError> {
     let mut file = Vec::new();
     JpegEncoder::new_with_quality(&mut file, quality)
         .write_image(image.data(), width as u32, height as u32, ::image::ExtendedColorType::Rgb8)
-        .map_err(|source| DataError::Decode { path: PathBuf::new(), bytes: 0, source })?;
+        .map_err(|source| DataError::Encode { name: name(), height, width, source })?;
     Ok(file)
 }
 

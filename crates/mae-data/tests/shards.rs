@@ -198,6 +198,21 @@ fn unreadable_images_are_left_out_and_named() {
     assert!(message.contains("none of 7 images can be read"), "{message}");
 }
 
+#[test]
+fn images_too_long_for_jpeg_are_left_out_and_named() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = photos(&temporary.path().join("photos"));
+    RgbImage::new(1 << 16, 1).save(folder.root().join("long.png")).unwrap();
+    let folder = ImageFolder::open(folder.root(), FolderOptions::default()).unwrap();
+    let packed =
+        pack(&folder, &temporary.path().join("jpeg"), &options(Store::Jpeg { quality: 90 }), |_, _| ())
+            .unwrap();
+    assert_eq!((packed.images, packed.unreadable.len()), (7, 1));
+    assert!(packed.unreadable[0].reason.contains("long.png, 1x65536"), "{:?}", packed.unreadable);
+    let packed = pack(&folder, &temporary.path().join("ppm"), &options(Store::Ppm), |_, _| ()).unwrap();
+    assert_eq!((packed.images, packed.unreadable.len()), (8, 0));
+}
+
 /// What is said of shards after `change` has had its way with them, of the first image that is refused if opening
 /// them is not.
 fn refusal(change: impl FnOnce(&Path)) -> (DataError, String) {
