@@ -1,7 +1,5 @@
 //! How a sample is cut out of its image.
 
-use multiversion::multiversion;
-
 use crate::encoded::Part;
 use crate::resize::{Scratch, Window, rows_seen};
 use crate::{Crop, Image};
@@ -119,31 +117,15 @@ impl View {
     }
 }
 
-/// Pixels that are split at once.
-const N: usize = 16;
-
 /// Splits a row of the usual kind of pixels into one of each channel, from left to right or from right to left.
-#[multiversion(targets = "simd")]
-fn split_rgb(pixels: &[u8], rows: [&mut [u8]; 3], mirrored: bool) {
-    let width = rows[0].len();
-    let (whole, rest) = pixels.as_chunks::<{ 3 * N }>();
-    let [red, green, blue] = rows;
-    for (number, pixels) in whole.iter().enumerate() {
-        let at = if mirrored { width - N * (number + 1) } else { N * number };
-        for (channel, row) in [&mut *red, &mut *green, &mut *blue].into_iter().enumerate() {
-            let mut split = [0; N];
-            for (i, byte) in split.iter_mut().enumerate() {
-                *byte = pixels[3 * i + channel];
-            }
-            if mirrored {
-                split.reverse();
-            }
-            row[at..at + N].copy_from_slice(&split);
-        }
-    }
-    for (number, pixel) in (whole.len() * N..).zip(rest.as_chunks::<3>().0) {
-        let at = if mirrored { width - 1 - number } else { number };
-        [red[at], green[at], blue[at]] = *pixel;
+fn split_rgb(pixels: &[u8], [red, green, blue]: [&mut [u8]; 3], mirrored: bool) {
+    let (rows, pixels) = (red.iter_mut().zip(green).zip(blue), pixels.as_chunks::<3>().0);
+    let put = |(((red, green), blue), pixel): (((&mut u8, &mut u8), &mut u8), &[u8; 3])| {
+        [*red, *green, *blue] = *pixel;
+    };
+    match mirrored {
+        true => rows.zip(pixels.iter().rev()).for_each(put),
+        false => rows.zip(pixels).for_each(put),
     }
 }
 
