@@ -48,8 +48,8 @@ impl Default for DecodeLimits {
 ///
 /// Deviation: Pillow cuts 16-bit grey off at 255; here 16 bits are divided by 257 and rounded, so that white stays
 /// white and black black. The part of a GIF's canvas that its first frame leaves bare is black, whatever the
-/// background colour. Progressive JPEG files, those with an orientation and those with unusual subsampling differ from
-/// libjpeg-turbo's reading by 0.3 levels on average and up to 7; others are the same to the bit.
+/// background colour. Upright baseline JPEG files in colour, of the usual subsampling, are libjpeg-turbo's to the bit;
+/// others (progressive, grey, CMYK, with an orientation) differ from its reading by 0.3 levels on average and up to 7.
 ///
 /// # Shapes
 /// `[H, W, 3]`
