@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::bench_step::Report;
-use crate::programs::{build, build_bench_step, run, target};
+use crate::programs::{build_bench_step, run, target};
 use crate::{cargo, median};
 
 /// Images of an epoch, at least: fewer are repeated.
@@ -48,7 +48,6 @@ pub fn encoder(rounds: usize, batch: usize) -> Result<()> {
 /// An epoch over a folder of images beside the step's own rate on a batch in memory: ViT-Ti/16.
 pub fn epoch(data: &Path, rounds: usize) -> Result<()> {
     let program = build_bench_step()?;
-    build(&["--package=plain", "--package=managed"])?;
     let folder = target().join(format!("bench-epoch-{}", std::process::id()));
     let images = repeat(data, &folder.join("images"))?;
     let (mut step, mut whole, mut waiting) = (Vec::new(), Vec::new(), Vec::new());

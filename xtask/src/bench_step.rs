@@ -10,12 +10,16 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::median;
-use crate::programs::{build_bench_step, python, run, target};
+use crate::programs::{build_bench_step, build_bench_step_on_libtorch, python, run, target};
 
 /// How far apart the first losses of the same weights, images and masks may be.
 const LOSS_TOLERANCE: f64 = 1e-4;
 /// Losses compared: after a few updates rounding shows.
 const LOSSES: usize = 3;
+/// Our build with libtorch.
+const ON_LIBTORCH: &str = "ours, libtorch";
+/// Behind the name of a peer under torch.compile.
+const COMPILED: &str = ", compiled";
 
 /// A row of the table.
 struct Work {
@@ -35,6 +39,13 @@ const WORKS: [Work; 6] = [
     Work { mask_ratio: "0.5", ..train("the digits recipe: batch 32, half masked", "digits", 32, &["timm"]) },
     Work { work: "encode", ..train("encoding, ViT-B/16, no mask", "base", 8, &["timm", "transformers"]) },
 ];
+
+impl Work {
+    /// Some seconds' worth: as many images whatever the batch.
+    fn steps(&self) -> usize {
+        if self.shape == "digits" { 7680 / self.batch } else { 6 }
+    }
+}
 
 const fn train(
     name: &'static str,
@@ -80,6 +91,9 @@ pub struct Options {
     /// Rows to measure: base, lightly, tiny, digits [default: all]
     #[arg(long = "shape", value_name = "SHAPE")]
     shapes: Vec<String>,
+    /// Measure ours on libtorch too.
+    #[arg(long)]
+    libtorch: bool,
     /// Measure the peers under torch.compile too.
     #[arg(long)]
     compile: bool,
@@ -94,24 +108,26 @@ pub struct Options {
 /// Measures, prints, and writes the table if asked to.
 pub fn step(options: &Options) -> Result<()> {
     ensure!(options.rounds >= 1 && options.threads >= 1, "rounds and threads are at least 1");
-    let (target, ours) = (target(), build_bench_step()?);
-    let python = python(options.python.as_deref())?;
     let known: Vec<&str> = WORKS.iter().map(|work| work.shape).collect();
     if let Some(unknown) = options.shapes.iter().find(|shape| !known.contains(&shape.as_str())) {
         anyhow::bail!("there is no shape '{unknown}'; there are {}", known.join(", "));
     }
+    let python = python(options.python.as_deref())?;
+    let libtorch = options.libtorch.then(|| build_bench_step_on_libtorch(&python)).transpose()?;
+    let programs = Programs { ours: build_bench_step()?, libtorch, python };
     let chosen = |work: &&Work| options.shapes.is_empty() || options.shapes.iter().any(|s| s == work.shape);
     let mut table = String::from(
-        "| work | program | images/s | spread | ours / it | peak MiB |\n|---|---|---|---|---|---|\n",
+        "| work | program | images/s | spread | of the fastest peer | peak MiB |\n|---|---|---|---|---|---|\n",
     );
     for work in WORKS.iter().filter(chosen) {
-        let columns = measure(work, options, &ours, &python, &target)?;
+        let columns = measure(work, options, &programs)?;
         let rows = rows(work, &columns)?;
         print!("{rows}");
         table.push_str(&rows);
     }
     let caption = format!(
-        "{} threads, f32; medians of {} interleaved rounds, spread from the slowest to the fastest.\n",
+        "{} threads, f32; medians of {} interleaved rounds, spread from the slowest to the fastest, and the ratio to \
+         the fastest of the peers in eager mode.\n",
         options.threads, options.rounds
     );
     println!("\n{caption}\n{table}");
@@ -122,67 +138,95 @@ pub fn step(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What is compared.
+struct Programs {
+    ours: PathBuf,
+    /// Ours on libtorch, and the folders of its libraries.
+    libtorch: Option<(PathBuf, String)>,
+    /// For the peers.
+    python: PathBuf,
+}
+
+/// A program and how it is started.
+type Contender<'a> = (String, Box<dyn Fn() -> Command + 'a>);
+
 /// Runs ours and each peer in turns.
-fn measure(work: &Work, options: &Options, ours: &Path, python: &Path, target: &Path) -> Result<Vec<Column>> {
-    let export = target.join(format!("bench-step-{}", work.shape));
-    let steps = if work.shape == "digits" { 60 } else { 8 };
-    let common = |command: &mut Command| {
-        command
-            .args(["--steps", &steps.to_string(), "--work", work.work])
-            .env("RAYON_NUM_THREADS", options.threads.to_string());
-    };
-    let ours = |extra: &[&str]| {
-        let mut command = Command::new(ours);
-        command.arg(work.shape).args(["--batch", &work.batch.to_string(), "--mask-ratio", work.mask_ratio]);
-        command.args(extra);
-        common(&mut command);
-        command
-    };
-    let export_arg = export.display().to_string();
-    ensure!(ours(&["--export", &export_arg]).status()?.success(), "the weights could not be exported");
-    let mut programs: Vec<(String, Box<dyn Fn() -> Command + '_>)> =
-        vec![("ours".into(), Box::new(|| ours(&[])))];
+fn measure(work: &Work, options: &Options, programs: &Programs) -> Result<Vec<Column>> {
+    let export = target().join(format!("bench-step-{}", work.shape));
+    let folder = export.display().to_string();
+    let exported = ours(work, options, &programs.ours, &["--export", &folder]).status()?;
+    ensure!(exported.success(), "the weights could not be exported");
+    let mut contenders: Vec<Contender<'_>> =
+        vec![("ours".into(), Box::new(|| ours(work, options, &programs.ours, &[])))];
+    if let Some((program, libraries)) = &programs.libtorch {
+        let start = move || {
+            let mut command = ours(work, options, program, &["--device", "tch"]);
+            command.env("LD_LIBRARY_PATH", libraries);
+            command
+        };
+        contenders.push((ON_LIBTORCH.into(), Box::new(start)));
+    }
     for peer in work.peers {
-        for compile in [false, true].into_iter().take(1 + usize::from(options.compile)) {
-            let export = &export;
-            let command = move || {
-                let mut command = Command::new(python);
-                command.arg("scripts/bench_peers.py").arg(peer).arg(export);
-                command.args(["--threads", &options.threads.to_string()]);
-                if compile {
-                    command.arg("--compile");
-                }
-                common(&mut command);
-                command
-            };
-            let name = if compile { format!("{peer}, compiled") } else { (*peer).to_owned() };
-            programs.push((name, Box::new(command)));
+        let export = &export;
+        let start = |extra| move || theirs(work, options, &programs.python, peer, extra, export);
+        contenders.push(((*peer).into(), Box::new(start(None))));
+        if options.compile {
+            contenders.push((format!("{peer}{COMPILED}"), Box::new(start(Some("--compile")))));
         }
     }
-    let mut columns: Vec<Column> = programs
+    let mut columns: Vec<Column> = contenders
         .iter()
         .map(|(name, _)| Column { name: name.clone(), step_s: Vec::new(), peak_mib: 0.0 })
         .collect();
     for round in 1..=options.rounds {
         let mut first: Option<Vec<f64>> = None;
-        for ((name, command), column) in programs.iter().zip(&mut columns) {
-            let report: Report = run(&mut command()).with_context(|| format!("{name} on {}", work.name))?;
-            println!(
-                "{} round {round}: {name} {:.2} images/s",
-                work.name,
-                work.batch as f64 / report.step_s()
-            );
-            match (&first, name.starts_with("timm")) {
-                (None, _) => first = Some(report.losses[..LOSSES].to_vec()),
-                (Some(ours), true) => agree(ours, &report.losses)?,
-                _ => {}
+        for ((name, start), column) in contenders.iter().zip(&mut columns) {
+            let report: Report = run(&mut start()).with_context(|| format!("{name} on {}", work.name))?;
+            let rate = work.batch as f64 / report.step_s();
+            println!("{} round {round}: {name} {rate:.2} images/s", work.name);
+            match &first {
+                None => first = Some(report.losses[..LOSSES].to_vec()),
+                Some(ours) if name == ON_LIBTORCH || name.starts_with("timm") => agree(ours, &report.losses)?,
+                Some(_) => {}
             }
             column.step_s.push(report.step_s());
             column.peak_mib = column.peak_mib.max(report.peak_mib);
         }
     }
-    fs::remove_dir_all(&export).with_context(|| format!("cannot remove {}", export.display()))?;
+    fs::remove_dir_all(&export).with_context(|| format!("cannot remove {folder}"))?;
     Ok(columns)
+}
+
+/// Ours, in one of its builds.
+fn ours(work: &Work, options: &Options, program: &Path, extra: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.arg(work.shape).args(["--batch", &work.batch.to_string(), "--mask-ratio", work.mask_ratio]);
+    common(&mut command, work, options);
+    command.args(extra);
+    command
+}
+
+/// A peer's.
+fn theirs(
+    work: &Work,
+    options: &Options,
+    python: &Path,
+    peer: &str,
+    extra: Option<&str>,
+    export: &Path,
+) -> Command {
+    let mut command = Command::new(python);
+    command.arg("scripts/bench_peers.py").arg(peer).arg(export);
+    command.args(["--threads", &options.threads.to_string()]).args(extra);
+    common(&mut command, work, options);
+    command
+}
+
+/// What all are told.
+fn common(command: &mut Command, work: &Work, options: &Options) {
+    let threads = options.threads.to_string();
+    command.args(["--steps", &work.steps().to_string(), "--work", work.work]);
+    command.env("RAYON_NUM_THREADS", &threads).env("OMP_NUM_THREADS", &threads);
 }
 
 /// The same weights on the same images and masks give the same losses, or something else is measured.
@@ -197,7 +241,9 @@ fn agree(ours: &[f64], theirs: &[f64]) -> Result<()> {
 /// Lines of the table.
 fn rows(work: &Work, columns: &[Column]) -> Result<String> {
     let mut text = String::new();
-    let ours = median(&mut columns[0].step_s.clone());
+    let step_s = |column: &Column| median(&mut column.step_s.clone());
+    let eager = |column: &&Column| !column.name.starts_with("ours") && !column.name.ends_with(COMPILED);
+    let best_s = columns.iter().filter(eager).map(step_s).fold(f64::INFINITY, f64::min);
     for column in columns {
         let mut step_s = column.step_s.clone();
         let middle = median(&mut step_s);
@@ -210,7 +256,7 @@ fn rows(work: &Work, columns: &[Column]) -> Result<String> {
             rate(middle),
             rate(step_s[step_s.len() - 1]),
             rate(step_s[0]),
-            middle / ours,
+            best_s / middle,
             column.peak_mib
         )?;
     }

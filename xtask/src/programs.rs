@@ -1,6 +1,7 @@
 //! The programs that the benchmarks run: where they are built, what they print, the peers' Python.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,6 +27,27 @@ pub fn build_bench_step() -> Result<PathBuf> {
     // With the programs that train, so that Burn is built once for all of them.
     build(&["--package=plain", "--package=managed", "--package=mae-trainer", "--example=bench_step"])?;
     Ok(target().join("release/examples/bench_step"))
+}
+
+/// The same with libtorch, taken from a Python's torch; returns the program and where its libraries are.
+pub fn build_bench_step_on_libtorch(python: &Path) -> Result<(PathBuf, String)> {
+    const LIBRARIES: &str = "import pathlib, torch; site = pathlib.Path(torch.__file__).parents[1]; \
+        print(*[site / 'torch/lib', *site.glob('nvidia/*/lib')], sep=':')";
+    let mut path = vec![fs::canonicalize(python.parent().context("a Python without a folder")?)?];
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let built = cargo()
+        .args(["build", "--quiet", "--release", "--package=mae-trainer", "--example=bench_step"])
+        .arg("--features=mae-trainer/tch")
+        .env("LIBTORCH_USE_PYTORCH", "1")
+        .env("PATH", env::join_paths(path)?)
+        .status()?;
+    ensure!(built.success(), "bench_step could not be built on libtorch");
+    // Out of the way of the one without it.
+    let program = target().join("release/examples/bench_step_libtorch");
+    fs::copy(target().join("release/examples/bench_step"), &program)?;
+    let libraries = Command::new(python).args(["-c", LIBRARIES]).output().context("cannot start Python")?;
+    ensure!(libraries.status.success(), "{}", String::from_utf8_lossy(&libraries.stderr));
+    Ok((program, String::from_utf8(libraries.stdout)?.trim().to_owned()))
 }
 
 /// Runs a program whose last line is a report in JSON.

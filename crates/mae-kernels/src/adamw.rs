@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::simd::sum;
 
 /// Numbers in a task.
-const CHUNK: usize = 32 * 1024;
+const CHUNK: usize = 8 * 1024;
 
 /// The numbers of one update, the same for every element.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +29,10 @@ pub struct AdamW {
 /// # Source
 /// Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, with each operation rounded as Burn's `AdamW` rounds it.
 pub fn adamw(grad: &mut [f32], param: &[f32], first: &mut [f32], second: &mut [f32], step: &AdamW) {
+    if grad.len() <= CHUNK {
+        // Most parameters are biases and norms, done before another thread would have come.
+        return adamw_chunk(grad, param, first, second, step);
+    }
     grad.par_chunks_mut(CHUNK)
         .zip(param.par_chunks(CHUNK))
         .zip(first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK)))

@@ -1,11 +1,16 @@
 //! The seam between the model and the tensor library: every operation that a backend may fuse.
 //!
 //! Modules compute through these functions alone. Each takes the fused kernels of [`mae_kernels`] where the tensors are
-//! f32 on Flex and this crate's feature `flex` is on, and the composition in [`portable`] elsewhere.
+//! f32 on Flex and this crate's feature `flex` is on, PyTorch's own operations where they are on libtorch and its feature
+//! `tch` is on, and the composition in [`portable`] elsewhere.
 
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(any(feature = "flex", feature = "tch"))]
+mod fused;
 pub mod portable;
+#[cfg(feature = "tch")]
+mod torch;
 
 use burn::tensor::{Int, Tensor};
 
@@ -46,6 +51,18 @@ impl AdamWStep {
     fn keep(&self) -> f64 {
         1.0 - self.lr * self.weight_decay
     }
+
+    /// The same numbers as the kernel takes them.
+    #[cfg(any(feature = "flex", feature = "tch"))]
+    fn kernel(&self) -> mae_kernels::AdamW {
+        mae_kernels::AdamW {
+            betas: self.betas,
+            eps: self.eps,
+            keep: self.keep() as f32,
+            lr: self.lr as f32,
+            time: self.time,
+        }
+    }
 }
 
 /// The fused version if there is one for this tensor, else the portable one.
@@ -54,6 +71,10 @@ macro_rules! fused {
         #[cfg(feature = "flex")]
         if flex::applies(&$tensor) {
             return flex::$name($($arg),*);
+        }
+        #[cfg(feature = "tch")]
+        if torch::applies(&$tensor) {
+            return torch::$name($($arg),*);
         }
         portable::$name($($arg),*)
     }};

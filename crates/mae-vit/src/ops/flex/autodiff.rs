@@ -11,7 +11,8 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::Shape;
 use mae_kernels::{AttentionSaved, BranchGradients, Buffer, Heads, MlpSaved, Threads};
 
-use super::{Dense, Fused, Inputs, Params, loss, normalize, pooled};
+use super::{Dense, Inputs, loss, normalize, pooled};
+use crate::ops::fused::{Fused, Params};
 
 impl Inputs {
     /// Hands the gradients of input and parameters to whoever asked for them.
@@ -108,7 +109,8 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
     fn attention_branch(
         x: FloatTensor<Self>,
         params: Params<Self>,
-        heads: Heads,
+        num_heads: usize,
+        queries: usize,
         eps: f32,
     ) -> FloatTensor<Self> {
         #[derive(Debug)]
@@ -125,6 +127,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
             }
         }
         let (nodes, inputs) = inputs(x, params);
+        let heads = inputs.heads(num_heads, queries);
         let (out, saved) = inputs.attention(heads, eps);
         match Step.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((inputs, heads, Arc::new(saved)), out),

@@ -6,15 +6,13 @@ mod pooled;
 use std::ops::Deref;
 
 use burn::backend::flex::FlexTensor;
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{
-    Backend, BackendTensor, Dispatch, DispatchTensorKind, ExtensionType, Flex, TensorMetadata,
-    backend_extension,
-};
+use burn::backend::{BackendTensor, DispatchTensorKind, Flex, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor};
 use mae_kernels::{AttentionSaved, Branch, Buffer, Heads, MlpSaved, Threads};
 
-use super::{AdamWStep, BranchParams};
+use super::AdamWStep;
+use super::fused::{Fused, Params};
+pub(super) use super::fused::{attention_branch, layer_norm, linear, mlp_branch, reconstruction_loss};
 
 /// Whether the kernels take this tensor.
 pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -29,42 +27,6 @@ pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && flex(&tensor.clone().into_dispatch().kind)
 }
 
-pub(super) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
-    Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
-}
-
-pub(super) fn layer_norm<const D: usize>(
-    x: Tensor<D>,
-    weight: Tensor<1>,
-    bias: Tensor<1>,
-    eps: f64,
-) -> Tensor<D> {
-    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(Dispatch::layer_norm(x, weight, bias, eps as f32))
-}
-
-pub(super) fn attention_branch(
-    x: Tensor<3>,
-    params: BranchParams,
-    num_heads: usize,
-    queries: usize,
-    eps: f64,
-) -> Tensor<3> {
-    let [_, len, width] = x.dims();
-    let heads = Heads { len, queries, num: num_heads, dim: width / num_heads };
-    let (x, params) = (x.into_dispatch(), Params::of(params));
-    Tensor::from_dispatch(Dispatch::attention_branch(x, params, heads, eps as f32))
-}
-
-pub(super) fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64) -> Tensor<3> {
-    Tensor::from_dispatch(Dispatch::mlp_branch(x.into_dispatch(), Params::of(params), eps as f32))
-}
-
-pub(super) fn reconstruction_loss(pred: Tensor<3>, patches: Tensor<3>, norm_eps: Option<f64>) -> Tensor<1> {
-    let (pred, patches) = (pred.into_dispatch(), patches.into_dispatch());
-    Tensor::from_dispatch(Dispatch::reconstruction_loss(pred, patches, norm_eps.map(|eps| eps as f32)))
-}
-
 pub(super) fn adamw<const D: usize>(
     param: Tensor<D>,
     grad: Tensor<D>,
@@ -74,15 +36,8 @@ pub(super) fn adamw<const D: usize>(
     let [first, second] = moments;
     // Each is written in place where no one else holds it, else copied first.
     let [mut grad, mut first, mut second] = [grad, first, second].map(|tensor| whole(primitive(tensor)));
-    let step = mae_kernels::AdamW {
-        betas: step.betas,
-        eps: step.eps,
-        keep: step.keep() as f32,
-        lr: step.lr as f32,
-        time: step.time,
-    };
     let param = Dense::new(primitive(param));
-    mae_kernels::adamw(grad.storage_mut(), &param, first.storage_mut(), second.storage_mut(), &step);
+    mae_kernels::adamw(grad.storage_mut(), &param, first.storage_mut(), second.storage_mut(), &step.kernel());
     (wrap(grad), [wrap(first), wrap(second)])
 }
 
@@ -145,36 +100,6 @@ impl Deref for Dense {
     }
 }
 
-/// [`BranchParams`] on a backend.
-#[derive(ExtensionType)]
-struct Params<B: Backend> {
-    norm_weight: FloatTensor<B>,
-    norm_bias: FloatTensor<B>,
-    in_weight: FloatTensor<B>,
-    in_bias: FloatTensor<B>,
-    out_weight: FloatTensor<B>,
-    out_bias: FloatTensor<B>,
-}
-
-impl Params<Dispatch> {
-    fn of(params: BranchParams) -> Self {
-        Self {
-            norm_weight: params.norm_weight.into_dispatch(),
-            norm_bias: params.norm_bias.into_dispatch(),
-            in_weight: params.in_weight.into_dispatch(),
-            in_bias: params.in_bias.into_dispatch(),
-            out_weight: params.out_weight.into_dispatch(),
-            out_bias: params.out_bias.into_dispatch(),
-        }
-    }
-}
-
-impl<B: Backend> Params<B> {
-    fn into_array(self) -> [FloatTensor<B>; 6] {
-        [self.norm_weight, self.norm_bias, self.in_weight, self.in_bias, self.out_weight, self.out_bias]
-    }
-}
-
 /// A branch's input and parameters, which its backward pass reads too.
 #[derive(Clone, Debug)]
 struct Inputs {
@@ -192,6 +117,11 @@ impl Inputs {
         Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias }
     }
 
+    fn heads(&self, num: usize, queries: usize) -> Heads {
+        let [_, len, width] = self.x.shape().dims();
+        Heads { len, queries, num, dim: width / num }
+    }
+
     fn attention(&self, heads: Heads, eps: f32) -> (FlexTensor, AttentionSaved) {
         let (y, saved) = mae_kernels::attention_branch(&self.x, self.branch(), heads, eps);
         let [batch, _, width] = self.x.shape().dims();
@@ -202,38 +132,6 @@ impl Inputs {
         let (y, saved) = mae_kernels::mlp_branch(&self.x, self.branch(), eps);
         (pooled::tensor(y, self.x.shape()), saved)
     }
-}
-
-/// The operations of the seam that have a backward pass.
-#[backend_extension(Flex, Autodiff)]
-trait Fused: Backend {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    fn layer_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        eps: f32,
-    ) -> FloatTensor<Self>;
-
-    fn attention_branch(
-        x: FloatTensor<Self>,
-        #[extension_type] params: Params<Self>,
-        heads: Heads,
-        eps: f32,
-    ) -> FloatTensor<Self>;
-
-    fn mlp_branch(
-        x: FloatTensor<Self>,
-        #[extension_type] params: Params<Self>,
-        eps: f32,
-    ) -> FloatTensor<Self>;
-
-    fn reconstruction_loss(
-        pred: FloatTensor<Self>,
-        patches: FloatTensor<Self>,
-        norm_eps: Option<f32>,
-    ) -> FloatTensor<Self>;
 }
 
 impl Fused for Flex {
@@ -249,8 +147,15 @@ impl Fused for Flex {
         normalize(&Dense::new(x), &Dense::new(weight), &Dense::new(bias), eps).0
     }
 
-    fn attention_branch(x: FlexTensor, params: Params<Self>, heads: Heads, eps: f32) -> FlexTensor {
-        Inputs::new(x, params.into_array()).attention(heads, eps).0
+    fn attention_branch(
+        x: FlexTensor,
+        params: Params<Self>,
+        num_heads: usize,
+        queries: usize,
+        eps: f32,
+    ) -> FlexTensor {
+        let inputs = Inputs::new(x, params.into_array());
+        inputs.attention(inputs.heads(num_heads, queries), eps).0
     }
 
     fn mlp_branch(x: FlexTensor, params: Params<Self>, eps: f32) -> FlexTensor {
