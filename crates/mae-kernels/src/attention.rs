@@ -5,9 +5,9 @@ use std::ops::Range;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use crate::Buffer;
 use crate::gemm::{Mat, Threads, Write, matmul};
 use crate::simd::{exp, max, sum};
+use crate::{Buffer, short};
 
 /// Queries at a time: the scores of these stay in a core's cache.
 const TILE: usize = 128;
@@ -26,11 +26,11 @@ pub struct Heads {
 }
 
 impl Heads {
-    fn width(self) -> usize {
+    pub(crate) fn width(self) -> usize {
         self.num * self.dim
     }
 
-    fn scale(self) -> f32 {
+    pub(crate) fn scale(self) -> f32 {
         1.0 / (self.dim as f32).sqrt()
     }
 
@@ -92,6 +92,9 @@ pub fn attention(
     threads: Threads,
 ) {
     let (Heads { len, queries, dim, .. }, width) = (heads, heads.width());
+    if short::applies(heads) {
+        return short::attention(out, log_sums, qkv, bias, heads, threads);
+    }
     out.par_chunks_mut(queries * width)
         .zip(qkv.par_chunks(len * 3 * width))
         .zip(log_sums.par_chunks_mut(heads.num * queries))
@@ -169,6 +172,9 @@ pub fn attention_backward(
     threads: Threads,
 ) {
     let (Heads { len, queries, .. }, width) = (heads, heads.width());
+    if short::applies(heads) {
+        return short::attention_backward(qkv_grad, grad, attended, heads, threads);
+    }
     qkv_grad
         .par_chunks_mut(len * 3 * width)
         .zip(attended.qkv.par_chunks(len * 3 * width))

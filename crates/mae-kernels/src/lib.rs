@@ -24,6 +24,7 @@ mod linear;
 mod loss;
 mod pool;
 mod rows;
+mod short;
 mod simd;
 
 pub use adamw::{AdamW, adamw, sum_of_squares};

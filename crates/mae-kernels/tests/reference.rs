@@ -127,7 +127,7 @@ struct Shape {
 }
 
 /// Odd ones: no size a multiple of a vector, more than one tile of queries, one token, one head, some tokens that do
-/// not ask.
+/// not ask, more heads than a vector has lanes, few tokens and many.
 fn shapes() -> Vec<Shape> {
     let shape = |batch, (len, queries), num, dim, hidden| Shape {
         batch,
@@ -139,6 +139,8 @@ fn shapes() -> Vec<Shape> {
         shape(1, (131, 131), 1, 2, 3),
         shape(3, (1, 1), 1, 5, 9),
         shape(2, (17, 11), 3, 4, 33),
+        shape(11, (6, 4), 3, 2, 3),
+        shape(2, (35, 33), 3, 2, 3),
         shape(1, (140, 130), 1, 2, 3),
     ]
 }
@@ -257,25 +259,32 @@ fn the_reconstruction_loss_and_its_gradient() {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads_or_on_what_ran_before() {
-    let shape = Shape { batch: 5, heads: Heads { len: 37, queries: 37, num: 3, dim: 32 }, hidden: 385 };
-    let (d, hidden) = (shape.width(), shape.hidden);
-    let inputs = shape.inputs(3 * d, d);
-    let mlp = shape.inputs(hidden, hidden);
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            let (y, saved) = mae_kernels::attention_branch(&inputs[0], branch(&inputs), shape.heads, EPS);
-            let (x_grad, grads) =
-                mae_kernels::attention_branch_backward(&y, &inputs[0], branch(&inputs), shape.heads, &saved);
-            let (z, saved) = mae_kernels::mlp_branch(&y, branch(&mlp), EPS);
-            let (z_grad, mlp_grads) = mae_kernels::mlp_branch_backward(&z, &y, branch(&mlp), &saved);
-            let all = [y, x_grad, z, z_grad].into_iter().chain(grads).chain(mlp_grads);
-            let bits = |buffer: Buffer| buffer.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
-            (all.map(bits).collect::<Vec<_>>(), mae_kernels::sum_of_squares(&inputs[3]).to_bits())
-        })
-    };
-    let first = run(2);
-    assert!(first == run(2), "again");
-    assert!(first == run(1), "one thread");
-    assert!(first == run(3), "three threads");
+    for len in [13, 37] {
+        let shape = Shape { batch: 5, heads: Heads { len, queries: len, num: 3, dim: 32 }, hidden: 385 };
+        let (d, hidden) = (shape.width(), shape.hidden);
+        let inputs = shape.inputs(3 * d, d);
+        let mlp = shape.inputs(hidden, hidden);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let (y, saved) = mae_kernels::attention_branch(&inputs[0], branch(&inputs), shape.heads, EPS);
+                let (x_grad, grads) = mae_kernels::attention_branch_backward(
+                    &y,
+                    &inputs[0],
+                    branch(&inputs),
+                    shape.heads,
+                    &saved,
+                );
+                let (z, saved) = mae_kernels::mlp_branch(&y, branch(&mlp), EPS);
+                let (z_grad, mlp_grads) = mae_kernels::mlp_branch_backward(&z, &y, branch(&mlp), &saved);
+                let all = [y, x_grad, z, z_grad].into_iter().chain(grads).chain(mlp_grads);
+                let bits = |buffer: Buffer| buffer.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+                (all.map(bits).collect::<Vec<_>>(), mae_kernels::sum_of_squares(&inputs[3]).to_bits())
+            })
+        };
+        let first = run(2);
+        assert!(first == run(2), "again");
+        assert!(first == run(1), "one thread");
+        assert!(first == run(3), "three threads");
+    }
 }
