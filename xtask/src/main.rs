@@ -6,6 +6,7 @@ mod bench_loops;
 mod bench_ours;
 mod bench_step;
 mod check;
+mod distributed;
 mod programs;
 
 use std::env;
@@ -32,6 +33,7 @@ enum Task {
 Examples:
   cargo xtask train
   cargo xtask train plain
+  cargo xtask train distributed --ranks 2
   cargo xtask train -- --data ~/photos --preset tiny
   cargo xtask train -- --help
   cargo xtask train --features vulkan -- --device vulkan")]
@@ -42,6 +44,9 @@ Examples:
         /// Backends to compile in beside flex: tch, wgpu, vulkan, cuda, metal, rocm.
         #[arg(long, value_name = "FEATURES", default_value = "")]
         features: String,
+        /// Processes on this machine, of the distributed program.
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        ranks: usize,
         /// Options of the training program.
         #[arg(last = true)]
         args: Vec<String>,
@@ -137,6 +142,8 @@ enum Program {
     Managed,
     /// An explicit loop.
     Plain,
+    /// burn-train in several processes, by MPI.
+    Distributed,
 }
 
 impl Program {
@@ -145,13 +152,17 @@ impl Program {
         match self {
             Self::Managed => "managed",
             Self::Plain => "plain",
+            Self::Distributed => "distributed",
         }
     }
 }
 
 fn main() -> Result<ExitCode> {
     match Cli::parse().task {
-        Task::Train { program, features, args } => {
+        Task::Train { program: Program::Distributed, features, ranks, args } => {
+            distributed::train(ranks, &features, &args)
+        }
+        Task::Train { program, features, args, .. } => {
             let status = cargo()
                 .args([
                     "run",

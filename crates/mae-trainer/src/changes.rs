@@ -21,23 +21,16 @@ pub struct Change {
     pub fixed: bool,
 }
 
+/// What together makes the images of an update: one may change if another one makes up for it.
+const BATCH: [&str; 3] = ["batch_size", "accum_iter", "ranks"];
+
 /// Fields, or sections, that weights, order or position depend on.
-const FIXED: [&str; 9] = [
-    "seed",
-    "batch_size",
-    "accum_iter",
-    "data.path",
-    "data.repeats",
-    "data.shapes",
-    "data.images",
-    "data.normalize",
-    "model",
-];
+const FIXED: [&str; 7] =
+    ["seed", "data.path", "data.repeats", "data.shapes", "data.images", "data.normalize", "model"];
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
-        write!(f, "{} ({} before, {} now)", self.field, text(&self.before), text(&self.after))
+        f.write_str(&self.between("before", "now"))
     }
 }
 
@@ -53,6 +46,10 @@ impl Recipe {
             }
         }
         changes.extend(before.into_iter().map(|(field, old)| Change::new(field, Some(old), None)));
+        if self.effective_batch() != other.effective_batch() {
+            let batch = changes.iter_mut().filter(|change| BATCH.contains(&change.field.as_str()));
+            batch.for_each(|change| change.fixed = true);
+        }
         changes
     }
 
@@ -77,6 +74,12 @@ impl Recipe {
 }
 
 impl Change {
+    /// The field with its values, each named.
+    pub(crate) fn between(&self, before: &str, after: &str) -> String {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
+        format!("{} ({} {before}, {} {after})", self.field, text(&self.before), text(&self.after))
+    }
+
     fn new(field: String, before: Option<String>, after: Option<String>) -> Self {
         let within = |section: &str| {
             field.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

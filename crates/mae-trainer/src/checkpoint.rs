@@ -52,6 +52,9 @@ const EMA: &str = "ema.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "state.json";
 
+/// All files of a checkpoint; there may be no average.
+pub(crate) const CHECKPOINT_FILES: [&str; 4] = [MODEL, EMA, OPTIMIZER, STATE];
+
 /// `state.json`: the scalars, what the other files must be, and its own checksum.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

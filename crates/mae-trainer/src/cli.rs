@@ -1,6 +1,7 @@
 //! The command line that every training program shares.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use clap::Args;
@@ -10,7 +11,7 @@ use mae_model::Preset;
 use crate::device::{DEVICE_NAMES, DeviceName};
 use crate::run::next_folder;
 use crate::summary::MODEL;
-use crate::{OnNan, Recipe, Restored, Run, TrainerError, dry_run};
+use crate::{Collective, OnNan, Recipe, Restored, Run, Single, TrainerError, dry_run};
 
 /// What `--help` ends with.
 pub const EXAMPLES: &str = "\
@@ -200,9 +201,18 @@ impl TrainArgs {
     /// # Errors
     /// If the run cannot be made, or cannot go on with the options.
     pub fn run(&self) -> Result<(Run, Vec<String>), TrainerError> {
+        let single: Arc<dyn Collective> = Arc::new(Single);
+        self.run_on(&single)
+    }
+
+    /// The same on several ranks.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); if the ranks are not about to do the same.
+    pub fn run_on(&self, ranks: &Arc<dyn Collective>) -> Result<(Run, Vec<String>), TrainerError> {
         if let Some(folder) = &self.resume {
             let whole = self.recipe.config.is_some() || self.recipe.recipe.is_some();
-            return Run::open_with(folder, |recipe| match whole {
+            return Run::open_on(ranks, folder, |recipe| match whole {
                 true => self.recipe.recipe(),
                 false => Ok(self.recipe.apply(recipe.clone())),
             });
@@ -213,7 +223,7 @@ impl TrainArgs {
             let data = data.map_or("shapes".into(), |name| name.to_string_lossy());
             next_folder("runs".as_ref(), &format!("{data}-{}", recipe.model.preset))
         });
-        Ok((Run::create(&recipe, &folder)?, Vec::new()))
+        Ok((Run::create_on(ranks, &recipe, &folder)?, Vec::new()))
     }
 
     /// The state that the run goes on from, or begins with, and newer checkpoints that are damaged.
@@ -223,10 +233,13 @@ impl TrainArgs {
     pub fn state(&self, run: &Run, device: &Device) -> Result<Restored, TrainerError> {
         let mut restored = run.latest_state(device)?;
         if let Some(path) = &self.init_from {
-            let path = if path.is_dir() { &path.join(MODEL) } else { path };
-            restored.state = restored.state.with_weights(path)?;
-            // Whoever continues the run finds the weights in its folder.
-            run.save(&restored.state)?;
+            if run.ranks().is_main() {
+                let path = if path.is_dir() { &path.join(MODEL) } else { path };
+                restored.state = restored.state.with_weights(path)?;
+                // Whoever continues the run finds the weights in its folder.
+                run.save(&restored.state)?;
+            }
+            restored.state = run.share(restored.state)?;
         }
         Ok(restored)
     }

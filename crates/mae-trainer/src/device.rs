@@ -53,6 +53,18 @@ impl DeviceName {
         }
     }
 
+    /// The device of a rank: cards are counted on from the one that was named.
+    pub fn of_local_rank(self, local_rank: usize) -> Self {
+        match self {
+            Self::TchCuda(card) => Self::TchCuda(card + local_rank),
+            Self::Cuda(card) => Self::Cuda(card + local_rank),
+            Self::Rocm(card) => Self::Rocm(card + local_rank),
+            Self::Wgpu(Some(card)) if card != SOFTWARE => Self::Wgpu(Some(card + local_rank)),
+            Self::Vulkan(Some(card)) if card != SOFTWARE => Self::Vulkan(Some(card + local_rank)),
+            other => other,
+        }
+    }
+
     /// Opens the device and computes a number on it, so that one that is not there is found here.
     ///
     /// # Errors

@@ -19,11 +19,16 @@ use crate::{Run, TrainerError};
 pub(crate) const BORROWED: &str =
     "each predicted patch is drawn with the mean and deviation of the original one";
 
-/// Draws what a model makes of the run's picture images; returns where.
+/// Draws what a model makes of the run's picture images, on the main rank; returns where.
 ///
 /// # Errors
 /// If images cannot be read or the picture cannot be written.
 pub fn draw_pictures(run: &Run, model: &Mae, step: u64, device: &Device) -> Result<PathBuf, TrainerError> {
+    let folder = run.path("pictures");
+    let path = folder.join(format!("step-{step:09}.png"));
+    if !run.ranks().is_main() {
+        return Ok(path);
+    }
     let set = run.data.picture_set(run.recipe.eval.pictures);
     let loader = set.loader(&run.recipe, set.indices.len())?;
     let (geometry, normalize) = (run.plan.config.geometry, &run.recipe.data.normalize);
@@ -46,9 +51,7 @@ pub fn draw_pictures(run: &Run, model: &Mae, step: u64, device: &Device) -> Resu
     if run.plan.config.norm_pix_loss {
         sheet = with_note(sheet, BORROWED)?;
     }
-    let folder = run.path("pictures");
     make_folder(&folder)?;
-    let path = folder.join(format!("step-{step:09}.png"));
     save_png(&sheet, &path)?;
     Ok(path)
 }

@@ -112,6 +112,28 @@ pub enum TrainerError {
         /// What was written down of it.
         path: PathBuf,
     },
+    /// Ranks are not about to train the same.
+    #[error("rank {rank} has {what}: all ranks must train the same")]
+    RanksDiffer {
+        /// Who has something else than this rank.
+        rank: usize,
+        /// What.
+        what: String,
+    },
+    /// MPI does not start.
+    #[error("MPI does not start: {reason}")]
+    Mpi {
+        /// Why.
+        reason: &'static str,
+    },
+    /// Launched as one of several ranks, without the means to reach the others.
+    #[error(
+        "{launcher} launched this program as one of several ranks, but MPI is not compiled in: build with --features mpi"
+    )]
+    NoMpi {
+        /// Who launched it.
+        launcher: &'static str,
+    },
     /// burn-train stopped the run; a checkpoint was written.
     #[error("burn-train stopped the run: {reason}")]
     BurnTrain {

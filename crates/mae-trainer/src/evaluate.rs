@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use mae_data::Batches;
 use mae_model::Mae;
 use mae_vit::VisionTransformer;
 
@@ -51,6 +52,8 @@ const MAX_PIXELS: usize = 1024;
 
 /// The held-out loss, where there are held-out images, and accuracies of the frozen features, where there are labels.
 ///
+/// Ranks share the images; the main one alone classifies features, and has the accuracies.
+///
 /// # Errors
 /// If images cannot be read.
 pub fn evaluate(run: &Run, model: &Mae, step: u64, device: &Device) -> Result<Evaluation, TrainerError> {
@@ -64,13 +67,17 @@ pub fn evaluate(run: &Run, model: &Mae, step: u64, device: &Device) -> Result<Ev
     if let Some((bank, queries)) = run.data.knn_sets(run.recipe.eval.max_images) {
         let bank = encoder_features(run, &bank, &model, device)?;
         let queries = encoder_features(run, &queries, &model, device)?;
+        if !run.ranks().is_main() {
+            return Ok(evaluation);
+        }
         evaluation.knn = Some(knn(run, &bank, &queries)?);
         evaluation.probe = probe(&bank, &queries)?;
     }
     Ok(evaluation)
 }
 
-/// Accuracies of a trained model's features, of its initial weights' and of pixels, if there are labels.
+/// Accuracies of a trained model's features, of its initial weights' and of pixels, if there are labels; on the main
+/// rank, which the others help.
 ///
 /// # Errors
 /// If images cannot be read.
@@ -82,6 +89,9 @@ pub fn feature_report(
     let Some((bank, queries)) = run.data.knn_sets(run.recipe.eval.max_images) else { return Ok(None) };
     let measure = |extract: &dyn Fn(&ImageSet) -> Result<Labelled, TrainerError>| {
         let (bank, queries) = (extract(&bank)?, extract(&queries)?);
+        if !run.ranks().is_main() {
+            return Ok((0.0, None));
+        }
         let small = bank.0.dim() <= MAX_PIXELS;
         let probe = if small { probe(&bank, &queries)? } else { None };
         Ok::<_, TrainerError>((knn(run, &bank, &queries)?, probe))
@@ -91,6 +101,9 @@ pub fn feature_report(
     let untrained = run.plan.config.init(run.recipe.seed, device)?;
     let untrained = measure(&|set| encoder_features(run, set, &untrained, device))?;
     let pixels = measure(&|set| pixel_features(run, set))?;
+    if !run.ranks().is_main() {
+        return Ok(None);
+    }
     let probe = trained.1.zip(untrained.1);
     Ok(Some(FeatureReport {
         knn: Accuracies { trained: trained.0, untrained: untrained.0, pixels: Some(pixels.0) },
@@ -122,16 +135,31 @@ fn probe(bank: &Labelled, queries: &Labelled) -> Result<Option<f64>, TrainerErro
 /// The mean loss over held-out images as evaluation sees them, under masks that are always the same.
 fn held_out_loss(run: &Run, model: &Mae, device: &Device) -> Result<Option<f64>, TrainerError> {
     let Some(set) = run.data.held_out(run.recipe.eval.max_images) else { return Ok(None) };
-    let loader = set.loader(&run.recipe, BATCH.min(set.indices.len()))?;
-    let (mut sum, mut count) = (0.0, 0);
-    for batch in loader.epoch(run.recipe.seed, FIXED_MASKS, set.indices, 0)? {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for batch in run.share_of(&set, FIXED_MASKS)?.into_iter().flatten() {
         let batch = batch?;
-        let images = batch.indices.len();
+        let images = batch.indices.len() as f64;
         let (pixels, masks) = run.inputs(batch, device)?;
-        sum += images as f64 * f64::from(model.forward(pixels, &masks).into_scalar::<f32>());
+        sum += images * f64::from(model.forward(pixels, &masks).into_scalar::<f32>());
         count += images;
     }
-    Ok(Some(sum / count as f64))
+    let of_ranks = run.ranks().gather_numbers(&[sum, count]);
+    let total = |i: usize| of_ranks.iter().filter_map(|numbers| numbers.get(i)).sum::<f64>();
+    Ok(Some(total(0) / total(1)))
+}
+
+impl Run {
+    /// This rank's share of a set, in batches as evaluation sees them: every so manieth image. None where there are
+    /// fewer images than ranks.
+    fn share_of(&self, set: &ImageSet, epoch: u64) -> Result<Option<Batches>, TrainerError> {
+        let (rank, size) = (self.ranks().rank(), self.ranks().size());
+        let indices: Vec<u32> = set.indices.iter().copied().skip(rank).step_by(size).collect();
+        if indices.is_empty() {
+            return Ok(None);
+        }
+        let loader = set.loader(&self.recipe, BATCH.min(indices.len()))?;
+        Ok(Some(loader.epoch(self.recipe.seed, epoch, indices, 0)?))
+    }
 }
 
 /// Pooled tokens of whole images.
@@ -158,26 +186,38 @@ fn pixel_features(run: &Run, set: &ImageSet) -> Result<Labelled, TrainerError> {
     })
 }
 
-/// Loads a set as evaluation sees it and makes a row of numbers of every image.
+/// Loads a set as evaluation sees it and makes a row of numbers of every image, on every rank those of all.
 fn features(
     run: &Run,
     set: &ImageSet,
     mut extract: impl FnMut(Vec<u8>, [usize; 4]) -> Vec<f32>,
 ) -> Result<Labelled, TrainerError> {
-    let loader = set.loader(&run.recipe, BATCH)?;
-    let (mut rows, mut labels) = (Vec::new(), Vec::new());
-    let (mut wanted, mut dim) = (set.indices.iter(), 1);
-    for batch in loader.epoch(run.recipe.seed, 0, set.indices.clone(), 0)? {
+    let ranks = run.ranks();
+    // Of the images that can be used: their places in the set, and their rows.
+    let (mut places, mut rows) = (Vec::new(), Vec::new());
+    let mut wanted = set.indices.iter().enumerate().skip(ranks.rank()).step_by(ranks.size());
+    for batch in run.share_of(set, 0)?.into_iter().flatten() {
         let batch = batch?;
         let features = extract(batch.images, batch.shape);
-        dim = features.len() / batch.indices.len();
-        for ((row, index), wanted) in features.chunks(dim).zip(batch.indices).zip(&mut wanted) {
+        let dim = features.len() / batch.indices.len();
+        for ((row, index), (place, wanted)) in features.chunks(dim).zip(batch.indices).zip(&mut wanted) {
             // What stands in for an unreadable image is left out: it may be one of the other set.
-            if let Some(label) = set.source.label(index).filter(|_| index == *wanted as usize) {
-                rows.extend_from_slice(row);
-                labels.push(label);
+            if index == *wanted as usize && set.source.label(index).is_some() {
+                rows.extend(row.iter().flat_map(|x| x.to_le_bytes()));
+                places.extend((place as u32).to_le_bytes());
             }
         }
     }
-    Ok((Features::new(rows, dim)?, labels))
+    let (places, rows) = (ranks.gather(&places), ranks.gather(&rows));
+    let mut all = Vec::new();
+    for (places, rows) in places.iter().zip(&rows).filter(|(places, _)| !places.is_empty()) {
+        let places = places.as_chunks().0.iter().map(|place| u32::from_le_bytes(*place) as usize);
+        all.extend(places.clone().zip(rows.chunks(rows.len() / places.len())));
+    }
+    all.sort_unstable_by_key(|(place, _)| *place);
+    let labels = all.iter().filter_map(|(place, _)| set.source.label(set.indices[*place] as usize));
+    let dim = all.first().map_or(1, |(_, row)| row.len() / size_of::<f32>());
+    let numbers = |row: &[u8]| row.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect::<Vec<_>>();
+    let rows = all.iter().flat_map(|(_, row)| numbers(row)).collect();
+    Ok((Features::new(rows, dim)?, labels.collect()))
 }

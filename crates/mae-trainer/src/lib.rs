@@ -25,12 +25,14 @@
 //! # }
 //! ```
 
+mod agree;
 mod atomic;
 mod canvas;
 mod changes;
 mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod collective;
 mod curve;
 mod data;
 mod device;
@@ -47,6 +49,8 @@ mod lock;
 mod machine;
 #[cfg(feature = "managed")]
 pub mod managed;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod named;
 mod nonfinite;
 mod optimizer;
@@ -68,6 +72,7 @@ mod validate;
 
 pub use changes::Change;
 pub use checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
+pub use collective::{Collective, Single, launched_ranks};
 pub use curve::draw_loss_curve;
 pub use data::{Data, ImageSet};
 pub use device::{DEVICE_NAMES, DeviceName};
@@ -77,6 +82,8 @@ pub use ema::Ema;
 pub use error::{TrainerError, chain};
 pub use evaluate::{Accuracies, FeatureReport, evaluate, feature_report};
 pub use knn::{Features, knn_accuracy, knn_predict};
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
 pub use nonfinite::OnNan;
 pub use optimizer::{AdamW, Groups};
 pub use pictures::{Reconstruction, draw_grid, draw_reconstructions};

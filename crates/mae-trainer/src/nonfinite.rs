@@ -1,5 +1,7 @@
 //! What happens when a loss or a gradient is not finite.
 
+use std::path::Path;
+
 use mae_data::Batch;
 use serde::{Deserialize, Serialize};
 
@@ -64,23 +66,9 @@ impl Run {
         skipped: &mut Vec<u64>,
     ) -> Result<Reaction, TrainerError> {
         let path = self.path(&format!("nan-step-{:09}.json", step + 1));
-        // The images are those that the loss was taken of: they are a function of the step.
-        let update = self.updates().at(step)?;
-        let names =
-            |batch: &Batch| -> Vec<_> { batch.indices.iter().map(|i| self.data.train.name(*i)).collect() };
-        let offence = Offence {
-            step: step + 1,
-            epoch: self.plan.position(step).0,
-            loss: report.loss,
-            grad_norm: report.grad_norm,
-            lr: self.plan.schedule.lr(step),
-            files: update.batches().iter().flat_map(|(batch, _)| names(batch)).collect(),
-            pixels: channels(
-                update.batches().iter().map(|(batch, _)| (batch.images.as_slice(), batch.shape)),
-            ),
-            skipped_before: skipped,
-        };
-        write_atomic(&path, |file| Ok(serde_json::to_writer_pretty(file, &offence)?))?;
+        if self.ranks().is_main() {
+            self.write_offence(&path, step, report, skipped)?;
+        }
         let optim = &self.recipe.optim;
         let reaction = match optim.on_nan {
             OnNan::Stop => None,
@@ -97,6 +85,30 @@ impl Run {
         };
         skipped.push(step);
         reaction.ok_or(stop)
+    }
+
+    fn write_offence(
+        &self,
+        path: &Path,
+        step: u64,
+        report: StepReport,
+        skipped: &[u64],
+    ) -> Result<(), TrainerError> {
+        // The images are those that the loss was taken of: they are a function of the step.
+        let batches = self.whole_update(step)?;
+        let names =
+            |batch: &Batch| -> Vec<_> { batch.indices.iter().map(|i| self.data.train.name(*i)).collect() };
+        let offence = Offence {
+            step: step + 1,
+            epoch: self.plan.position(step).0,
+            loss: report.loss,
+            grad_norm: report.grad_norm,
+            lr: self.plan.schedule.lr(step),
+            files: batches.iter().flat_map(names).collect(),
+            pixels: channels(batches.iter().map(|batch| (batch.images.as_slice(), batch.shape))),
+            skipped_before: skipped,
+        };
+        write_atomic(path, |file| Ok(serde_json::to_writer_pretty(file, &offence)?))
     }
 }
 

@@ -19,7 +19,9 @@ pub struct Plan {
     pub steps_per_epoch: u64,
     /// Updates in all.
     pub total_steps: u64,
-    /// Images to an update: `batch_size · accum_iter`.
+    /// Processes that train together.
+    pub ranks: usize,
+    /// Images to an update: `batch_size · accum_iter · ranks`.
     pub effective_batch: usize,
     /// Images in the data set.
     pub images: usize,
@@ -44,7 +46,7 @@ impl Plan {
         let recipe = recipe.clone().resolve(images)?;
         let config = recipe.mae_config()?;
         let batch_size = recipe.batch_size.unwrap_or(1);
-        let effective_batch = batch_size * recipe.accum_iter;
+        let effective_batch = recipe.effective_batch();
         let steps_per_epoch = (images.saturating_mul(recipe.data.repeats) / effective_batch) as u64;
         let total_steps = recipe.epochs.saturating_mul(steps_per_epoch);
         let warmup_epochs = recipe.optim.warmup_epochs.unwrap_or(0.0);
@@ -58,6 +60,7 @@ impl Plan {
         Ok(Self {
             batch_size,
             accum_iter: recipe.accum_iter,
+            ranks: recipe.ranks.unwrap_or(1),
             steps_per_epoch,
             total_steps,
             effective_batch,
@@ -152,9 +155,10 @@ impl fmt::Display for Description<'_> {
             rest as f64 / 1e6,
             groups.no_decay.len()
         )?;
+        let ranks = if plan.ranks == 1 { String::new() } else { format!(" x {} ranks", plan.ranks) };
         writeln!(
             f,
-            "batch           {} = {} images x {} accumulated",
+            "batch           {} = {} images x {} accumulated{ranks}",
             plan.effective_batch, plan.batch_size, plan.accum_iter
         )?;
         writeln!(

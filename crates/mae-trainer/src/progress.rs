@@ -12,7 +12,10 @@ use crate::{Run, StepReport, TrainState, TrainerError};
 
 /// Writes `metrics.jsonl`, `evaluations.jsonl`, the same for TensorBoard, and progress lines.
 pub struct Progress {
-    files: Files,
+    /// The main rank's.
+    files: Option<Files>,
+    /// The step of the last evaluation, 0 before the first.
+    evaluated: u64,
     /// Seconds of training in earlier parts of the run, and when this part began.
     before_s: f64,
     started: Instant,
@@ -31,13 +34,15 @@ struct Files {
     records: RecordWriter,
     evaluations: EvaluationWriter,
     board: TensorBoard,
-    /// The step of the last evaluation, 0 before the first.
-    evaluated: u64,
 }
 
 impl Files {
     /// To go on after the update `done`; records of later ones are dropped.
-    fn open(run: &Run, done: u64, elapsed_s: f64) -> Result<Self, TrainerError> {
+    /// Also returns the step of the last evaluation, 0 before the first.
+    fn open(run: &Run, done: u64, elapsed_s: f64) -> Result<(Option<Self>, u64), TrainerError> {
+        if !run.ranks().is_main() {
+            return Ok((None, run.ranks().from_main(0)));
+        }
         let (metrics, evaluations) = (run.path(METRICS), run.path(EVALUATIONS));
         let records = RecordWriter::open(&metrics, done)?;
         let evaluation_writer = EvaluationWriter::open(&evaluations, done)?;
@@ -45,7 +50,7 @@ impl Files {
         let folder = run.path("tensorboard");
         let board = TensorBoard::open(&folder, SystemTime::now(), elapsed_s, &before, &evaluated)?;
         let evaluated = evaluated.last().map_or(0, |evaluation| evaluation.step);
-        Ok(Self { records, evaluations: evaluation_writer, board, evaluated })
+        Ok((Some(Self { records, evaluations: evaluation_writer, board }), run.ranks().from_main(evaluated)))
     }
 }
 
@@ -62,8 +67,10 @@ impl Progress {
     /// If a file of records cannot be opened.
     pub fn start(run: &Run, state: &TrainState, quiet: bool) -> Result<Self, TrainerError> {
         let now = Instant::now();
+        let (files, evaluated) = Files::open(run, state.step, state.elapsed_s)?;
         Ok(Self {
-            files: Files::open(run, state.step, state.elapsed_s)?,
+            files,
+            evaluated,
             before_s: state.elapsed_s,
             started: now,
             steps: 0,
@@ -72,12 +79,12 @@ impl Progress {
             last_record: now,
             waited: Duration::ZERO,
             bad_files: 0,
-            quiet,
+            quiet: quiet || !run.ranks().is_main(),
         })
     }
 
-    /// Records the update after which `step` are done; `waiting` is the time that all updates have waited for data.
-    /// Returns what is recorded.
+    /// Records the update after which `step` are done; `waiting` is the time that all updates of this rank have waited
+    /// for data, of which the ranks' mean is recorded. Returns what is recorded.
     ///
     /// Where the run went back to a checkpoint, the records after it are dropped, and nothing is added.
     ///
@@ -93,6 +100,9 @@ impl Progress {
         let plan = &run.plan;
         let took = self.last_record.elapsed().as_secs_f64().max(1e-9);
         let waited = waiting.saturating_sub(self.waited).as_secs_f64();
+        let of_ranks = run.ranks().gather_numbers(&[waited, run.bad_files().len() as f64]);
+        let total = |i: usize| of_ranks.iter().filter_map(|numbers| numbers.get(i)).sum::<f64>();
+        let (waited, bad_files) = (total(0) / of_ranks.len() as f64, total(1) as usize);
         (self.last_record, self.waited) = (Instant::now(), waiting);
         let record = Record {
             step,
@@ -105,7 +115,7 @@ impl Progress {
             elapsed_s: self.elapsed_s(),
         };
         if step <= self.last_step {
-            self.files = Files::open(run, step, self.elapsed_s())?;
+            (self.files, self.evaluated) = Files::open(run, step, self.elapsed_s())?;
             self.print(&format!(
                 "step {} had the loss {} and the gradient norm {}: back to step {step}",
                 self.last_step + 1,
@@ -116,9 +126,14 @@ impl Progress {
             return Ok(record);
         }
         self.last_step = step;
-        self.files.records.write(&record)?;
-        self.files.board.record(&record)?;
-        self.log_bad_files(run)?;
+        if let Some(files) = &mut self.files {
+            files.records.write(&record)?;
+            files.board.record(&record)?;
+        }
+        if bad_files > self.bad_files {
+            self.bad_files = bad_files;
+            log_bad_files(run)?;
+        }
 
         self.steps += 1;
         let last = step == plan.total_steps;
@@ -161,9 +176,11 @@ impl Progress {
     /// # Errors
     /// If it cannot be written.
     pub fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), TrainerError> {
-        self.files.evaluations.write(evaluation)?;
-        self.files.board.evaluation(evaluation)?;
-        self.files.evaluated = evaluation.step;
+        if let Some(files) = &mut self.files {
+            files.evaluations.write(evaluation)?;
+            files.board.evaluation(evaluation)?;
+        }
+        self.evaluated = evaluation.step;
         // The time that it took is not the next update's.
         self.last_record = Instant::now();
         Ok(())
@@ -171,26 +188,26 @@ impl Progress {
 
     /// Whether the model is to be evaluated now, and has not been at this step before.
     pub fn evaluation_due(&self, run: &Run, step: u64) -> bool {
-        run.plan.evaluation_due(step) && step > self.files.evaluated
+        run.plan.evaluation_due(step) && step > self.evaluated
     }
+}
 
-    /// Adds files that could not be read to `bad_files.log`, once each.
-    fn log_bad_files(&mut self, run: &Run) -> Result<(), TrainerError> {
-        let bad = run.bad_files();
-        if bad.len() == self.bad_files {
-            return Ok(());
-        }
-        self.bad_files = bad.len();
-        let path = run.path(BAD_FILES);
-        let mut lines: Vec<String> =
-            std::fs::read_to_string(&path).unwrap_or_default().lines().map(str::to_owned).collect();
-        for file in bad {
-            if !lines.contains(&file.reason) {
-                lines.push(file.reason);
-            }
-        }
-        write_atomic(&path, |file| file.write_all((lines.join("\n") + "\n").as_bytes()))
+/// Adds files that could not be read, on any rank, to `bad_files.log`, once each.
+fn log_bad_files(run: &Run) -> Result<(), TrainerError> {
+    let reasons: Vec<String> = run.bad_files().into_iter().map(|file| file.reason).collect();
+    let reasons = run.ranks().gather(reasons.join("\n").as_bytes());
+    if !run.ranks().is_main() {
+        return Ok(());
     }
+    let path = run.path(BAD_FILES);
+    let mut lines: Vec<String> =
+        std::fs::read_to_string(&path).unwrap_or_default().lines().map(str::to_owned).collect();
+    for reason in String::from_utf8_lossy(&reasons.join(&b'\n')).lines() {
+        if !reason.is_empty() && !lines.iter().any(|line| line == reason) {
+            lines.push(reason.to_owned());
+        }
+    }
+    write_atomic(&path, |file| file.write_all((lines.join("\n") + "\n").as_bytes()))
 }
 
 /// Seconds for people: `42 s`, `3 min 20 s`, `5 h 02 min`.

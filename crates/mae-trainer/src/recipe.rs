@@ -20,11 +20,14 @@ pub struct Recipe {
     pub seed: u64,
     /// Passes over the data set.
     pub epochs: u64,
-    /// Images of one forward pass, each crop counted where `data.repeats` makes several; by default at most 64 and at
+    /// Images of one forward pass of each rank, each crop counted where `data.repeats` makes several; by default at most 64 and at
     /// most a quarter of an epoch.
     pub batch_size: Option<usize>,
     /// Forward passes whose gradients are averaged for one update.
     pub accum_iter: usize,
+    /// Processes that train together; filled in when a run is made. An update takes
+    /// `batch_size · accum_iter · ranks` images.
+    pub ranks: Option<usize>,
     /// Where images come from.
     pub data: DataRecipe,
     /// What is trained.
@@ -152,6 +155,7 @@ impl Default for Recipe {
             epochs: 100,
             batch_size: None,
             accum_iter: 1,
+            ranks: None,
             data: DataRecipe::default(),
             model: ModelRecipe::default(),
             masking: MaskingRecipe::default(),
@@ -264,7 +268,8 @@ impl Recipe {
         let side = model.preset.image_size();
         model.image_size.get_or_insert((side, side));
         model.patch_size.get_or_insert(model.preset.patch_size());
-        self.batch_size.get_or_insert_with(|| default_batch(len, self.data.repeats));
+        let ranks = *self.ranks.get_or_insert(1);
+        self.batch_size.get_or_insert_with(|| default_batch(len / ranks.max(1), self.data.repeats));
         self.data.images.get_or_insert(len);
         self.eval.every_epochs.get_or_insert((self.epochs / 10).max(5));
         self.optim.warmup_epochs.get_or_insert(self.epochs as f64 / 10.0);
@@ -275,6 +280,37 @@ impl Recipe {
             }
         }
         self.validate(len)?;
+        Ok(self)
+    }
+
+    /// Images of an update, each crop counted, as far as the recipe says.
+    pub(crate) fn effective_batch(&self) -> usize {
+        self.batch_size.unwrap_or(1).saturating_mul(self.accum_iter).saturating_mul(self.ranks.unwrap_or(1))
+    }
+
+    /// The recipe for so many processes. One that was made for another number keeps the images of an update: through
+    /// more or fewer forward passes, or else through their size.
+    ///
+    /// # Errors
+    /// If they cannot be dealt out.
+    pub(crate) fn on_ranks(mut self, ranks: usize) -> Result<Self, TrainerError> {
+        let effective = self.effective_batch();
+        let (batch, before) = (self.batch_size.unwrap_or(1), self.ranks.replace(ranks).unwrap_or(ranks));
+        if before == ranks {
+            return Ok(self);
+        }
+        if effective.is_multiple_of(batch * ranks) {
+            self.accum_iter = effective / (batch * ranks);
+        } else if effective.is_multiple_of(self.accum_iter * ranks) {
+            self.batch_size = Some(effective / (self.accum_iter * ranks));
+        } else {
+            let bound = format!(
+                "a number that deals out the {effective} images of an update, which {before} ranks began with \
+                 ({batch} images x {} accumulated)",
+                self.accum_iter
+            );
+            return Err(TrainerError::argument("the number of ranks", ranks, bound));
+        }
         Ok(self)
     }
 

@@ -212,8 +212,11 @@ fn model(run: &Run) -> String {
         (
             "batch",
             format!(
-                "{} = {} images × {} accumulated",
-                plan.effective_batch, plan.batch_size, plan.accum_iter
+                "{} = {} images × {} accumulated{}",
+                plan.effective_batch,
+                plan.batch_size,
+                plan.accum_iter,
+                if plan.ranks == 1 { String::new() } else { format!(" × {} ranks", plan.ranks) }
             ),
         ),
         ("peak rate", format!("{:.3e}", plan.schedule.peak_lr())),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -15,7 +16,7 @@ use crate::data::{Data, train_loader};
 use crate::lock::FolderLock;
 use crate::records::{EVALUATIONS, Evaluation, read_evaluations};
 use crate::step::Updates;
-use crate::{Ema, Plan, Recipe, TrainerError, chain};
+use crate::{Collective, Ema, Plan, Recipe, Single, TrainerError, chain};
 
 /// Everything about a run but the model: made once, then only read.
 pub struct Run {
@@ -29,6 +30,7 @@ pub struct Run {
     loader: Loader,
     sampler: DistributedSampler,
     masker: Masker,
+    ranks: Arc<dyn Collective>,
     _lock: Option<FolderLock>,
 }
 
@@ -49,10 +51,26 @@ impl Run {
     /// # Errors
     /// If the recipe, the data or the folder cannot be used; nothing is written before all is checked.
     pub fn create(recipe: &Recipe, folder: &Path) -> Result<Self, TrainerError> {
-        if folder.join(RECIPE).exists() {
+        Self::create_on(&single(), recipe, folder)
+    }
+
+    /// The same on several ranks, of which the main one alone needs the folder.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); if the ranks are not about to do the same.
+    pub fn create_on(
+        ranks: &Arc<dyn Collective>,
+        recipe: &Recipe,
+        folder: &Path,
+    ) -> Result<Self, TrainerError> {
+        if ranks.is_main() && folder.join(RECIPE).exists() {
             return Err(TrainerError::RunExists { path: folder.into() });
         }
-        let mut run = Self::prepare(recipe, folder)?;
+        let mut run = Self::prepare_on(ranks, recipe, folder)?;
+        run.agree()?;
+        if !ranks.is_main() {
+            return Ok(run);
+        }
         let write = |source| TrainerError::Write { path: folder.into(), source };
         fs::create_dir_all(folder).map_err(write)?;
         run._lock = Some(FolderLock::take(folder)?);
@@ -78,16 +96,38 @@ impl Run {
         folder: &Path,
         change: impl FnOnce(&Recipe) -> Result<Recipe, TrainerError>,
     ) -> Result<(Self, Vec<String>), TrainerError> {
-        let before = Recipe::read(&folder.join(RECIPE))?;
-        let lock = FolderLock::take(folder)?;
-        let mut run = Self::prepare(&change(&before)?, folder)?;
-        run._lock = Some(lock);
+        Self::open_on(&single(), folder, change)
+    }
+
+    /// The same on several ranks, of which the main one alone needs the folder. Another number of ranks than before
+    /// keeps the images of an update and their order.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with); if the ranks are not about to do the same; if the images of an update cannot
+    /// be dealt out to so many.
+    pub fn open_on(
+        ranks: &Arc<dyn Collective>,
+        folder: &Path,
+        change: impl FnOnce(&Recipe) -> Result<Recipe, TrainerError>,
+    ) -> Result<(Self, Vec<String>), TrainerError> {
+        let path = folder.join(RECIPE);
+        let (mut text, mut lock) = (Vec::new(), None);
+        if ranks.is_main() {
+            text = fs::read(&path).map_err(|source| TrainerError::Read { path: path.clone(), source })?;
+            lock = Some(FolderLock::take(folder)?);
+        }
+        ranks.broadcast(&mut text);
+        let mut before = Recipe::parse(&String::from_utf8_lossy(&text), &path)?;
+        before.ranks.get_or_insert(1);
+        let mut run = Self::prepare_on(ranks, &change(&before)?, folder)?;
+        run.agree()?;
+        run._lock = lock;
         let changes = before.changes(&run.recipe);
         let fixed: Vec<_> = changes.iter().filter(|change| change.fixed).map(ToString::to_string).collect();
         if !fixed.is_empty() {
             return Err(TrainerError::ResumeWithOptions { path: folder.into(), changes: fixed.join(", ") });
         }
-        if !changes.is_empty() {
+        if !changes.is_empty() && ranks.is_main() {
             run.write_recipe()?;
         }
         Ok((run, changes.iter().map(ToString::to_string).collect()))
@@ -102,19 +142,33 @@ impl Run {
     /// # Errors
     /// If the recipe or the data cannot be used.
     pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<Self, TrainerError> {
+        Self::prepare_on(&single(), recipe, folder)
+    }
+
+    fn prepare_on(ranks: &Arc<dyn Collective>, recipe: &Recipe, folder: &Path) -> Result<Self, TrainerError> {
         let image_size = recipe.mae_config()?.geometry.image_size();
         let data = Data::open(&recipe.data, image_size)?;
-        let recipe = recipe.clone().resolve(data.train.len())?;
+        let recipe = recipe.clone().on_ranks(ranks.size())?.resolve(data.train.len())?;
         let plan = Plan::new(&recipe, data.train.len())?;
         if let (Some(patience), None) = (recipe.eval.patience, &data.val) {
             let bound = "left out where there are no held-out images (val) to measure the loss on";
             return Err(TrainerError::argument("patience", patience, bound));
         }
         let loader = train_loader(&data.train, &recipe, plan.batch_size)?;
-        let sampler = DistributedSampler::new(data.train.len(), recipe.seed, 0, 1)?;
+        let sampler = DistributedSampler::new(data.train.len(), recipe.seed, ranks.rank(), ranks.size())?;
         let masker =
             Masker::new(recipe.masking.strategy, plan.config.geometry.grid(), recipe.masking.mask_ratio)?;
-        Ok(Self { recipe, plan, data, folder: folder.into(), loader, sampler, masker, _lock: None })
+        let (folder, ranks) = (folder.into(), ranks.clone());
+        Ok(Self { recipe, plan, data, folder, loader, sampler, masker, ranks, _lock: None })
+    }
+
+    /// The processes that train the run together.
+    pub fn ranks(&self) -> &dyn Collective {
+        self.ranks.as_ref()
+    }
+
+    pub(crate) fn shared_ranks(&self) -> Arc<dyn Collective> {
+        self.ranks.clone()
     }
 
     /// A path in the run's folder.
@@ -134,11 +188,20 @@ impl Run {
         Ok(TrainState { model, optimizer, ema, step: 0, elapsed_s: 0.0, skipped: Vec::new() })
     }
 
-    /// The state of the last checkpoint that is whole, or the initial one where there is none.
+    /// The state of the last checkpoint that is whole, or the initial one where there is none: the main rank's, on
+    /// all ranks.
     ///
     /// # Errors
     /// If there are checkpoints and all are damaged: what is wrong with the newest.
     pub fn latest_state(&self, device: &Device) -> Result<Restored, TrainerError> {
+        let Restored { state, damaged } = match self.ranks.is_main() {
+            true => self.latest_written(device)?,
+            false => Restored { state: self.initial_state(device)?, damaged: Vec::new() },
+        };
+        Ok(Restored { state: self.share(state)?, damaged })
+    }
+
+    fn latest_written(&self, device: &Device) -> Result<Restored, TrainerError> {
         let fresh = self.initial_state(device)?;
         let mut damaged = Vec::new();
         for path in list_checkpoints(&self.path(CHECKPOINTS))?.iter().rev() {
@@ -175,25 +238,31 @@ impl Run {
         let Some(patience) = self.recipe.eval.patience.filter(|_| self.plan.evaluation_due(step)) else {
             return Ok(step == self.plan.total_steps);
         };
-        let evaluations = read_evaluations(&self.path(EVALUATIONS))?;
-        let steps: Vec<u64> = evaluations.iter().map(|e| e.step).collect();
-        let best = lowest(evaluations).map_or(0, |best| best.step);
-        let worse = steps.into_iter().filter(|other| (best + 1..=step).contains(other)).count();
-        Ok(step == self.plan.total_steps || worse as u64 >= patience)
+        let mut worse = 0;
+        if self.ranks.is_main() {
+            let evaluations = read_evaluations(&self.path(EVALUATIONS))?;
+            let steps: Vec<u64> = evaluations.iter().map(|e| e.step).collect();
+            let best = lowest(evaluations).map_or(0, |best| best.step);
+            worse = steps.into_iter().filter(|other| (best + 1..=step).contains(other)).count() as u64;
+        }
+        Ok(step == self.plan.total_steps || self.ranks.from_main(worse) >= patience)
     }
 
-    /// Writes a checkpoint. The newest are kept, and that of the best evaluation.
+    /// Writes a checkpoint, on the main rank. The newest are kept, and that of the best evaluation.
     ///
     /// # Errors
     /// If it cannot be written; earlier ones stay.
     pub fn save(&self, state: &TrainState) -> Result<PathBuf, TrainerError> {
         let Recipe { data, eval, .. } = &self.recipe;
         let folder = self.path(CHECKPOINTS);
+        if !self.ranks.is_main() {
+            return Ok(folder.join(name_of(state.step)));
+        }
         let (recipe, best) = (self.recipe.to_toml(), self.best()?.map(|best| best.step));
         save_checkpoint(&folder, state, &data.normalize, &recipe, eval.keep_checkpoints, best)
     }
 
-    /// The batches from update `step` to the end of its epoch.
+    /// This rank's batches from update `step` to the end of its epoch.
     ///
     /// # Errors
     /// If loading cannot start.
@@ -201,10 +270,22 @@ impl Run {
         let (epoch, update) = self.plan.position(step);
         let mut indices = self.sampler.indices(epoch);
         // A rest that fills no update is left out.
-        let samples = self.plan.steps_per_epoch as usize * self.plan.effective_batch;
-        indices.truncate(samples / self.recipe.data.repeats);
+        let crops = self.plan.steps_per_epoch as usize * self.plan.effective_batch / self.plan.ranks;
+        indices.truncate(crops / self.recipe.data.repeats);
         let first = update as usize * self.plan.accum_iter;
         Ok(self.loader.epoch(self.recipe.seed, epoch, indices, first)?)
+    }
+
+    /// The batches of update `step` on all ranks together.
+    ///
+    /// # Errors
+    /// If images cannot be loaded.
+    pub(crate) fn whole_update(&self, step: u64) -> Result<Vec<Batch>, TrainerError> {
+        let (epoch, update) = self.plan.position(step);
+        let images = self.plan.effective_batch / self.recipe.data.repeats;
+        let order = DistributedSampler::new(self.data.train.len(), self.recipe.seed, 0, 1)?.indices(epoch);
+        let indices = order[update as usize * images..][..images].to_vec();
+        Ok(self.loader.epoch(self.recipe.seed, epoch, indices, 0)?.collect::<Result<_, _>>()?)
     }
 
     /// The updates of the run.
@@ -256,6 +337,10 @@ impl Run {
     pub fn bad_files(&self) -> Vec<mae_data::BadFile> {
         self.loader.bad_files()
     }
+}
+
+fn single() -> Arc<dyn Collective> {
+    Arc::new(Single)
 }
 
 /// The evaluation with the lowest held-out loss, the first of equal ones.

@@ -1,5 +1,6 @@
 //! One update: its images, forward, backward, accumulation, optimizer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -10,21 +11,22 @@ use mae_model::Mae;
 use mae_vit::Normalize;
 
 use crate::checkpoint::TrainState;
-use crate::gradients::{clip, global_norm};
+use crate::gradients::{clip, global_norm, mean_over};
 use crate::nonfinite::Reaction;
-use crate::{Run, TrainerError};
+use crate::{Collective, Run, TrainerError};
 
 /// The images and masks of one update.
 pub struct Update {
     batches: Vec<(Batch, MaskBatch)>,
     normalize: Normalize,
     clip_grad: Option<f64>,
+    ranks: Arc<dyn Collective>,
 }
 
 /// What an update measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
-    /// The mean loss over the update's images, before it.
+    /// The mean loss over the update's images, on all ranks, before it.
     pub loss: f64,
     /// The gradient's norm over all parameters, before clipping.
     pub grad_norm: f64,
@@ -38,14 +40,16 @@ impl StepReport {
 }
 
 impl Update {
-    /// The gradients of the mean loss over the update's batches, clipped if the recipe says so.
+    /// The gradients of the mean loss over the update's batches, on all ranks, clipped if the recipe says so.
     pub fn gradients(self, model: &Mae, device: &Device) -> (GradientsParams, StepReport) {
         let mut accumulation = Accumulation::new(self.batches.len());
         for (batch, masks) in self.batches {
             let images = self.normalize.images(batch.images, batch.shape, device);
             accumulation.add(model, images, &masks);
         }
-        let (mut gradients, loss) = accumulation.finish();
+        let (gradients, loss) = accumulation.finish();
+        // Ranks meet once an update, however many batches it has.
+        let (mut gradients, loss) = mean_over(self.ranks.as_ref(), model, gradients, loss, device);
         let grad_norm = global_norm(model, &gradients);
         if let Some(max_norm) = self.clip_grad {
             gradients = clip(model, gradients, grad_norm, max_norm);
@@ -106,7 +110,12 @@ impl<'a> Updates<'a> {
             .collect::<Result<_, TrainerError>>()?;
         self.next = step + 1;
         let recipe = &self.run.recipe;
-        Ok(Update { batches, normalize: recipe.data.normalize.clone(), clip_grad: recipe.optim.clip_grad })
+        Ok(Update {
+            batches,
+            normalize: recipe.data.normalize.clone(),
+            clip_grad: recipe.optim.clip_grad,
+            ranks: self.run.shared_ranks(),
+        })
     }
 
     /// How long all updates so far have waited for images.

@@ -16,7 +16,8 @@ pub const INTERRUPTED: u8 = 130;
 pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// Listens for SIGINT and SIGTERM; the second one ends the process at once.
+    /// Listens for SIGINT and SIGTERM, the second of which ends the process at once, and for SIGUSR1, by which SLURM and
+    /// `mpirun` pass on that time is up.
     ///
     /// Also where a shell has set them to be ignored, as it does for commands in the background.
     ///
@@ -30,6 +31,9 @@ impl StopFlag {
                 .and_then(|_| register(signal, flag.0.clone()))
                 .map_err(|source| TrainerError::Signals { source })?;
         }
+        #[cfg(unix)]
+        register(signal_hook::consts::SIGUSR1, flag.0.clone())
+            .map_err(|source| TrainerError::Signals { source })?;
         Ok(flag)
     }
 

@@ -16,12 +16,17 @@ use crate::{Run, TrainState, TrainerError};
 /// The weights of a finished run.
 pub(crate) const MODEL: &str = "model.safetensors";
 
-/// Draws a finished run, measures its encoder, writes its weights, and says so in a few lines.
+/// Draws a finished run, measures its encoder, writes its weights, and says so in a few lines; on ranks other than the
+/// main one it only measures, and says nothing.
 ///
 /// # Errors
 /// If something cannot be read or written.
 pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<String, TrainerError> {
     let model = state.averaged().valid();
+    let features = feature_report(run, &model, device)?;
+    if !run.ranks().is_main() {
+        return Ok(String::new());
+    }
     let zero = zero_loss(run, &model, device)?;
     let pictures = draw_pictures(run, &model, state.step, device)?;
     let curve = draw_curve(run, zero)?;
@@ -53,7 +58,6 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
         );
     }
     line("loss", format!("{first:.4} at first, {last:.4} at last, {zero:.4} for predicting zero"));
-    let features = feature_report(run, &model, device)?;
     match &features {
         Some(FeatureReport { knn, probe, images, k, held_out }) => {
             let which = if *held_out { "held-out images" } else { "others of the training set" };

@@ -15,6 +15,8 @@ impl Recipe {
         let (data, optim, eval) = (&self.data, &self.optim, &self.eval);
         within("epochs", self.epochs >= 1, &self.epochs, "at least 1")?;
         within("accum_iter", self.accum_iter >= 1, &self.accum_iter, "at least 1")?;
+        let ranks = self.ranks.unwrap_or(1);
+        within("ranks", ranks >= 1, &ranks, "at least 1")?;
         let batch = self.batch_size.unwrap_or(0);
         within("repeats", data.repeats >= 1, &data.repeats, "at least 1")?;
         let crops = len.saturating_mul(data.repeats);
@@ -30,8 +32,11 @@ impl Recipe {
             &batch,
             &format!("a multiple of the {} crops of each image", data.repeats),
         )?;
-        let effective = batch.saturating_mul(self.accum_iter);
-        within("batch_size times accum_iter", effective <= crops, &effective, &format!("at most {bound}"))?;
+        let (effective, name) = match ranks {
+            1 => (batch.saturating_mul(self.accum_iter), "batch_size times accum_iter"),
+            _ => (self.effective_batch(), "batch_size times accum_iter times ranks"),
+        };
+        within(name, effective <= crops, &effective, &format!("at most {bound}"))?;
         within("workers", data.workers >= 1, &data.workers, "at least 1")?;
         within("prefetch_batches", data.prefetch_batches >= 1, &data.prefetch_batches, "at least 1")?;
         within(

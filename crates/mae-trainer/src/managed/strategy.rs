@@ -24,6 +24,9 @@ pub(super) type Slot = Arc<Mutex<Option<Result<TrainState, TrainerError>>>>;
 /// It differs from burn-train's single-device strategy in that it begins at any update, writes checkpoints of the
 /// run (whole or absent) by steps and by minutes, stops after the update at which it is told to, and deals with a
 /// loss that is not finite as the recipe says. It reads the run's updates itself, not through burn-train's loaders.
+///
+/// On several ranks it is the same on each: [`Collective`](crate::Collective) averages the gradients, the main rank's
+/// state is everyone's at the start, and what depends on a clock or a signal is agreed on.
 pub struct PretrainingStrategy {
     pub(super) run: Arc<Run>,
     pub(super) device: Device,
@@ -111,9 +114,12 @@ impl Fit<'_> {
                 draw_pictures(run, &model, self.state.step, device)?;
             }
             let interrupter = self.components.interrupter.clone();
-            let stopping = stop() || interrupter.should_stop() || self.state.step >= *stop_at;
-            if stopping || plan.checkpoint_due(self.state.step) || last_save.elapsed() >= save_every {
-                run.save(&self.state())?;
+            let (asked, overdue) = (stop() || interrupter.should_stop(), last_save.elapsed() >= save_every);
+            let stopping = run.ranks().any(asked) || self.state.step >= *stop_at;
+            if stopping || plan.checkpoint_due(self.state.step) || run.ranks().any(overdue) {
+                if run.ranks().is_main() {
+                    run.save(&self.state())?;
+                }
                 last_save = Instant::now();
             }
             if stopping {

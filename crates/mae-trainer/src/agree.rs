@@ -1,0 +1,118 @@
+//! That ranks train the same: what each of them is about to do, and the main rank's state everywhere.
+
+use std::path::Path;
+use std::{fs, io};
+
+use burn::store::RecordError;
+use mae_data::ImageSource;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{CHECKPOINT_FILES, load_checkpoint, name_of, save_checkpoint};
+use crate::{Recipe, Run, TrainState, TrainerError};
+
+/// What ranks have to have in common.
+#[derive(Serialize, Deserialize)]
+struct Facts {
+    version: String,
+    recipe: Recipe,
+    /// Images, and a checksum of their names and labels: those trained on, and those held out.
+    data: Vec<(usize, u32)>,
+}
+
+/// What may be another on each machine.
+const LOCAL: [&str; 4] = ["data.path", "data.val", "data.workers", "data.prefetch_batches"];
+
+/// The number of a data set's images, and a checksum of their names below its folder and of their labels.
+fn fingerprint(set: &dyn ImageSource, folder: Option<&Path>) -> (usize, u32) {
+    let mut crc = crc32fast::Hasher::new();
+    for i in 0..set.len() {
+        let name = set.name(i);
+        let below = folder.and_then(|folder| Path::new(&name).strip_prefix(folder).ok());
+        crc.update(below.unwrap_or(Path::new(&name)).as_os_str().as_encoded_bytes());
+        crc.update(&set.label(i).unwrap_or(u32::MAX).to_le_bytes());
+    }
+    (set.len(), crc.finalize())
+}
+
+impl Run {
+    /// That all ranks are about to do the same.
+    ///
+    /// # Errors
+    /// [`TrainerError::RanksDiffer`] names the rank and what differs.
+    pub(crate) fn agree(&self) -> Result<(), TrainerError> {
+        if self.ranks().size() == 1 {
+            return Ok(());
+        }
+        let paths = &self.recipe.data;
+        let mut data = vec![fingerprint(self.data.train.as_ref(), paths.path.as_deref())];
+        data.extend(self.data.val.iter().map(|val| fingerprint(val.as_ref(), paths.val.as_deref())));
+        let facts = Facts { version: env!("CARGO_PKG_VERSION").into(), recipe: self.recipe.clone(), data };
+        let json = serde_json::to_vec(&facts).expect("a recipe has string keys and plain values");
+        for (rank, json) in self.ranks().gather(&json).into_iter().enumerate() {
+            let differ = |what| Err(TrainerError::RanksDiffer { rank, what });
+            let Ok(other) = serde_json::from_slice::<Facts>(&json) else {
+                return differ("another version of this program".to_owned());
+            };
+            if other.version != facts.version {
+                return differ(format!("version {}, not {}", other.version, facts.version));
+            }
+            let changes = other.recipe.changes(&facts.recipe).into_iter();
+            let changes = changes.filter(|change| !LOCAL.contains(&change.field.as_str()));
+            let changes: Vec<_> = changes.map(|change| change.between("there", "here")).collect();
+            if !changes.is_empty() {
+                return differ(format!("another recipe: {}", changes.join(", ")));
+            }
+            if other.data != facts.data {
+                let counts: Vec<_> = other.data.iter().map(|(count, _)| count.to_string()).collect();
+                return differ(format!("other images ({}), or under other names", counts.join(" and ")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The main rank's state, on every rank: sent as the files of a checkpoint.
+    ///
+    /// # Errors
+    /// If the folder of temporary files cannot be written to or read from.
+    pub(crate) fn share(&self, state: TrainState) -> Result<TrainState, TrainerError> {
+        let ranks = self.ranks();
+        if ranks.size() == 1 {
+            return Ok(state);
+        }
+        fn write(path: &Path) -> impl FnOnce(io::Error) -> TrainerError {
+            |source| TrainerError::Write { path: path.into(), source }
+        }
+        let folder = tempfile::tempdir().map_err(write(&std::env::temp_dir()))?;
+        let path = folder.path().join(name_of(ranks.from_main(state.step)));
+        if ranks.is_main() {
+            let normalize = &self.recipe.data.normalize;
+            save_checkpoint(folder.path(), &state, normalize, &self.recipe.to_toml(), 1, None)?;
+        } else {
+            fs::create_dir(&path).map_err(write(&path))?;
+        }
+        for name in CHECKPOINT_FILES {
+            let file = path.join(name);
+            // An average is there or not; the main rank has everything that is.
+            let there = ranks.from_main(u64::from(file.exists())) == 1;
+            let mut bytes = Vec::new();
+            if there && ranks.is_main() {
+                bytes =
+                    fs::read(&file).map_err(|source| TrainerError::Read { path: file.clone(), source })?;
+            }
+            ranks.broadcast(&mut bytes);
+            if there && !ranks.is_main() {
+                fs::write(&file, bytes).map_err(write(&file))?;
+            }
+        }
+        if ranks.is_main() {
+            return Ok(state);
+        }
+        let state = load_checkpoint(&path, state)?;
+        // Burn reads an optimizer's file when it needs it; this one is about to go.
+        let refused =
+            |reason: RecordError| TrainerError::Checkpoint { path: path.clone(), reason: reason.to_string() };
+        let bytes = state.optimizer.into_bytes().map_err(&refused)?;
+        let optimizer = state.optimizer.clone().from_bytes(bytes).map_err(&refused)?;
+        Ok(TrainState { optimizer, ..state })
+    }
+}

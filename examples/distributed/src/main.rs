@@ -1,0 +1,88 @@
+//! Masked pre-training handed to `burn-train` in many processes, each with its part of the data.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Parser;
+use mae_trainer::cli::TrainArgs;
+use mae_trainer::managed::{Launch, View};
+use mae_trainer::{Collective, INTERRUPTED, Restored, StopFlag, launched_ranks, summarize};
+
+/// Pre-trains a masked autoencoder in all processes of an MPI job and draws what it has learnt.
+///
+/// Without options, on built-in shapes: a few minutes on two cores. With --data DIR, on a folder of images.
+/// --batch-size is each rank's; the learning rate follows from the images of all.
+#[derive(Parser)]
+#[command(name = "distributed", version, after_help = mae_trainer::cli::EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    train: TrainArgs,
+}
+
+// The step allocates and frees large buffers all the time; the system's allocator gives their pages back each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = Cli::parse().train;
+    let ranks = match launched_ranks() {
+        Ok(ranks) => ranks,
+        Err(error) => {
+            eprintln!("error: {}", mae_trainer::chain(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    match train(&args, &ranks) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: rank {}: {}", ranks.rank(), mae_trainer::chain(error.as_ref()));
+            // The others would wait for this one.
+            ranks.abort()
+        }
+    }
+}
+
+fn train(args: &TrainArgs, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {
+    // What was asked for, checked and resolved, before anything is computed.
+    let device_name = args.device.of_local_rank(ranks.local_rank());
+    let device = device_name.open()?;
+    if let Some(text) = args.dry_run(&device)? {
+        if ranks.is_main() {
+            print!("{text}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (run, changes) = args.run_on(ranks)?;
+    let Restored { state, damaged } = args.state(&run, &device)?;
+    if ranks.is_main() {
+        print!("{}", run.describe(&state, &device_name.to_string(), &changes, &damaged));
+    }
+
+    let run = Arc::new(run);
+    let stop = StopFlag::listen()?;
+    let launch = Launch {
+        device: &device,
+        view: if args.quiet || !ranks.is_main() { View::Quiet } else { View::Lines },
+        stop_at: args.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps)),
+        stop: Box::new(move || stop.raised()),
+    };
+    let state = launch.train(&run, state)?;
+
+    if !run.finished(state.step)? {
+        if ranks.is_main() {
+            println!(
+                "\nstopped after step {}; continue with --resume {}",
+                state.step,
+                run.path("").display()
+            );
+        }
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let summary = summarize(&run, &state, &device)?;
+    if ranks.is_main() {
+        print!("\n{summary}");
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,305 @@
+//! Several processes train as one does, each on its part of the data, and end together.
+#![cfg(unix)]
+#![allow(clippy::print_stdout, reason = "a test says what it measured")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use image::RgbImage;
+use mae_trainer::{Recipe, Run, evaluate, launched_ranks, read_records};
+use serde::{Deserialize, Serialize};
+
+/// As `cargo xtask train distributed` does.
+fn mpirun(at: &Path) -> Command {
+    let mut command = Command::new("mpirun");
+    command.current_dir(at).args(["--oversubscribe", "--bind-to", "none"]);
+    for (name, value) in
+        [("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"), ("RAYON_NUM_THREADS", "1")]
+    {
+        command.env(name, value);
+    }
+    command
+}
+
+fn train(at: &Path, ranks: usize, args: &str) -> Command {
+    let mut command = mpirun(at);
+    command.args(["-n", &ranks.to_string(), env!("CARGO_BIN_EXE_distributed"), "--quiet"]);
+    command.args(args.split_whitespace());
+    command
+}
+
+/// One of the ignored tests below, in several processes.
+fn on_ranks(at: &Path, ranks: usize, test: &str) {
+    let mut command = mpirun(at);
+    command.args(["-n", &ranks.to_string()]).arg(std::env::current_exe().unwrap());
+    succeed(command.args(["--ignored", "--exact", test, "--test-threads=1"]));
+}
+
+fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn fail(command: &mut Command) -> String {
+    let began = Instant::now();
+    let output = command.output().unwrap();
+    assert!(!output.status.success() && began.elapsed() < Duration::from_secs(30), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A number of images that no number of ranks divides.
+const IMAGES: usize = 107;
+
+/// Images of two classes, and a folder of held-out ones.
+fn images(at: &Path) {
+    for (set, count) in [("photos", IMAGES), ("held", 23)] {
+        for i in 0..count {
+            let folder = at.join(set).join(if i % 2 == 0 { "even" } else { "odd" });
+            fs::create_dir_all(&folder).unwrap();
+            let pixel = |x: u32, y: u32| {
+                let wave = ((x * (i as u32 % 5 + 1) + y * (i as u32 % 3)) * 20 % 256) as u8;
+                image::Rgb([wave, (i * 40 % 256) as u8, (x * y % 256) as u8])
+            };
+            RgbImage::from_fn(24, 20, pixel).save(folder.join(format!("{i:03}.png"))).unwrap();
+        }
+    }
+}
+
+const RUN: &str = "--data photos --image-size 16 --patch-size 4 --epochs 8 --checkpoint-steps 1";
+
+fn losses(run: &Path) -> Vec<f64> {
+    read_records(&run.join("metrics.jsonl")).unwrap().iter().map(|record| record.loss).collect()
+}
+
+/// The largest relative difference of the losses.
+fn difference(a: &Path, b: &Path) -> f64 {
+    let (a, b) = (losses(a), losses(b));
+    assert!(a.len() == b.len() && a.len() >= 20, "{} and {}", a.len(), b.len());
+    a.iter().zip(&b).map(|(a, b)| ((a - b) / a).abs()).fold(0.0, f64::max)
+}
+
+/// |a - b| / |a| over all numbers.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    assert!(a.len() == b.len() && !a.is_empty());
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    let pairs = a.iter().zip(b);
+    norm(&mut pairs.map(|(a, b)| f64::from(*a) - f64::from(*b))) / norm(&mut a.iter().map(|a| f64::from(*a)))
+}
+
+fn weights(run: &Path) -> Vec<f32> {
+    let mut steps: Vec<_> =
+        fs::read_dir(run.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    steps.sort();
+    let bytes = fs::read(steps.last().unwrap().join("model.safetensors")).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[8 + header..].as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect()
+}
+
+#[test]
+fn ranks_train_as_one_process_with_all_their_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    images(at);
+    let cases = [
+        (2, "--batch-size 4", "--batch-size 8"),
+        (2, "--batch-size 2 --accum-iter 2", "--batch-size 4 --accum-iter 2"),
+        (3, "--batch-size 4", "--batch-size 12"),
+        (4, "--batch-size 2", "--batch-size 8"),
+    ];
+    for (case, (ranks, mine, whole)) in cases.into_iter().enumerate() {
+        let out = |kind: &str| format!("{kind}-{case}");
+        let go = |ranks, batch: &str, out: &str| {
+            let args = format!("{RUN} {batch} --stop-after 20 --out {out}");
+            // 130: stopped, with a checkpoint.
+            let quiet = |mut command: Command| command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+            assert_eq!(quiet(train(at, ranks, &args)).unwrap().code(), Some(130));
+        };
+        go(ranks, mine, &out("ranks"));
+        go(1, whole, &out("one"));
+        let (a, b) = (at.join(out("one")), at.join(out("ranks")));
+        let (losses, weights) = (difference(&a, &b), distance(&weights(&a), &weights(&b)));
+        println!("{ranks} ranks, {mine}: losses within {losses:.1e}, weights within {weights:.1e}");
+        assert!(losses < 1e-5, "{losses}");
+        assert!(weights < 1e-5, "{weights}");
+    }
+}
+
+/// What the processes of a test below write.
+#[derive(Serialize, Deserialize)]
+struct Found {
+    gradient: Vec<f32>,
+    /// Indices of an epoch, by rank.
+    read: Vec<Vec<f64>>,
+    val_loss: Option<f64>,
+    knn: Option<f64>,
+    probe: Option<f64>,
+}
+
+/// 24 images an update, in two passes.
+fn recipe(ranks: usize) -> Recipe {
+    let batch_size = Some(12 / ranks);
+    let mut recipe = Recipe { epochs: 2, batch_size, accum_iter: 2, ..Recipe::default() };
+    recipe.data.path = Some("photos".into());
+    recipe.data.val = Some("held".into());
+    (recipe.model.image_size, recipe.model.patch_size) = (Some((16, 16)), Some(4));
+    recipe
+}
+
+#[test]
+#[ignore = "a process of the tests below"]
+fn process() {
+    struct Flat<'a>(&'a GradientsParams, Vec<f32>);
+    impl ModuleVisitor for Flat<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.get::<D>(param.id) {
+                self.1.extend(gradient.into_data().try_to_vec::<f32>().unwrap());
+            }
+        }
+    }
+    let (ranks, device) = (launched_ranks().unwrap(), Device::flex());
+    let out = format!("out-{}", ranks.size());
+    let run = Run::create_on(&ranks, &recipe(ranks.size()), out.as_ref()).unwrap();
+    let state = run.latest_state(&device).unwrap().state;
+    let mut updates = run.updates();
+    let (gradients, _) = updates.at(0).unwrap().gradients(&state.model, &device);
+    let mut gradient = Flat(&gradients, Vec::new());
+    state.model.visit(&mut gradient);
+    let mut read = Vec::new();
+    for step in 0..run.plan.steps_per_epoch {
+        let update = updates.at(step).unwrap();
+        read.extend(update.batches().iter().flat_map(|(batch, _)| batch.indices.iter().map(|i| *i as f64)));
+    }
+    let read = ranks.gather_numbers(&read);
+    let evaluation = evaluate(&run, &state.model, 0, &device).unwrap();
+    if ranks.is_main() {
+        let (val_loss, knn, probe) = (evaluation.val_loss, evaluation.knn, evaluation.probe);
+        let found = Found { gradient: gradient.1, read, val_loss, knn, probe };
+        fs::write(format!("{out}.json"), serde_json::to_vec(&found).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn gradients_images_and_evaluations_are_those_of_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    images(at);
+    let found = |ranks: usize| -> Found {
+        on_ranks(at, ranks, "process");
+        serde_json::from_slice(&fs::read(at.join(format!("out-{ranks}.json"))).unwrap()).unwrap()
+    };
+    let one = found(1);
+    assert!(one.val_loss.is_some() && one.knn.is_some() && one.probe.is_some());
+    for ranks in [2, 3, 4] {
+        let found = found(ranks);
+        let gradient = distance(&one.gradient, &found.gradient);
+        println!("{ranks} ranks: gradient within {gradient:.1e}");
+        assert!(gradient < 1e-6, "{gradient}");
+
+        assert_eq!(found.read.len(), ranks);
+        let mut times = BTreeMap::<usize, usize>::new();
+        for index in found.read.iter().flatten() {
+            *times.entry(*index as usize).or_default() += 1;
+        }
+        // 107 images fill four updates of 24.
+        assert!(times.values().all(|times| *times == 1) && times.len() == 96, "{times:?}");
+        assert!(found.read.iter().all(|read| read.len() == 96 / ranks));
+        let mut whole: Vec<_> = one.read.concat();
+        whole.sort_by(f64::total_cmp);
+        assert!(times.into_keys().map(|index| index as f64).eq(whole), "others than one process reads");
+
+        let loss = |found: &Found| found.val_loss.unwrap();
+        assert!((loss(&one) - loss(&found)).abs() / loss(&one) < 1e-6);
+        assert_eq!((one.knn, one.probe), (found.knn, found.probe));
+    }
+}
+
+/// The processes that a launcher has started.
+fn children(launcher: &Child) -> Vec<String> {
+    let output = Command::new("pgrep").args(["-P", &launcher.id().to_string()]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+/// Waits until so many updates are on record.
+fn wait_for(run: &Path, updates: usize) {
+    let count = || fs::read(run.join("metrics.jsonl")).map_or(0, |t| t.split(|b| *b == b'\n').count());
+    let began = Instant::now();
+    while count() <= updates {
+        assert!(began.elapsed() < Duration::from_secs(60), "no updates");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits for the end of a process, which has to come soon.
+fn end_of(mut child: Child) -> std::process::ExitStatus {
+    let began = Instant::now();
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return status,
+            None => assert!(began.elapsed() < Duration::from_secs(30), "still there after 30 s"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_killed_rank_ends_all_and_the_run_goes_on_with_as_many_ranks_as_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    images(at);
+    let args = format!("{RUN} --batch-size 4");
+    succeed(&mut train(at, 2, &format!("{args} --out whole")));
+
+    let mut child = train(at, 2, &format!("{args} --out run")).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&at.join("run"), 20);
+    let ranks = children(&child);
+    assert_eq!(ranks.len(), 2, "{ranks:?}");
+    assert!(child.try_wait().unwrap().is_none(), "the run is too short for this test");
+    assert!(Command::new("kill").args(["-KILL", &ranks[1]]).status().unwrap().success());
+    assert!(!end_of(child).success());
+
+    // Asked to stop at the launcher, which tells its ranks.
+    let child = train(at, 2, "--resume run").stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&at.join("run"), 40);
+    assert!(Command::new("kill").args(["-USR1", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(end_of(child).code(), Some(130));
+    let before = losses(&at.join("run")).len();
+    let newest = fs::read_dir(at.join("run/checkpoints")).unwrap();
+    let newest = newest.map(|entry| entry.unwrap().file_name().into_string().unwrap()).max().unwrap();
+    assert_eq!(newest, format!("step-{before:09}"), "no checkpoint of the last update");
+
+    // One process now does what two did: eight images an update, in twice as many passes.
+    let output = fail(&mut train(at, 3, "--resume run"));
+    assert!(output.contains("the number of ranks is 3") && output.contains("8 images"), "{output}");
+    succeed(&mut train(at, 1, "--resume run"));
+    let recipe = fs::read_to_string(at.join("run/recipe.toml")).unwrap();
+    assert!(recipe.contains("ranks = 1") && recipe.contains("accum_iter = 2"), "{recipe}");
+    let difference = difference(&at.join("whole"), &at.join("run"));
+    println!("losses within {difference:.1e}");
+    assert!(difference < 1e-4, "{difference}");
+}
+
+#[test]
+fn an_error_on_one_rank_ends_all_and_says_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    images(at);
+    let program = env!("CARGO_BIN_EXE_distributed");
+    let run = |lr: &str| {
+        let args = format!("-n 1 {program} --quiet {RUN} --batch-size 4 --out run --base-lr {lr}");
+        args.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let error = fail(mpirun(at).args(run("0.001")).arg(":").args(run("0.002")));
+    assert!(error.contains("optim.base_lr") && error.contains("rank 1 has another recipe"), "{error}");
+    assert!(!at.join("run").exists());
+
+    fs::write(at.join("photos/even/002.png"), "no image").unwrap();
+    let error = fail(&mut train(at, 2, &format!("{RUN} --batch-size 4 --strict --out run")));
+    assert!(error.contains("002.png") && error.contains("error: rank "), "{error}");
+}
