@@ -18,17 +18,25 @@ use crate::programs::{build, target};
 pub fn train(ranks: usize, features: &str, args: &[String]) -> Result<ExitCode> {
     build(&["--package=distributed", "--features", &format!("mpi,{features}")])?;
     let cores = available_parallelism().map_or(1, usize::from);
-    let mut command = Command::new("mpirun");
-    command.args(["--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()]);
+    let threads = match env::var("RAYON_NUM_THREADS").ok().and_then(|threads| threads.parse().ok()) {
+        Some(threads) => threads,
+        None => (cores / ranks.max(1)).max(1),
+    };
+    let mut command = mpirun(ranks, threads);
     command.arg(target().join("release/distributed")).args(args);
-    if env::var_os("RAYON_NUM_THREADS").is_none() {
-        command.env("RAYON_NUM_THREADS", (cores / ranks.max(1)).max(1).to_string());
-    }
     // Ctrl-C is for this process: `mpirun` would give its ranks no time for a checkpoint.
     let child = command.process_group(0).spawn().context(
         "cannot start mpirun: the distributed program needs MPI, on Debian openmpi-bin, libopenmpi-dev and libclang-dev",
     )?;
     wait(child)
+}
+
+/// Starts so many processes of the program that is to follow, each with so many threads.
+pub fn mpirun(ranks: usize, threads: usize) -> Command {
+    let mut command = Command::new("mpirun");
+    command.args(["--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()]);
+    command.env("RAYON_NUM_THREADS", threads.to_string());
+    command
 }
 
 /// Waits for the end; the first signal asks the ranks to stop, the second ends them.

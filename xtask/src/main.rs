@@ -4,6 +4,8 @@
 mod bench_load;
 mod bench_loops;
 mod bench_ours;
+mod bench_ranks;
+mod bench_scaling;
 mod bench_step;
 mod check;
 mod distributed;
@@ -126,6 +128,20 @@ Examples:
         #[arg(long, default_value_t = 200)]
         steps: u64,
     },
+    /// Two processes beside one, and what adding up their gradients costs.
+    Ranks {
+        /// The folder of images.
+        data: PathBuf,
+        /// Runs of each.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Updates of a run; the first two are warm-up.
+        #[arg(long, default_value_t = 8)]
+        steps: usize,
+    },
+    /// A model of step time against ranks, fitted to sums over links between network namespaces (needs root), and what it
+    /// predicts for more.
+    Scaling(bench_scaling::Options),
     /// Training steps on the CPU beside PyTorch's: timm, transformers, lightly.
     #[command(after_help = "\
 Examples:
@@ -197,6 +213,10 @@ fn main() -> Result<ExitCode> {
         Task::Bench(Bench::Operations { shape, batch, steps }) => {
             bench_ours::operations(&shape, batch, steps).map(|()| ExitCode::SUCCESS)
         }
+        Task::Bench(Bench::Ranks { data, rounds, steps }) => {
+            bench_ranks::ranks(&data, rounds, steps).map(|()| ExitCode::SUCCESS)
+        }
+        Task::Bench(Bench::Scaling(options)) => bench_scaling::scaling(&options).map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Sizes) => bench_ours::sizes().map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Step(options)) => bench_step::step(&options).map(|()| ExitCode::SUCCESS),
         Task::Check { rules, without_tests } => check::check(rules, !without_tests),

@@ -83,7 +83,7 @@ impl Run {
             |source| TrainerError::Write { path: path.into(), source }
         }
         let folder = tempfile::tempdir().map_err(write(&std::env::temp_dir()))?;
-        let path = folder.path().join(name_of(ranks.from_main(state.step)));
+        let path = folder.path().join(name_of(ranks.main_number(state.step)));
         if ranks.is_main() {
             let normalize = &self.recipe.data.normalize;
             save_checkpoint(folder.path(), &state, normalize, &self.recipe.to_toml(), 1, None)?;
@@ -93,7 +93,7 @@ impl Run {
         for name in CHECKPOINT_FILES {
             let file = path.join(name);
             // An average is there or not; the main rank has everything that is.
-            let there = ranks.from_main(u64::from(file.exists())) == 1;
+            let there = ranks.main_number(u64::from(file.exists())) == 1;
             let mut bytes = Vec::new();
             if there && ranks.is_main() {
                 bytes =

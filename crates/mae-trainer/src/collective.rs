@@ -44,7 +44,7 @@ pub trait Collective: Send + Sync {
     }
 
     /// The main rank's number.
-    fn from_main(&self, value: u64) -> u64 {
+    fn main_number(&self, value: u64) -> u64 {
         let mut bytes = value.to_le_bytes().to_vec();
         self.broadcast(&mut bytes);
         bytes.try_into().map_or(value, u64::from_le_bytes)

@@ -209,6 +209,13 @@ mod tests {
     }
 
     #[test]
+    fn ranks_of_a_machine_count_cards_from_the_one_that_is_named() {
+        let of = |name: &str| name.parse::<DeviceName>().unwrap().of_local_rank(2).to_string();
+        let names = ["tch:cuda:1", "cuda", "vulkan:0", "wgpu:cpu", "vulkan", "flex"].map(of);
+        assert_eq!(names, ["tch:cuda:3", "cuda:2", "vulkan:2", "wgpu:cpu", "vulkan", "flex"]);
+    }
+
+    #[test]
     fn unknown_devices_and_missing_backends_are_told_apart() {
         for name in ["gpu", "cuda:x", "tch:cuda:cpu", "vulkan1", ""] {
             let error = name.parse::<DeviceName>().unwrap_err().to_string();

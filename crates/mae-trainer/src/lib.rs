@@ -58,6 +58,7 @@ mod pictures;
 mod plan;
 mod probe;
 mod progress;
+mod rank_count;
 mod recipe;
 mod records;
 mod report;

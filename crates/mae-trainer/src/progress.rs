@@ -41,7 +41,7 @@ impl Files {
     /// Also returns the step of the last evaluation, 0 before the first.
     fn open(run: &Run, done: u64, elapsed_s: f64) -> Result<(Option<Self>, u64), TrainerError> {
         if !run.ranks().is_main() {
-            return Ok((None, run.ranks().from_main(0)));
+            return Ok((None, run.ranks().main_number(0)));
         }
         let (metrics, evaluations) = (run.path(METRICS), run.path(EVALUATIONS));
         let records = RecordWriter::open(&metrics, done)?;
@@ -50,7 +50,10 @@ impl Files {
         let folder = run.path("tensorboard");
         let board = TensorBoard::open(&folder, SystemTime::now(), elapsed_s, &before, &evaluated)?;
         let evaluated = evaluated.last().map_or(0, |evaluation| evaluation.step);
-        Ok((Some(Self { records, evaluations: evaluation_writer, board }), run.ranks().from_main(evaluated)))
+        Ok((
+            Some(Self { records, evaluations: evaluation_writer, board }),
+            run.ranks().main_number(evaluated),
+        ))
     }
 }
 

@@ -283,37 +283,6 @@ impl Recipe {
         Ok(self)
     }
 
-    /// Images of an update, each crop counted, as far as the recipe says.
-    pub(crate) fn effective_batch(&self) -> usize {
-        self.batch_size.unwrap_or(1).saturating_mul(self.accum_iter).saturating_mul(self.ranks.unwrap_or(1))
-    }
-
-    /// The recipe for so many processes. One that was made for another number keeps the images of an update: through
-    /// more or fewer forward passes, or else through their size.
-    ///
-    /// # Errors
-    /// If they cannot be dealt out.
-    pub(crate) fn on_ranks(mut self, ranks: usize) -> Result<Self, TrainerError> {
-        let effective = self.effective_batch();
-        let (batch, before) = (self.batch_size.unwrap_or(1), self.ranks.replace(ranks).unwrap_or(ranks));
-        if before == ranks {
-            return Ok(self);
-        }
-        if effective.is_multiple_of(batch * ranks) {
-            self.accum_iter = effective / (batch * ranks);
-        } else if effective.is_multiple_of(self.accum_iter * ranks) {
-            self.batch_size = Some(effective / (self.accum_iter * ranks));
-        } else {
-            let bound = format!(
-                "a number that deals out the {effective} images of an update, which {before} ranks began with \
-                 ({batch} images x {} accumulated)",
-                self.accum_iter
-            );
-            return Err(TrainerError::argument("the number of ranks", ranks, bound));
-        }
-        Ok(self)
-    }
-
     /// The model's description; sizes are the preset's unless set.
     ///
     /// # Errors

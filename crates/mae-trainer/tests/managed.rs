@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use burn::tensor::distributed::DistributedConfig;
 use burn_train::{ExecutionStrategy, Learner, SupervisedTraining, TrainingStrategy};
 use mae_trainer::managed::{Launch, Loss, Pretraining, RunSchedule, Scalar, UpdateLoader, View};
 use mae_trainer::{
@@ -52,6 +53,15 @@ fn outcome(run: &Run, state: &TrainState) -> (Vec<u64>, Vec<u8>) {
         bytes[8 + header..].to_vec()
     });
     (losses.iter().map(|r| r.loss.to_bits()).collect(), weights.concat())
+}
+
+/// burn-train's own data parallelism takes the same model and loader. It is only type-checked: it needs NCCL.
+#[allow(dead_code)]
+fn data_parallel_by_burn_train(
+    devices: Vec<Device>,
+    config: DistributedConfig,
+) -> TrainingStrategy<Pretraining> {
+    TrainingStrategy::Default(ExecutionStrategy::ddp(devices, config))
 }
 
 #[test]

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use image::RgbImage;
-use mae_trainer::{Recipe, Run, evaluate, launched_ranks, read_records};
+use mae_trainer::{DeviceName, Recipe, Run, evaluate, launched_ranks, read_records};
 use serde::{Deserialize, Serialize};
 
 /// As `cargo xtask train distributed` does.
@@ -27,9 +27,15 @@ fn mpirun(at: &Path) -> Command {
     command
 }
 
+/// Where to compute; CI runs these tests on libtorch as well.
+fn device() -> String {
+    std::env::var("MAE_TEST_DEVICE").unwrap_or_else(|_| "flex".into())
+}
+
 fn train(at: &Path, ranks: usize, args: &str) -> Command {
     let mut command = mpirun(at);
     command.args(["-n", &ranks.to_string(), env!("CARGO_BIN_EXE_distributed"), "--quiet"]);
+    command.args(["--device", &device()]);
     command.args(args.split_whitespace());
     command
 }
@@ -163,7 +169,8 @@ fn process() {
             }
         }
     }
-    let (ranks, device) = (launched_ranks().unwrap(), Device::flex());
+    let device = device().parse::<DeviceName>().unwrap().open().unwrap();
+    let ranks = launched_ranks().unwrap();
     let out = format!("out-{}", ranks.size());
     let run = Run::create_on(&ranks, &recipe(ranks.size()), out.as_ref()).unwrap();
     let state = run.latest_state(&device).unwrap().state;
@@ -292,7 +299,10 @@ fn an_error_on_one_rank_ends_all_and_says_which() {
     images(at);
     let program = env!("CARGO_BIN_EXE_distributed");
     let run = |lr: &str| {
-        let args = format!("-n 1 {program} --quiet {RUN} --batch-size 4 --out run --base-lr {lr}");
+        let args = format!(
+            "-n 1 {program} --quiet --device {} {RUN} --batch-size 4 --out run --base-lr {lr}",
+            device()
+        );
         args.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     let error = fail(mpirun(at).args(run("0.001")).arg(":").args(run("0.002")));
