@@ -9,9 +9,9 @@ use mae_masking::Strategy;
 use mae_model::Preset;
 
 use crate::device::{DEVICE_NAMES, DeviceName};
-use crate::run::next_folder;
+use crate::run::{next_folder, single};
 use crate::summary::MODEL;
-use crate::{Collective, OnNan, Recipe, Restored, Run, Single, TrainerError, dry_run};
+use crate::{Collective, OnNan, Recipe, Restored, Run, TrainerError, dry_run};
 
 /// What `--help` ends with.
 pub const EXAMPLES: &str = "\
@@ -192,8 +192,20 @@ impl TrainArgs {
     /// # Errors
     /// If the recipe or the data cannot be used.
     pub fn dry_run(&self, device: &Device) -> Result<Option<String>, TrainerError> {
+        self.dry_run_on(&single(), device)
+    }
+
+    /// The same on several ranks.
+    ///
+    /// # Errors
+    /// As [`dry_run`](Self::dry_run); if the ranks are not about to do the same.
+    pub fn dry_run_on(
+        &self,
+        ranks: &Arc<dyn Collective>,
+        device: &Device,
+    ) -> Result<Option<String>, TrainerError> {
         let name = self.device.to_string();
-        self.dry_run.then(|| dry_run(&self.recipe.recipe()?, device, &name)).transpose()
+        self.dry_run.then(|| dry_run(ranks, &self.recipe.recipe()?, device, &name)).transpose()
     }
 
     /// The run that the options ask for, a new one or one to continue, and what its recipe changes.
@@ -201,8 +213,7 @@ impl TrainArgs {
     /// # Errors
     /// If the run cannot be made, or cannot go on with the options.
     pub fn run(&self) -> Result<(Run, Vec<String>), TrainerError> {
-        let single: Arc<dyn Collective> = Arc::new(Single);
-        self.run_on(&single)
+        self.run_on(&single())
     }
 
     /// The same on several ranks.

@@ -1,12 +1,13 @@
 //! What a run would take, without training: the plan, a look at the data, time and memory measured on a few updates.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::Device;
 
 use crate::progress::duration;
-use crate::{Recipe, Run, TrainerError, train_step};
+use crate::{Collective, Recipe, Run, TrainerError, train_step};
 
 /// Images that are decoded to see whether the data can be read.
 const LOOKED_AT: usize = 256;
@@ -14,15 +15,21 @@ const LOOKED_AT: usize = 256;
 /// Updates that are timed, after one that warms up.
 const TIMED: u64 = 3;
 
-/// Plan, data, time and memory of a recipe, as text. Nothing is written.
+/// Plan, data, time and memory of a recipe, as text. Nothing is written. Several ranks measure together.
 ///
 /// # Errors
 /// If the recipe or the data cannot be used.
-pub fn dry_run(recipe: &Recipe, device: &Device, device_name: &str) -> Result<String, TrainerError> {
+pub fn dry_run(
+    ranks: &Arc<dyn Collective>,
+    recipe: &Recipe,
+    device: &Device,
+    device_name: &str,
+) -> Result<String, TrainerError> {
     // For what is written of a loss that is not finite; gone when this returns.
     let folder = std::env::temp_dir();
     let folder = tempfile::tempdir().map_err(|source| TrainerError::Write { path: folder, source })?;
-    let run = Run::prepare(recipe, folder.path())?;
+    let run = Run::prepare_on(ranks, recipe, folder.path())?;
+    run.agree()?;
     let mut state = run.initial_state(device)?;
     let mut text = format!("{}\n\n", run.plan.describe(&run.recipe, &state.model, device_name));
     let mut line = |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");

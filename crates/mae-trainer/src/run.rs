@@ -145,7 +145,11 @@ impl Run {
         Self::prepare_on(&single(), recipe, folder)
     }
 
-    fn prepare_on(ranks: &Arc<dyn Collective>, recipe: &Recipe, folder: &Path) -> Result<Self, TrainerError> {
+    pub(crate) fn prepare_on(
+        ranks: &Arc<dyn Collective>,
+        recipe: &Recipe,
+        folder: &Path,
+    ) -> Result<Self, TrainerError> {
         let image_size = recipe.mae_config()?.geometry.image_size();
         let data = Data::open(&recipe.data, image_size)?;
         let recipe = recipe.clone().on_ranks(ranks.size())?.resolve(data.train.len())?;
@@ -163,12 +167,8 @@ impl Run {
     }
 
     /// The processes that train the run together.
-    pub fn ranks(&self) -> &dyn Collective {
-        self.ranks.as_ref()
-    }
-
-    pub(crate) fn shared_ranks(&self) -> Arc<dyn Collective> {
-        self.ranks.clone()
+    pub fn ranks(&self) -> &Arc<dyn Collective> {
+        &self.ranks
     }
 
     /// A path in the run's folder.
@@ -339,7 +339,8 @@ impl Run {
     }
 }
 
-fn single() -> Arc<dyn Collective> {
+/// One process alone.
+pub(crate) fn single() -> Arc<dyn Collective> {
     Arc::new(Single)
 }
 

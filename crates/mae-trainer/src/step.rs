@@ -114,7 +114,7 @@ impl<'a> Updates<'a> {
             batches,
             normalize: recipe.data.normalize.clone(),
             clip_grad: recipe.optim.clip_grad,
-            ranks: self.run.shared_ranks(),
+            ranks: self.run.ranks().clone(),
         })
     }
 

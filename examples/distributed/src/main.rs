@@ -48,7 +48,7 @@ fn train(args: &TrainArgs, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {
     // What was asked for, checked and resolved, before anything is computed.
     let device_name = args.device.of_local_rank(ranks.local_rank());
     let device = device_name.open()?;
-    if let Some(text) = args.dry_run(&device)? {
+    if let Some(text) = args.dry_run_on(ranks, &device)? {
         if ranks.is_main() {
             print!("{text}");
         }
