@@ -82,8 +82,15 @@ impl DistributedSampler {
     /// What this rank sees in `epoch`, in order.
     #[must_use]
     pub fn indices(&self, epoch: u64) -> Vec<u32> {
+        self.first_indices(epoch, self.indices_per_rank())
+    }
+
+    /// The first `count` that this rank sees in `epoch`: fewer or more than [`indices`](Self::indices), the order being
+    /// continued from its start as often as it takes.
+    #[must_use]
+    pub fn first_indices(&self, epoch: u64, count: usize) -> Vec<u32> {
         let order = self.order(epoch);
-        let places = (self.rank..).step_by(self.world_size).take(self.indices_per_rank());
+        let places = (self.rank..).step_by(self.world_size).take(count);
         places.map(|place| order[place % self.len]).collect()
     }
 

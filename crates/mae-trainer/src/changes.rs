@@ -25,8 +25,16 @@ pub struct Change {
 const BATCH: [&str; 3] = ["batch_size", "accum_iter", "ranks"];
 
 /// Fields, or sections, that weights, order or position depend on.
-const FIXED: [&str; 7] =
-    ["seed", "data.path", "data.repeats", "data.shapes", "data.images", "data.normalize", "model"];
+const FIXED: [&str; 8] = [
+    "seed",
+    "data.path",
+    "data.drop_last",
+    "data.repeats",
+    "data.shapes",
+    "data.images",
+    "data.normalize",
+    "model",
+];
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,7 +15,7 @@ pub struct Plan {
     pub batch_size: usize,
     /// Forward passes to an update.
     pub accum_iter: usize,
-    /// Updates to an epoch; a rest that fills no update is left out.
+    /// Updates to an epoch; a rest that fills no update is left out, or filled up.
     pub steps_per_epoch: u64,
     /// Updates in all.
     pub total_steps: u64,
@@ -47,7 +47,11 @@ impl Plan {
         let config = recipe.mae_config()?;
         let batch_size = recipe.batch_size.unwrap_or(1);
         let effective_batch = recipe.effective_batch();
-        let steps_per_epoch = (images.saturating_mul(recipe.data.repeats) / effective_batch) as u64;
+        let crops = images.saturating_mul(recipe.data.repeats);
+        let steps_per_epoch = match recipe.data.drop_last {
+            true => crops / effective_batch,
+            false => crops.div_ceil(effective_batch),
+        } as u64;
         let total_steps = recipe.epochs.saturating_mul(steps_per_epoch);
         let warmup_epochs = recipe.optim.warmup_epochs.unwrap_or(0.0);
         let schedule = Schedule::new(&ScheduleConfig {

@@ -63,6 +63,9 @@ pub struct DataRecipe {
     /// Crops made of each image when it is decoded: all of them are in the same batch, and an epoch is as many times
     /// longer.
     pub repeats: usize,
+    /// Whether images that fill no update are left out of an epoch; otherwise its last update is filled up with images
+    /// from the epoch's start.
+    pub drop_last: bool,
     /// Number of built-in shapes to train on.
     pub shapes: usize,
     /// Pixel means and deviations by channel.
@@ -178,6 +181,8 @@ impl Default for DataRecipe {
             crop_scale: (0.2, 1.0),
             flip: true,
             repeats: 1,
+            // As the official code's loader does.
+            drop_last: true,
             shapes: 8192,
             normalize: Normalize::imagenet(),
             images: None,

@@ -268,10 +268,9 @@ impl Run {
     /// If loading cannot start.
     pub fn batches(&self, step: u64) -> Result<Batches, TrainerError> {
         let (epoch, update) = self.plan.position(step);
-        let mut indices = self.sampler.indices(epoch);
-        // A rest that fills no update is left out.
+        // A rest that fills no update is left out, or the update filled up.
         let crops = self.plan.steps_per_epoch as usize * self.plan.effective_batch / self.plan.ranks;
-        indices.truncate(crops / self.recipe.data.repeats);
+        let indices = self.sampler.first_indices(epoch, crops / self.recipe.data.repeats);
         let first = update as usize * self.plan.accum_iter;
         Ok(self.loader.epoch(self.recipe.seed, epoch, indices, first)?)
     }
@@ -283,8 +282,9 @@ impl Run {
     pub(crate) fn whole_update(&self, step: u64) -> Result<Vec<Batch>, TrainerError> {
         let (epoch, update) = self.plan.position(step);
         let images = self.plan.effective_batch / self.recipe.data.repeats;
-        let order = DistributedSampler::new(self.data.train.len(), self.recipe.seed, 0, 1)?.indices(epoch);
-        let indices = order[update as usize * images..][..images].to_vec();
+        let sampler = DistributedSampler::new(self.data.train.len(), self.recipe.seed, 0, 1)?;
+        let first = update as usize * images;
+        let indices = sampler.first_indices(epoch, first + images).split_off(first);
         Ok(self.loader.epoch(self.recipe.seed, epoch, indices, 0)?.collect::<Result<_, _>>()?)
     }
 

@@ -78,7 +78,7 @@ fn images(at: &Path) {
     }
 }
 
-const RUN: &str = "--data photos --image-size 16 --patch-size 4 --epochs 8 --checkpoint-steps 1";
+const RUN: &str = "--data photos --image-size 16 --patch-size 4 --checkpoint-steps 1";
 
 fn losses(run: &Path) -> Vec<f64> {
     read_records(&run.join("metrics.jsonl")).unwrap().iter().map(|record| record.loss).collect()
@@ -122,7 +122,7 @@ fn ranks_train_as_one_process_with_all_their_images() {
     for (case, (ranks, mine, whole)) in cases.into_iter().enumerate() {
         let out = |kind: &str| format!("{kind}-{case}");
         let go = |ranks, batch: &str, out: &str| {
-            let args = format!("{RUN} {batch} --stop-after 20 --out {out}");
+            let args = format!("{RUN} --epochs 8 {batch} --stop-after 20 --out {out}");
             // 130: stopped, with a checkpoint.
             let quiet = |mut command: Command| command.stdout(Stdio::null()).stderr(Stdio::null()).status();
             assert_eq!(quiet(train(at, ranks, &args)).unwrap().code(), Some(130));
@@ -141,8 +141,8 @@ fn ranks_train_as_one_process_with_all_their_images() {
 #[derive(Serialize, Deserialize)]
 struct Found {
     gradient: Vec<f32>,
-    /// Indices of an epoch, by rank.
-    read: Vec<Vec<f64>>,
+    /// Indices of an epoch, by rank, where a rest is left out and where it is filled up.
+    read: [Vec<Vec<f64>>; 2],
     val_loss: Option<f64>,
     knn: Option<f64>,
     probe: Option<f64>,
@@ -178,12 +178,20 @@ fn process() {
     let (gradients, _) = updates.at(0).unwrap().gradients(&state.model, &device);
     let mut gradient = Flat(&gradients, Vec::new());
     state.model.visit(&mut gradient);
-    let mut read = Vec::new();
-    for step in 0..run.plan.steps_per_epoch {
-        let update = updates.at(step).unwrap();
-        read.extend(update.batches().iter().flat_map(|(batch, _)| batch.indices.iter().map(|i| *i as f64)));
-    }
-    let read = ranks.gather_numbers(&read);
+    let bits: Vec<u8> = gradient.1.iter().flat_map(|x| x.to_le_bytes()).collect();
+    assert!(ranks.gather(&bits).iter().all(|other| *other == bits), "ranks have other gradients, to the bit");
+    let read = [true, false].map(|drop_last| {
+        let mut recipe = recipe(ranks.size());
+        recipe.data.drop_last = drop_last;
+        let run = Run::create_on(&ranks, &recipe, format!("{out}-{drop_last}").as_ref()).unwrap();
+        let (mut updates, mut read) = (run.updates(), Vec::new());
+        for step in 0..run.plan.steps_per_epoch {
+            for (batch, _) in updates.at(step).unwrap().batches() {
+                read.extend(batch.indices.iter().map(|index| *index as f64));
+            }
+        }
+        ranks.gather_numbers(&read)
+    });
     let evaluation = evaluate(&run, &state.model, 0, &device).unwrap();
     if ranks.is_main() {
         let (val_loss, knn, probe) = (evaluation.val_loss, evaluation.knn, evaluation.probe);
@@ -209,17 +217,25 @@ fn gradients_images_and_evaluations_are_those_of_one_process() {
         println!("{ranks} ranks: gradient within {gradient:.1e}");
         assert!(gradient < 1e-6, "{gradient}");
 
-        assert_eq!(found.read.len(), ranks);
-        let mut times = BTreeMap::<usize, usize>::new();
-        for index in found.read.iter().flatten() {
-            *times.entry(*index as usize).or_default() += 1;
+        // 107 images fill four updates of 24, and part of a fifth.
+        for (read, whole, (all, twice)) in
+            [(&found.read[0], &one.read[0], (96, 0)), (&found.read[1], &one.read[1], (120, 13))]
+        {
+            assert_eq!(read.len(), ranks);
+            assert!(read.iter().all(|read| read.len() == all / ranks));
+            let mut times = BTreeMap::<usize, usize>::new();
+            for index in read.iter().flatten() {
+                *times.entry(*index as usize).or_default() += 1;
+            }
+            assert_eq!(times.values().filter(|times| **times == 2).count(), twice);
+            assert_eq!((times.len(), times.values().sum::<usize>()), (all - twice, all), "{times:?}");
+            let sorted = |read: &[Vec<f64>]| {
+                let mut read = read.concat();
+                read.sort_by(f64::total_cmp);
+                read
+            };
+            assert_eq!(sorted(read), sorted(whole), "others than one process reads");
         }
-        // 107 images fill four updates of 24.
-        assert!(times.values().all(|times| *times == 1) && times.len() == 96, "{times:?}");
-        assert!(found.read.iter().all(|read| read.len() == 96 / ranks));
-        let mut whole: Vec<_> = one.read.concat();
-        whole.sort_by(f64::total_cmp);
-        assert!(times.into_keys().map(|index| index as f64).eq(whole), "others than one process reads");
 
         let loss = |found: &Found| found.val_loss.unwrap();
         assert!((loss(&one) - loss(&found)).abs() / loss(&one) < 1e-6);
@@ -260,7 +276,7 @@ fn a_killed_rank_ends_all_and_the_run_goes_on_with_as_many_ranks_as_there_are() 
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     images(at);
-    let args = format!("{RUN} --batch-size 4");
+    let args = format!("{RUN} --epochs 8 --batch-size 4");
     succeed(&mut train(at, 2, &format!("{args} --out whole")));
 
     let mut child = train(at, 2, &format!("{args} --out run")).stderr(Stdio::null()).spawn().unwrap();
@@ -290,6 +306,21 @@ fn a_killed_rank_ends_all_and_the_run_goes_on_with_as_many_ranks_as_there_are() 
     let difference = difference(&at.join("whole"), &at.join("run"));
     println!("losses within {difference:.1e}");
     assert!(difference < 1e-4, "{difference}");
+}
+
+#[test]
+fn a_rank_that_hangs_ends_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    images(at);
+    let log = fs::File::create(at.join("log")).unwrap();
+    let mut command = train(at, 2, &format!("{RUN} --epochs 1000 --batch-size 4 --out run"));
+    let child = command.env("MAE_TIMEOUT_S", "3").stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    wait_for(&at.join("run"), 5);
+    assert!(Command::new("kill").args(["-STOP", &children(&child)[1]]).status().unwrap().success());
+    assert!(!end_of(child).success());
+    let log = fs::read_to_string(at.join("log")).unwrap();
+    assert!(log.contains("rank 0: another rank has not answered for 3 s"), "{log}");
 }
 
 #[test]
