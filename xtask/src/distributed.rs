@@ -1,7 +1,6 @@
 //! Training in several processes on this machine: `mpirun`, and signals passed on to it.
 
 use std::env;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +24,9 @@ pub fn train(ranks: usize, features: &str, args: &[String]) -> Result<ExitCode> 
     let mut command = mpirun(ranks, threads);
     command.arg(target().join("release/distributed")).args(args);
     // Ctrl-C is for this process: `mpirun` would give its ranks no time for a checkpoint.
-    let child = command.process_group(0).spawn().context(
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let child = command.spawn().context(
         "cannot start mpirun: the distributed program needs MPI, on Debian openmpi-bin, libopenmpi-dev and libclang-dev",
     )?;
     wait(child)
