@@ -20,8 +20,8 @@ pub struct Recipe {
     pub seed: u64,
     /// Passes over the data set.
     pub epochs: u64,
-    /// Images of one forward pass of each rank, each crop counted where `data.repeats` makes several; by default at most 64 and at
-    /// most a quarter of an epoch.
+    /// Images of one forward pass of each rank, each crop counted where `data.repeats` makes several; by default at most
+    /// 64 and at most a quarter of the rank's part of an epoch.
     pub batch_size: Option<usize>,
     /// Forward passes whose gradients are averaged for one update.
     pub accum_iter: usize,
