@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Times sums over 2, 3 and 4 hosts: network namespaces on one switch, each behind a link of a given rate.
-# Prints a line of JSON for each number of hosts and of values. Needs root, iproute2 and Open MPI.
-# Usage: bench_links.sh PROGRAM MBIT_PER_S NUMBERS...
+# Runs a program on several hosts, one process and one thread each: network namespaces on one switch, each behind a link
+# of a given rate. Needs root, iproute2 and Open MPI.
+# Usage: bench_links.sh HOSTS MBIT_PER_S PROGRAM ARGS...
 set -euo pipefail
-program=$(realpath "$1") rate=$2
-shift 2
-hosts=4 here=$(mktemp -d) name=mae-$$
+hosts=$1 rate=$2 program=$(realpath "$3")
+shift 3
+here=$(mktemp -d) name=mae-$$
 cleanup() {
     for i in $(seq 0 $hosts); do ip netns del "$name-$i" 2>/dev/null || true; done
     rm -rf "$here"
@@ -36,14 +36,10 @@ exec ip netns exec $name-\$host unshare --uts sh -c "hostname mae\$host; \$*"
 AGENT
 chmod +x "$here/agent"
 
-for n in $(seq 2 $hosts); do
-    list=$(seq -s, -f '10.78.0.%g:1' 1 "$n")
-    for numbers in "$@"; do
-        # Algorithm 4 is the ring, whatever the size.
-        "$here/agent" 10.78.0.1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
-            mpirun --host "$list" -n "$n" --bind-to none --mca plm_rsh_agent "$here/agent" \
-            --mca btl self,tcp --mca btl_tcp_if_include mae0 --mca oob_tcp_if_include mae0 \
-            --mca mpi_yield_when_idle 1 --mca coll_tuned_use_dynamic_rules 1 --mca coll_tuned_allreduce_algorithm 4 \
-            "$program" --numbers "$numbers" --repeats 7
-    done
-done
+list=$(seq -s, -f '10.78.0.%g:1' 1 "$hosts")
+# Algorithm 4 is the ring, whatever the size.
+"$here/agent" 10.78.0.1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 RAYON_NUM_THREADS=1 \
+    mpirun --host "$list" -n "$hosts" --bind-to none --mca plm_rsh_agent "$here/agent" -x RAYON_NUM_THREADS \
+    --mca btl self,tcp --mca btl_tcp_if_include mae0 --mca oob_tcp_if_include mae0 \
+    --mca mpi_yield_when_idle 1 --mca coll_tuned_use_dynamic_rules 1 --mca coll_tuned_allreduce_algorithm 4 \
+    "$program" "$@"

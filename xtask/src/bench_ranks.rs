@@ -1,7 +1,8 @@
-//! `cargo xtask bench ranks`: what several processes gain, and what adding up their gradients costs.
+//! `cargo xtask bench ranks`: what several processes gain, and what adding up their gradients costs in time and memory.
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -24,7 +25,7 @@ pub fn ranks(data: &Path, rounds: usize, steps: usize) -> Result<()> {
     let mut rates = [Vec::new(), Vec::new()];
     for round in 1..=rounds {
         for (ranks, rates) in [1, 2].into_iter().zip(&mut rates) {
-            let rate = rate(data, ranks, &["--preset", "tiny", "--batch-size", "32"], steps)?;
+            let rate = rate(here(ranks), data, "tiny", 32, steps)?;
             println!("round {round}  {ranks} x 1 thread  {rate:.2} images/s");
             rates.push(rate);
         }
@@ -36,8 +37,7 @@ pub fn ranks(data: &Path, rounds: usize, steps: usize) -> Result<()> {
     let mut sums: Sums = run(mpirun(2, 1).arg(program).args(["--preset", "base", "--repeats", "7"]))?;
     let sum_s = median(&mut sums.seconds);
     let batch = 8;
-    let step_s =
-        2.0 * f64::from(batch) / rate(data, 2, &["--preset", "base", "--batch-size", &batch.to_string()], 4)?;
+    let step_s = 2.0 * batch as f64 / rate(here(2), data, "base", batch, 4)?;
     let megabytes = sums.numbers as f64 * 4.0 / 1e6;
     println!(
         "ViT-B, {:.1} M parameters: the sum over 2 ranks takes {sum_s:.3} s ({:.2} GB/s each way), {:.1}% of a step of \
@@ -46,26 +46,52 @@ pub fn ranks(data: &Path, rounds: usize, steps: usize) -> Result<()> {
         megabytes / 1e3 / sum_s,
         100.0 * sum_s / step_s
     );
+
+    let [one, two] = [peak_mb(data, 1)?, peak_mb(data, 2)?];
+    println!(
+        "memory of a rank, ViT-B: {one:.0} MB alone, {two:.0} MB of 2: {:.0} MB more; the gradients are {megabytes:.0} MB, a \
+         bucket 26 MB",
+        two - one
+    );
     Ok(())
 }
 
-/// The median rate of a run's updates after the second.
-fn rate(data: &Path, ranks: usize, model: &[&str], steps: usize) -> Result<f64> {
+/// The most memory that the main of so many ranks holds in a few updates of ViT-B, in MB.
+fn peak_mb(data: &Path, ranks: usize) -> Result<f64> {
+    let mut command = here(ranks);
+    command.args(["--dry-run", "--preset", "base", "--batch-size", "4", "--data"]).arg(data);
+    let output = command.output().context("cannot start mpirun")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("memory")).context("it says no memory")?;
+    let number = line.split_whitespace().next().context("it says no memory")?;
+    number.parse().with_context(|| format!("no number of MB: {number}"))
+}
+
+/// The program on so many ranks of this machine.
+fn here(ranks: usize) -> Command {
+    let mut command = mpirun(ranks, 1);
+    command.arg(target().join("release/distributed"));
+    command
+}
+
+/// The median rate, in images per second, of the updates after the second of a run with so many images a rank. The
+/// command starts the program.
+pub fn rate(mut command: Command, data: &Path, preset: &str, batch: usize, steps: usize) -> Result<f64> {
     let folder = target().join(format!("bench-{}-ranks", std::process::id()));
-    let output = mpirun(ranks, 1)
-        .arg(target().join("release/distributed"))
+    let output = command
         // Four crops of each image: small folders will do.
-        .args(["--quiet", "--repeats", "4", "--epochs", "1000", "--stop-after", &steps.to_string(), "--data"])
+        .args(["--quiet", "--repeats", "4", "--epochs", "1000", "--stop-after", &steps.to_string()])
+        .args(["--preset", preset, "--batch-size", &batch.to_string(), "--data"])
         .arg(data)
-        .args(model)
         .arg("--out")
         .arg(&folder)
         .output()
-        .context("cannot start mpirun")?;
+        .with_context(|| format!("cannot start {:?}", command.get_program()))?;
     let metrics = fs::read_to_string(folder.join("metrics.jsonl"));
     let _ = fs::remove_dir_all(&folder);
     let stopped = matches!(output.status.code(), Some(0 | 130));
-    ensure!(stopped, "{ranks} ranks: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(stopped, "{}", String::from_utf8_lossy(&output.stderr));
     let metrics = metrics.context("the run has no records")?;
     let rate = |line: &str| {
         let record: serde_json::Value = serde_json::from_str(line)?;

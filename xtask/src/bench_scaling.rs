@@ -1,18 +1,24 @@
 //! `cargo xtask bench scaling`: a model of step time against ranks, fitted to sums over real links, and what it predicts.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::available_parallelism;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::Deserialize;
 
+use crate::bench_ranks::rate;
 use crate::median;
-use crate::programs::{build, target};
+use crate::programs::{build, run, target};
 
-/// What is assumed of the machines that are predicted for.
+/// What is measured, and what is assumed of the machines that are predicted for.
 #[derive(clap::Args)]
 pub struct Options {
+    /// A folder of images: whole steps on it are held against the model as well.
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// The rate of each link that is measured, in Mbit/s: slow enough for the cores not to matter.
     #[arg(long, default_value_t = 200)]
     mbit_per_s: u32,
@@ -36,7 +42,6 @@ pub struct Options {
 /// A sum that was measured.
 #[derive(Deserialize)]
 struct Sum {
-    ranks: usize,
     numbers: usize,
     seconds: Vec<f64>,
 }
@@ -83,15 +88,13 @@ impl Ring {
 /// Measures, fits on 3 ranks, checks on 2 and 4, predicts.
 pub fn scaling(options: &Options) -> Result<()> {
     build(&["--package=distributed", "--features=mpi", "--bins", "--examples"])?;
-    let mut command = Command::new("scripts/bench_links.sh");
-    command.arg(target().join("release/examples/all_reduce")).arg(options.mbit_per_s.to_string());
-    command.args(["100", "100000", "300000", "1000000", "3000000", "10000000"]);
-    let output = command.output().context("cannot start scripts/bench_links.sh")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut points = Vec::new();
-    for line in String::from_utf8(output.stdout)?.lines() {
-        let mut sum: Sum = serde_json::from_str(line)?;
-        points.push((sum.ranks, sum.numbers as f64 * 4.0, median(&mut sum.seconds)));
+    for hosts in 2..=4 {
+        for numbers in [100, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000] {
+            let mut command = options.hosts(hosts, "release/examples/all_reduce");
+            let mut sum: Sum = run(command.args(["--repeats", "7", "--numbers", &numbers.to_string()]))?;
+            points.push((hosts, sum.numbers as f64 * 4.0, median(&mut sum.seconds)));
+        }
     }
     // The smallest sums tell the latency, the large ones the bandwidth; in between, TCP's windows have their say.
     let telling = |bytes: f64| bytes < SMALL_BYTES || (4e6..BUCKET_BYTES).contains(&bytes);
@@ -116,6 +119,9 @@ pub fn scaling(options: &Options) -> Result<()> {
                 100.0 * (model / seconds - 1.0)
             );
         }
+    }
+    if let Some(data) = &options.data {
+        steps(options, data, ring)?;
     }
     println!(
         "\n{} images an update, {} images/s a device, {:.1} M gradients in f32, a loader of {} images/s a device, step times \
@@ -143,6 +149,58 @@ pub fn scaling(options: &Options) -> Result<()> {
                 100.0 * step.compute_s / step.total_s()
             );
         }
+    }
+    Ok(())
+}
+
+impl Options {
+    /// A program on so many hosts.
+    fn hosts(&self, hosts: usize, program: &str) -> Command {
+        let mut command = Command::new("scripts/bench_links.sh");
+        command.args([hosts.to_string(), self.mbit_per_s.to_string()]).arg(target().join(program));
+        command
+    }
+}
+
+/// Whole steps of ViT-Ti: their computing is fitted to one host with two sizes of batch, their sum is the ring's, and
+/// both together are held against more hosts with other sizes.
+fn steps(options: &Options, data: &Path, ring: Ring) -> Result<()> {
+    let sum: Sum = run(Command::new(target().join("release/examples/all_reduce")).args([
+        "--preset",
+        "tiny",
+        "--repeats",
+        "1",
+    ]))?;
+    let bytes = sum.numbers as f64 * 4.0;
+    let cores = available_parallelism().map_or(1, usize::from) as f64;
+    let measure = |hosts: usize, batch: usize| -> Result<f64> {
+        let rate = rate(options.hosts(hosts, "release/distributed"), data, "tiny", batch, 8)?;
+        Ok((hosts * batch) as f64 / rate)
+    };
+    let (small, large) = (measure(1, 8)?, measure(1, 32)?);
+    let image_s = (large - small) / (32.0 - 8.0);
+    let fixed_s = small - 8.0 * image_s;
+    println!(
+        "\nwhole steps of ViT-Ti, {:.1} MB of gradients; fitted to one host: {:.0} ms, and {:.1} ms an image\n",
+        bytes / 1e6,
+        1e3 * fixed_s,
+        1e3 * image_s
+    );
+    println!("| hosts | images a host | computing ms | sum ms | model ms | measured ms | error |");
+    println!("|---|---|---|---|---|---|---|");
+    for (hosts, batch) in [(1, 16), (2, 8), (2, 16), (2, 32), (3, 16), (4, 16)] {
+        // More hosts than cores take turns on them.
+        let compute = (fixed_s + batch as f64 * image_s) * (hosts as f64 / cores).max(1.0);
+        let sum = if hosts == 1 { 0.0 } else { ring.seconds(hosts, bytes) };
+        let (model, measured) = (compute + sum, measure(hosts, batch)?);
+        println!(
+            "| {hosts} | {batch} | {:.0} | {:.0} | {:.0} | {:.0} | {:+.1}% |",
+            1e3 * compute,
+            1e3 * sum,
+            1e3 * model,
+            1e3 * measured,
+            100.0 * (model / measured - 1.0)
+        );
     }
     Ok(())
 }

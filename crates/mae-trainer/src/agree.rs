@@ -116,3 +116,59 @@ impl Run {
         Ok(TrainState { optimizer, ..state })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Collective;
+
+    /// The main one of two ranks, of which the other runs another build.
+    struct Beside(fn(&mut serde_json::Value));
+
+    impl Collective for Beside {
+        fn rank(&self) -> usize {
+            0
+        }
+
+        fn size(&self) -> usize {
+            2
+        }
+
+        fn local_rank(&self) -> usize {
+            0
+        }
+
+        fn sum(&self, _: &mut [f32]) {}
+
+        fn broadcast(&self, _: &mut Vec<u8>) {}
+
+        fn gather(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
+            let mut other = serde_json::from_slice(bytes).unwrap();
+            self.0(&mut other);
+            vec![bytes.to_vec(), other.to_string().into_bytes()]
+        }
+
+        fn abort(&self) -> ! {
+            unreachable!("a disagreement is an error")
+        }
+    }
+
+    #[test]
+    fn another_build_is_told_by_its_version_or_by_what_it_says() {
+        let agree = |change| {
+            let ranks: Arc<dyn Collective> = Arc::new(Beside(change));
+            let folder = tempfile::tempdir().unwrap();
+            Run::prepare_on(&ranks, &Recipe::default(), folder.path())
+                .unwrap()
+                .agree()
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(agree(|_| ()), Ok(()));
+        let error = agree(|other| other["version"] = "9.9.9".into()).unwrap_err();
+        assert!(error.contains("rank 1 has version 9.9.9, not "), "{error}");
+        let error = agree(|other| *other = "something else".into()).unwrap_err();
+        assert!(error.contains("rank 1 has another version of this program"), "{error}");
+    }
+}

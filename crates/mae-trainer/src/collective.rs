@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::TrainerError;
 
+/// Bytes that are summed or sent at a time; PyTorch's `DistributedDataParallel` takes 25 MiB.
+pub(crate) const BUCKET_BYTES: usize = 25 << 20;
+
 /// Processes that train one model together, each on its part of the data. Each is a rank, counted from 0; rank 0 is
 /// the main one, which alone writes.
 ///

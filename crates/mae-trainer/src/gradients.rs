@@ -7,6 +7,7 @@ use mae_model::Mae;
 use mae_vit::ops;
 
 use crate::Collective;
+use crate::collective::BUCKET_BYTES;
 
 /// The Euclidean norm of all gradients together; infinite or not a number if one of them is.
 pub(crate) fn global_norm(model: &Mae, gradients: &GradientsParams) -> f64 {
@@ -27,7 +28,8 @@ pub(crate) fn global_norm(model: &Mae, gradients: &GradientsParams) -> f64 {
     }
 }
 
-/// Gradients and loss of one rank, averaged over all: as one flat vector, in the order of the model's parameters.
+/// Gradients and loss of one rank, averaged over all: bucket by bucket, in the order of the model's parameters, and in
+/// the gradients' own memory where the device's is the host's.
 pub(crate) fn mean_over(
     ranks: &dyn Collective,
     model: &Mae,
@@ -35,40 +37,63 @@ pub(crate) fn mean_over(
     loss: f64,
     device: &Device,
 ) -> (GradientsParams, f64) {
-    struct Flatten(GradientsParams, Vec<f32>);
-    impl ModuleVisitor for Flatten {
+    struct Take(GradientsParams, Vec<TensorData>);
+    impl ModuleVisitor for Take {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.0.remove::<D>(param.id) {
-                let data = gradient.into_data().convert::<f32>();
-                self.1.extend_from_slice(data.as_slice().expect("converted to f32 above"));
+                self.1.push(gradient.into_data().convert::<f32>());
             }
         }
     }
-    struct Restore<'a>(GradientsParams, &'a [f32], &'a Device);
-    impl ModuleVisitor for Restore<'_> {
+    struct GiveBack<'a>(std::vec::IntoIter<TensorData>, GradientsParams, &'a Device);
+    impl ModuleVisitor for GiveBack<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.is_require_grad() {
-                let shape = param.val().shape();
-                let (gradient, rest) = self.1.split_at(shape.num_elements());
-                self.1 = rest;
-                let gradient = Tensor::<D>::from_data(TensorData::new(gradient.to_vec(), shape), self.2);
-                self.0.register(param.id, gradient);
+            if param.is_require_grad()
+                && let Some(gradient) = self.0.next()
+            {
+                self.1.register(param.id, Tensor::<D>::from_data(gradient, self.2));
             }
         }
     }
     if ranks.size() == 1 {
         return (gradients, loss);
     }
-    let mut flat = Flatten(gradients, Vec::with_capacity(model.num_params()));
-    model.visit(&mut flat);
-    let mut flat = flat.1;
-    ranks.sum(&mut flat);
-    let scale = 1.0 / ranks.size() as f32;
-    flat.iter_mut().for_each(|x| *x *= scale);
-    let mut restored = Restore(GradientsParams::new(), &flat, device);
-    model.visit(&mut restored);
+    let mut taken = Take(gradients, Vec::new());
+    model.visit(&mut taken);
+    let mut gradients = taken.1;
+    average(ranks, &mut gradients);
+    let mut given = GiveBack(gradients.into_iter(), GradientsParams::new(), device);
+    model.visit(&mut given);
     let losses = ranks.gather_numbers(&[loss]);
-    (restored.0, losses.iter().flatten().sum::<f64>() / ranks.size() as f64)
+    (given.1, losses.iter().flatten().sum::<f64>() / ranks.size() as f64)
+}
+
+/// The mean over ranks, in place. Small tensors share a bucket: each sum costs a latency.
+fn average(ranks: &dyn Collective, tensors: &mut [TensorData]) {
+    const EXPECT: &str = "gradients are converted to f32";
+    let scale = 1.0 / ranks.size() as f32;
+    let mut bucket: Vec<f32> = Vec::new();
+    let mut rest = tensors;
+    while !rest.is_empty() {
+        bucket.clear();
+        let mut count = 0;
+        for tensor in rest.iter().map(|tensor| tensor.as_slice::<f32>().expect(EXPECT)) {
+            if count > 0 && size_of_val(bucket.as_slice()) + size_of_val(tensor) > BUCKET_BYTES {
+                break;
+            }
+            bucket.extend_from_slice(tensor);
+            count += 1;
+        }
+        ranks.sum(&mut bucket);
+        let (group, others) = rest.split_at_mut(count);
+        let mut sums = bucket.iter();
+        for tensor in group {
+            for (x, sum) in tensor.as_mut_slice::<f32>().expect(EXPECT).iter_mut().zip(&mut sums) {
+                *x = sum * scale;
+            }
+        }
+        rest = others;
+    }
 }
 
 /// Scales all gradients alike where their norm is above `max_norm`.

@@ -10,6 +10,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Root};
 use mpi::{Count, Threading};
 
+use crate::collective::BUCKET_BYTES;
 use crate::{Collective, TrainerError};
 
 /// All processes of an MPI job.
@@ -24,9 +25,6 @@ pub struct Mpi {
     /// Finalizes MPI.
     _universe: Universe,
 }
-
-/// Bytes that are summed or sent at a time; PyTorch's `DistributedDataParallel` takes 25 MiB.
-const BUCKET_BYTES: usize = 25 << 20;
 
 impl Mpi {
     /// How long a rank waits for the others: as long as PyTorch's Gloo does. `MAE_TIMEOUT_S` is another one.

@@ -69,6 +69,8 @@ impl Run {
         if self.ranks().is_main() {
             self.write_offence(&path, step, report, skipped)?;
         }
+        // A rank that stops ends the main one, which is to have written first.
+        self.ranks().barrier();
         let optim = &self.recipe.optim;
         let reaction = match optim.on_nan {
             OnNan::Stop => None,

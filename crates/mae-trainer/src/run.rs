@@ -152,18 +152,40 @@ impl Run {
     ) -> Result<Self, TrainerError> {
         let image_size = recipe.mae_config()?.geometry.image_size();
         let data = Data::open(&recipe.data, image_size)?;
-        let recipe = recipe.clone().on_ranks(ranks.size())?.resolve(data.train.len())?;
+        Self::assemble(ranks, (ranks.rank(), ranks.size()), recipe, data, folder)
+    }
+
+    /// The run of one of so many sharers of its images.
+    fn assemble(
+        ranks: &Arc<dyn Collective>,
+        (sharer, sharers): (usize, usize),
+        recipe: &Recipe,
+        data: Data,
+        folder: &Path,
+    ) -> Result<Self, TrainerError> {
+        let recipe = recipe.clone().on_ranks(sharers)?.resolve(data.train.len())?;
         let plan = Plan::new(&recipe, data.train.len())?;
         if let (Some(patience), None) = (recipe.eval.patience, &data.val) {
             let bound = "left out where there are no held-out images (val) to measure the loss on";
             return Err(TrainerError::argument("patience", patience, bound));
         }
         let loader = train_loader(&data.train, &recipe, plan.batch_size)?;
-        let sampler = DistributedSampler::new(data.train.len(), recipe.seed, ranks.rank(), ranks.size())?;
+        let sampler = DistributedSampler::new(data.train.len(), recipe.seed, sharer, sharers)?;
         let masker =
             Masker::new(recipe.masking.strategy, plan.config.geometry.grid(), recipe.masking.mask_ratio)?;
         let (folder, ranks) = (folder.into(), ranks.clone());
         Ok(Self { recipe, plan, data, folder, loader, sampler, masker, ranks, _lock: None })
+    }
+
+    /// What one of so many devices of this process takes of every update, where something else averages their
+    /// gradients.
+    ///
+    /// # Errors
+    /// If the images of an update cannot be dealt out.
+    pub(crate) fn part(&self, device: usize, devices: usize) -> Result<Self, TrainerError> {
+        let (ranks, rank) = (self.ranks.size(), self.ranks.rank());
+        let sharer = (rank + ranks * device, ranks * devices);
+        Self::assemble(&single(), sharer, &self.recipe, self.data.clone(), &self.folder)
     }
 
     /// The processes that train the run together.

@@ -4,12 +4,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::data::dataloader::DataLoader;
+use burn::data::dataloader::split::split_dataloader;
 use burn::tensor::Device;
-use burn::tensor::distributed::DistributedConfig;
 use burn_train::{ExecutionStrategy, Learner, SupervisedTraining, TrainingStrategy};
 use mae_trainer::managed::{Launch, Loss, Pretraining, RunSchedule, Scalar, UpdateLoader, View};
 use mae_trainer::{
-    EvaluationWriter, OnNan, Progress, Recipe, Run, TrainState, read_evaluations, read_records, train_step,
+    EvaluationWriter, OnNan, Progress, Recipe, Run, TrainState, Update, read_evaluations, read_records,
+    train_step,
 };
 
 /// Three epochs of three updates, each of two batches of two crops of two images, with a moving average.
@@ -53,15 +55,6 @@ fn outcome(run: &Run, state: &TrainState) -> (Vec<u64>, Vec<u8>) {
         bytes[8 + header..].to_vec()
     });
     (losses.iter().map(|r| r.loss.to_bits()).collect(), weights.concat())
-}
-
-/// burn-train's own data parallelism takes the same model and loader. It is only type-checked: it needs NCCL.
-#[allow(dead_code)]
-fn data_parallel_by_burn_train(
-    devices: Vec<Device>,
-    config: DistributedConfig,
-) -> TrainingStrategy<Pretraining> {
-    TrainingStrategy::Default(ExecutionStrategy::ddp(devices, config))
 }
 
 #[test]
@@ -124,6 +117,48 @@ fn the_stock_strategy_trains_the_same_model() {
     std::fs::write(run.path("metrics.jsonl"), "").unwrap();
     let state = TrainState { model: result.model.mae, ..run.initial_state(&device).unwrap() };
     assert!(outcome(&run, &state).1 == expected);
+}
+
+#[test]
+fn the_devices_of_a_process_share_every_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = recipe();
+    (recipe.data.shapes, recipe.data.repeats) = (52, 1);
+    let run = Arc::new(Run::create(&recipe, &folder.path().join("run")).unwrap());
+    let whole: Arc<dyn DataLoader<Update>> = Arc::new(UpdateLoader::new(run, 1));
+    // Of each update from the second on, the images and their passes, in any order.
+    let read = |loader: &dyn DataLoader<Update>| {
+        let updates = loader.iter().map(|update| {
+            let batches = update.unwrap();
+            let crops = batches.batches().iter().flat_map(|(batch, _)| {
+                batch.passes.iter().copied().zip(batch.indices.iter().copied()).collect::<Vec<_>>()
+            });
+            crops.collect::<Vec<_>>()
+        });
+        updates.collect::<Vec<_>>()
+    };
+    let expected = read(whole.slice(0, whole.num_items()).as_ref());
+    assert_eq!(expected.iter().map(Vec::len).collect::<Vec<_>>(), [8; 5]);
+    for devices in [2, 4] {
+        let device = Device::flex();
+        let parts = split_dataloader(whole.clone(), &vec![device; devices]);
+        let mut together = vec![Vec::new(); 5];
+        for part in &parts {
+            assert_eq!(part.num_items() * devices, whole.num_items());
+            for (together, part) in together.iter_mut().zip(read(part.as_ref())) {
+                assert_eq!(part.len(), 8 / devices);
+                together.extend(part);
+            }
+        }
+        for (together, expected) in together.iter_mut().zip(&expected) {
+            let mut expected = expected.clone();
+            expected.sort_unstable();
+            together.sort_unstable();
+            assert_eq!(*together, expected);
+        }
+    }
+    let refused = whole.slice(0, whole.num_items() / 3).iter().next().unwrap().err().unwrap().to_string();
+    assert!(refused.contains("the number of ranks is 3") && refused.contains("8 images"), "{refused}");
 }
 
 #[test]

@@ -340,7 +340,61 @@ fn an_error_on_one_rank_ends_all_and_says_which() {
     assert!(error.contains("optim.base_lr") && error.contains("rank 1 has another recipe"), "{error}");
     assert!(!at.join("run").exists());
 
+    // A rate at which the first update ruins the model.
+    let error =
+        fail(&mut train(at, 2, &format!("{RUN} --batch-size 4 --base-lr 1e30 --warmup-epochs 0 --out nan")));
+    assert!(error.contains("error: rank ") && error.contains("has the loss NaN"), "{error}");
+    assert!(at.join("nan/nan-step-000000002.json").is_file());
+
+    let other = |data: &str| {
+        let rank = |data| {
+            let run = RUN.replace("photos", data);
+            format!("-n 1 {program} --quiet --device {} {run} --batch-size 4 --out other", device())
+        };
+        fail(mpirun(at).args(format!("{} : {}", rank("photos"), rank(data)).split_whitespace()))
+    };
+    let error = other("held");
+    assert!(error.contains("rank 1 has another recipe: data.images (23 there, 107 here)"), "{error}");
+    // As many, of which one has another name.
+    succeed(Command::new("cp").args(["-r", "photos", "renamed"]).current_dir(at));
+    fs::rename(at.join("renamed/odd/001.png"), at.join("renamed/odd/one.png")).unwrap();
+    let error = other("renamed");
+    assert!(error.contains("rank 1 has other images (107), or under other names"), "{error}");
+    assert!(!at.join("other").exists());
+
     fs::write(at.join("photos/even/002.png"), "no image").unwrap();
     let error = fail(&mut train(at, 2, &format!("{RUN} --batch-size 4 --strict --out run")));
     assert!(error.contains("002.png") && error.contains("error: rank "), "{error}");
+}
+
+/// A file system that fills up under the main rank. Mounting needs the right to.
+#[test]
+#[ignore = "mounts a file system"]
+fn a_full_disk_ends_all_and_leaves_what_was_written() {
+    struct Mounted<'a>(&'a Path);
+    impl Drop for Mounted<'_> {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg("-l").arg(self.0).status();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    images(at);
+    let disk = at.join("disk");
+    fs::create_dir(&disk).unwrap();
+    succeed(Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&disk));
+    let _mounted = Mounted(&disk);
+    let log = fs::File::create(at.join("log")).unwrap();
+    let mut command = train(at, 2, &format!("{RUN} --epochs 1000 --batch-size 4 --out disk/run"));
+    let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    wait_for(&disk.join("run"), 5);
+    // Whatever is left.
+    let _ = fs::write(disk.join("filler"), vec![1; 24 << 20]);
+    assert!(!end_of(child).success());
+    let log = fs::read_to_string(at.join("log")).unwrap();
+    assert!(log.contains("error: rank 0") && log.contains("No space left"), "{log}");
+    fs::remove_file(disk.join("filler")).unwrap();
+
+    let output = train(at, 2, "--resume disk/run --stop-after 3").output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
 }

@@ -1,13 +1,13 @@
 //! A run's updates as a data loader of Burn.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
-use crate::{Run, Update, Updates};
+use crate::{Run, TrainerError, Update, Updates};
 
 /// The updates of a run. Each [`iter`](DataLoader::iter) gives those of one more epoch, the first time from wherever
 /// the run goes on.
@@ -16,12 +16,14 @@ pub struct UpdateLoader {
     run: Arc<Run>,
     /// The update that the next `iter` begins with.
     next: Arc<AtomicU64>,
+    /// Why there are none, until someone asks for them.
+    refused: Arc<Mutex<Option<TrainerError>>>,
 }
 
 impl UpdateLoader {
     /// Begins with update `step`, counted from 0.
     pub fn new(run: Arc<Run>, step: u64) -> Self {
-        Self { run, next: Arc::new(AtomicU64::new(step)) }
+        Self { run, next: Arc::new(AtomicU64::new(step)), refused: Arc::default() }
     }
 }
 
@@ -35,7 +37,8 @@ impl DataLoader<Update> for UpdateLoader {
     }
 
     fn num_items(&self) -> usize {
-        self.run.plan.steps_per_epoch as usize * self.run.plan.effective_batch
+        let plan = &self.run.plan;
+        plan.steps_per_epoch as usize * plan.effective_batch / plan.ranks
     }
 
     /// Updates hold bytes; they go to the model's device as they are used.
@@ -43,9 +46,17 @@ impl DataLoader<Update> for UpdateLoader {
         Arc::new(self.clone())
     }
 
-    /// The updates of a run are not divided: its order is what makes it repeatable.
-    fn slice(&self, _: usize, _: usize) -> Arc<dyn DataLoader<Update>> {
-        Arc::new(self.clone())
+    /// One device's part of every update; burn-train asks for equal parts of all images, the last with their rest.
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Update>> {
+        let items = self.num_items();
+        let devices = items / (end - start).clamp(1, items);
+        let device = (start * devices).div_ceil(items).min(devices - 1);
+        let next = self.next.load(Ordering::SeqCst);
+        Arc::new(match self.run.part(device, devices) {
+            Ok(part) => Self::new(Arc::new(part), next),
+            // The trait knows an error only where there would be an update.
+            Err(error) => Self { refused: Arc::new(Mutex::new(Some(error))), ..self.clone() },
+        })
     }
 }
 
@@ -61,6 +72,9 @@ impl Iterator for Epoch<'_> {
     type Item = Result<Update, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.loader.refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Some(Err(DatasetError::new(error)));
+        }
         if self.step == self.end {
             return None;
         }
@@ -73,7 +87,7 @@ impl DataLoaderIterator<Update> for Epoch<'_> {
     fn progress(&self) -> Progress {
         let plan = &self.loader.run.plan;
         let done = plan.steps_per_epoch - (self.end - self.step);
-        let items = |steps: u64| steps as usize * plan.effective_batch;
+        let items = |steps: u64| steps as usize * plan.effective_batch / plan.ranks;
         Progress::new(items(done), items(plan.steps_per_epoch), Some("images".into()))
     }
 }
