@@ -174,7 +174,8 @@ impl FromStr for Preset {
     type Err = ModelError;
 
     fn from_str(name: &str) -> Result<Self, ModelError> {
-        Self::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| ModelError::UnknownPreset {
+        Self::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| ModelError::UnknownName {
+            what: "preset",
             name: name.into(),
             known: Self::ALL.map(Self::name).join(", "),
         })

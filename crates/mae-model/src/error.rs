@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use mae_vit::VitError;
 
+use crate::Contents;
+
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,9 +18,11 @@ pub enum ModelError {
         /// What is wrong with it.
         source: VitError,
     },
-    /// No preset of that name.
-    #[error("unknown preset '{name}': expected one of {known}")]
-    UnknownPreset {
+    /// Nothing has that name.
+    #[error("unknown {what} '{name}': expected one of {known}")]
+    UnknownName {
+        /// What it was to name.
+        what: &'static str,
         /// The name that was given.
         name: String,
         /// The names there are.
@@ -47,6 +51,42 @@ pub enum ModelError {
         path: PathBuf,
         /// What the parser found.
         source: safetensors::SafeTensorError,
+    },
+    /// The file is not a (complete) PyTorch checkpoint, or one that is not to be trusted.
+    #[error("{} is not a complete PyTorch checkpoint: {reason}", path.display())]
+    Pytorch {
+        /// The file.
+        path: PathBuf,
+        /// What the reader found.
+        reason: String,
+    },
+    /// A decoder is needed, and the file has none.
+    #[error("{} holds {contents}: its pixels cannot be predicted, for which the decoder is needed", path.display())]
+    NoDecoder {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        contents: Contents,
+    },
+    /// A tensor holds infinite numbers, or such that are none.
+    #[error("{}: {count} numbers of tensor {name} are not finite", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        name: String,
+        /// How many they are.
+        count: usize,
+    },
+    /// A model cannot be written as asked.
+    #[error("cannot write {} as {}: {reason}", path.display(), out.display())]
+    Export {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Where it was to be written.
+        out: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// The file does not say what model it holds.
     #[error("{} holds no usable description of its model ({reason})", path.display())]

@@ -1,9 +1,9 @@
 //! Masked autoencoders (arXiv 2111.06377) on [Burn](burn): an encoder that sees the visible patches
-//! alone, a shallow decoder, the reconstruction loss, the published sizes, and weight files under
-//! the official names.
+//! alone, a shallow decoder, the reconstruction loss, the published sizes, and weight files in everyone's schemes.
 //!
 //! [`Mae`] is the principal type, described and built by a [`MaeConfig`]; [`Preset`] names the
-//! published sizes; [`save`] and [`load`] carry weights as safetensors that describe themselves.
+//! published sizes; [`save`] and [`load`] carry weights as safetensors that describe themselves. A [`WeightFile`] is
+//! whatever others have written, the official code, timm or transformers, and goes back to them.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -38,4 +38,4 @@ pub use decoder::Decoder;
 pub use error::ModelError;
 pub use mae::{Mae, Reconstruction};
 pub use params::{ParamInfo, list_params};
-pub use weights::{Loaded, load, load_into, save};
+pub use weights::{Contents, Hints, Loaded, Precision, Scheme, Used, WeightFile, load, load_into, save};

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mae_masking::{Masker, Strategy};
-use mae_model::{Mae, MaeConfig, ModelError, Preset, list_params, load, load_into, save};
+use mae_model::{
+    Contents, Hints, Mae, MaeConfig, ModelError, Preset, WeightFile, list_params, load, load_into, save,
+};
 use mae_vit::{Geometry, Normalize};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -144,9 +146,49 @@ fn files_without_a_description_need_a_model() {
     let bare = folder.path().join("bare.safetensors");
     safetensors::serialize_to_file(file.tensors(), None, &bare).unwrap();
     let error = load(&bare, &Device::flex()).unwrap_err();
-    assert!(matches!(error, ModelError::Description { .. }) && error.to_string().contains("mae.config"));
+    let matches = matches!(error, ModelError::Description { .. });
+    assert!(matches && error.to_string().contains("how many heads its blocks of width 64 have"), "{error}");
     let other = config(8).init(6, &Device::flex()).unwrap();
     assert_eq!(loss(&load_into(other, &bare).unwrap()).to_bits(), loss(&model).to_bits());
     let error = load_into(config(4).init(0, &Device::flex()).unwrap(), &bare).unwrap_err().to_string();
     assert!(error.contains("pos_embed") || error.contains("patch_embed"), "{error}");
+}
+
+#[test]
+fn an_encoder_is_no_model_and_numbers_have_to_be_finite() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, path) = saved(folder.path());
+    let same = |view: &TensorView<'_>| Some((view.dtype(), view.shape().to_vec(), view.data().to_vec()));
+    rewrite(
+        &path,
+        |name, view| {
+            if name.starts_with("decoder_") || name == "mask_token" { None } else { same(view) }
+        },
+    );
+    let device = Device::flex();
+    let file = WeightFile::open(&path).unwrap();
+    assert_eq!(file.contents(), Contents::Encoder);
+    let error = file.mae(&Hints::default(), &device).unwrap_err().to_string();
+    assert!(error.contains("an encoder alone") && error.contains("decoder is needed"), "{error}");
+    let (encoder, used) = file.encoder(&Hints::default(), &device).unwrap();
+    assert!(used.unused.is_empty() && used.used.len() == 4 + 4 * 12 + 2);
+    let images = Tensor::ones([1, 3, 16, 24], &device);
+    let features = |tokens: Tensor<3>| tokens.into_data().try_to_vec::<f32>().unwrap();
+    assert_eq!(features(encoder.forward(images.clone())), features(model.encode(images)));
+
+    rewrite(&path, |name, view| match name {
+        "blocks.1.norm1.bias" => Some((Dtype::F32, vec![64], vec![0xff; 4 * 64])),
+        _ => same(view),
+    });
+    let error = WeightFile::open(&path).unwrap().encoder(&Hints::default(), &device).unwrap_err().to_string();
+    assert!(error.contains("64 numbers of tensor blocks.1.norm1.bias are not finite"), "{error}");
+    // A tensor of the encoder that this model does not know would change what it computes.
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let scales = TensorView::new(Dtype::F32, vec![64], &[0; 256]).unwrap();
+    let more = file.tensors().into_iter().chain([("blocks.0.ls1.gamma".to_owned(), scales)]);
+    safetensors::serialize_to_file(more, None, &path).unwrap();
+    let hints = Hints { num_heads: Some(2), image_size: Some((16, 24)), ..Hints::default() };
+    let error = WeightFile::open(&path).unwrap().encoder(&hints, &device).unwrap_err().to_string();
+    assert!(error.contains("1 are unknown (blocks.0.ls1.gamma)"), "{error}");
 }

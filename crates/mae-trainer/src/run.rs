@@ -156,7 +156,7 @@ impl Run {
     }
 
     /// The run of one of so many sharers of its images.
-    fn assemble(
+    pub(crate) fn assemble(
         ranks: &Arc<dyn Collective>,
         (sharer, sharers): (usize, usize),
         recipe: &Recipe,
@@ -175,17 +175,6 @@ impl Run {
             Masker::new(recipe.masking.strategy, plan.config.geometry.grid(), recipe.masking.mask_ratio)?;
         let (folder, ranks) = (folder.into(), ranks.clone());
         Ok(Self { recipe, plan, data, folder, loader, sampler, masker, ranks, _lock: None })
-    }
-
-    /// What one of so many devices of this process takes of every update, where something else averages their
-    /// gradients.
-    ///
-    /// # Errors
-    /// If the images of an update cannot be dealt out.
-    pub(crate) fn part(&self, device: usize, devices: usize) -> Result<Self, TrainerError> {
-        let (ranks, rank) = (self.ranks.size(), self.ranks.rank());
-        let sharer = (rank + ranks * device, ranks * devices);
-        Self::assemble(&single(), sharer, &self.recipe, self.data.clone(), &self.folder)
     }
 
     /// The processes that train the run together.

@@ -7,6 +7,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
+use crate::run::single;
 use crate::{Run, TrainerError, Update, Updates};
 
 /// The updates of a run. Each [`iter`](DataLoader::iter) gives those of one more epoch, the first time from wherever
@@ -25,6 +26,13 @@ impl UpdateLoader {
     pub fn new(run: Arc<Run>, step: u64) -> Self {
         Self { run, next: Arc::new(AtomicU64::new(step)), refused: Arc::default() }
     }
+}
+
+/// What one of so many devices of this process takes of every update; burn-train averages their gradients.
+fn part(run: &Run, device: usize, devices: usize) -> Result<Run, TrainerError> {
+    let (ranks, rank) = (run.ranks().size(), run.ranks().rank());
+    let sharer = (rank + ranks * device, ranks * devices);
+    Run::assemble(&single(), sharer, &run.recipe, run.data.clone(), &run.path(""))
 }
 
 impl DataLoader<Update> for UpdateLoader {
@@ -52,7 +60,7 @@ impl DataLoader<Update> for UpdateLoader {
         let devices = items / (end - start).clamp(1, items);
         let device = (start * devices).div_ceil(items).min(devices - 1);
         let next = self.next.load(Ordering::SeqCst);
-        Arc::new(match self.run.part(device, devices) {
+        Arc::new(match part(&self.run, device, devices) {
             Ok(part) => Self::new(Arc::new(part), next),
             // The trait knows an error only where there would be an update.
             Err(error) => Self { refused: Arc::new(Mutex::new(Some(error))), ..self.clone() },

@@ -1,0 +1,34 @@
+//! What a file of weights is.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use mae_model::WeightFile;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  mae inspect mae_pretrain_vit_base.pth
+  mae inspect runs/images-tiny-1            the run's model.safetensors
+  mae inspect path/to/vit-mae-base          a folder that transformers' save_pretrained wrote
+  mae inspect --json model.safetensors";
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A file, or a folder with model.safetensors or pytorch_model.bin in it.
+    weights: PathBuf,
+    /// Prints JSON, with the name, type and shape of every tensor.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    described: crate::weights::Described,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let file = WeightFile::open(&args.weights)?;
+    let hints = args.described.hints();
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&file.to_json(&hints))?),
+        false => print!("{}", file.describe(&hints)),
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! `mae`: masked autoencoders from a shell.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+
+mod convert;
+mod inspect;
+mod weights;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Masked autoencoders: what a file of weights is, and carrying it to and from Python.
+///
+/// Exit status: 0 where all went well, 1 for an error, 2 for a command line that cannot be understood.
+#[derive(Parser)]
+#[command(name = "mae", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Says what a file of weights is: a run's, an official checkpoint, timm's, transformers'.
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(inspect::Args),
+    /// Writes weights in another scheme, for the official code, timm or transformers, or for this program.
+    #[command(after_help = convert::EXAMPLES)]
+    Convert(convert::Args),
+    /// Prints a script that lets a shell complete this command's options.
+    #[command(after_help = "Example:\n  mae completions bash > /etc/bash_completion.d/mae")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+// As in the programs that train: the system's allocator gives large buffers back each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", mae_trainer::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Convert(args) => convert::run(&args),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "mae", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Options about a file of weights that several verbs take.
+
+use clap::Args;
+use mae_model::Hints;
+
+/// What a file does not say itself; needed where the verb says so.
+#[derive(Args)]
+#[command(next_help_heading = "What a file may not say")]
+pub struct Described {
+    /// Height and width of the images in pixels, such as 224 or 224x160: a square otherwise.
+    #[arg(long, value_name = "PX", value_parser = size)]
+    image_size: Option<(usize, usize)>,
+    /// The encoder's attention heads: those of the published model of its width otherwise.
+    #[arg(long, value_name = "N")]
+    num_heads: Option<usize>,
+    /// The decoder's attention heads.
+    #[arg(long, value_name = "N")]
+    decoder_num_heads: Option<usize>,
+    /// Whether the decoder was trained to predict patches normalised each by itself.
+    #[arg(long, value_name = "BOOL")]
+    norm_pix_loss: Option<bool>,
+    /// Epsilon of the layer norms: 1e-6 otherwise.
+    #[arg(long, value_name = "X")]
+    norm_eps: Option<f64>,
+}
+
+impl Described {
+    pub fn hints(&self) -> Hints {
+        Hints {
+            image_size: self.image_size,
+            num_heads: self.num_heads,
+            decoder_num_heads: self.decoder_num_heads,
+            norm_pix_loss: self.norm_pix_loss,
+            norm_eps: self.norm_eps,
+        }
+    }
+}
+
+fn size(text: &str) -> Result<(usize, usize), String> {
+    let number = |text: &str| text.parse().map_err(|_| format!("'{text}' is no number of pixels"));
+    match text.split_once('x') {
+        Some((height, width)) => Ok((number(height)?, number(width)?)),
+        None => number(text).map(|side| (side, side)),
+    }
+}

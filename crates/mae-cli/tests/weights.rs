@@ -1,0 +1,116 @@
+//! `mae inspect` and `mae convert` on files of our own; `mae-model/tests/python` has everyone else's.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use burn::tensor::Device;
+use mae_model::{Preset, save};
+use mae_vit::{Geometry, Normalize};
+use safetensors::SafeTensors;
+
+fn mae(at: &Path, args: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mae"));
+    command.current_dir(at).env("RUST_BACKTRACE", "0").args(args.split_whitespace()).output().unwrap()
+}
+
+fn says(output: &Output, words: &[&str]) {
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    for word in words {
+        assert!(text.contains(word), "'{word}' is not in: {text}");
+    }
+}
+
+fn saved(at: &Path) {
+    let model = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).init(3, &Device::flex()).unwrap();
+    save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join("model.safetensors")).unwrap();
+}
+
+/// Tensors by name, as bytes.
+fn tensors(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let bytes = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    file.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect()
+}
+
+#[test]
+fn a_file_is_told_and_carried_there_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    saved(at);
+    let output = mae(at, "inspect .");
+    assert!(output.status.success());
+    says(
+        &output,
+        &["encoder and decoder", "16 x 16 px", "64 wide, 4 blocks, 2 heads", "normalised by patch"],
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&mae(at, "inspect --json model.safetensors").stdout).unwrap();
+    assert_eq!(json["contents"]["kind"], "full");
+    assert_eq!(json["tensors"]["cls_token"]["shape"], serde_json::json!([1, 1, 64]));
+
+    for (from, to, out) in [
+        ("model.safetensors", "transformers", "hf"),
+        ("hf", "official", "back.safetensors"),
+        ("model.safetensors", "timm", "timm.safetensors"),
+        ("timm.safetensors --num-heads 2", "transformers", "hf-encoder"),
+        ("hf-encoder", "timm", "timm-back.safetensors"),
+    ] {
+        let output = mae(at, &format!("convert {from} --to {to} {out}"));
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(tensors(&at.join("model.safetensors")), tensors(&at.join("back.safetensors")));
+    assert_eq!(tensors(&at.join("timm.safetensors")), tensors(&at.join("timm-back.safetensors")));
+    // What transformers' folder says is in the file that comes from it.
+    says(&mae(at, "inspect back.safetensors"), &["64 wide, 4 blocks, 2 heads", "normalised by patch"]);
+    let preprocessor = fs::read_to_string(at.join("hf/preprocessor_config.json")).unwrap();
+    assert!(preprocessor.contains("0.5"), "{preprocessor}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    saved(at);
+    let before = fs::read(at.join("model.safetensors")).unwrap();
+    let refused = |args: &str, status: i32, words: &[&str]| {
+        let output = mae(at, args);
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        says(&output, words);
+    };
+    refused("convert model.safetensors --to timm model.safetensors", 1, &["there is something already"]);
+    refused("convert model.safetensors --to onnx out", 2, &["onnx", "official, timm, transformers"]);
+    refused("inspect nowhere", 1, &["cannot read nowhere"]);
+    fs::create_dir(at.join("empty")).unwrap();
+    refused("inspect empty", 1, &["cannot read empty"]);
+    refused(
+        "convert model.safetensors --to timm no/such/folder.safetensors",
+        1,
+        &["no/such/folder.safetensors"],
+    );
+    // Without its description, a file does not say how many heads a width of no published model has.
+    let file = SafeTensors::deserialize(&before).unwrap();
+    let encoder =
+        file.tensors().into_iter().filter(|(name, _)| !name.starts_with("decoder_") && name != "mask_token");
+    safetensors::serialize_to_file(encoder, None, &at.join("timm.safetensors")).unwrap();
+    refused("convert timm.safetensors --to transformers hf", 1, &["how many heads", "width 64", "num_heads"]);
+    refused(
+        "convert timm.safetensors --to transformers hf --num-heads 2 --image-size 16x20",
+        1,
+        &["16 x 20 px have 20 patches", "positions for 16"],
+    );
+    assert!(!at.join("hf").exists() && !at.join("hf.partial").exists());
+    assert_eq!(fs::read(at.join("model.safetensors")).unwrap(), before);
+}
+
+#[test]
+fn shells_get_their_completions() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = mae(folder.path(), &format!("completions {shell}"));
+        assert!(output.status.success());
+        says(&output, &["mae", "inspect", "convert", "norm-pix-loss"]);
+    }
+}

@@ -1,0 +1,305 @@
+//! Files that others read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use burn::tensor::{DType, TensorData};
+use safetensors::tensor::{Dtype, TensorView};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::describe::{CONFIG_KEY, Contents, Hints, NORMALIZE_KEY};
+use super::file::{WeightFile, is_float};
+use super::layout::float;
+use super::model::settle;
+use super::names::{Part, part, to_transformers};
+use crate::ModelError;
+
+/// Whose names and files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// The official code's names, which are this crate's and for the encoder timm's too.
+    Official,
+    /// What timm's `VisionTransformer` loads: the encoder without a decoder, and the classifier if there is one.
+    Timm,
+    /// What transformers' `from_pretrained` loads: a folder with configuration.
+    Transformers,
+}
+
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Official, Self::Timm, Self::Transformers];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Official => "official",
+            Self::Timm => "timm",
+            Self::Transformers => "transformers",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        let known = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|scheme| scheme.name() == name);
+        found.ok_or_else(|| ModelError::UnknownName { what: "scheme", name: name.into(), known: known() })
+    }
+}
+
+/// How many bits a number has in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As it is, to the bit.
+    #[default]
+    Same,
+    /// 32.
+    F32,
+    /// IEEE's 16: up to 65504.
+    F16,
+    /// 16 with the range of 32.
+    Bf16,
+}
+
+impl FromStr for Precision {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        match name {
+            "same" => Ok(Self::Same),
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            "bf16" => Ok(Self::Bf16),
+            _ => {
+                let known = "same, f32, f16, bf16".into();
+                Err(ModelError::UnknownName { what: "precision", name: name.into(), known })
+            }
+        }
+    }
+}
+
+/// A tensor to be written.
+struct Ready {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl WeightFile {
+    /// Writes the model into a file, or for transformers into a new folder, completely or not at all. Returns the names
+    /// in this file of what the scheme has no place for and was left out.
+    ///
+    /// transformers gets `ViTMAEForPreTraining` where there is a decoder, else `ViTMAEModel`, with `config.json` and
+    /// `preprocessor_config.json`. What the hints add to the description goes into the file.
+    ///
+    /// # Errors
+    /// [`ModelError::Export`] if the scheme cannot hold the model or a number does not fit the precision; if the file does
+    /// not tell what a configuration needs; if something is there already or cannot be written.
+    pub fn export(
+        &self,
+        scheme: Scheme,
+        precision: Precision,
+        hints: &Hints,
+        out: &Path,
+    ) -> Result<Vec<String>, ModelError> {
+        if out.exists() {
+            return Err(self.refused("there is something already".into(), out));
+        }
+        let configs = match scheme {
+            Scheme::Transformers => Some(self.transformers_configs(hints, out)?),
+            _ => None,
+        };
+        let vit = if self.contents() == Contents::Full { "vit." } else { "" };
+        let (mut tensors, mut left) = (Vec::new(), self.other.clone());
+        for (name, stored) in &self.tensors {
+            let names = match scheme {
+                Scheme::Official => vec![name.clone()],
+                Scheme::Timm if part(name) == Part::Decoder => Vec::new(),
+                Scheme::Timm => vec![name.clone()],
+                Scheme::Transformers => to_transformers(name, vit),
+            };
+            if names.is_empty() {
+                left.push(stored.name.clone());
+                continue;
+            }
+            let read = |source| ModelError::Read { path: self.path.clone(), source };
+            let bytes = stored.read().map_err(read)?;
+            let mut shape = stored.shape.clone();
+            let (dtype, bytes) = self.converted(&stored.name, stored.dtype, bytes, precision, out)?;
+            // A qkv becomes three of a third of its rows each.
+            if names.len() > 1 {
+                match shape.first_mut().filter(|rows| rows.is_multiple_of(names.len())) {
+                    Some(rows) => *rows /= names.len(),
+                    None => {
+                        let reason =
+                            format!("{} of shape {:?} is no query, key and value", stored.name, stored.shape);
+                        return Err(self.refused(reason, out));
+                    }
+                }
+            }
+            let size = bytes.len() / names.len();
+            for (i, name) in names.into_iter().enumerate() {
+                let bytes = bytes[i * size..][..size].to_vec();
+                tensors.push(Ready { name, dtype, shape: shape.clone(), bytes });
+            }
+        }
+        match configs {
+            None => write(&tensors, self.description(scheme, hints), out)?,
+            Some(configs) => write_folder(&tensors, configs, out)?,
+        }
+        Ok(left)
+    }
+
+    fn refused(&self, reason: String, out: &Path) -> ModelError {
+        ModelError::Export { path: self.path.clone(), out: out.into(), reason }
+    }
+
+    fn converted(
+        &self,
+        name: &str,
+        dtype: Dtype,
+        bytes: Vec<u8>,
+        precision: Precision,
+        out: &Path,
+    ) -> Result<(Dtype, Vec<u8>), ModelError> {
+        let to = match precision {
+            Precision::Same => return Ok((dtype, bytes)),
+            // Counts of a batch norm stay what they are.
+            _ if !is_float(dtype) => return Ok((dtype, bytes)),
+            Precision::F32 => Dtype::F32,
+            Precision::F16 => Dtype::F16,
+            Precision::Bf16 => Dtype::BF16,
+        };
+        let burn = |dtype| float(dtype).unwrap_or(DType::F64);
+        let size = bytes.len() * 8 / dtype.bitsize();
+        let data = TensorData::from_bytes_vec(bytes, vec![size], burn(dtype)).convert_dtype(burn(to));
+        let infinite = data.iter::<f32>().filter(|value| !value.is_finite()).count();
+        if infinite > 0 {
+            let reason = format!("{infinite} numbers of {name} are not finite as {to:?}");
+            return Err(self.refused(reason, out));
+        }
+        Ok((to, data.as_bytes().to_vec()))
+    }
+
+    /// What a file says of its model: what this one says, or what can be told.
+    fn description(&self, scheme: Scheme, hints: &Hints) -> BTreeMap<String, String> {
+        let mut metadata = self.metadata.clone();
+        if scheme == Scheme::Official
+            && !metadata.contains_key(CONFIG_KEY)
+            && let (Ok(config), Ok(normalize)) = (self.mae_config(hints), self.normalize())
+        {
+            metadata.insert(CONFIG_KEY.into(), super::describe::json(&config));
+            metadata.insert(NORMALIZE_KEY.into(), super::describe::json(&normalize));
+        }
+        metadata
+    }
+
+    /// `config.json` and `preprocessor_config.json`.
+    fn transformers_configs(&self, hints: &Hints, out: &Path) -> Result<[Value; 2], ModelError> {
+        let contents = self.contents();
+        if matches!(contents, Contents::FineTuned { .. } | Contents::Probe { .. }) {
+            return Err(
+                self.refused(format!("transformers' ViTMAE has no classifier, and this is {contents}"), out)
+            );
+        }
+        let vit = self.vit_config(hints)?;
+        let (height, width) = vit.geometry.image_size();
+        if height != width {
+            return Err(
+                self.refused(format!("transformers' ViTMAE takes squares, not {height} x {width} px"), out)
+            );
+        }
+        let mut config = json!({
+            "model_type": "vit_mae",
+            "hidden_size": vit.stack.embed_dim,
+            "num_hidden_layers": vit.stack.depth,
+            "num_attention_heads": vit.stack.num_heads,
+            "intermediate_size": vit.stack.mlp_dim,
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+            "initializer_range": 0.02,
+            "layer_norm_eps": vit.norm_eps,
+            "image_size": height,
+            "patch_size": vit.geometry.patch_size(),
+            "num_channels": vit.geometry.in_chans(),
+            "qkv_bias": true,
+            "mask_ratio": 0.75,
+            "architectures": ["ViTMAEModel"],
+        });
+        if contents == Contents::Full {
+            let mae = self.mae_config(hints)?;
+            config["architectures"] = json!(["ViTMAEForPreTraining"]);
+            config["decoder_hidden_size"] = mae.decoder.embed_dim.into();
+            config["decoder_num_hidden_layers"] = mae.decoder.depth.into();
+            config["decoder_num_attention_heads"] = mae.decoder.num_heads.into();
+            config["decoder_intermediate_size"] = mae.decoder.mlp_dim.into();
+            config["norm_pix_loss"] = mae.norm_pix_loss.into();
+        }
+        let normalize = serde_json::to_value(self.normalize()?).expect("means and deviations are numbers");
+        let preprocessor = json!({
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": true,
+            "do_rescale": true,
+            "do_normalize": true,
+            "size": { "height": height, "width": width },
+            // Pillow's number for bicubic.
+            "resample": 3,
+            "rescale_factor": 1.0 / 255.0,
+            "image_mean": normalize["mean"],
+            "image_std": normalize["std"],
+        });
+        Ok([config, preprocessor])
+    }
+}
+
+fn write(tensors: &[Ready], metadata: BTreeMap<String, String>, out: &Path) -> Result<(), ModelError> {
+    let views = tensors.iter().map(|ready| {
+        let view = TensorView::new(ready.dtype, ready.shape.clone(), &ready.bytes);
+        (&ready.name, view.expect("the bytes are the tensor's"))
+    });
+    let mut metadata: HashMap<String, String> = metadata.into_iter().collect();
+    // The key that Python's loaders expect.
+    metadata.insert("format".into(), "pt".into());
+    safetensors::serialize_to_file(views, Some(metadata), out)
+        .and_then(|()| Ok(settle(out)?))
+        .map_err(|source| ModelError::Write { path: out.into(), source })
+}
+
+/// A folder as transformers saves one, under another name until it is whole.
+fn write_folder(tensors: &[Ready], [config, preprocessor]: [Value; 2], out: &Path) -> Result<(), ModelError> {
+    let write_error = |path: &Path| {
+        let path: PathBuf = path.into();
+        move |source: std::io::Error| ModelError::Write { path, source: source.into() }
+    };
+    let mut partial = out.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    if partial.exists() {
+        fs::remove_dir_all(&partial).map_err(write_error(&partial))?;
+    }
+    fs::create_dir_all(&partial).map_err(write_error(&partial))?;
+    let written = || {
+        for (name, value) in [("config.json", &config), ("preprocessor_config.json", &preprocessor)] {
+            let text = serde_json::to_string_pretty(value).expect("keys are strings");
+            fs::write(partial.join(name), text + "\n").map_err(write_error(&partial.join(name)))?;
+        }
+        write(tensors, BTreeMap::new(), &partial.join("model.safetensors"))?;
+        fs::rename(&partial, out).map_err(write_error(out))
+    };
+    written().inspect_err(|_| drop(fs::remove_dir_all(&partial)))
+}

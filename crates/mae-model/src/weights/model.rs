@@ -1,0 +1,93 @@
+//! Models to files and back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use burn::tensor::{Device, TensorData};
+use mae_vit::Normalize;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::describe::{CONFIG_KEY, Hints, NORMALIZE_KEY, json};
+use super::file::WeightFile;
+use super::layout::{official_name, to_official};
+use crate::params::visit_params;
+use crate::{Mae, ModelError};
+
+/// A model with what is needed to use it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The model.
+    pub model: Mae,
+    /// How its images were normalised.
+    pub normalize: Normalize,
+    /// The file's other metadata, such as the recipe it was trained by.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Writes a model to `path`, completely or not at all.
+///
+/// Names and shapes are the official ones, in f32; `metadata` is stored beside the description.
+///
+/// # Errors
+/// If the file cannot be written; one that was there before stays as it was.
+pub fn save(
+    model: &Mae,
+    normalize: &Normalize,
+    metadata: &BTreeMap<String, String>,
+    path: &Path,
+) -> Result<(), ModelError> {
+    let mut tensors: Vec<(String, TensorData)> = Vec::new();
+    visit_params(model, |param, read| {
+        let name = official_name(&param.path);
+        let data = to_official(&name, read(), &model.config().geometry);
+        tensors.push((name, data));
+    });
+    let views = tensors.iter().map(|(name, data)| {
+        let view = TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes());
+        (name, view.expect("the data was made with this shape"))
+    });
+    let mut all: HashMap<String, String> = metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    // The key that Python's loaders expect.
+    all.insert("format".into(), "pt".into());
+    all.insert(CONFIG_KEY.into(), json(model.config()));
+    all.insert(NORMALIZE_KEY.into(), json(normalize));
+    safetensors::serialize_to_file(views, Some(all), path)
+        .and_then(|()| Ok(settle(path)?))
+        .map_err(|source| ModelError::Write { path: path.into(), source })
+}
+
+/// Makes a file last through a power cut, and as readable as any other that this process makes: safetensors writes
+/// through a temporary file, which only its owner may read.
+pub(super) fn settle(path: &Path) -> std::io::Result<()> {
+    let mut probe = path.as_os_str().to_owned();
+    probe.push(".mode");
+    let permissions = std::fs::File::create(&probe)?.metadata()?.permissions();
+    std::fs::remove_file(&probe)?;
+    std::fs::set_permissions(path, permissions)?;
+    // Windows syncs only files that are open for writing.
+    std::fs::OpenOptions::new().append(true).open(path)?.sync_all()
+}
+
+/// Reads a model with its decoder from a file in any scheme that says, or lets be seen, what model it is.
+///
+/// # Errors
+/// As [`WeightFile::open`] and [`WeightFile::mae`].
+pub fn load(path: &Path, device: &Device) -> Result<Loaded, ModelError> {
+    let file = WeightFile::open(path)?;
+    let (model, _) = file.mae(&Hints::default(), device)?;
+    Ok(Loaded { model, normalize: file.normalize()?, metadata: file.metadata() })
+}
+
+/// Reads the weights of `path` into a model of the same shape; every tensor must be there, and no other.
+///
+/// # Errors
+/// As [`WeightFile::open`]; if the tensors are not the model's.
+pub fn load_into(model: Mae, path: &Path) -> Result<Mae, ModelError> {
+    let file = WeightFile::open(path)?;
+    let geometry = model.config().geometry;
+    let (model, used) = file.replace(model, &geometry, |_| true)?;
+    match used.unused.is_empty() {
+        true => Ok(model),
+        false => Err(ModelError::Mismatch { path: path.into(), missing: Vec::new(), unknown: used.unused }),
+    }
+}

@@ -1,0 +1,163 @@
+//! What the parameters are called: officially, by timm and lightly, and by transformers.
+
+/// Names of the parts of a block: officially, and in transformers' files, old and new.
+const PARTS: [(&str, &[&str]); 6] = [
+    ("norm1", &["layernorm_before"]),
+    ("norm2", &["layernorm_after"]),
+    ("attn.proj", &["attention.output.dense", "attention.o_proj"]),
+    ("mlp.fc1", &["intermediate.dense", "mlp.fc1"]),
+    ("mlp.fc2", &["output.dense", "mlp.fc2"]),
+    ("attn.qkv", &["attention.qkv", "attention.attention.qkv"]),
+];
+
+/// The thirds of `attn.qkv`, in the order of its rows.
+const QKV: [[&str; 2]; 3] = [
+    ["attention.attention.query", "attention.q_proj"],
+    ["attention.attention.key", "attention.k_proj"],
+    ["attention.attention.value", "attention.v_proj"],
+];
+
+/// Names outside the blocks: officially, and in transformers' files.
+const TOP: [(&str, &str); 4] = [
+    ("cls_token", "embeddings.cls_token"),
+    ("pos_embed", "embeddings.position_embeddings"),
+    ("patch_embed.proj", "embeddings.patch_embeddings.projection"),
+    ("norm", "layernorm"),
+];
+
+/// The official name of a tensor in transformers' encoder, without `vit.`, or decoder, with `decoder.`; and which third
+/// of it this is, where it is one.
+pub(super) fn from_transformers(name: &str) -> Option<(String, Option<usize>)> {
+    if let Some(rest) = name.strip_prefix("decoder.") {
+        // transformers 5.23 renames `layers.` on saving, and with it a part of `decoder_layers.`.
+        let blocks = ["decoder_layers.", "decoder_encoder.layer."];
+        if let Some(rest) = blocks.iter().find_map(|blocks| rest.strip_prefix(blocks)) {
+            return block(rest, "decoder_blocks");
+        }
+        return (rest == "mask_token" || rest.starts_with("decoder_")).then(|| (rest.into(), None));
+    }
+    if let Some(rest) = name.strip_prefix("encoder.layer.").or_else(|| name.strip_prefix("layers.")) {
+        return block(rest, "blocks");
+    }
+    TOP.iter().find_map(|(official, theirs)| Some((replaced(name, theirs, official)?, None)))
+}
+
+fn block(rest: &str, tower: &str) -> Option<(String, Option<usize>)> {
+    let (index, part) = rest.split_once('.')?;
+    let third = QKV.iter().enumerate().find_map(|(third, names)| {
+        Some((names.iter().find_map(|name| replaced(part, name, "attn.qkv"))?, Some(third)))
+    });
+    let whole = || {
+        PARTS.iter().find_map(|(official, names)| {
+            Some((names.iter().find_map(|name| replaced(part, name, official))?, None))
+        })
+    };
+    let (part, third) = third.or_else(whole)?;
+    Some((format!("{tower}.{index}.{part}"), third))
+}
+
+/// `name` with `new` in place of `old`, if it is that or one of its parts.
+fn replaced(name: &str, old: &str, new: &str) -> Option<String> {
+    let rest = name.strip_prefix(old)?;
+    (rest.is_empty() || rest.starts_with('.')).then(|| format!("{new}{rest}"))
+}
+
+/// What transformers' files call an official name: three names for a qkv, none for what they do not have.
+///
+/// `vit` stands before the encoder's names: `vit.` in a model for pre-training, nothing in a bare encoder.
+pub(super) fn to_transformers(name: &str, vit: &str) -> Vec<String> {
+    for (tower, theirs) in
+        [("blocks.", format!("{vit}encoder.layer.")), ("decoder_blocks.", "decoder.decoder_layers.".into())]
+    {
+        let Some((index, part)) = name.strip_prefix(tower).and_then(|rest| rest.split_once('.')) else {
+            continue;
+        };
+        if let Some(kind) = part.strip_prefix("attn.qkv.") {
+            return QKV.iter().map(|names| format!("{theirs}{index}.{}.{kind}", names[0])).collect();
+        }
+        let found = PARTS.iter().find_map(|(official, names)| replaced(part, official, names.first()?));
+        return found.into_iter().map(|part| format!("{theirs}{index}.{part}")).collect();
+    }
+    if name == "mask_token" || name.starts_with("decoder_") {
+        return vec![format!("decoder.{name}")];
+    }
+    let found = TOP.iter().find_map(|(official, theirs)| replaced(name, official, theirs));
+    found.into_iter().map(|name| format!("{vit}{name}")).collect()
+}
+
+/// Which part of a model an official name belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Encoder,
+    Decoder,
+    /// What fine-tuning and probing add.
+    Head,
+    Other,
+}
+
+pub(super) fn part(name: &str) -> Part {
+    match name.split('.').next().unwrap_or_default() {
+        "cls_token" | "pos_embed" | "patch_embed" | "blocks" | "norm" => Part::Encoder,
+        "head" | "fc_norm" => Part::Head,
+        "mask_token" => Part::Decoder,
+        first if first.starts_with("decoder_") => Part::Decoder,
+        _ => Part::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_and_new_names_are_official_ones() {
+        let cases = [
+            ("embeddings.cls_token", "cls_token", None),
+            ("embeddings.patch_embeddings.projection.weight", "patch_embed.proj.weight", None),
+            ("encoder.layer.3.attention.attention.key.bias", "blocks.3.attn.qkv.bias", Some(1)),
+            ("layers.3.attention.v_proj.weight", "blocks.3.attn.qkv.weight", Some(2)),
+            ("layers.11.attention.o_proj.bias", "blocks.11.attn.proj.bias", None),
+            ("encoder.layer.0.output.dense.weight", "blocks.0.mlp.fc2.weight", None),
+            ("encoder.layer.0.attention.output.dense.weight", "blocks.0.attn.proj.weight", None),
+            ("decoder.decoder_layers.7.intermediate.dense.bias", "decoder_blocks.7.mlp.fc1.bias", None),
+            ("decoder.decoder_encoder.layer.1.layernorm_after.bias", "decoder_blocks.1.norm2.bias", None),
+            ("decoder.decoder_pos_embed", "decoder_pos_embed", None),
+            ("decoder.mask_token", "mask_token", None),
+            ("layernorm.weight", "norm.weight", None),
+        ];
+        for (name, official, third) in cases {
+            assert_eq!(from_transformers(name), Some((official.to_owned(), third)), "{name}");
+        }
+        for name in ["pooler.dense.weight", "layernormal.weight", "encoder.layer.0.unknown", "decoder.other"]
+        {
+            assert_eq!(from_transformers(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_go_to_transformers_and_back() {
+        for name in [
+            "cls_token",
+            "pos_embed",
+            "patch_embed.proj.bias",
+            "norm.weight",
+            "blocks.0.norm1.weight",
+            "blocks.10.norm2.bias",
+            "blocks.1.attn.qkv.weight",
+            "blocks.1.attn.proj.bias",
+            "blocks.1.mlp.fc1.bias",
+            "decoder_blocks.1.mlp.fc2.weight",
+            "decoder_embed.weight",
+            "decoder_norm.bias",
+            "decoder_pred.weight",
+            "mask_token",
+        ] {
+            let names = to_transformers(name, "");
+            assert_eq!(names.len(), if name.contains("qkv") { 3 } else { 1 }, "{name}");
+            for theirs in names {
+                assert_eq!(from_transformers(&theirs).unwrap().0, name);
+            }
+        }
+        assert!(to_transformers("head.weight", "").is_empty());
+    }
+}
