@@ -38,13 +38,9 @@ pub fn run(args: &Args) -> Result<()> {
     let left = file.export(args.to, args.precision, &args.described.hints(), &args.out)?;
     println!("{} holds {}", file.path().display(), file.contents());
     println!("written         {}", args.out.display());
-    if !left.is_empty() {
-        println!(
-            "left out        {} tensors, which {} has no place for: {}",
-            left.len(),
-            args.to,
-            left.join(", ")
-        );
+    if let [first, rest @ ..] = left.as_slice() {
+        let more = if rest.is_empty() { "" } else { ", …" };
+        println!("left out        {} tensors, which {} has no place for: {first}{more}", left.len(), args.to);
     }
     Ok(())
 }

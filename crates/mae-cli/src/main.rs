@@ -2,7 +2,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
 
 mod convert;
+mod embed;
+mod images;
 mod inspect;
+mod reconstruct;
+mod table;
 mod weights;
 
 use std::process::ExitCode;
@@ -11,9 +15,10 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Masked autoencoders: what a file of weights is, and carrying it to and from Python.
+/// Masked autoencoders: pictures and features of images, and weights to and from Python.
 ///
-/// Exit status: 0 where all went well, 1 for an error, 2 for a command line that cannot be understood.
+/// Exit status: 0 where all went well, 1 for an error, 2 for a command line that cannot be understood, 130 for an
+/// interrupted job that can be continued.
 #[derive(Parser)]
 #[command(name = "mae", version, max_term_width = 100)]
 struct Cli {
@@ -29,6 +34,12 @@ enum Verb {
     /// Writes weights in another scheme, for the official code, timm or transformers, or for this program.
     #[command(after_help = convert::EXAMPLES)]
     Convert(convert::Args),
+    /// Writes the features of images into a .npy or .safetensors file.
+    #[command(after_help = embed::EXAMPLES)]
+    Embed(embed::Args),
+    /// Draws what a model predicts of the hidden parts of images.
+    #[command(after_help = reconstruct::EXAMPLES)]
+    Reconstruct(reconstruct::Args),
     /// Prints a script that lets a shell complete this command's options.
     #[command(after_help = "Example:\n  mae completions bash > /etc/bash_completion.d/mae")]
     Completions {
@@ -43,7 +54,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match run(Cli::parse().verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("error: {}", mae_trainer::chain(error.as_ref()));
             ExitCode::FAILURE
@@ -51,13 +62,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb) -> Result<()> {
+fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Inspect(args) => inspect::run(&args),
-        Verb::Convert(args) => convert::run(&args),
+        Verb::Inspect(args) => inspect::run(&args)?,
+        Verb::Convert(args) => convert::run(&args)?,
+        Verb::Embed(args) => return embed::run(&args),
+        Verb::Reconstruct(args) => reconstruct::run(&args)?,
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mae", &mut std::io::stdout());
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

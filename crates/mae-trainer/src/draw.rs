@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use mae_data::Image;
-use mae_model::Mae;
+use mae_data::{Batch, Image};
+use mae_masking::MaskBatch;
+use mae_model::{Mae, MaeConfig};
+use mae_vit::Normalize;
 
 use crate::atomic::make_folder;
 use crate::canvas::save_png;
@@ -31,29 +33,49 @@ pub fn draw_pictures(run: &Run, model: &Mae, step: u64, device: &Device) -> Resu
     }
     let set = run.data.picture_set(run.recipe.eval.pictures);
     let loader = set.loader(&run.recipe, set.indices.len())?;
-    let (geometry, normalize) = (run.plan.config.geometry, &run.recipe.data.normalize);
+    let model = model.valid();
     let mut samples = Vec::new();
     for batch in loader.epoch(run.recipe.seed, FIXED_MASKS, set.indices, 0)? {
         let batch = batch?;
-        let originals = images_of(&batch.images, batch.shape)?;
-        let shape = batch.shape;
-        let (images, masks) = run.inputs(batch, device)?;
-        let reconstruction = model.valid().reconstruct(images, &masks);
-        let predicted = images_of(&normalize.bytes(reconstruction.images), shape)?;
-        let masks = masks.mask().chunks(geometry.num_patches());
-        for ((original, predicted), mask) in originals.into_iter().zip(predicted).zip(masks) {
-            let mask = mask.iter().map(|m| *m == 1.0).collect();
-            samples.push(Reconstruction { original, predicted, mask });
-        }
+        let masks = run.masks(&batch)?;
+        samples.extend(reconstruct(&model, &run.recipe.data.normalize, batch, &masks, device)?);
     }
-    let patch = geometry.patch_size();
-    let mut sheet = draw_reconstructions(&samples, (patch, patch))?;
-    if run.plan.config.norm_pix_loss {
-        sheet = with_note(sheet, BORROWED)?;
-    }
+    let sheet = draw_sheet(&samples, &run.plan.config)?;
     make_folder(&folder)?;
     save_png(&sheet, &path)?;
     Ok(path)
+}
+
+/// What a model makes of a batch of masked images.
+///
+/// # Errors
+/// Of what cannot be an image.
+pub fn reconstruct(
+    model: &Mae,
+    normalize: &Normalize,
+    batch: Batch,
+    masks: &MaskBatch,
+    device: &Device,
+) -> Result<Vec<Reconstruction>, TrainerError> {
+    let shape = batch.shape;
+    let originals = images_of(&batch.images, shape)?;
+    let images = normalize.images(batch.images, shape, device);
+    let predicted = images_of(&normalize.bytes(model.reconstruct(images, masks).images), shape)?;
+    let masks = masks.mask().chunks(masks.num_patches());
+    let samples = originals.into_iter().zip(predicted).zip(masks).map(|((original, predicted), mask)| {
+        Reconstruction { original, predicted, mask: mask.iter().map(|m| *m == 1.0).collect() }
+    });
+    Ok(samples.collect())
+}
+
+/// [`draw_reconstructions`] of a model, which says below what a prediction of normalised pixels borrows.
+///
+/// # Errors
+/// As [`draw_reconstructions`].
+pub fn draw_sheet(samples: &[Reconstruction], config: &MaeConfig) -> Result<Image, TrainerError> {
+    let patch = config.geometry.patch_size();
+    let sheet = draw_reconstructions(samples, (patch, patch))?;
+    if config.norm_pix_loss { with_note(sheet, BORROWED) } else { Ok(sheet) }
 }
 
 /// Draws the loss curve from the run's records; returns where.

@@ -71,13 +71,14 @@ mod summary;
 mod tensorboard;
 mod validate;
 
+pub use canvas::save_png;
 pub use changes::Change;
 pub use checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
 pub use collective::{Collective, Single, launched_ranks};
 pub use curve::draw_loss_curve;
 pub use data::{Data, ImageSet};
 pub use device::{DEVICE_NAMES, DeviceName};
-pub use draw::{draw_curve, draw_pictures};
+pub use draw::{draw_curve, draw_pictures, draw_sheet, reconstruct};
 pub use dry_run::dry_run;
 pub use ema::Ema;
 pub use error::{TrainerError, chain};

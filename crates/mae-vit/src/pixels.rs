@@ -1,5 +1,7 @@
 //! Bytes of images to normalised numbers on the device, and back.
 
+use std::fmt;
+
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,12 @@ use crate::VitError;
 pub struct Normalize {
     mean: Vec<f32>,
     std: Vec<f32>,
+}
+
+impl fmt::Display for Normalize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mean {:?} and deviation {:?}", self.mean, self.std)
+    }
 }
 
 impl Normalize {

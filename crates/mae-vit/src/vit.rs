@@ -173,6 +173,19 @@ impl VisionTransformer {
         self.encode(self.patch_embed.proj.forward(patches) + positions)
     }
 
+    /// Tokens of whole images as the first `blocks` blocks leave them, without the final norm.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` → `[B, 1 + L, D]`
+    ///
+    /// # Source
+    /// timm `forward_intermediates`, whose index `i` is `blocks = i + 1` here.
+    pub fn forward_to(&self, images: Tensor<4>, blocks: usize) -> Tensor<3> {
+        let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
+        let tokens = self.patch_embed.proj.forward(patches) + self.patch_positions();
+        self.through(tokens, blocks)
+    }
+
     /// Tokens of some of the patches: only these are projected and seen.
     ///
     /// # Shapes
@@ -208,14 +221,16 @@ impl VisionTransformer {
 
     /// Class token in front, blocks, norm: `[B, K, D]` → `[B, 1 + K, D]`.
     fn encode(&self, tokens: Tensor<3>) -> Tensor<3> {
+        self.norm.forward(self.through(tokens, self.blocks.len()))
+    }
+
+    /// Class token in front, and the first so many blocks.
+    fn through(&self, tokens: Tensor<3>, blocks: usize) -> Tensor<3> {
         let [batch, _, dim] = tokens.dims();
         let class_position = self.pos_embed.val().slice([0..1, 0..1]); // [1, 1, D]
         let class = (self.cls_token.val() + class_position).expand([batch, 1, dim]); // [B, 1, D]
-        let mut x = Tensor::cat(vec![class, tokens], 1); // [B, 1 + K, D]
-        for block in &self.blocks {
-            x = block.forward(x);
-        }
-        self.norm.forward(x)
+        let tokens = Tensor::cat(vec![class, tokens], 1); // [B, 1 + K, D]
+        self.blocks.iter().take(blocks).fold(tokens, |x, block| block.forward(x))
     }
 
     /// Positions without the class token's, `[1, L, D]`.

@@ -110,18 +110,24 @@ impl WeightFile {
     /// If what it says cannot be used, or it says nothing and its images have no three channels.
     pub fn normalize(&self) -> Result<Normalize, ModelError> {
         let refuse = |reason: String| ModelError::Description { path: self.path.clone(), reason };
-        let channels = self.patch_embed()?[1];
-        let numbers = |key: &str| serde_json::from_value(self.configs[1].as_ref()?.get(key)?.clone()).ok();
-        let normalize = match (self.metadata.get(NORMALIZE_KEY), numbers("image_mean"), numbers("image_std"))
-        {
-            (Some(text), ..) => {
-                serde_json::from_str(text).map_err(|e| refuse(format!("'{NORMALIZE_KEY}': {e}")))?
-            }
-            (None, Some(mean), Some(std)) => Normalize::new(mean, std).map_err(|e| refuse(e.to_string()))?,
-            _ => Normalize::imagenet(),
-        };
-        normalize.validate(channels).map_err(|e| refuse(e.to_string()))?;
+        let normalize = self.said_normalize()?.unwrap_or_else(Normalize::imagenet);
+        normalize.validate(self.patch_embed()?[1]).map_err(|e| refuse(e.to_string()))?;
         Ok(normalize)
+    }
+
+    /// As the file says, or transformers' preprocessor beside it.
+    pub(super) fn said_normalize(&self) -> Result<Option<Normalize>, ModelError> {
+        let refuse = |reason: String| ModelError::Description { path: self.path.clone(), reason };
+        let numbers = |key: &str| serde_json::from_value(self.configs[1].as_ref()?.get(key)?.clone()).ok();
+        match (self.metadata.get(NORMALIZE_KEY), numbers("image_mean"), numbers("image_std")) {
+            (Some(text), ..) => {
+                serde_json::from_str(text).map(Some).map_err(|e| refuse(format!("'{NORMALIZE_KEY}': {e}")))
+            }
+            (None, Some(mean), Some(std)) => {
+                Normalize::new(mean, std).map(Some).map_err(|e| refuse(e.to_string()))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The encoder, and which tensors it was given.

@@ -27,6 +27,12 @@ impl WeightFile {
         let numbers: usize = self.tensors.values().map(|stored| stored.shape.iter().product::<usize>()).sum();
         let millions = numbers as f64 / 1e6;
         line("tensors", format!("{} ({}), {millions:.1} M numbers", self.tensors.len(), types.join(", ")));
+        let normalised = match (self.said_normalize(), self.normalize()) {
+            (Ok(Some(said)), Ok(_)) => said.to_string(),
+            (Ok(None), Ok(assumed)) => format!("not said; by ImageNet's {assumed} if not told otherwise"),
+            (Err(error), _) | (_, Err(error)) => format!("not known: {error}"),
+        };
+        line("normalised", normalised);
         match self.vit_config(hints) {
             Ok(VitConfig { geometry: g, stack, norm_eps }) => {
                 let ((height, width), channels, patch) = (g.image_size(), g.in_chans(), g.patch_size());

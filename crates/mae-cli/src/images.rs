@@ -1,0 +1,108 @@
+//! Images that verbs take: a file, a folder, packed shards.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use mae_data::{
+    BadFilePolicy, DataError, DecodeLimits, EvalTransform, FolderOptions, Image, ImageSource, Loader,
+    LoaderConfig, decode_file, open_images,
+};
+use mae_model::WeightFile;
+use mae_vit::{Geometry, Normalize};
+
+/// Options of verbs that encode images.
+#[derive(clap::Args)]
+pub struct ImageArgs {
+    /// Where to compute: flex, tch, tch:cuda:0, vulkan, wgpu, …; other than flex each needs its feature.
+    #[arg(long, default_value = "flex")]
+    pub device: mae_trainer::DeviceName,
+    /// Images of one pass.
+    #[arg(long, default_value_t = 32)]
+    pub batch_size: usize,
+    /// Shorter side in pixels to which an image is resized before its centre is cut out: 256 for crops of 224 and so in
+    /// proportion otherwise. timm's default is 248.
+    #[arg(long, value_name = "PX")]
+    resize: Option<usize>,
+    /// The channels' means by which images are normalised, such as 0.5,0.5,0.5: the file's otherwise, or ImageNet's.
+    #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "std")]
+    mean: Vec<f32>,
+    /// The channels' deviations.
+    #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "mean")]
+    std: Vec<f32>,
+    /// Threads that decode images: one a core otherwise.
+    #[arg(long)]
+    workers: Option<usize>,
+}
+
+impl ImageArgs {
+    /// What the numbers depend on.
+    pub fn seen(&self) -> String {
+        format!("on {}, resized to {:?}", self.device, self.resize)
+    }
+
+    /// How images are normalised for the weights in a file.
+    pub fn normalize(&self, file: &WeightFile, channels: usize) -> Result<Normalize> {
+        if self.mean.is_empty() {
+            return Ok(file.normalize()?);
+        }
+        let normalize = Normalize::new(self.mean.clone(), self.std.clone())?;
+        normalize.validate(channels)?;
+        Ok(normalize)
+    }
+
+    /// A loader that shows images as evaluation does, all of them in their order.
+    pub fn loader(
+        &self,
+        source: &Arc<dyn ImageSource>,
+        geometry: &Geometry,
+        bad_files: BadFilePolicy,
+    ) -> Result<Loader> {
+        let size = geometry.image_size();
+        let resize = self.resize.unwrap_or(size.0.max(size.1) * 256 / 224);
+        let mut config = LoaderConfig {
+            batch_size: self.batch_size,
+            drop_last: false,
+            channels: geometry.in_chans(),
+            bad_files,
+            ..LoaderConfig::default()
+        };
+        config.workers = self.workers.unwrap_or(config.workers);
+        Ok(Loader::new(source.clone(), Arc::new(EvalTransform::new(resize, size)?), config)?)
+    }
+}
+
+/// A file as a data set of one image, a folder as one of all that are in it.
+pub fn open(path: &Path) -> Result<Arc<dyn ImageSource>> {
+    match path.is_file() {
+        true => Ok(Arc::new(OneFile(path.into()))),
+        false => Ok(open_images(path, FolderOptions::default())?),
+    }
+}
+
+struct OneFile(PathBuf);
+
+impl ImageSource for OneFile {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn load(&self, index: usize) -> Result<Image, DataError> {
+        match index {
+            0 => decode_file(&self.0, &DecodeLimits::default()),
+            _ => Err(DataError::Index { index, len: 1 }),
+        }
+    }
+
+    fn name(&self, _: usize) -> String {
+        self.0.display().to_string()
+    }
+
+    fn label(&self, _: usize) -> Option<u32> {
+        None
+    }
+
+    fn class_names(&self) -> &[String] {
+        &[]
+    }
+}

@@ -1,0 +1,211 @@
+//! `mae embed` and `mae reconstruct` on files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
+use mae_model::{Mae, Preset, save};
+use mae_vit::{Geometry, Normalize};
+use safetensors::SafeTensors;
+
+fn command(at: &Path, args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mae"));
+    command.current_dir(at).env("RUST_BACKTRACE", "0").args(args.split_whitespace());
+    command
+}
+
+fn mae(at: &Path, args: &str) -> Output {
+    command(at, args).output().unwrap()
+}
+
+fn succeed(at: &Path, args: &str) {
+    let output = mae(at, args);
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn refused(at: &Path, args: &str, words: &[&str]) {
+    let output = mae(at, args);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    words.iter().for_each(|word| assert!(text.contains(word), "'{word}' is not in: {text}"));
+}
+
+fn pixel(i: usize, x: u32, y: u32) -> [u8; 3] {
+    [(i * 31 + x as usize * 9) as u8, (y * 13 + i as u32) as u8, (x * y) as u8]
+}
+
+/// A model and images of its size, so that what it sees is what is here.
+fn setting(at: &Path, images: usize) -> Mae {
+    let model = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).init(3, &Device::flex()).unwrap();
+    save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join("model.safetensors")).unwrap();
+    fs::create_dir(at.join("photos")).unwrap();
+    for i in 0..images {
+        let image = RgbImage::from_fn(16, 16, |x, y| image::Rgb(pixel(i, x, y)));
+        image.save(at.join(format!("photos/{i:03}.png"))).unwrap();
+    }
+    model
+}
+
+/// The tokens of image `i`, computed here.
+fn tokens(model: &Mae, i: usize, blocks: Option<usize>) -> Vec<f32> {
+    let value = |c: usize, y: u32, x: u32| (f32::from(pixel(i, x, y)[c]) / 255.0 - 0.5) / 0.5;
+    let values =
+        (0..3).flat_map(|c| (0..16).flat_map(move |y| (0..16).map(move |x| value(c, y, x)))).collect();
+    let images = Tensor::from_data(TensorData::new(values, [1, 3, 16, 16]), &Device::flex());
+    let tokens: Tensor<3> = match blocks {
+        Some(blocks) => model.encoder.forward_to(images, blocks),
+        None => model.encode(images),
+    };
+    tokens.into_data().try_to_vec().unwrap()
+}
+
+/// Shape and numbers of an .npy file.
+fn npy(path: &Path) -> (String, Vec<f32>) {
+    let bytes = fs::read(path).unwrap();
+    assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
+    let header = 10 + u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
+    assert_eq!(header % 64, 0);
+    let text = String::from_utf8_lossy(&bytes[10..header]).into_owned();
+    (text, bytes[header..].as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect())
+}
+
+fn close(a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-5, "{worst}");
+}
+
+#[test]
+fn features_are_the_encoders_in_the_order_of_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let model = setting(at, 7);
+    // The images are resized to the model's own size: nothing is cut off.
+    let args = "embed . photos --resize 16 --batch-size 3";
+    succeed(at, &format!("{args} class.npy"));
+    succeed(at, &format!("{args} mean.npy --tokens mean"));
+    succeed(at, &format!("{args} all.safetensors --tokens all --block 2"));
+    let (header, class) = npy(&at.join("class.npy"));
+    assert!(header.contains("'shape': (7, 64, )") && header.contains("'<f4'"), "{header}");
+    let mean = npy(&at.join("mean.npy")).1;
+    let bytes = fs::read(at.join("all.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let all = file.tensor("features").unwrap();
+    assert_eq!(all.shape(), [7, 17, 64]);
+    let all: Vec<f32> = all.data().as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
+    for i in 0..7 {
+        let expected = tokens(&model, i, None);
+        close(&class[i * 64..][..64], &expected[..64]);
+        let average = |d: usize| (1..17).map(|token| expected[token * 64 + d]).sum::<f32>() / 16.0;
+        close(&mean[i * 64..][..64], &(0..64).map(average).collect::<Vec<_>>());
+        close(&all[i * 17 * 64..][..17 * 64], &tokens(&model, i, Some(2)));
+    }
+    let names = fs::read_to_string(at.join("class.npy.txt")).unwrap();
+    assert_eq!(names, (0..7).map(|i| format!("photos/{i:03}.png\n")).collect::<String>());
+}
+
+#[test]
+fn an_interrupted_embedding_goes_on_and_another_one_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    setting(at, 40);
+    let args = "embed . photos --batch-size 4";
+    succeed(at, &format!("{args} whole.npy"));
+    let whole = fs::read(at.join("whole.npy")).unwrap();
+
+    // What a process leaves that is killed in the middle of a row; some end before they can be.
+    let (part, about) = (at.join("part.npy.part"), at.join("part.npy.part.json"));
+    for _ in 0..100 {
+        let mut child = command(at, &format!("{args} part.npy")).spawn().unwrap();
+        while !part.exists() && child.try_wait().unwrap().is_none() {}
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if part.exists() && about.exists() {
+            break;
+        }
+        let _ = fs::remove_file(at.join("part.npy"));
+    }
+    assert!(about.exists(), "no process could be killed in time");
+    fs::write(&part, &whole[..whole.len() / 2 + 3]).unwrap();
+    refused(
+        at,
+        &format!("{args} part.npy --tokens mean"),
+        &["part.npy.part", "other weights, images or options"],
+    );
+    let output = mae(at, &format!("{args} part.npy"));
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("continuing after 19 of 40 images"),
+        "{output:?}"
+    );
+    assert!(fs::read(at.join("part.npy")).unwrap() == whole, "the rows are others");
+    assert!(!part.exists() && !about.exists());
+    refused(at, &format!("{args} whole.npy"), &["whole.npy is there already"]);
+    refused(at, &format!("{args} out.csv"), &["neither .npy nor .safetensors"]);
+    refused(at, &format!("{args} out.npy --block 5"), &["--block is 5", "blocks 1 to 4"]);
+}
+
+#[test]
+fn the_row_of_an_unreadable_image_is_no_number_and_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    setting(at, 5);
+    fs::write(at.join("photos/002.png"), "no image").unwrap();
+    let output = mae(at, "embed . photos out.npy");
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stderr).contains("002.png"),
+        "{output:?}"
+    );
+    let rows = npy(&at.join("out.npy")).1;
+    let finite: Vec<bool> = rows.chunks(64).map(|row| row.iter().all(|x| x.is_finite())).collect();
+    assert_eq!(finite, [true, true, false, true, true]);
+    assert!(rows[2 * 64..3 * 64].iter().all(|x| x.is_nan()));
+}
+
+#[test]
+fn pictures_show_what_a_mask_hides() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    setting(at, 3);
+    succeed(at, "reconstruct . photos pictures --mask-ratio 0.5 --strategy grid");
+    let mut names: Vec<_> =
+        fs::read_dir(at.join("pictures")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["000000-000.png", "000001-001.png", "000002-002.png"]);
+
+    // The left half white: it is what the second panel shows in grey.
+    let painted = RgbImage::from_fn(32, 32, |x, _| image::Rgb([if x < 16 { 255 } else { 0 }; 3]));
+    painted.save(at.join("mask.png")).unwrap();
+    succeed(at, "reconstruct . photos/001.png one --mask mask.png --resize 16");
+    let sheet = image::open(at.join("one/001.png")).unwrap().to_rgb8();
+    // Tiles of 8 times the image's size behind a margin of 16 and below a heading of 28.
+    let at_second = |x: u32, y: u32| {
+        let columns: Vec<u32> =
+            (0..sheet.width()).filter(|x| sheet.get_pixel(*x, 60).0 != [255; 3]).collect();
+        let gaps: Vec<_> =
+            columns.windows(2).filter(|pair| pair[1] - pair[0] > 1).map(|pair| pair[1]).collect();
+        sheet.get_pixel(gaps[0] + x, 44 + y).0
+    };
+    for y in [4, 60, 124] {
+        assert_eq!(at_second(4, y), [127; 3]);
+        assert_eq!(at_second(60, y), [127; 3]);
+        assert_eq!(at_second(124, y), pixel(1, 15, y / 8));
+    }
+
+    let black = RgbImage::new(8, 8);
+    black.save(at.join("black.png")).unwrap();
+    refused(at, "reconstruct . photos none --mask black.png", &["black.png hides 0 of 16 patches"]);
+    black.save(at.join("small.png")).unwrap();
+    image::imageops::resize(&black, 2, 2, image::imageops::FilterType::Nearest)
+        .save(at.join("small.png"))
+        .unwrap();
+    refused(at, "reconstruct . photos none --mask small.png", &["small.png is 2 x 2 px", "4 x 4 patches"]);
+    succeed(at, "convert . --to timm encoder.safetensors");
+    refused(at, "reconstruct encoder.safetensors photos none", &["an encoder alone", "decoder is needed"]);
+    refused(at, "reconstruct . photos none --mask-ratio 1.5", &["1.5"]);
+    refused(at, "reconstruct . nowhere none", &["nowhere"]);
+    assert!(!at.join("none").exists());
+}
