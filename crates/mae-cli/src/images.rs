@@ -20,8 +20,8 @@ pub struct ImageArgs {
     /// Images of one pass.
     #[arg(long, default_value_t = 32)]
     pub batch_size: usize,
-    /// Shorter side in pixels to which an image is resized before its centre is cut out: 256 for crops of 224 and so in
-    /// proportion otherwise. timm's default is 248.
+    /// Shorter side in pixels to which an image is resized before its centre is cut out: the model's own size otherwise, as
+    /// runs are evaluated. For crops of 224 the paper has 256, timm 248.
     #[arg(long, value_name = "PX")]
     resize: Option<usize>,
     /// The channels' means by which images are normalised, such as 0.5,0.5,0.5: the file's otherwise, or ImageNet's.
@@ -59,7 +59,7 @@ impl ImageArgs {
         bad_files: BadFilePolicy,
     ) -> Result<Loader> {
         let size = geometry.image_size();
-        let resize = self.resize.unwrap_or(size.0.max(size.1) * 256 / 224);
+        let resize = self.resize.unwrap_or(size.0.max(size.1));
         let mut config = LoaderConfig {
             batch_size: self.batch_size,
             drop_last: false,

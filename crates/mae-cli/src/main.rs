@@ -2,9 +2,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
 
 mod convert;
+mod doctor;
 mod embed;
+mod encode;
 mod images;
 mod inspect;
+mod knn;
 mod reconstruct;
 mod table;
 mod weights;
@@ -15,7 +18,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Masked autoencoders: pictures and features of images, and weights to and from Python.
+/// Masked autoencoders: features and pictures of images, what features are worth, weights to and from Python.
 ///
 /// Exit status: 0 where all went well, 1 for an error, 2 for a command line that cannot be understood, 130 for an
 /// interrupted job that can be continued.
@@ -37,9 +40,15 @@ enum Verb {
     /// Writes the features of images into a .npy or .safetensors file.
     #[command(after_help = embed::EXAMPLES)]
     Embed(embed::Args),
+    /// Measures an encoder by the nearest neighbours of its features.
+    #[command(after_help = knn::EXAMPLES)]
+    Knn(knn::Args),
     /// Draws what a model predicts of the hidden parts of images.
     #[command(after_help = reconstruct::EXAMPLES)]
     Reconstruct(reconstruct::Args),
+    /// Examines a folder of images: classes, sizes, duplicates, unreadable files.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::Args),
     /// Prints a script that lets a shell complete this command's options.
     #[command(after_help = "Example:\n  mae completions bash > /etc/bash_completion.d/mae")]
     Completions {
@@ -67,6 +76,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Inspect(args) => inspect::run(&args)?,
         Verb::Convert(args) => convert::run(&args)?,
         Verb::Embed(args) => return embed::run(&args),
+        Verb::Knn(args) => return knn::run(&args),
+        Verb::Doctor(args) => doctor::run(&args)?,
         Verb::Reconstruct(args) => reconstruct::run(&args)?,
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mae", &mut std::io::stdout());

@@ -36,7 +36,8 @@ impl Described {
     }
 }
 
-fn size(text: &str) -> Result<(usize, usize), String> {
+/// Height and width: `224`, or `224x160`.
+pub fn size(text: &str) -> Result<(usize, usize), String> {
     let number = |text: &str| text.parse().map_err(|_| format!("'{text}' is no number of pixels"));
     match text.split_once('x') {
         Some((height, width)) => Ok((number(height)?, number(width)?)),

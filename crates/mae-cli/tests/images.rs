@@ -83,10 +83,9 @@ fn features_are_the_encoders_in_the_order_of_the_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let model = setting(at, 7);
-    // The images are resized to the model's own size: nothing is cut off.
-    let args = "embed . photos --resize 16 --batch-size 3";
-    succeed(at, &format!("{args} class.npy"));
-    succeed(at, &format!("{args} mean.npy --tokens mean"));
+    let args = "embed . photos --batch-size 3";
+    succeed(at, &format!("{args} class.npy --tokens class"));
+    succeed(at, &format!("{args} mean.npy"));
     succeed(at, &format!("{args} all.safetensors --tokens all --block 2"));
     let (header, class) = npy(&at.join("class.npy"));
     assert!(header.contains("'shape': (7, 64, )") && header.contains("'<f4'"), "{header}");
@@ -132,7 +131,7 @@ fn an_interrupted_embedding_goes_on_and_another_one_does_not() {
     fs::write(&part, &whole[..whole.len() / 2 + 3]).unwrap();
     refused(
         at,
-        &format!("{args} part.npy --tokens mean"),
+        &format!("{args} part.npy --tokens class"),
         &["part.npy.part", "other weights, images or options"],
     );
     let output = mae(at, &format!("{args} part.npy"));
@@ -179,7 +178,7 @@ fn pictures_show_what_a_mask_hides() {
     // The left half white: it is what the second panel shows in grey.
     let painted = RgbImage::from_fn(32, 32, |x, _| image::Rgb([if x < 16 { 255 } else { 0 }; 3]));
     painted.save(at.join("mask.png")).unwrap();
-    succeed(at, "reconstruct . photos/001.png one --mask mask.png --resize 16");
+    succeed(at, "reconstruct . photos/001.png one --mask mask.png");
     let sheet = image::open(at.join("one/001.png")).unwrap().to_rgb8();
     // Tiles of 8 times the image's size behind a margin of 16 and below a heading of 28.
     let at_second = |x: u32, y: u32| {

@@ -83,7 +83,7 @@ pub use dry_run::dry_run;
 pub use ema::Ema;
 pub use error::{TrainerError, chain};
 pub use evaluate::{Accuracies, FeatureReport, evaluate, feature_report};
-pub use knn::{Features, knn_accuracy, knn_predict};
+pub use knn::{Features, KNN_TEMPERATURE, knn_accuracy, knn_predict};
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
 pub use nonfinite::OnNan;

@@ -1,0 +1,175 @@
+//! Images through an encoder, in their order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use burn::tensor::{Device, Tensor};
+use clap::ValueEnum;
+use mae_data::{BadFilePolicy, ImageSource};
+use mae_model::WeightFile;
+use mae_trainer::{StopFlag, duration};
+use mae_vit::{Normalize, Pooling, VisionTransformer, VitConfig};
+
+use crate::images::ImageArgs;
+use crate::weights::Described;
+
+/// What becomes of an image's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tokens {
+    /// The class token.
+    Class,
+    /// The mean of the patches' tokens.
+    Mean,
+    /// All of them, the class token first.
+    All,
+}
+
+/// Options of verbs that make features of images.
+#[derive(clap::Args)]
+pub struct EncodeArgs {
+    /// The tokens behind this block, counted from 1, without the final norm; otherwise behind all and the norm.
+    #[arg(long, value_name = "N")]
+    block: Option<usize>,
+    /// Print no progress lines.
+    #[arg(long, short)]
+    pub quiet: bool,
+    #[command(flatten)]
+    images_as: ImageArgs,
+    #[command(flatten)]
+    described: Described,
+}
+
+/// An encoder and how images are shown to it.
+pub struct Encoder<'a> {
+    args: &'a EncodeArgs,
+    tokens: Tokens,
+    encoder: VisionTransformer,
+    normalize: Normalize,
+    device: Device,
+    weights: PathBuf,
+}
+
+impl EncodeArgs {
+    /// The encoder of a file of weights.
+    pub fn open(&self, weights: &std::path::Path, tokens: Tokens) -> Result<Encoder<'_>> {
+        let device = self.images_as.device.open()?;
+        let file = WeightFile::open(weights)?;
+        let (encoder, used) = file.encoder(&self.described.hints(), &device)?;
+        let config = encoder.config();
+        if let Some(block) = self.block {
+            let blocks = config.stack.depth;
+            ensure!(
+                (1..=blocks).contains(&block),
+                "--block is {block}, but the encoder has blocks 1 to {blocks}"
+            );
+        }
+        let normalize = self.images_as.normalize(&file, config.geometry.in_chans())?;
+        let all = used.used.len() + used.unused.len();
+        let encoder = Encoder { args: self, tokens, encoder, normalize, device, weights: file.path().into() };
+        encoder.say(&format!(
+            "the encoder is {} of the {all} tensors in {}",
+            used.used.len(),
+            file.path().display()
+        ));
+        Ok(encoder)
+    }
+}
+
+impl Encoder<'_> {
+    pub fn config(&self) -> &VitConfig {
+        self.encoder.config()
+    }
+
+    /// The shape of what is made of an image.
+    pub fn row(&self) -> Vec<usize> {
+        let (tokens, dim) = (1 + self.config().geometry.num_patches(), self.config().stack.embed_dim);
+        if self.tokens == Tokens::All { vec![tokens, dim] } else { vec![dim] }
+    }
+
+    /// All that the numbers depend on but the images.
+    pub fn about(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::json!({
+            "weights": self.weights,
+            "bytes": self.weights.metadata()?.len(),
+            "tokens": format!("{:?}", self.tokens),
+            "block": self.args.block,
+            "normalize": self.normalize,
+            "options": format!("{} {:?}", self.args.images_as.seen(), self.args.described.hints()),
+        }))
+    }
+
+    pub fn say(&self, text: &str) {
+        if !self.args.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Hands on the rows of the images from `first` on, a batch at a time, with those that cannot be read as NaN; whether
+    /// it was asked to stop.
+    pub fn encode(
+        &self,
+        source: &Arc<dyn ImageSource>,
+        first: usize,
+        mut each: impl FnMut(&[f32]) -> Result<()>,
+    ) -> Result<bool> {
+        let len = source.len();
+        if first == len {
+            return Ok(false);
+        }
+        let stop = StopFlag::listen()?;
+        let skip = BadFilePolicy::Skip { max_share: 1.0 };
+        let loader = self.args.images_as.loader(source, &self.config().geometry, skip)?;
+        let (began, mut told) = (Instant::now(), Instant::now());
+        let mut batches = loader.epoch(0, 0, (first as u32..len as u32).collect(), 0)?;
+        let mut next = first;
+        while let Some(batch) = batches.next() {
+            let batch = batch?;
+            let mut rows = self.rows(batch.images, batch.shape);
+            let size = rows.len() / batch.indices.len();
+            for (row, index) in rows.chunks_mut(size).zip(&batch.indices) {
+                // Something else stands in for what cannot be read.
+                if *index != next {
+                    row.fill(f32::NAN);
+                }
+                next += 1;
+            }
+            each(&rows)?;
+            if stop.raised() && next < len {
+                return Ok(true);
+            }
+            if told.elapsed() > Duration::from_secs(5) {
+                told = Instant::now();
+                let rate = (next - first) as f64 / began.elapsed().as_secs_f64();
+                let left = duration((len - next) as f64 / rate);
+                let waiting = 100.0 * batches.waiting_share();
+                self.say(&format!(
+                    "{next} of {len} images, {rate:.1} images/s, {left} left, waiting {waiting:.0}%"
+                ));
+            }
+        }
+        for file in loader.bad_files() {
+            eprintln!("not read: {}", file.reason);
+        }
+        let elapsed = began.elapsed().as_secs_f64();
+        let (rate, waiting) = ((next - first) as f64 / elapsed, 100.0 * batches.waiting_share());
+        let took = duration(elapsed);
+        self.say(&format!("{} images in {took}, {rate:.1} images/s, waiting {waiting:.0}%", next - first));
+        Ok(false)
+    }
+
+    fn rows(&self, bytes: Vec<u8>, shape: [usize; 4]) -> Vec<f32> {
+        let images = self.normalize.images(bytes, shape, &self.device);
+        let tokens: Tensor<3> = match self.args.block {
+            Some(block) => self.encoder.forward_to(images, block),
+            None => self.encoder.forward(images),
+        };
+        let data = match self.tokens {
+            Tokens::Class => VisionTransformer::pool(tokens, Pooling::ClassToken).into_data(),
+            Tokens::Mean => VisionTransformer::pool(tokens, Pooling::MeanPatch).into_data(),
+            Tokens::All => tokens.into_data(),
+        };
+        data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32")
+    }
+}
