@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use mae_model::{Precision, Scheme, WeightFile};
+use mae_model::{Hints, Precision, Scheme, WeightFile};
+
+use crate::weights::size;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -11,6 +13,8 @@ Examples:
   mae convert runs/images-base-1 --to transformers vit-mae --precision f16
   mae convert mae_visualize_vit_base.pth --to official base.safetensors --norm-pix-loss false
   mae convert path/to/vit-mae-base --to official base.safetensors
+  mae convert encoder.safetensors --to timm large.safetensors --resample-to 384
+  mae convert encoder.safetensors --to timm fine.safetensors --resample-to 224 --resample-patches-to 8
 
 In Python:
   timm.create_model('vit_base_patch16_224', num_classes=0, checkpoint_path='encoder.safetensors')
@@ -29,13 +33,24 @@ pub struct Args {
     /// same, f32, f16 or bf16.
     #[arg(long, default_value = "same")]
     precision: Precision,
+    /// Resamples the positions for images of this height and width, such as 384 or 384x256.
+    #[arg(long, value_name = "PX", value_parser = size)]
+    resample_to: Option<(usize, usize)>,
+    /// Resamples an encoder's patch projection for patches of this size.
+    #[arg(long, value_name = "PX")]
+    resample_patches_to: Option<usize>,
     #[command(flatten)]
     described: crate::weights::Described,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let file = WeightFile::open(&args.weights)?;
-    let left = file.export(args.to, args.precision, &args.described.hints(), &args.out)?;
+    let hints = args.described.hints();
+    let mut file = WeightFile::open(&args.weights)?;
+    if args.resample_to.is_some() || args.resample_patches_to.is_some() {
+        file = file.resampled(args.resample_to, args.resample_patches_to, &hints)?;
+    }
+    let hints = Hints { image_size: args.resample_to.or(hints.image_size), ..hints };
+    let left = file.export(args.to, args.precision, &hints, &args.out)?;
     println!("{} holds {}", file.path().display(), file.contents());
     println!("written         {}", args.out.display());
     if let [first, rest @ ..] = left.as_slice() {

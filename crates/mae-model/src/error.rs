@@ -78,6 +78,14 @@ pub enum ModelError {
         /// How many they are.
         count: usize,
     },
+    /// Weights cannot be made to fit another size.
+    #[error("cannot resample {}: {reason}", path.display())]
+    Resample {
+        /// The file that holds them.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A model cannot be written as asked.
     #[error("cannot write {} as {}: {reason}", path.display(), out.display())]
     Export {

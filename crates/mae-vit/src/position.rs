@@ -76,7 +76,7 @@ fn resample_axis(data: &[f32], outer: usize, from: usize, to: usize, inner: usiz
 }
 
 /// For each output position, the first input it reads and the normalised weights from there on.
-fn filter_taps(from: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
+pub(crate) fn filter_taps(from: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
     let scale = from as f64 / to as f64;
     // When shrinking, the kernel widens with the scale: that is the antialiasing.
     let stretch = scale.max(1.0);

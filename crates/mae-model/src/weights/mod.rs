@@ -6,6 +6,7 @@ mod file;
 mod layout;
 mod model;
 mod names;
+mod resample;
 mod stored;
 mod summary;
 

@@ -22,6 +22,7 @@ sys.path.append(str(Path(__file__).parent.parent / "golden"))
 
 import torch  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
+from timm.layers import resample_abs_pos_embed, resample_patch_embed  # noqa: E402
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from torch import nn  # noqa: E402
 from transformers import ViTMAEConfig, ViTMAEForPreTraining, ViTMAEModel  # noqa: E402
@@ -40,6 +41,8 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], what: str) -> N
     """Every tensor, to the bit."""
     assert a.keys() == b.keys(), (what, a.keys() ^ b.keys())
     for name in a:
+        if a[name] is None and b[name] is None:
+            continue
         assert a[name].dtype == b[name].dtype and torch.equal(a[name], b[name]), (what, name)
     print(f"{what}: {len(a)} tensors are equal")
 
@@ -162,6 +165,30 @@ def exchange(tools: Tools) -> None:
         close(found["features"], features, f"{weights}: features beside timm's")
         if full:
             close(found["loss"], loss.reshape(1), f"{weights}: loss beside transformers'")
+
+    print("--- other sizes")
+    # A square of other patches, a rectangle, and smaller patches for images of the same size.
+    side, patch = shape.image[0], shape.patch
+    for size, new in [((2 * side, 2 * side), patch), ((3 * patch, 2 * side), patch), (shape.image, patch // 2)]:
+        grid = [pixels // new for pixels in size]
+        more = ["--resample-to", f"{size[0]}x{size[1]}", "--resample-patches-to", str(new), *tools.all]
+        found = load_file(tools.convert("timm.pth", "timm", f"{size[0]}-{size[1]}-{new}.safetensors", *more))
+        positions = resample_abs_pos_embed(official["pos_embed"], new_size=grid)
+        kernels = resample_patch_embed(official["patch_embed.proj.weight"], [new, new])
+        close(found["pos_embed"], positions, f"positions for {size} in patches of {new}")
+        close(found["patch_embed.proj.weight"], kernels, "kernels")
+        rest = encoder.keys() - {"pos_embed", "patch_embed.proj.weight"}
+        assert all(torch.equal(found[name], encoder[name]) for name in rest)
+    found = load_file(tools.convert("a.safetensors", "official", "large.safetensors", "--resample-to", str(2 * side)))
+    grid = [2 * pixels for pixels in shape.grid]
+    decoder = resample_abs_pos_embed(official["decoder_pos_embed"], new_size=grid)
+    close(found["decoder_pos_embed"], decoder, "the decoder's positions")
+    larger = from_pretrained(ViTMAEForPreTraining, tools.convert("large.safetensors", "transformers", "hf-large"))
+    assert larger.config.image_size == 2 * side
+    same(larger.state_dict() | {"vit.embeddings.position_embeddings": None, "decoder.decoder_pos_embed": None}, to_hf(
+        official) | {"vit.embeddings.position_embeddings": None, "decoder.decoder_pos_embed": None}, "all else")
+    error = tools.refuses("convert", folder / "a.safetensors", "--to", "official", folder / "no", "--resample-patches-to", "2")
+    assert "convert the encoder alone" in error
 
     print("--- half precision")
     for precision, dtype in [("f16", torch.float16), ("bf16", torch.bfloat16), ("f32", torch.float32)]:

@@ -1,0 +1,87 @@
+//! Weights for images and patches of another size.
+
+use std::sync::Arc;
+
+use mae_vit::position::resample_table;
+use mae_vit::{Geometry, resample_kernels};
+use safetensors::tensor::Dtype;
+
+use super::describe::{CONFIG_KEY, Hints, json};
+use super::file::WeightFile;
+use super::stored::Stored;
+use crate::{MaeConfig, ModelError};
+
+impl WeightFile {
+    /// The same weights for images of another size, in f32: positions are resampled in two dimensions, in both towers.
+    /// Where the patches have another size too, so are the kernels that project them.
+    ///
+    /// # Errors
+    /// [`ModelError::Resample`] if the patch size does not divide the image size; if the file does not tell its own size; for other patches where
+    /// there is a decoder, which predicts patches of one size: convert the encoder alone.
+    ///
+    /// # Source
+    /// timm `resample_abs_pos_embed` and `resample_patch_embed`.
+    pub fn resampled(
+        mut self,
+        image_size: Option<(usize, usize)>,
+        patch_size: Option<usize>,
+        hints: &Hints,
+    ) -> Result<Self, ModelError> {
+        let old = self.vit_config(hints)?.geometry;
+        let refuse = |reason: String| ModelError::Resample { path: self.path.clone(), reason };
+        let new = Geometry::new(
+            image_size.unwrap_or(old.image_size()),
+            patch_size.unwrap_or(old.patch_size()),
+            old.in_chans(),
+        )
+        .map_err(|error| refuse(error.to_string()))?;
+        if new == old {
+            return Ok(self);
+        }
+        if new.patch_size() != old.patch_size() {
+            if let Some(stored) = self.tensors.get("decoder_pred.weight") {
+                let old = old.patch_size();
+                return Err(refuse(format!(
+                    "{} predicts patches of {old} px, not of {}: convert the encoder alone (timm) first",
+                    stored.name,
+                    new.patch_size()
+                )));
+            }
+            let (from, to) = (old.patch_size(), new.patch_size());
+            self.replace_values("patch_embed.proj.weight", |values, shape| {
+                let resampled = resample_kernels(&values, from, to);
+                (resampled, vec![shape[0], shape[1], to, to])
+            })?;
+        }
+        for name in ["pos_embed", "decoder_pos_embed"] {
+            if self.tensors.contains_key(name) {
+                self.replace_values(name, |values, shape| {
+                    let resampled = resample_table(&values, shape[2], old.grid(), new.grid());
+                    (resampled, vec![1, 1 + new.num_patches(), shape[2]])
+                })?;
+            }
+        }
+        if let Some(text) = self.metadata.get_mut(CONFIG_KEY)
+            && let Ok(config) = serde_json::from_str::<MaeConfig>(text)
+        {
+            *text = json(&MaeConfig { geometry: new, ..config });
+        }
+        Ok(self)
+    }
+
+    fn replace_values(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(Vec<f32>, &[usize]) -> (Vec<f32>, Vec<usize>),
+    ) -> Result<(), ModelError> {
+        let Some(stored) = self.tensors.get(name) else { return Ok(()) };
+        let data = self.values(stored, &stored.shape)?;
+        let values = data.as_slice::<f32>().expect("values are f32").to_vec();
+        let (values, shape) = change(values, &stored.shape);
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let whole = 0..bytes.len();
+        let stored = Stored::bytes(&stored.name, Dtype::F32, &shape, &Arc::new(bytes), whole);
+        self.tensors.insert(name.into(), stored);
+        Ok(())
+    }
+}
