@@ -1,10 +1,12 @@
 //! Images through an encoder, in their order.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use mae_data::{BadFilePolicy, ImageSource};
@@ -53,7 +55,7 @@ pub struct Encoder<'a> {
 
 impl EncodeArgs {
     /// The encoder of a file of weights.
-    pub fn open(&self, weights: &std::path::Path, tokens: Tokens) -> Result<Encoder<'_>> {
+    pub fn open(&self, weights: &Path, tokens: Tokens) -> Result<Encoder<'_>> {
         let device = self.images_as.device.open()?;
         let file = WeightFile::open(weights)?;
         let (encoder, used) = file.encoder(&self.described.hints(), &device)?;
@@ -92,7 +94,7 @@ impl Encoder<'_> {
     pub fn about(&self) -> Result<serde_json::Value> {
         Ok(serde_json::json!({
             "weights": self.weights,
-            "bytes": self.weights.metadata()?.len(),
+            "checksum": checksum(&self.weights)?,
             "tokens": format!("{:?}", self.tokens),
             "block": self.args.block,
             "normalize": self.normalize,
@@ -171,5 +173,17 @@ impl Encoder<'_> {
             Tokens::All => tokens.into_data(),
         };
         data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32")
+    }
+}
+
+/// Of a whole file: another one may have come in its place.
+fn checksum(path: &Path) -> Result<u32> {
+    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (mut crc, mut buffer) = (crc32fast::Hasher::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
+            0 => return Ok(crc.finalize()),
+            count => crc.update(&buffer[..count]),
+        }
     }
 }

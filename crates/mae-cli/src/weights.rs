@@ -19,7 +19,7 @@ pub struct Described {
     /// Whether the decoder was trained to predict patches normalised each by itself.
     #[arg(long, value_name = "BOOL")]
     norm_pix_loss: Option<bool>,
-    /// Epsilon of the layer norms: 1e-6 otherwise.
+    /// Epsilon of the layer norms: 1e-6 otherwise, 1e-12 under transformers' names.
     #[arg(long, value_name = "X")]
     norm_eps: Option<f64>,
 }

@@ -192,3 +192,27 @@ fn an_encoder_is_no_model_and_numbers_have_to_be_finite() {
     let error = WeightFile::open(&path).unwrap().encoder(&hints, &device).unwrap_err().to_string();
     assert!(error.contains("1 are unknown (blocks.0.ls1.gamma)"), "{error}");
 }
+
+#[test]
+fn a_description_is_believed_as_far_as_the_file_is_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, path) = saved(folder.path());
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    for (was, claimed) in [
+        (r#""embed_dim":64"#, r#""embed_dim":4000000000"#),
+        (r#""depth":4"#, r#""depth":18000000000000000000"#),
+        (r#""mlp_dim":256"#, r#""mlp_dim":900000000000"#),
+        (r#""image_size":[16,24]"#, r#""image_size":[8000000000,8000000000]"#),
+    ] {
+        let mut metadata = header.metadata().clone().unwrap();
+        let config = metadata.get_mut("mae.config").unwrap();
+        assert!(config.contains(was), "{config}");
+        *config = config.replace(was, claimed);
+        let lying = folder.path().join("lying.safetensors");
+        safetensors::serialize_to_file(file.tensors(), Some(metadata), &lying).unwrap();
+        let error = load(&lying, &Device::flex()).unwrap_err().to_string();
+        assert!(error.contains("lying.safetensors") && error.contains("but holds 0.3 M"), "{error}");
+    }
+}

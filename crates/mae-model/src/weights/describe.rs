@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::file::WeightFile;
 use super::names::{Part, part};
 use super::stored::Stored;
-use crate::{MaeConfig, ModelError, NORM_EPS, Preset};
+use crate::{MaeConfig, ModelError, NORM_EPS, Preset, Scheme};
 
 /// Metadata keys of the description.
 pub(super) const CONFIG_KEY: &str = "mae.config";
@@ -70,7 +70,7 @@ pub struct Hints {
     pub decoder_num_heads: Option<usize>,
     /// Whether the targets were normalised by patch.
     pub norm_pix_loss: Option<bool>,
-    /// Epsilon of the layer norms: 1e-6 otherwise.
+    /// Epsilon of the layer norms: 1e-6 otherwise, and 1e-12 under transformers' names, as each of them has it.
     pub norm_eps: Option<f64>,
 }
 
@@ -90,7 +90,8 @@ impl WeightFile {
         let heads =
             self.heads(hints.num_heads, "num_attention_heads", "num_heads", "blocks", |preset| preset.0);
         let stack = self.stack("blocks", "cls_token", heads)?;
-        let norm_eps = hints.norm_eps.or(self.number("layer_norm_eps")).unwrap_or(NORM_EPS);
+        let usual = if self.scheme == Scheme::Transformers { 1e-12 } else { NORM_EPS };
+        let norm_eps = hints.norm_eps.or(self.number("layer_norm_eps")).unwrap_or(usual);
         Ok(VitConfig { geometry: self.geometry(hints)?, stack, norm_eps })
     }
 
@@ -130,6 +131,33 @@ impl WeightFile {
             reason: format!("'{CONFIG_KEY}': {e}"),
         };
         serde_json::from_str(text).map(Some).map_err(refuse)
+    }
+
+    /// That the file is long enough for the model that it describes, before memory is asked for.
+    pub(super) fn check_size(&self, geometry: &Geometry, stacks: &[StackConfig]) -> Result<(), ModelError> {
+        // In floating point: what is claimed may be any number.
+        let number = |n: usize| n as f64;
+        let (height, width) = geometry.image_size();
+        let patches = number(height) * number(width) / number(geometry.patch_size()).powi(2);
+        let tower = |stack: &StackConfig| {
+            let (dim, mlp) = (number(stack.embed_dim), number(stack.mlp_dim));
+            dim * (number(stack.depth) * (4.0 * dim + 2.0 * mlp) + patches)
+        };
+        let claimed: f64 = stacks.iter().map(tower).sum();
+        let held: f64 = self
+            .tensors
+            .values()
+            .map(|stored| stored.shape.iter().map(|side| number(*side)).product::<f64>())
+            .sum();
+        if claimed <= held {
+            return Ok(());
+        }
+        let reason = format!(
+            "it describes a model of {:.1} M numbers and more, but holds {:.1} M",
+            claimed / 1e6,
+            held / 1e6
+        );
+        Err(ModelError::Description { path: self.path.clone(), reason })
     }
 
     fn untold(&self, what: impl fmt::Display) -> ModelError {

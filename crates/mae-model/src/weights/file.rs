@@ -75,10 +75,14 @@ impl WeightFile {
             true => (pytorch(path)?, BTreeMap::new()),
             false => safetensors(path)?,
         };
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let config = |name: &str| serde_json::from_slice(&std::fs::read(folder.join(name)).ok()?).ok();
-        let configs = [config("config.json"), config("preprocessor_config.json")];
         let (scheme, tensors, other) = officially(path, tensors)?;
+        let config = |name: &str| {
+            // A file of another scheme may lie in the same folder, and is not what they describe.
+            let bytes =
+                (scheme == Scheme::Transformers).then(|| std::fs::read(path.with_file_name(name)).ok())?;
+            serde_json::from_slice(&bytes?).ok()
+        };
+        let configs = [config("config.json"), config("preprocessor_config.json")];
         Ok(Self { path: path.into(), scheme, tensors, other, metadata, configs })
     }
 
@@ -137,6 +141,7 @@ impl WeightFile {
     /// another shape or type, or holds numbers that are not finite.
     pub fn encoder(&self, hints: &Hints, device: &Device) -> Result<(VisionTransformer, Used), ModelError> {
         let config = self.vit_config(hints)?;
+        self.check_size(&config.geometry, &[config.stack])?;
         let encoder = config
             .init(&mut InitRng::new(0), device)
             .map_err(|source| ModelError::Config { part: "encoder", source })?;
@@ -149,6 +154,7 @@ impl WeightFile {
     /// As [`encoder`](Self::encoder); [`ModelError::NoDecoder`] if there is none.
     pub fn mae(&self, hints: &Hints, device: &Device) -> Result<(Mae, Used), ModelError> {
         let config = self.mae_config(hints)?;
+        self.check_size(&config.geometry, &[config.encoder, config.decoder])?;
         let model = config.init(0, device)?;
         self.replace(model, &config.geometry, |part| matches!(part, Part::Encoder | Part::Decoder))
     }
