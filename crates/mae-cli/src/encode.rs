@@ -125,10 +125,12 @@ impl Encoder<'_> {
         let loader = self.args.images_as.loader(source, &self.config().geometry, skip)?;
         let (began, mut told) = (Instant::now(), Instant::now());
         let mut batches = loader.epoch(0, 0, (first as u32..len as u32).collect(), 0)?;
-        let mut next = first;
+        let (mut next, mut encoding) = (first, Duration::ZERO);
         while let Some(batch) = batches.next() {
             let batch = batch?;
+            let at_work = Instant::now();
             let mut rows = self.rows(batch.images, batch.shape);
+            encoding += at_work.elapsed();
             let size = rows.len() / batch.indices.len();
             for (row, index) in rows.chunks_mut(size).zip(&batch.indices) {
                 // Something else stands in for what cannot be read.
@@ -143,9 +145,10 @@ impl Encoder<'_> {
             }
             if told.elapsed() > Duration::from_secs(5) {
                 told = Instant::now();
-                let rate = (next - first) as f64 / began.elapsed().as_secs_f64();
+                let elapsed = began.elapsed().as_secs_f64();
+                let rate = (next - first) as f64 / elapsed;
                 let left = duration((len - next) as f64 / rate);
-                let waiting = 100.0 * batches.waiting_share();
+                let waiting = 100.0 * batches.waiting().as_secs_f64() / elapsed;
                 self.say(&format!(
                     "{next} of {len} images, {rate:.1} images/s, {left} left, waiting {waiting:.0}%"
                 ));
@@ -155,9 +158,13 @@ impl Encoder<'_> {
             eprintln!("not read: {}", file.reason);
         }
         let elapsed = began.elapsed().as_secs_f64();
-        let (rate, waiting) = ((next - first) as f64 / elapsed, 100.0 * batches.waiting_share());
-        let took = duration(elapsed);
-        self.say(&format!("{} images in {took}, {rate:.1} images/s, waiting {waiting:.0}%", next - first));
+        let (took, rate) = (duration(elapsed), (next - first) as f64 / elapsed);
+        let share = |part: Duration| 100.0 * part.as_secs_f64() / elapsed;
+        let (encoding, waiting) = (share(encoding), share(batches.waiting()));
+        self.say(&format!(
+            "{} images in {took}, {rate:.1} images/s, encoding {encoding:.1}%, waiting for images {waiting:.1}%",
+            next - first
+        ));
         Ok(false)
     }
 
