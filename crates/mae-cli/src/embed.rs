@@ -1,9 +1,9 @@
 //! Features of images, row by row into one file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use mae_trainer::INTERRUPTED;
 
 use crate::encode::{EncodeArgs, Tokens};
@@ -60,16 +60,4 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (out, list) = (args.out.display(), table.list());
     println!("written         {len} rows of {row:?} in {out}, names in {}", list.display());
     Ok(ExitCode::SUCCESS)
-}
-
-/// A name beside another file's.
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Says which file an operation failed on.
-pub fn on<T>(path: &Path, result: std::io::Result<T>) -> Result<T> {
-    result.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -8,8 +8,6 @@ use anyhow::{Context, Result, bail, ensure};
 use mae_data::ImageSource;
 use serde_json::{Value, json};
 
-use crate::embed::{beside, on};
-
 /// A file of so many rows of one shape, in f32.
 pub struct Table<'a> {
     pub path: &'a Path,
@@ -44,7 +42,7 @@ impl Table<'_> {
         ensure!(!path.exists(), "{} is there already", path.display());
         let header = self.header()?;
         let (part, about) = (beside(path, ".part"), beside(path, ".part.json"));
-        let names = self.write_list()?;
+        let names = self.names_checksum();
         let identity =
             serde_json::to_string_pretty(&json!({ "about": self.about, "images": rows, "names": names }))?;
         let row_bytes = size_of::<f32>() * self.row.iter().product::<usize>();
@@ -62,6 +60,7 @@ impl Table<'_> {
             // The identity first: a part without one would be continued by nobody.
             on(&about, fs::write(&about, &identity))?;
         }
+        self.write_list()?;
         let mut options = OpenOptions::new();
         let mut file = on(&part, options.create(true).truncate(false).write(true).open(&part))?;
         // A row that was not written whole is written again.
@@ -74,18 +73,22 @@ impl Table<'_> {
         Ok((Writer { path: path.into(), part, about, file: BufWriter::with_capacity(1 << 20, file) }, done))
     }
 
-    /// Writes the names; returns a checksum of them.
-    fn write_list(&self) -> Result<u32> {
-        let path = self.list();
-        let mut list = BufWriter::new(on(&path, File::create(&path))?);
+    fn names_checksum(&self) -> u32 {
         let mut crc = crc32fast::Hasher::new();
         for index in 0..self.source.len() {
-            let line = self.source.name(index) + "\n";
-            crc.update(line.as_bytes());
-            on(&path, list.write_all(line.as_bytes()))?;
+            crc.update(self.source.name(index).as_bytes());
+            crc.update(b"\n");
         }
-        on(&path, list.flush())?;
-        Ok(crc.finalize())
+        crc.finalize()
+    }
+
+    fn write_list(&self) -> Result<()> {
+        let path = self.list();
+        let mut list = BufWriter::new(on(&path, File::create(&path))?);
+        for index in 0..self.source.len() {
+            on(&path, writeln!(list, "{}", self.source.name(index)))?;
+        }
+        on(&path, list.flush())
     }
 
     fn header(&self) -> Result<Vec<u8>> {
@@ -141,4 +144,16 @@ impl Writer {
         on(&self.path, fs::rename(&self.part, &self.path))?;
         fs::remove_file(&self.about).with_context(|| format!("cannot remove {}", self.about.display()))
     }
+}
+
+/// A name beside another file's.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Says which file an operation failed on.
+fn on<T>(path: &Path, result: std::io::Result<T>) -> Result<T> {
+    result.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -134,6 +134,10 @@ fn an_interrupted_embedding_goes_on_and_another_one_does_not() {
         &format!("{args} part.npy --tokens class"),
         &["part.npy.part", "other weights, images or options"],
     );
+    // What is refused changes nothing, the names of the rows least of all.
+    let names = fs::read(at.join("part.npy.txt")).unwrap();
+    refused(at, "embed . photos/000.png part.npy", &["other weights, images or options"]);
+    assert_eq!(fs::read(at.join("part.npy.txt")).unwrap(), names);
     let output = mae(at, &format!("{args} part.npy"));
     assert!(output.status.success(), "{output:?}");
     assert!(

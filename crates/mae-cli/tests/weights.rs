@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use mae_model::{Preset, save};
 use mae_vit::{Geometry, Normalize};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 fn mae(at: &Path, args: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mae"));
@@ -101,6 +102,17 @@ fn what_cannot_be_is_refused_and_nothing_is_left() {
         1,
         &["16 x 20 px have 20 patches", "positions for 16"],
     );
+    // transformers would load it without this tensor, and compute something else.
+    let norm = TensorView::new(Dtype::F32, vec![64], &[0; 256]).unwrap();
+    let more = file.tensors().into_iter().chain([("norm_pre.weight".to_owned(), norm)]);
+    safetensors::serialize_to_file(more, None, &at.join("clip.safetensors")).unwrap();
+    let hints = "--num-heads 2 --decoder-num-heads 4 --norm-pix-loss true";
+    let words = ["transformers has no place for norm_pre.weight"];
+    refused(&format!("convert clip.safetensors --to transformers hf {hints}"), 1, &words);
+    // Nor is anything removed that lies in the way.
+    fs::create_dir(at.join("other.partial")).unwrap();
+    refused("convert model.safetensors --to transformers other", 1, &["cannot write other.partial"]);
+    assert!(at.join("other.partial").is_dir() && !at.join("other").exists());
     assert!(!at.join("hf").exists() && !at.join("hf.partial").exists());
     assert_eq!(fs::read(at.join("model.safetensors")).unwrap(), before);
 }

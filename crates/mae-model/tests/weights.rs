@@ -185,12 +185,14 @@ fn an_encoder_is_no_model_and_numbers_have_to_be_finite() {
     // A tensor of the encoder that this model does not know would change what it computes.
     let bytes = std::fs::read(&path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let scales = TensorView::new(Dtype::F32, vec![64], &[0; 256]).unwrap();
-    let more = file.tensors().into_iter().chain([("blocks.0.ls1.gamma".to_owned(), scales)]);
-    safetensors::serialize_to_file(more, None, &path).unwrap();
     let hints = Hints { num_heads: Some(2), image_size: Some((16, 24)), ..Hints::default() };
-    let error = WeightFile::open(&path).unwrap().encoder(&hints, &device).unwrap_err().to_string();
-    assert!(error.contains("1 are unknown (blocks.0.ls1.gamma)"), "{error}");
+    for name in ["blocks.0.ls1.gamma", "norm_pre.weight", "reg_token"] {
+        let scales = TensorView::new(Dtype::F32, vec![64], &[0; 256]).unwrap();
+        let more = file.tensors().into_iter().chain([(name.to_owned(), scales)]);
+        safetensors::serialize_to_file(more, None, &path).unwrap();
+        let error = WeightFile::open(&path).unwrap().encoder(&hints, &device).unwrap_err().to_string();
+        assert!(error.contains(&format!("1 are unknown ({name})")), "{error}");
+    }
 }
 
 #[test]

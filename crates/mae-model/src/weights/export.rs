@@ -133,6 +133,13 @@ impl WeightFile {
                 Scheme::Transformers => to_transformers(name, vit),
             };
             if names.is_empty() {
+                if part(name) == Part::Encoder {
+                    let reason = format!(
+                        "{} has no place for {}, and is another model without it",
+                        scheme, stored.name
+                    );
+                    return Err(self.refused(reason, out));
+                }
                 left.push(stored.name.clone());
                 continue;
             }
@@ -289,10 +296,8 @@ fn write_folder(tensors: &[Ready], [config, preprocessor]: [Value; 2], out: &Pat
     let mut partial = out.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(write_error(&partial))?;
-    }
-    fs::create_dir_all(&partial).map_err(write_error(&partial))?;
+    // Not over what someone else may have left there.
+    fs::create_dir(&partial).map_err(write_error(&partial))?;
     let written = || {
         for (name, value) in [("config.json", &config), ("preprocessor_config.json", &preprocessor)] {
             let text = serde_json::to_string_pretty(value).expect("keys are strings");

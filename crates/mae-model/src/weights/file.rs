@@ -297,10 +297,7 @@ fn officially(
             let decoder = name.strip_prefix(outer).filter(|rest| rest.starts_with("decoder."));
             from_transformers(decoder.or_else(|| name.strip_prefix(prefix.as_str()))?)
         }
-        _ => {
-            let rest = name.strip_prefix(prefix.as_str())?;
-            (part(rest) != Part::Other).then(|| (rest.to_owned(), None))
-        }
+        _ => name.strip_prefix(prefix.as_str()).map(|rest| (rest.to_owned(), None)),
     };
     let (mut all, mut thirds, mut other) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for stored in tensors {

@@ -39,9 +39,13 @@ pub(super) fn from_transformers(name: &str) -> Option<(String, Option<usize>)> {
     if let Some(rest) = name.strip_prefix("encoder.layer.").or_else(|| name.strip_prefix("layers.")) {
         return block(rest, "blocks");
     }
-    TOP.iter().find_map(|(official, theirs)| Some((replaced(name, theirs, official)?, None)))
+    let known = TOP.iter().find_map(|(official, theirs)| replaced(name, theirs, official));
+    // What is put into the tokens counts, known or not.
+    let unknown = || name.starts_with("embeddings.").then(|| name.to_owned());
+    known.or_else(unknown).map(|name| (name, None))
 }
 
+/// A part that is not known keeps its name: the block would compute something else without it.
 fn block(rest: &str, tower: &str) -> Option<(String, Option<usize>)> {
     let (index, part) = rest.split_once('.')?;
     let third = QKV.iter().enumerate().find_map(|(third, names)| {
@@ -52,7 +56,7 @@ fn block(rest: &str, tower: &str) -> Option<(String, Option<usize>)> {
             Some((names.iter().find_map(|name| replaced(part, name, official))?, None))
         })
     };
-    let (part, third) = third.or_else(whole)?;
+    let (part, third) = third.or_else(whole).unwrap_or_else(|| (part.into(), None));
     Some((format!("{tower}.{index}.{part}"), third))
 }
 
@@ -88,20 +92,19 @@ pub(super) fn to_transformers(name: &str, vit: &str) -> Vec<String> {
 /// Which part of a model an official name belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
+    /// Also what is not known: a norm before the blocks, more tokens, whatever an encoder of another kind has.
     Encoder,
     Decoder,
     /// What fine-tuning and probing add.
     Head,
-    Other,
 }
 
 pub(super) fn part(name: &str) -> Part {
     match name.split('.').next().unwrap_or_default() {
-        "cls_token" | "pos_embed" | "patch_embed" | "blocks" | "norm" => Part::Encoder,
-        "head" | "fc_norm" => Part::Head,
+        "head" | "head_dist" | "pre_logits" | "fc_norm" => Part::Head,
         "mask_token" => Part::Decoder,
         first if first.starts_with("decoder_") => Part::Decoder,
-        _ => Part::Other,
+        _ => Part::Encoder,
     }
 }
 
@@ -124,12 +127,14 @@ mod tests {
             ("decoder.decoder_pos_embed", "decoder_pos_embed", None),
             ("decoder.mask_token", "mask_token", None),
             ("layernorm.weight", "norm.weight", None),
+            // Nothing of ours, and not to be overlooked.
+            ("encoder.layer.0.unknown", "blocks.0.unknown", None),
+            ("embeddings.register_tokens", "embeddings.register_tokens", None),
         ];
         for (name, official, third) in cases {
             assert_eq!(from_transformers(name), Some((official.to_owned(), third)), "{name}");
         }
-        for name in ["pooler.dense.weight", "layernormal.weight", "encoder.layer.0.unknown", "decoder.other"]
-        {
+        for name in ["pooler.dense.weight", "layernormal.weight", "decoder.other"] {
             assert_eq!(from_transformers(name), None, "{name}");
         }
     }
