@@ -25,7 +25,7 @@ pub fn ranks(data: &Path, rounds: usize, steps: usize) -> Result<()> {
     let mut rates = [Vec::new(), Vec::new()];
     for round in 1..=rounds {
         for (ranks, rates) in [1, 2].into_iter().zip(&mut rates) {
-            let rate = rate(here(ranks), data, "tiny", 32, steps)?;
+            let rate = median(&mut rates_of(here(ranks), data, &cropped("tiny"), 32, steps)?);
             println!("round {round}  {ranks} x 1 thread  {rate:.2} images/s");
             rates.push(rate);
         }
@@ -37,7 +37,8 @@ pub fn ranks(data: &Path, rounds: usize, steps: usize) -> Result<()> {
     let mut sums: Sums = run(mpirun(2, 1).arg(program).args(["--preset", "base", "--repeats", "7"]))?;
     let sum_s = median(&mut sums.seconds);
     let batch = 8;
-    let step_s = 2.0 * batch as f64 / rate(here(2), data, "base", batch, 4)?;
+    let rate = median(&mut rates_of(here(2), data, &cropped("base"), batch, 4)?);
+    let step_s = 2.0 * batch as f64 / rate;
     let megabytes = sums.numbers as f64 * 4.0 / 1e6;
     println!(
         "ViT-B, {:.1} M parameters: the sum over 2 ranks takes {sum_s:.3} s ({:.2} GB/s each way), {:.1}% of a step of \
@@ -75,14 +76,26 @@ fn here(ranks: usize) -> Command {
     command
 }
 
-/// The median rate, in images per second, of the updates after the second of a run with so many images a rank. The
-/// command starts the program.
-pub fn rate(mut command: Command, data: &Path, preset: &str, batch: usize, steps: usize) -> Result<f64> {
+/// Options for a model of a preset, on four crops of each image: small folders will do.
+pub fn cropped(preset: &str) -> [&str; 4] {
+    ["--repeats", "4", "--preset", preset]
+}
+
+/// The rates, in images per second, of the updates after the second of a run with so many images a rank. The command
+/// starts the program.
+pub fn rates_of(
+    mut command: Command,
+    data: &Path,
+    options: &[&str],
+    batch: usize,
+    steps: usize,
+) -> Result<Vec<f64>> {
     let folder = target().join(format!("bench-{}-ranks", std::process::id()));
     let output = command
-        // Four crops of each image: small folders will do.
-        .args(["--quiet", "--repeats", "4", "--epochs", "1000", "--stop-after", &steps.to_string()])
-        .args(["--preset", preset, "--batch-size", &batch.to_string(), "--data"])
+        .args(["--quiet", "--epochs", "1000", "--stop-after", &steps.to_string()])
+        .args(["--batch-size", &batch.to_string()])
+        .args(options)
+        .arg("--data")
         .arg(data)
         .arg("--out")
         .arg(&folder)
@@ -97,7 +110,7 @@ pub fn rate(mut command: Command, data: &Path, preset: &str, batch: usize, steps
         let record: serde_json::Value = serde_json::from_str(line)?;
         record["images_per_s"].as_f64().context("a record has no rate")
     };
-    let mut rates = metrics.lines().skip(2).map(rate).collect::<Result<Vec<_>>>()?;
+    let rates = metrics.lines().skip(2).map(rate).collect::<Result<Vec<_>>>()?;
     ensure!(!rates.is_empty(), "the run has too few records");
-    Ok(median(&mut rates))
+    Ok(rates)
 }

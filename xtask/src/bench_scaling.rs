@@ -1,15 +1,17 @@
 //! `cargo xtask bench scaling`: a model of step time against ranks, fitted to sums over real links, and what it predicts.
 
+use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::available_parallelism;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::Deserialize;
 
-use crate::bench_ranks::rate;
+use crate::bench_ranks::{cropped, rates_of};
 use crate::median;
 use crate::programs::{build, run, target};
 
@@ -121,7 +123,12 @@ pub fn scaling(options: &Options) -> Result<()> {
         }
     }
     if let Some(data) = &options.data {
-        steps(options, data, ring)?;
+        // Small folders would make short epochs, and the loader starts anew with each.
+        let copies = Copies::of(data, 100)?;
+        let cores = available_parallelism().map_or(1, usize::from) as f64;
+        let steps = Steps { options, data: &copies.0, ring, cores };
+        steps.computing()?;
+        steps.loading()?;
     }
     println!(
         "\n{} images an update, {} images/s a device, {:.1} M gradients in f32, a loader of {} images/s a device, step times \
@@ -162,47 +169,152 @@ impl Options {
     }
 }
 
-/// Whole steps of ViT-Ti: their computing is fitted to one host with two sizes of batch, their sum is the ring's, and
-/// both together are held against more hosts with other sizes.
-fn steps(options: &Options, data: &Path, ring: Ring) -> Result<()> {
-    let sum: Sum = run(Command::new(target().join("release/examples/all_reduce")).args([
-        "--preset",
-        "tiny",
-        "--repeats",
-        "1",
-    ]))?;
-    let bytes = sum.numbers as f64 * 4.0;
-    let cores = available_parallelism().map_or(1, usize::from) as f64;
-    let measure = |hosts: usize, batch: usize| -> Result<f64> {
-        let rate = rate(options.hosts(hosts, "release/distributed"), data, "tiny", batch, 8)?;
-        Ok((hosts * batch) as f64 / rate)
-    };
-    let (small, large) = (measure(1, 8)?, measure(1, 32)?);
-    let image_s = (large - small) / (32.0 - 8.0);
-    let fixed_s = small - 8.0 * image_s;
-    println!(
-        "\nwhole steps of ViT-Ti, {:.1} MB of gradients; fitted to one host: {:.0} ms, and {:.1} ms an image\n",
-        bytes / 1e6,
-        1e3 * fixed_s,
-        1e3 * image_s
-    );
-    println!("| hosts | images a host | computing ms | sum ms | model ms | measured ms | error |");
-    println!("|---|---|---|---|---|---|---|");
-    for (hosts, batch) in [(1, 16), (2, 8), (2, 16), (2, 32), (3, 16), (4, 16)] {
-        // More hosts than cores take turns on them.
-        let compute = (fixed_s + batch as f64 * image_s) * (hosts as f64 / cores).max(1.0);
-        let sum = if hosts == 1 { 0.0 } else { ring.seconds(hosts, bytes) };
-        let (model, measured) = (compute + sum, measure(hosts, batch)?);
-        println!(
-            "| {hosts} | {batch} | {:.0} | {:.0} | {:.0} | {:.0} | {:+.1}% |",
-            1e3 * compute,
-            1e3 * sum,
-            1e3 * model,
-            1e3 * measured,
-            100.0 * (model / measured - 1.0)
-        );
+/// What the images of a host cost: a time for each batch and one for each image, in seconds.
+#[derive(Clone, Copy)]
+struct Line {
+    batch_s: f64,
+    image_s: f64,
+}
+
+impl Line {
+    /// Through two points of images and seconds.
+    fn through((few, short): (usize, f64), (many, long): (usize, f64)) -> Self {
+        let image_s = (long - short) / (many - few) as f64;
+        Self { batch_s: short - few as f64 * image_s, image_s }
     }
-    Ok(())
+
+    fn seconds(self, images: usize) -> f64 {
+        self.batch_s + images as f64 * self.image_s
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} ms and {:.2} ms an image", 1e3 * self.batch_s, 1e3 * self.image_s)
+    }
+}
+
+/// What steps are made of, and how to measure them.
+struct Steps<'a> {
+    options: &'a Options,
+    data: &'a Path,
+    ring: Ring,
+    cores: f64,
+}
+
+impl Steps<'_> {
+    /// The seconds of each update after the second, on hosts with so many images each.
+    fn seconds(&self, hosts: usize, batch: usize, model: &[&str], updates: usize) -> Result<Vec<f64>> {
+        let program = self.options.hosts(hosts, "release/distributed");
+        let rates = rates_of(program, self.data, model, batch, updates)?;
+        Ok(rates.iter().map(|rate| (hosts * batch) as f64 / rate).collect())
+    }
+
+    /// How long the hosts add up the gradients of a model.
+    fn sum_s(&self, hosts: usize, model: &[&str]) -> Result<f64> {
+        let mut command = Command::new(target().join("release/examples/all_reduce"));
+        let sum: Sum = run(command.args(model).args(["--repeats", "1"]))?;
+        Ok(if hosts == 1 { 0.0 } else { self.ring.seconds(hosts, sum.numbers as f64 * 4.0) })
+    }
+
+    /// By how much longer each of so many threads computes than one does: more threads than cores take turns on them.
+    fn turns(&self, threads: usize) -> f64 {
+        (threads as f64 / self.cores).max(1.0)
+    }
+
+    /// Steps of ViT-Ti, which computing takes most of: computing is fitted to one host with two sizes of batch, the sum
+    /// is the ring's, and both together are held against more hosts with other sizes.
+    fn computing(&self) -> Result<()> {
+        let model = cropped("tiny");
+        let measure =
+            |hosts, batch| -> Result<f64> { Ok(median(&mut self.seconds(hosts, batch, &model, 8)?)) };
+        let compute = Line::through((8, measure(1, 8)?), (32, measure(1, 32)?));
+        println!("\nwhole steps of ViT-Ti; computing fitted to one host: {compute}\n");
+        println!("| hosts | images a host | computing ms | sum ms | model ms | measured ms | error |");
+        println!("|---|---|---|---|---|---|---|");
+        for (hosts, batch) in [(1, 16), (2, 8), (2, 16), (2, 32), (3, 16), (4, 16)] {
+            let compute_s = compute.seconds(batch) * self.turns(hosts);
+            let sum_s = self.sum_s(hosts, &["--preset", "tiny"])?;
+            let (model_s, measured_s) = (compute_s + sum_s, measure(hosts, batch)?);
+            println!(
+                "| {hosts} | {batch} | {:.0} | {:.0} | {:.0} | {:.0} | {:+.1}% |",
+                1e3 * compute_s,
+                1e3 * sum_s,
+                1e3 * model_s,
+                1e3 * measured_s,
+                100.0 * (model_s / measured_s - 1.0)
+            );
+        }
+        Ok(())
+    }
+
+    /// Steps of a model so small that one host waits for its only worker, which decodes every image anew: what the
+    /// worker takes is fitted to one host with two sizes of batch, and held against two hosts and other sizes.
+    ///
+    /// What such a model computes is fitted beside it, to crops that are decoded once for many.
+    fn loading(&self) -> Result<()> {
+        let model = ["--preset", "nano", "--patch-size", "16"];
+        let measure = |hosts: usize, batch: usize, crops: &str| -> Result<f64> {
+            let options = [&model[..], &["--workers", "1", "--repeats", crops]].concat();
+            // Images come in bursts: only their mean is a rate.
+            let seconds = self.seconds(hosts, batch, &options, 14)?;
+            Ok(seconds.iter().sum::<f64>() / seconds.len() as f64)
+        };
+        let compute = Line::through((32, measure(1, 32, "16")?), (192, measure(1, 192, "16")?));
+        let load = Line::through((32, measure(1, 32, "1")?), (192, measure(1, 192, "1")?));
+        println!(
+            "\nwhole steps of a nano; fitted to one host: computing {compute}; loading, one worker, {load}\n"
+        );
+        println!(
+            "| hosts | images a host | computing ms | sum ms | loading ms | model ms | measured ms | error |"
+        );
+        println!("|---|---|---|---|---|---|---|---|");
+        for (hosts, batch) in [(1, 64), (1, 128), (2, 32), (2, 64), (2, 128), (2, 256)] {
+            let (compute_s, load_s) = (compute.seconds(batch), load.seconds(batch));
+            let sum_s = self.sum_s(hosts, &model)?;
+            // A host has one thread that computes, and polls while gradients travel, and one that loads; where there are no
+            // more cores than hosts the two take turns.
+            let busy_s = (compute_s + sum_s + load_s) * (hosts as f64 / self.cores);
+            let model_s = (compute_s + sum_s).max(load_s).max(busy_s);
+            let measured_s = measure(hosts, batch, "1")?;
+            println!(
+                "| {hosts} | {batch} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:+.1}% |",
+                1e3 * compute_s,
+                1e3 * sum_s,
+                1e3 * load_s,
+                1e3 * model_s,
+                1e3 * measured_s,
+                100.0 * (model_s / measured_s - 1.0)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A folder that holds another one many times over, as links; it goes when this is dropped.
+struct Copies(PathBuf);
+
+impl Copies {
+    fn of(data: &Path, copies: usize) -> Result<Self> {
+        let folder = target().join(format!("bench-{}-copies", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let copied = Self(folder);
+        for copy in 0..copies {
+            let link = Command::new("ln")
+                .arg("-s")
+                .arg(fs::canonicalize(data)?)
+                .arg(copied.0.join(copy.to_string()))
+                .status()?;
+            ensure!(link.success(), "cannot make links in {}", copied.0.display());
+        }
+        Ok(copied)
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// The mean of many simulated steps.

@@ -1,6 +1,7 @@
 //! Development commands of the workspace.
 #![allow(clippy::print_stdout, reason = "a command line talks to people")]
 
+mod bench_digits;
 mod bench_load;
 mod bench_loops;
 mod bench_ours;
@@ -81,6 +82,12 @@ Examples:
 
 #[derive(Subcommand)]
 enum Bench {
+    /// What pre-training is worth on the digits: neighbours, a probe, fine-tuning of all or some blocks, from scratch.
+    #[command(after_help = "\
+Example:
+  python scripts/make_data.py --out data
+  cargo xtask bench digits data/digits")]
+    Digits(bench_digits::Options),
     /// Loading images on one core beside torchvision's and DALI's.
     #[command(after_help = "\
 Examples:
@@ -200,6 +207,7 @@ fn main() -> Result<ExitCode> {
             let status = cargo().args(run).args(args).status().context("cannot start cargo")?;
             Ok(exit_code(status))
         }
+        Task::Bench(Bench::Digits(options)) => bench_digits::digits(&options).map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Load(options)) => bench_load::load(&options).map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Loops { rounds, steps }) => {
             bench_loops::loops(rounds, steps).map(|()| ExitCode::SUCCESS)

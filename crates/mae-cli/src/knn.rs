@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
-use mae_trainer::{Features, INTERRUPTED, KNN_TEMPERATURE, knn_predict};
+use mae_trainer::{Features, INTERRUPTED, KNN_TEMPERATURE, Scores, knn_predict};
 use serde_json::json;
 
 use crate::encode::{EncodeArgs, Encoder, Tokens};
@@ -67,42 +67,24 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let k = args.k.unwrap_or_else(|| train.labels.len().min(20));
     let predicted = knn_predict(&train.features, &train.labels, &test.features, k, args.temperature)?;
-    let classes = test.classes.len();
-    let mut confusion = vec![vec![0_usize; classes]; classes];
-    for (label, predicted) in test.labels.iter().zip(&predicted) {
-        confusion[*label as usize][*predicted as usize] += 1;
-    }
-    let right: usize = (0..classes).map(|class| confusion[class][class]).sum();
-    let accuracy = right as f64 / test.labels.len() as f64;
+    let scores = Scores::of_labels(test.classes, &test.labels, &predicted)?;
+    let images = (train.labels.len(), test.labels.len());
     if args.json {
         let about = json!({
-            "accuracy": accuracy, "k": k, "temperature": args.temperature, "classes": test.classes,
-            "train_images": train.labels.len(), "test_images": test.labels.len(), "confusion": confusion,
+            "accuracy": scores.top1(), "k": k, "temperature": args.temperature, "classes": scores.classes,
+            "train_images": images.0, "test_images": images.1, "confusion": scores.confusion,
         });
         println!("{}", serde_json::to_string_pretty(&about)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let images = (train.labels.len(), test.labels.len());
     println!(
-        "kNN accuracy    {:.1}% (k = {}; {} labelled images, {} held-out images)",
-        100.0 * accuracy,
+        "kNN accuracy    {:.1}% (k = {}; {} labelled images, {} held-out images)\n\n{}",
+        100.0 * scores.top1(),
         k,
         images.0,
-        images.1
+        images.1,
+        scores.to_string().trim_end()
     );
-    println!("\n{:<20} {:>8} {:>8}  most often taken for", "class", "images", "right");
-    for (class, row) in confusion.iter().enumerate() {
-        let total: usize = row.iter().sum();
-        let others = row.iter().enumerate().filter(|(other, count)| *other != class && **count > 0);
-        let other = others.max_by_key(|(other, count)| (**count, std::cmp::Reverse(*other)));
-        let other =
-            other.map_or(String::new(), |(other, count)| format!("{} ({count})", test.classes[other]));
-        let share = match total {
-            0 => "-".to_owned(),
-            _ => format!("{:.1}%", 100.0 * row[class] as f64 / total as f64),
-        };
-        println!("{:<20} {total:>8} {share:>8}  {other}", test.classes[class]);
-    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,7 @@
 //! `mae`: masked autoencoders from a shell.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
 
+mod classify;
 mod convert;
 mod doctor;
 mod embed;
@@ -8,6 +9,7 @@ mod encode;
 mod images;
 mod inspect;
 mod knn;
+mod pretrain;
 mod reconstruct;
 mod table;
 mod weights;
@@ -31,6 +33,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Pre-trains a masked autoencoder on a folder of images.
+    #[command(after_help = pretrain::EXAMPLES)]
+    Pretrain(mae_trainer::cli::TrainArgs),
+    /// Trains an encoder further to tell classes apart: all of it, or its last blocks.
+    #[command(after_help = classify::FINETUNE_EXAMPLES)]
+    Finetune(classify::FinetuneArgs),
+    /// Measures an encoder by a linear classifier that is trained on its features.
+    #[command(after_help = classify::PROBE_EXAMPLES)]
+    Probe(classify::ProbeArgs),
     /// Says what a file of weights is: a run's, an official checkpoint, timm's, transformers'.
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::Args),
@@ -73,6 +84,9 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
+        Verb::Pretrain(args) => return pretrain::run(&args),
+        Verb::Finetune(args) => return classify::finetune(&args),
+        Verb::Probe(args) => return classify::probe(&args),
         Verb::Inspect(args) => inspect::run(&args)?,
         Verb::Convert(args) => convert::run(&args)?,
         Verb::Embed(args) => return embed::run(&args),

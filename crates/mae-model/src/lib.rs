@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod classifier;
 mod config;
 mod decoder;
 mod error;
@@ -33,9 +34,12 @@ mod mae;
 mod params;
 mod weights;
 
+pub use classifier::{Classifier, ClassifierConfig, FeatureNorm, Head};
 pub use config::{MaeConfig, NORM_EPS, Preset};
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use mae::{Mae, Reconstruction};
 pub use params::{ParamInfo, list_params};
-pub use weights::{Contents, Hints, Loaded, Precision, Scheme, Used, WeightFile, load, load_into, save};
+pub use weights::{
+    Contents, Hints, Loaded, Precision, SavedModel, Scheme, Used, WeightFile, load, load_into, save,
+};

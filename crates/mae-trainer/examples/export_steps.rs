@@ -64,11 +64,11 @@ fn export_run(Cli { run, out, steps }: &Cli) -> Result<()> {
         Some(steps) => steps,
         None => read_records(&run.path("metrics.jsonl"))?.len() as u64,
     };
-    let most = run.plan.total_steps;
+    let most = run.plan.pace.total_steps;
     ensure!((1..=most).contains(&steps), "steps is {steps}, but must be from 1 to the run's {most}");
     fs::create_dir(out).with_context(|| format!("cannot make {}", out.display()))?;
     export(&run, out, steps)?;
-    println!("{steps} updates of {} images in {}", run.plan.effective_batch, out.display());
+    println!("{steps} updates of {} images in {}", run.plan.pace.effective_batch, out.display());
     Ok(())
 }
 
@@ -105,9 +105,9 @@ fn export(run: &Run, out: &Path, steps: u64) -> Result<()> {
         adamw: &run.recipe.optim.adamw,
         batch_size: run.plan.batch_size,
         accum_iter: run.plan.accum_iter,
-        effective_batch: run.plan.effective_batch,
-        total_steps: run.plan.total_steps,
-        lr: (0..steps).map(|step| run.plan.schedule.lr(step)).collect(),
+        effective_batch: run.plan.pace.effective_batch,
+        total_steps: run.plan.pace.total_steps,
+        lr: (0..steps).map(|step| run.plan.pace.schedule.lr(step)).collect(),
     };
     let path = out.join("steps.json");
     fs::write(&path, serde_json::to_string_pretty(&description)?)

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use burn::optim::ModuleOptimizer;
-use mae_model::Mae;
+use mae_model::{Mae, SavedModel};
 use mae_vit::Normalize;
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +15,13 @@ use crate::{Ema, TrainerError};
 
 /// What trains: the model, its optimizer, and how far they are.
 #[derive(Clone)]
-pub struct TrainState {
+pub struct TrainState<M = Mae> {
     /// The model.
-    pub model: Mae,
+    pub model: M,
     /// Its optimizer.
     pub optimizer: ModuleOptimizer,
     /// The moving average of its weights, where the recipe has one.
-    pub ema: Option<Ema>,
+    pub ema: Option<Ema<M>>,
     /// Updates done.
     pub step: u64,
     /// Seconds of training so far.
@@ -30,9 +30,9 @@ pub struct TrainState {
     pub skipped: Vec<u64>,
 }
 
-impl TrainState {
+impl<M: SavedModel> TrainState<M> {
     /// The weights to use: their moving average where there is one.
-    pub fn averaged(&self) -> &Mae {
+    pub fn averaged(&self) -> &M {
         self.ema.as_ref().map_or(&self.model, |ema| &ema.model)
     }
 
@@ -93,9 +93,9 @@ struct Fingerprint {
 ///
 /// # Errors
 /// If something cannot be written; earlier checkpoints stay.
-pub fn save_checkpoint(
+pub fn save_checkpoint<M: SavedModel>(
     folder: &Path,
-    state: &TrainState,
+    state: &TrainState<M>,
     normalize: &Normalize,
     recipe: &str,
     keep: usize,
@@ -152,7 +152,10 @@ pub fn save_checkpoint(
 ///
 /// # Errors
 /// If a file is missing, was changed or cut short, or belongs to another model; names the file.
-pub fn load_checkpoint(path: &Path, fresh: TrainState) -> Result<TrainState, TrainerError> {
+pub fn load_checkpoint<M: SavedModel>(
+    path: &Path,
+    fresh: TrainState<M>,
+) -> Result<TrainState<M>, TrainerError> {
     let state = path.join(STATE);
     let text =
         fs::read_to_string(&state).map_err(|source| TrainerError::Read { path: state.clone(), source })?;

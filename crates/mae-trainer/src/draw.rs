@@ -91,7 +91,10 @@ pub fn draw_curve(run: &Run, zero_loss: f64) -> Result<PathBuf, TrainerError> {
 }
 
 /// Planar bytes `[B, C, H, W]` as images `[H, W, C]`.
-fn images_of(bytes: &[u8], [_, channels, height, width]: [usize; 4]) -> Result<Vec<Image>, TrainerError> {
+pub(crate) fn images_of(
+    bytes: &[u8],
+    [_, channels, height, width]: [usize; 4],
+) -> Result<Vec<Image>, TrainerError> {
     let plane = height * width;
     bytes
         .chunks(channels * plane)

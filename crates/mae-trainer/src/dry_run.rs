@@ -46,15 +46,15 @@ pub fn dry_run(
 
     let mut updates = run.updates();
     train_step(&run, &mut state, &mut updates, device)?;
-    let timed = TIMED.min(run.plan.total_steps - 1);
+    let timed = TIMED.min(run.plan.pace.total_steps - 1);
     if timed > 0 {
         let began = Instant::now();
         for _ in 0..timed {
             train_step(&run, &mut state, &mut updates, device)?;
         }
         let step_s = began.elapsed().as_secs_f64() / timed as f64;
-        let rate = run.plan.effective_batch as f64 / step_s;
-        let whole = duration(step_s * run.plan.total_steps as f64);
+        let rate = run.plan.pace.effective_batch as f64 / step_s;
+        let whole = duration(step_s * run.plan.pace.total_steps as f64);
         line(
             "time",
             format!("about {whole} at {rate:.1} images/s, from {timed} updates; evaluations not counted"),

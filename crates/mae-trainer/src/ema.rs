@@ -1,26 +1,26 @@
 //! A moving average of the weights: smoother than the weights themselves, and often better features.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use mae_model::Mae;
+use mae_model::{Mae, SavedModel};
 
 /// An exponential moving average of a model's trained weights.
 #[derive(Clone)]
-pub struct Ema {
+pub struct Ema<M = Mae> {
     /// The average, outside training.
-    pub model: Mae,
+    pub model: M,
     decay: f64,
 }
 
-impl Ema {
+impl<M: SavedModel> Ema<M> {
     /// Begins with the weights as they are.
-    pub fn new(model: &Mae, decay: f64) -> Self {
+    pub fn new(model: &M, decay: f64) -> Self {
         Self { model: model.valid(), decay }
     }
 
     /// The same average, begun again with other weights.
-    pub(crate) fn restart(self, model: &Mae) -> Self {
+    pub(crate) fn restart(self, model: &M) -> Self {
         Self::new(model, self.decay)
     }
 
@@ -29,7 +29,7 @@ impl Ema {
     ///
     /// # Source
     /// TensorFlow's `ExponentialMovingAverage` with `num_updates`.
-    pub fn update(&mut self, model: &Mae, step: u64) {
+    pub fn update(&mut self, model: &M, step: u64) {
         struct Trained(GradientsParams);
         impl ModuleVisitor for Trained {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

@@ -50,6 +50,40 @@ pub enum TrainerError {
         /// Classes of the held-out folder.
         val: String,
     },
+    /// Images lie beside the folders of the classes.
+    #[error(
+        "{unlabelled} of the {images} images in {} have no class: each is to lie in the sub-folder of its class",
+        path.display()
+    )]
+    Unlabelled {
+        /// The folder.
+        path: PathBuf,
+        /// Images without a class.
+        unlabelled: usize,
+        /// All of them.
+        images: usize,
+    },
+    /// A class has nothing to be learnt from.
+    #[error("{} has no image of the class {class}", path.display())]
+    EmptyClass {
+        /// The folder.
+        path: PathBuf,
+        /// The class.
+        class: String,
+    },
+    /// A classifier's loss or gradient is infinite or not a number.
+    #[error(
+        "step {step} has the loss {loss} and the gradient norm {grad_norm}: training stopped, and the last checkpoint is \
+         intact; a lower base_lr or a longer warm-up may help"
+    )]
+    Diverged {
+        /// The update that it would have been, counted from 1.
+        step: u64,
+        /// The loss.
+        loss: f64,
+        /// The gradient's norm.
+        grad_norm: f64,
+    },
     /// The training images are not those that the run began with.
     #[error(
         "the run began with {images} training images, but there are {len} now: its order and schedule would change"

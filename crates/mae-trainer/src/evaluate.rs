@@ -60,7 +60,7 @@ pub fn evaluate(run: &Run, model: &Mae, step: u64, device: &Device) -> Result<Ev
     let model = model.valid();
     let mut evaluation = Evaluation {
         step,
-        epoch: step as f64 / run.plan.steps_per_epoch as f64,
+        epoch: step as f64 / run.plan.pace.steps_per_epoch as f64,
         val_loss: held_out_loss(run, &model, device)?,
         ..Evaluation::default()
     };

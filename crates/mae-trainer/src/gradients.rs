@@ -10,7 +10,7 @@ use crate::Collective;
 use crate::collective::BUCKET_BYTES;
 
 /// The Euclidean norm of all gradients together; infinite or not a number if one of them is.
-pub(crate) fn global_norm(model: &Mae, gradients: &GradientsParams) -> f64 {
+pub(crate) fn global_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
     struct Squares<'a>(&'a GradientsParams, Vec<Tensor<1>>);
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -100,7 +100,12 @@ fn average(ranks: &dyn Collective, tensors: &mut [TensorData]) {
 ///
 /// # Source
 /// PyTorch's `clip_grad_norm_`, with its 1e-6.
-pub(crate) fn clip(model: &Mae, gradients: GradientsParams, norm: f64, max_norm: f64) -> GradientsParams {
+pub(crate) fn clip<M: Module>(
+    model: &M,
+    gradients: GradientsParams,
+    norm: f64,
+    max_norm: f64,
+) -> GradientsParams {
     struct Scale(GradientsParams, f64);
     impl ModuleVisitor for Scale {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

@@ -30,6 +30,7 @@ mod atomic;
 mod canvas;
 mod changes;
 mod checkpoint;
+mod classify;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod collective;
@@ -54,6 +55,7 @@ mod mpi;
 mod named;
 mod nonfinite;
 mod optimizer;
+mod pace;
 mod pictures;
 mod plan;
 mod probe;
@@ -74,6 +76,10 @@ mod validate;
 pub use canvas::save_png;
 pub use changes::Change;
 pub use checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
+pub use classify::{
+    ClassifyData, ClassifyEval, ClassifyModel, ClassifyOptim, ClassifyRecipe, ClassifyRun, Lars, Method, Mix,
+    Mixing, Scores, Trained, layer_scales, score, train_classifier,
+};
 pub use collective::{Collective, Single, launched_ranks};
 pub use curve::draw_loss_curve;
 pub use data::{Data, ImageSet};
@@ -88,6 +94,7 @@ pub use knn::{Features, KNN_TEMPERATURE, knn_accuracy, knn_predict};
 pub use mpi::Mpi;
 pub use nonfinite::OnNan;
 pub use optimizer::{AdamW, Groups};
+pub use pace::{Job, Pace};
 pub use pictures::{Reconstruction, draw_grid, draw_reconstructions};
 pub use plan::Plan;
 pub use probe::{probe_accuracy, probe_predict};

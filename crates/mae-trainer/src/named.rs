@@ -63,10 +63,10 @@ mod tests {
             }
             let recipe = Recipe::named(name).unwrap().resolve(1_281_167).unwrap();
             let plan = crate::Plan::new(&recipe, 1_281_167).unwrap();
-            assert!(plan.total_steps > 0, "{name}");
+            assert!(plan.pace.total_steps > 0, "{name}");
             if name.contains('-') {
-                assert_eq!(plan.effective_batch, 4096, "{name}");
-                assert!((plan.schedule.peak_lr() - 2.4e-3).abs() < 1e-12, "{name}");
+                assert_eq!(plan.pace.effective_batch, 4096, "{name}");
+                assert!((plan.pace.schedule.peak_lr() - 2.4e-3).abs() < 1e-12, "{name}");
                 assert_eq!(name.split_once('-').unwrap().1, recipe.epochs.to_string());
             }
         }

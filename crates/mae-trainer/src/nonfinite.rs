@@ -102,10 +102,10 @@ impl Run {
             |batch: &Batch| -> Vec<_> { batch.indices.iter().map(|i| self.data.train.name(*i)).collect() };
         let offence = Offence {
             step: step + 1,
-            epoch: self.plan.position(step).0,
+            epoch: self.plan.pace.position(step).0,
             loss: report.loss,
             grad_norm: report.grad_norm,
-            lr: self.plan.schedule.lr(step),
+            lr: self.plan.pace.schedule.lr(step),
             files: batches.iter().flat_map(names).collect(),
             pixels: channels(batches.iter().map(|batch| (batch.images.as_slice(), batch.shape))),
             skipped_before: skipped,

@@ -7,6 +7,8 @@ use mae_model::{Mae, ParamInfo, list_params};
 use mae_vit::ops::{self, AdamWStep};
 use serde::{Deserialize, Serialize};
 
+use crate::TrainerError;
+
 /// AdamW's numbers.
 ///
 /// # Source
@@ -29,6 +31,22 @@ impl Default for AdamW {
 }
 
 impl AdamW {
+    /// Checks the numbers.
+    pub(crate) fn validate(&self) -> Result<(), TrainerError> {
+        let Self { betas, eps, weight_decay } = *self;
+        let refuse = |name, value: f32, bound| Err(TrainerError::argument(name, value, bound));
+        if let Some(beta) = [betas.0, betas.1].into_iter().find(|beta| !(0.0..1.0).contains(beta)) {
+            return refuse("a beta of AdamW", beta, "in [0, 1)");
+        }
+        if !(eps > 0.0 && eps.is_finite()) {
+            return refuse("eps of AdamW", eps, "positive and finite");
+        }
+        if !(weight_decay >= 0.0 && weight_decay.is_finite()) {
+            return refuse("weight_decay", weight_decay, "at least 0 and finite");
+        }
+        Ok(())
+    }
+
     /// The optimizer of a model, grouped by parameter path.
     pub fn init(&self, model: &Mae) -> ModuleOptimizer {
         // By id, which follows from the path within the model: wrapped in another module it is the same.

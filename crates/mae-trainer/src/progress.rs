@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
+use mae_model::SavedModel;
+
 use crate::atomic::write_atomic;
 use crate::records::{
     EVALUATIONS, Evaluation, EvaluationWriter, METRICS, Record, RecordWriter, read_evaluations, read_records,
 };
 use crate::tensorboard::TensorBoard;
-use crate::{Run, StepReport, TrainState, TrainerError};
+use crate::{Job, StepReport, TrainState, TrainerError};
 
 /// Writes `metrics.jsonl`, `evaluations.jsonl`, the same for TensorBoard, and progress lines.
 pub struct Progress {
@@ -39,7 +41,7 @@ struct Files {
 impl Files {
     /// To go on after the update `done`; records of later ones are dropped.
     /// Also returns the step of the last evaluation, 0 before the first.
-    fn open(run: &Run, done: u64, elapsed_s: f64) -> Result<(Option<Self>, u64), TrainerError> {
+    fn open(run: &impl Job, done: u64, elapsed_s: f64) -> Result<(Option<Self>, u64), TrainerError> {
         if !run.ranks().is_main() {
             return Ok((None, run.ranks().main_number(0)));
         }
@@ -68,7 +70,11 @@ impl Progress {
     ///
     /// # Errors
     /// If a file of records cannot be opened.
-    pub fn start(run: &Run, state: &TrainState, quiet: bool) -> Result<Self, TrainerError> {
+    pub fn start<M: SavedModel>(
+        run: &impl Job,
+        state: &TrainState<M>,
+        quiet: bool,
+    ) -> Result<Self, TrainerError> {
         let now = Instant::now();
         let (files, evaluated) = Files::open(run, state.step, state.elapsed_s)?;
         Ok(Self {
@@ -95,12 +101,12 @@ impl Progress {
     /// If the record cannot be written.
     pub fn update(
         &mut self,
-        run: &Run,
+        run: &impl Job,
         step: u64,
         report: StepReport,
         waiting: Duration,
     ) -> Result<Record, TrainerError> {
-        let plan = &run.plan;
+        let pace = run.pace();
         let took = self.last_record.elapsed().as_secs_f64().max(1e-9);
         let waited = waiting.saturating_sub(self.waited).as_secs_f64();
         let of_ranks = run.ranks().gather_numbers(&[waited, run.bad_files().len() as f64]);
@@ -109,11 +115,11 @@ impl Progress {
         (self.last_record, self.waited) = (Instant::now(), waiting);
         let record = Record {
             step,
-            epoch: step as f64 / plan.steps_per_epoch as f64,
+            epoch: pace.epoch(step),
             loss: report.loss,
-            lr: plan.schedule.lr(step.saturating_sub(1)),
+            lr: pace.schedule.lr(step.saturating_sub(1)),
             grad_norm: Some(report.grad_norm),
-            images_per_s: plan.effective_batch as f64 / took,
+            images_per_s: pace.effective_batch as f64 / took,
             waiting_share: (waited / took).min(1.0),
             elapsed_s: self.elapsed_s(),
         };
@@ -139,21 +145,21 @@ impl Progress {
         }
 
         self.steps += 1;
-        let last = step == plan.total_steps;
+        let last = step == pace.total_steps;
         if !self.quiet && (last || self.last_line.elapsed() >= LINE_EVERY) {
             self.last_line = Instant::now();
             let rate = self.steps as f64 / self.started.elapsed().as_secs_f64();
-            let left_s = (plan.total_steps - step) as f64 / rate;
+            let left_s = (pace.total_steps - step) as f64 / rate;
             self.print(&format!(
                 "epoch {:.2}/{}  step {step}/{}  loss {:.4}  lr {:.2e}  gradient {:.2e}  {:.0} images/s  \
                  waiting for data {:.0}%  {} left",
                 record.epoch,
-                run.recipe.epochs,
-                plan.total_steps,
+                pace.epochs,
+                pace.total_steps,
                 record.loss,
                 record.lr,
                 report.grad_norm,
-                rate * plan.effective_batch as f64,
+                rate * pace.effective_batch as f64,
                 100.0 * record.waiting_share,
                 duration(left_s)
             ));
@@ -190,13 +196,13 @@ impl Progress {
     }
 
     /// Whether the model is to be evaluated now, and has not been at this step before.
-    pub fn evaluation_due(&self, run: &Run, step: u64) -> bool {
-        run.plan.evaluation_due(step) && step > self.evaluated
+    pub fn evaluation_due(&self, run: &impl Job, step: u64) -> bool {
+        run.pace().evaluation_due(step) && step > self.evaluated
     }
 }
 
 /// Adds files that could not be read, on any rank, to `bad_files.log`, once each.
-fn log_bad_files(run: &Run) -> Result<(), TrainerError> {
+fn log_bad_files(run: &impl Job) -> Result<(), TrainerError> {
     let reasons: Vec<String> = run.bad_files().into_iter().map(|file| file.reason).collect();
     let reasons = run.ranks().gather(reasons.join("\n").as_bytes());
     if !run.ranks().is_main() {

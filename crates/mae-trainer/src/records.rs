@@ -61,6 +61,12 @@ pub struct Evaluation {
     /// Accuracy of a linear probe on the frozen features, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<f64>,
+    /// Of a classifier that is trained: the share of held-out images whose class has the highest score, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top1: Option<f64>,
+    /// The share of those whose class is among the five highest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top5: Option<f64>,
 }
 
 impl Line for Record {

@@ -46,14 +46,14 @@ pub fn write_report(run: &Run, about: &ReportFacts) -> Result<PathBuf, TrainerEr
             ("subtitle", &escape(&subtitle(run))),
             ("style", include_str!("report/style.css")),
             ("tiles", &tiles(run, about, &records, &evaluations)),
-            ("gallery", &gallery::gallery(&run.path("pictures"), run.plan.steps_per_epoch)?),
+            ("gallery", &gallery::gallery(&run.path("pictures"), run.plan.pace.steps_per_epoch)?),
             ("comparison", &about.features.as_ref().map(comparison).unwrap_or_default()),
             ("data", &data(run)),
             ("model", &model(run)),
             ("machine", &machine(&about.device)),
             ("recipe", &escape(&run.recipe.to_toml())),
             ("version", env!("CARGO_PKG_VERSION")),
-            ("charts", &json(&charts::charts(run.plan.steps_per_epoch, &records, &evaluations, about))),
+            ("charts", &json(&charts::charts(run.plan.pace.steps_per_epoch, &records, &evaluations, about))),
             ("script", include_str!("report/charts.js")),
         ],
     );
@@ -96,13 +96,13 @@ fn tiles(run: &Run, about: &ReportFacts, records: &[Record], evaluations: &[Eval
         html += &tile("Linear probe", &percent(accuracy), "accuracy on frozen features");
     }
     let plan = &run.plan;
-    let steps = format!("{} epochs of {} steps", count(run.recipe.epochs), count(plan.steps_per_epoch));
-    let trained = match last.step == plan.total_steps {
+    let steps = format!("{} epochs of {} steps", count(run.recipe.epochs), count(plan.pace.steps_per_epoch));
+    let trained = match last.step == plan.pace.total_steps {
         true => count(last.step),
-        false => format!("{} of {}", count(last.step), count(plan.total_steps)),
+        false => format!("{} of {}", count(last.step), count(plan.pace.total_steps)),
     };
     html += &tile("Steps", &trained, &steps);
-    let images = last.step as f64 * plan.effective_batch as f64;
+    let images = last.step as f64 * plan.pace.effective_batch as f64;
     let rate = format!("{} images/s", count((images / last.elapsed_s.max(1e-9)).round() as u64));
     html += &tile("Trained for", &duration(last.elapsed_s), &rate);
     let parameters = format!("{:.2} M", plan.config.num_params() as f64 / 1e6);
@@ -213,13 +213,13 @@ fn model(run: &Run) -> String {
             "batch",
             format!(
                 "{} = {} images × {} accumulated{}",
-                plan.effective_batch,
+                plan.pace.effective_batch,
                 plan.batch_size,
                 plan.accum_iter,
                 if plan.ranks == 1 { String::new() } else { format!(" × {} ranks", plan.ranks) }
             ),
         ),
-        ("peak rate", format!("{:.3e}", plan.schedule.peak_lr())),
+        ("peak rate", format!("{:.3e}", plan.pace.schedule.peak_lr())),
     ])
 }
 

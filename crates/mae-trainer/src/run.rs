@@ -16,7 +16,7 @@ use crate::data::{Data, train_loader};
 use crate::lock::FolderLock;
 use crate::records::{EVALUATIONS, Evaluation, read_evaluations};
 use crate::step::Updates;
-use crate::{Collective, Ema, Plan, Recipe, Single, TrainerError, chain};
+use crate::{Collective, Ema, Job, Pace, Plan, Recipe, Single, TrainerError, chain};
 
 /// Everything about a run but the model: made once, then only read.
 pub struct Run {
@@ -187,6 +187,11 @@ impl Run {
         self.folder.join(name)
     }
 
+    /// Files that could not be read and were replaced, once each.
+    pub fn bad_files(&self) -> Vec<mae_data::BadFile> {
+        self.loader.bad_files()
+    }
+
     /// Initial weights and a fresh optimizer.
     ///
     /// # Errors
@@ -246,8 +251,8 @@ impl Run {
     /// # Errors
     /// If the evaluations cannot be read.
     pub fn finished(&self, step: u64) -> Result<bool, TrainerError> {
-        let Some(patience) = self.recipe.eval.patience.filter(|_| self.plan.evaluation_due(step)) else {
-            return Ok(step == self.plan.total_steps);
+        let Some(patience) = self.recipe.eval.patience.filter(|_| self.plan.pace.evaluation_due(step)) else {
+            return Ok(step == self.plan.pace.total_steps);
         };
         let mut worse = 0;
         if self.ranks.is_main() {
@@ -256,7 +261,7 @@ impl Run {
             let best = lowest(evaluations).map_or(0, |best| best.step);
             worse = steps.into_iter().filter(|other| (best + 1..=step).contains(other)).count() as u64;
         }
-        Ok(step == self.plan.total_steps || self.ranks.main_number(worse) >= patience)
+        Ok(step == self.plan.pace.total_steps || self.ranks.main_number(worse) >= patience)
     }
 
     /// Writes a checkpoint, on the main rank. The newest are kept, and that of the best evaluation.
@@ -278,9 +283,10 @@ impl Run {
     /// # Errors
     /// If loading cannot start.
     pub fn batches(&self, step: u64) -> Result<Batches, TrainerError> {
-        let (epoch, update) = self.plan.position(step);
+        let (epoch, update) = self.plan.pace.position(step);
         // A rest that fills no update is left out, or the update filled up.
-        let crops = self.plan.steps_per_epoch as usize * self.plan.effective_batch / self.plan.ranks;
+        let crops =
+            self.plan.pace.steps_per_epoch as usize * self.plan.pace.effective_batch / self.plan.ranks;
         let indices = self.sampler.first_indices(epoch, crops / self.recipe.data.repeats);
         let first = update as usize * self.plan.accum_iter;
         Ok(self.loader.epoch(self.recipe.seed, epoch, indices, first)?)
@@ -291,8 +297,8 @@ impl Run {
     /// # Errors
     /// If images cannot be loaded.
     pub(crate) fn whole_update(&self, step: u64) -> Result<Vec<Batch>, TrainerError> {
-        let (epoch, update) = self.plan.position(step);
-        let images = self.plan.effective_batch / self.recipe.data.repeats;
+        let (epoch, update) = self.plan.pace.position(step);
+        let images = self.plan.pace.effective_batch / self.recipe.data.repeats;
         let sampler = DistributedSampler::new(self.data.train.len(), self.recipe.seed, 0, 1)?;
         let first = update as usize * images;
         let indices = sampler.first_indices(epoch, first + images).split_off(first);
@@ -339,14 +345,27 @@ impl Run {
         damaged.iter().for_each(|error| line("damaged", chain(error)));
         changes.iter().for_each(|change| line("changed", change.clone()));
         if state.step > 0 {
-            line("continuing", format!("after step {} of {}", state.step, self.plan.total_steps));
+            line("continuing", format!("after step {} of {}", state.step, self.plan.pace.total_steps));
         }
         text
     }
+}
 
-    /// Files that could not be read and were replaced, once each.
-    pub fn bad_files(&self) -> Vec<mae_data::BadFile> {
-        self.loader.bad_files()
+impl Job for Run {
+    fn path(&self, name: &str) -> PathBuf {
+        Self::path(self, name)
+    }
+
+    fn pace(&self) -> &Pace {
+        &self.plan.pace
+    }
+
+    fn ranks(&self) -> &Arc<dyn Collective> {
+        Self::ranks(self)
+    }
+
+    fn bad_files(&self) -> Vec<mae_data::BadFile> {
+        Self::bad_files(self)
     }
 }
 

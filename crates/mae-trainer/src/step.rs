@@ -94,7 +94,7 @@ impl<'a> Updates<'a> {
     /// If images cannot be loaded, or `step` is not in the run.
     pub fn at(&mut self, step: u64) -> Result<Update, TrainerError> {
         let plan = &self.run.plan;
-        let (_, update) = plan.position(step);
+        let (_, update) = plan.pace.position(step);
         if self.batches.is_none() || step != self.next || update == 0 {
             self.waited += self.batches.take().map_or(Duration::ZERO, |batches| batches.waiting());
             self.batches = Some(self.run.batches(step)?);
@@ -173,7 +173,7 @@ pub fn train_step(
     if state.skipped.contains(&step) {
         state.step += 1;
     } else if report.is_finite() {
-        let lr = run.plan.schedule.lr(step);
+        let lr = run.plan.pace.schedule.lr(step);
         state.model = state.optimizer.step(lr, state.model.clone(), gradients);
         state.step += 1;
         if let Some(ema) = &mut state.ema {

@@ -43,7 +43,7 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
     let mut line = |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
     line(
         "trained",
-        format!("{} of {} steps in {}", state.step, run.plan.total_steps, duration(state.elapsed_s)),
+        format!("{} of {} steps in {}", state.step, run.plan.pace.total_steps, duration(state.elapsed_s)),
     );
     if let Some((best, loss)) = run.best()?.and_then(|best| best.val_loss.map(|loss| (best, loss)))
         && best.step < state.step

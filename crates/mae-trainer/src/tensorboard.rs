@@ -111,11 +111,13 @@ fn of_record(record: &Record) -> [(&'static str, Option<f64>); 5] {
     ]
 }
 
-fn of_evaluation(evaluation: &Evaluation) -> [(&'static str, Option<f64>); 3] {
+fn of_evaluation(evaluation: &Evaluation) -> [(&'static str, Option<f64>); 5] {
     [
         ("eval/val_loss", finite(evaluation.val_loss)),
         ("eval/knn", finite(evaluation.knn)),
         ("eval/probe", finite(evaluation.probe)),
+        ("eval/top1", finite(evaluation.top1)),
+        ("eval/top5", finite(evaluation.top5)),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The bounds of every field of a recipe.
 
-use crate::{AdamW, Recipe, TrainerError};
+use crate::{Recipe, TrainerError};
 
 impl Recipe {
     /// Checks every value for a data set of `len` images.
@@ -55,13 +55,7 @@ impl Recipe {
         let warmup = optim.warmup_epochs.unwrap_or(0.0);
         let bound = format!("from 0 to the {} epochs of the run", self.epochs);
         within("warmup_epochs", (0.0..=self.epochs as f64).contains(&warmup), &warmup, &bound)?;
-        let AdamW { betas, eps, weight_decay } = optim.adamw;
-        for beta in [betas.0, betas.1] {
-            within("a beta of AdamW", (0.0..1.0).contains(&beta), &beta, "in [0, 1)")?;
-        }
-        within("eps of AdamW", eps > 0.0 && eps.is_finite(), &eps, "positive and finite")?;
-        let decays = weight_decay >= 0.0 && weight_decay.is_finite();
-        within("weight_decay", decays, &weight_decay, "at least 0 and finite")?;
+        optim.adamw.validate()?;
         within("knn_k", eval.knn_k >= 1, &eval.knn_k, "at least 1")?;
         let warm = eval.knn_temperature > 0.0 && eval.knn_temperature.is_finite();
         within("knn_temperature", warm, &eval.knn_temperature, "positive and finite")?;

@@ -188,7 +188,7 @@ fn a_run_is_changed_only_where_it_can_be() {
     let change = |recipe: &Recipe| Ok(Recipe { epochs: 3, ..recipe.clone() });
     let (run, changes) = Run::open_with(&path, change).unwrap();
     assert_eq!(changes, ["epochs (2 before, 3 now)"]);
-    assert_eq!(run.plan.total_steps, 9);
+    assert_eq!(run.plan.pace.total_steps, 9);
     drop(run);
     assert_eq!(Run::open(&path).unwrap().recipe.epochs, 3, "the change lasts");
 }

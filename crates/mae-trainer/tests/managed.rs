@@ -28,7 +28,7 @@ fn plain(recipe: &Recipe, folder: &Path) -> (Run, TrainState) {
     let mut state = run.latest_state(&device).unwrap().state;
     let mut progress = Progress::start(&run, &state, true).unwrap();
     let mut updates = run.updates();
-    while state.step < run.plan.total_steps {
+    while state.step < run.plan.pace.total_steps {
         let report = train_step(&run, &mut state, &mut updates, &device).unwrap();
         let record = progress.update(&run, state.step, report, updates.waiting()).unwrap();
         state.elapsed_s = record.elapsed_s;
@@ -105,7 +105,7 @@ fn the_stock_strategy_trains_the_same_model() {
     let state = run.initial_state(&device).unwrap();
     let loader = Arc::new(UpdateLoader::new(run.clone(), 0));
     let held_out = Arc::new(UpdateLoader::new(run.clone(), 0));
-    let schedule = RunSchedule::new(run.plan.schedule, 0);
+    let schedule = RunSchedule::new(run.plan.pace.schedule, 0);
     let learner = Learner::new(Pretraining { mae: state.model.clone() }, state.optimizer, schedule);
     let result = SupervisedTraining::new(folder.path().join("burn"), loader, held_out)
         .metrics((Scalar::<Loss>::new(),))

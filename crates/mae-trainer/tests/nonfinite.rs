@@ -30,7 +30,7 @@ fn train(run: &Run, at: u64) -> Result<TrainState, TrainerError> {
     let mut progress = Progress::start(run, &state, true)?;
     let mut updates = run.updates();
     let mut poisoned = false;
-    while state.step < run.plan.total_steps {
+    while state.step < run.plan.pace.total_steps {
         if state.step == at && !poisoned {
             poisoned = true;
             poison(&mut state);

@@ -74,13 +74,36 @@ impl Block {
         self.forward_last(x, len)
     }
 
+    /// The same with each branch counted as often as `scales` says, for every sample by itself.
+    ///
+    /// # Shapes
+    /// `[B, L, D]`, twice `[B, 1, 1]` → `[B, L, D]`
+    pub(crate) fn forward_scaled(&self, x: Tensor<3>, [attention, mlp]: [Tensor<3>; 2]) -> Tensor<3> {
+        let [_, len, _] = x.dims();
+        // The branches come with their residual, x + f(x): x + s f(x) = x + s (x + f(x) - x).
+        let scaled = |x: Tensor<3>, sum: Tensor<3>, scale: Tensor<3>| x.clone() + (sum - x) * scale;
+        let sum = self.attend(x.clone(), len);
+        let x = scaled(x, sum, attention);
+        let sum = self.mix(x.clone());
+        scaled(x, sum, mlp)
+    }
+
     /// The outputs of the last `queries` tokens alone, 1 to L; the others are only attended to.
     ///
     /// # Shapes
     /// `[B, L, D]` → `[B, queries, D]`
     pub fn forward_last(&self, x: Tensor<3>, queries: usize) -> Tensor<3> {
+        self.mix(self.attend(x, queries))
+    }
+
+    /// The attention branch and its residual.
+    fn attend(&self, x: Tensor<3>, queries: usize) -> Tensor<3> {
         let attention = branch(&self.norm1, &self.attn.qkv, &self.attn.proj);
-        let x = ops::attention_branch(x, attention, self.attn.num_heads, queries, self.norm1.eps());
+        ops::attention_branch(x, attention, self.attn.num_heads, queries, self.norm1.eps())
+    }
+
+    /// The MLP branch and its residual.
+    fn mix(&self, x: Tensor<3>) -> Tensor<3> {
         ops::mlp_branch(x, branch(&self.norm2, &self.mlp.fc1, &self.mlp.fc2), self.norm2.eps())
     }
 }

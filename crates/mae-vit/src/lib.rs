@@ -26,6 +26,7 @@
 //! ```
 
 mod block;
+mod drop_path;
 mod error;
 mod geometry;
 mod init;
@@ -38,6 +39,7 @@ pub mod position;
 mod vit;
 
 pub use block::{Attention, Block, Mlp};
+pub use drop_path::DropPath;
 pub use error::VitError;
 pub use geometry::Geometry;
 pub use init::InitRng;

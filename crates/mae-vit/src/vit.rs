@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::position::{resample_param, sincos_param};
-use crate::{Block, Geometry, InitRng, LayerNorm, Linear, VitError, ops, patchify};
+use crate::{Block, DropPath, Geometry, InitRng, LayerNorm, Linear, VitError, ops, patchify};
 
 /// The shape of a stack of blocks, shared by encoders and decoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -168,9 +168,7 @@ impl VisionTransformer {
     /// # Shapes
     /// `[B, C, H, W]` → `[B, 1 + L, D]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<3> {
-        let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
-        let positions = self.patch_positions(); // [1, L, D]
-        self.encode(self.patch_embed.proj.forward(patches) + positions)
+        self.norm.forward(self.forward_to(images, self.blocks.len()))
     }
 
     /// Tokens of whole images as the first `blocks` blocks leave them, without the final norm.
@@ -181,9 +179,23 @@ impl VisionTransformer {
     /// # Source
     /// timm `forward_intermediates`, whose index `i` is `blocks = i + 1` here.
     pub fn forward_to(&self, images: Tensor<4>, blocks: usize) -> Tensor<3> {
+        self.blocks.iter().take(blocks).fold(self.embed(images), |x, block| block.forward(x))
+    }
+
+    /// Tokens of whole images behind all blocks, without the final norm, in training with stochastic depth.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` → `[B, 1 + L, D]`
+    pub fn forward_dropping(&self, images: Tensor<4>, drop: &DropPath) -> Tensor<3> {
+        let device = images.device();
+        let blocks = self.blocks.iter().enumerate();
+        blocks.fold(self.embed(images), |x, (i, block)| block.forward_scaled(x, drop.of_block(i, &device)))
+    }
+
+    /// What goes into the first block: `[B, C, H, W]` → `[B, 1 + L, D]`.
+    fn embed(&self, images: Tensor<4>) -> Tensor<3> {
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
-        let tokens = self.patch_embed.proj.forward(patches) + self.patch_positions();
-        self.through(tokens, blocks)
+        self.with_class(self.patch_embed.proj.forward(patches) + self.patch_positions())
     }
 
     /// Tokens of some of the patches: only these are projected and seen.
@@ -201,7 +213,8 @@ impl VisionTransformer {
             .select(0, ids_keep.clone().reshape([batch * kept])) // [B·K, D]
             .reshape([batch, kept, dim]); // [B, K, D]
         let kept = ops::take_rows(patches, ids_keep); // [B, K, P·P·C]
-        self.encode(self.patch_embed.proj.forward(kept) + positions)
+        let tokens = self.with_class(self.patch_embed.proj.forward(kept) + positions);
+        self.norm.forward(self.blocks.iter().fold(tokens, |x, block| block.forward(x)))
     }
 
     /// The same transformer for images of another size, its positions resampled to the new grid.
@@ -219,18 +232,12 @@ impl VisionTransformer {
         Ok(self)
     }
 
-    /// Class token in front, blocks, norm: `[B, K, D]` → `[B, 1 + K, D]`.
-    fn encode(&self, tokens: Tensor<3>) -> Tensor<3> {
-        self.norm.forward(self.through(tokens, self.blocks.len()))
-    }
-
-    /// Class token in front, and the first so many blocks.
-    fn through(&self, tokens: Tensor<3>, blocks: usize) -> Tensor<3> {
+    /// Class token in front: `[B, K, D]` → `[B, 1 + K, D]`.
+    fn with_class(&self, tokens: Tensor<3>) -> Tensor<3> {
         let [batch, _, dim] = tokens.dims();
         let class_position = self.pos_embed.val().slice([0..1, 0..1]); // [1, 1, D]
         let class = (self.cls_token.val() + class_position).expand([batch, 1, dim]); // [B, 1, D]
-        let tokens = Tensor::cat(vec![class, tokens], 1); // [B, 1 + K, D]
-        self.blocks.iter().take(blocks).fold(tokens, |x, block| block.forward(x))
+        Tensor::cat(vec![class, tokens], 1)
     }
 
     /// Positions without the class token's, `[1, L, D]`.

@@ -15,6 +15,9 @@ struct Cli {
     /// How many numbers: as many as this model has parameters.
     #[arg(long, default_value = "base")]
     preset: Preset,
+    /// With patches of this side instead of its own.
+    #[arg(long)]
+    patch_size: Option<usize>,
     /// How many numbers instead.
     #[arg(long)]
     numbers: Option<usize>,
@@ -24,9 +27,10 @@ struct Cli {
 }
 
 fn main() -> Result<()> {
-    let Cli { preset, numbers, repeats } = Cli::parse();
+    let Cli { preset, patch_size, numbers, repeats } = Cli::parse();
     let mut recipe = Recipe::default();
     recipe.model.preset = preset;
+    recipe.model.patch_size = patch_size;
     let numbers = numbers.map_or_else(|| recipe.mae_config().map(|config| config.num_params()), Ok)?;
     let ranks = launched_ranks()?;
     let mut values = vec![1.0; numbers];

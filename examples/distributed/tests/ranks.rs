@@ -185,7 +185,7 @@ fn process() {
         recipe.data.drop_last = drop_last;
         let run = Run::create_on(&ranks, &recipe, format!("{out}-{drop_last}").as_ref()).unwrap();
         let (mut updates, mut read) = (run.updates(), Vec::new());
-        for step in 0..run.plan.steps_per_epoch {
+        for step in 0..run.plan.pace.steps_per_epoch {
             for (batch, _) in updates.at(step).unwrap().batches() {
                 read.extend(batch.indices.iter().map(|index| *index as f64));
             }

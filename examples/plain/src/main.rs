@@ -75,7 +75,7 @@ fn train_loop(args: &TrainArgs, run: &Run, state: &mut TrainState, device: &Devi
             draw_pictures(run, state.averaged(), state.step, device)?;
         }
         let stopping = stop.raised() || state.step >= stop_at;
-        if stopping || run.plan.checkpoint_due(state.step) || last_save.elapsed() >= save_every {
+        if stopping || run.plan.pace.checkpoint_due(state.step) || last_save.elapsed() >= save_every {
             run.save(state)?;
             last_save = Instant::now();
         }

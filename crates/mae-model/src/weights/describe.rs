@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use mae_vit::{Geometry, StackConfig, VitConfig};
+use mae_vit::{Geometry, Pooling, StackConfig, VitConfig};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::file::WeightFile;
 use super::names::{Part, part};
 use super::stored::Stored;
-use crate::{MaeConfig, ModelError, NORM_EPS, Preset, Scheme};
+use crate::{ClassifierConfig, Head, MaeConfig, ModelError, NORM_EPS, Preset, Scheme};
 
 /// Metadata keys of the description.
 pub(super) const CONFIG_KEY: &str = "mae.config";
+pub(super) const CLASSIFIER_KEY: &str = "mae.classifier";
 pub(super) const NORMALIZE_KEY: &str = "mae.normalize";
 
 /// What part of a model a file holds.
@@ -87,6 +89,9 @@ impl WeightFile {
         if let Some(config) = self.described()? {
             return Ok(config.vit());
         }
+        if let Some(config) = self.described_classifier()? {
+            return Ok(config.vit);
+        }
         let heads =
             self.heads(hints.num_heads, "num_attention_heads", "num_heads", "blocks", |preset| preset.0);
         let stack = self.stack("blocks", "cls_token", heads)?;
@@ -123,12 +128,42 @@ impl WeightFile {
         Ok(MaeConfig { geometry, encoder, decoder, norm_eps, norm_pix_loss })
     }
 
+    /// The description of an encoder with its classifier, whose classes are named by their numbers where the file has no
+    /// names.
+    ///
+    /// # Errors
+    /// [`ModelError::Description`] says what the file does not tell, or that it has no classifier.
+    pub fn classifier_config(&self, hints: &Hints) -> Result<ClassifierConfig, ModelError> {
+        if let Some(config) = self.described_classifier()? {
+            return Ok(config);
+        }
+        let (head, classes) = match self.contents() {
+            Contents::FineTuned { classes } => (Head::FineTuned, classes),
+            Contents::Probe { classes } => (Head::Probe, classes),
+            other => return Err(self.untold(format!("what classes there are: it holds {other}"))),
+        };
+        // The official code has this norm where it fine-tunes on means, and probes class tokens.
+        let means = self.tensors.contains_key("fc_norm.weight");
+        let pooling = if means { Pooling::MeanPatch } else { Pooling::ClassToken };
+        let classes = (0..classes).map(|class| class.to_string()).collect();
+        Ok(ClassifierConfig { vit: self.vit_config(hints)?, pooling, head, classes })
+    }
+
     /// As the file itself says.
     fn described(&self) -> Result<Option<MaeConfig>, ModelError> {
-        let Some(text) = self.metadata.get(CONFIG_KEY) else { return Ok(None) };
+        self.parsed(CONFIG_KEY)
+    }
+
+    /// As the file itself says.
+    fn described_classifier(&self) -> Result<Option<ClassifierConfig>, ModelError> {
+        self.parsed(CLASSIFIER_KEY)
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
+        let Some(text) = self.metadata.get(key) else { return Ok(None) };
         let refuse = |e: serde_json::Error| ModelError::Description {
             path: self.path.clone(),
-            reason: format!("'{CONFIG_KEY}': {e}"),
+            reason: format!("'{key}': {e}"),
         };
         serde_json::from_str(text).map(Some).map_err(refuse)
     }

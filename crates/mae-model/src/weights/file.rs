@@ -13,12 +13,12 @@ use pytorch_reader::{PytorchError, PytorchReader};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
-use super::describe::{CONFIG_KEY, Contents, Hints, NORMALIZE_KEY};
+use super::describe::{CLASSIFIER_KEY, CONFIG_KEY, Contents, Hints, NORMALIZE_KEY};
 use super::layout::{float, from_official, official_name, official_shape};
 use super::names::{Part, from_transformers, part};
 use super::stored::Stored;
 use crate::params::{replace_params, visit_params};
-use crate::{Mae, ModelError, Scheme};
+use crate::{Classifier, Mae, ModelError, Scheme};
 
 /// A file of weights: a run's, an official or timm's checkpoint, a model of transformers; safetensors or `.pth`.
 ///
@@ -99,7 +99,7 @@ impl WeightFile {
     /// Its metadata besides the description of the model, such as the recipe it was trained by.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let mut metadata = self.metadata.clone();
-        metadata.retain(|key, _| ![CONFIG_KEY, NORMALIZE_KEY].contains(&key.as_str()));
+        metadata.retain(|key, _| ![CONFIG_KEY, CLASSIFIER_KEY, NORMALIZE_KEY].contains(&key.as_str()));
         metadata
     }
 
@@ -145,7 +145,7 @@ impl WeightFile {
         let encoder = config
             .init(&mut InitRng::new(0), device)
             .map_err(|source| ModelError::Config { part: "encoder", source })?;
-        self.replace(encoder, &config.geometry, |part| part == Part::Encoder)
+        self.replace(encoder, &config.geometry, official_name, |part| part == Part::Encoder)
     }
 
     /// The whole model, and which tensors it was given.
@@ -156,21 +156,39 @@ impl WeightFile {
         let config = self.mae_config(hints)?;
         self.check_size(&config.geometry, &[config.encoder, config.decoder])?;
         let model = config.init(0, device)?;
-        self.replace(model, &config.geometry, |part| matches!(part, Part::Encoder | Part::Decoder))
+        self.replace(model, &config.geometry, official_name, |part| part != Part::Head)
     }
 
-    /// A module with all of its values from the file, which must have no others of these parts.
+    /// The encoder with its classifier, and which tensors they were given.
+    ///
+    /// # Errors
+    /// As [`encoder`](Self::encoder); if there is no classifier.
+    pub fn classifier(&self, hints: &Hints, device: &Device) -> Result<(Classifier, Used), ModelError> {
+        let config = self.classifier_config(hints)?;
+        self.check_size(&config.vit.geometry, &[config.vit.stack])?;
+        let model = config.init(0, device)?;
+        self.replace(
+            model,
+            &config.vit.geometry,
+            |path| config.official_name(path),
+            |part| part != Part::Decoder,
+        )
+    }
+
+    /// A module with all of its values from the file, which must have no others of these parts; `name_of` says what a
+    /// parameter is called there.
     pub(super) fn replace<M: Module>(
         &self,
         module: M,
         geometry: &Geometry,
+        name_of: impl Fn(&str) -> String,
         wanted: impl Fn(Part) -> bool,
     ) -> Result<(M, Used), ModelError> {
         // Everything is checked before anything is replaced.
         let mut found: HashMap<String, TensorData> = HashMap::new();
         let (mut used, mut missing, mut failure) = (Vec::new(), Vec::new(), None);
         visit_params(&module, |param, _| {
-            let name = official_name(&param.path);
+            let name = name_of(&param.path);
             match self.tensors.get(&name) {
                 None => missing.push(name),
                 Some(stored) => {

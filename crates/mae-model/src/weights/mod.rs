@@ -13,4 +13,4 @@ mod summary;
 pub use describe::{Contents, Hints};
 pub use export::{Precision, Scheme};
 pub use file::{Used, WeightFile};
-pub use model::{Loaded, load, load_into, save};
+pub use model::{Loaded, SavedModel, load, load_into, save};

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::{Device, TensorData};
-use mae_vit::Normalize;
+use mae_vit::{Geometry, Normalize};
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::describe::{CONFIG_KEY, Hints, NORMALIZE_KEY, json};
+use super::describe::{CLASSIFIER_KEY, CONFIG_KEY, Hints, NORMALIZE_KEY, json};
 use super::file::WeightFile;
 use super::layout::{official_name, to_official};
 use crate::params::visit_params;
-use crate::{Mae, ModelError};
+use crate::{Classifier, Mae, ModelError};
 
 /// A model with what is needed to use it.
 #[derive(Debug)]
@@ -24,22 +25,62 @@ pub struct Loaded {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// A model that a file of weights can hold and describe.
+pub trait SavedModel: Module + Clone {
+    /// The key of the description in the file's metadata, and the description, as JSON.
+    fn description(&self) -> (&'static str, String);
+
+    /// What its images are.
+    fn geometry(&self) -> Geometry;
+
+    /// What a parameter is called in an official file.
+    fn official_name(&self, path: &str) -> String;
+}
+
+impl SavedModel for Mae {
+    fn description(&self) -> (&'static str, String) {
+        (CONFIG_KEY, json(self.config()))
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.config().geometry
+    }
+
+    fn official_name(&self, path: &str) -> String {
+        official_name(path)
+    }
+}
+
+impl SavedModel for Classifier {
+    fn description(&self) -> (&'static str, String) {
+        (CLASSIFIER_KEY, json(self.config()))
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.config().vit.geometry
+    }
+
+    fn official_name(&self, path: &str) -> String {
+        self.config().official_name(path)
+    }
+}
+
 /// Writes a model to `path`, completely or not at all.
 ///
 /// Names and shapes are the official ones, in f32; `metadata` is stored beside the description.
 ///
 /// # Errors
 /// If the file cannot be written; one that was there before stays as it was.
-pub fn save(
-    model: &Mae,
+pub fn save<M: SavedModel>(
+    model: &M,
     normalize: &Normalize,
     metadata: &BTreeMap<String, String>,
     path: &Path,
 ) -> Result<(), ModelError> {
     let mut tensors: Vec<(String, TensorData)> = Vec::new();
     visit_params(model, |param, read| {
-        let name = official_name(&param.path);
-        let data = to_official(&name, read(), &model.config().geometry);
+        let name = model.official_name(&param.path);
+        let data = to_official(&name, read(), &model.geometry());
         tensors.push((name, data));
     });
     let views = tensors.iter().map(|(name, data)| {
@@ -47,13 +88,28 @@ pub fn save(
         (name, view.expect("the data was made with this shape"))
     });
     let mut all: HashMap<String, String> = metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let (key, description) = model.description();
+    all.insert(key.into(), description);
+    all.insert(NORMALIZE_KEY.into(), json(normalize));
     // The key that Python's loaders expect.
     all.insert("format".into(), "pt".into());
-    all.insert(CONFIG_KEY.into(), json(model.config()));
-    all.insert(NORMALIZE_KEY.into(), json(normalize));
     safetensors::serialize_to_file(views, Some(all), path)
         .and_then(|()| Ok(settle(path)?))
         .map_err(|source| ModelError::Write { path: path.into(), source })
+}
+
+/// Reads the weights of `path` into a model of the same shape; every tensor must be there, and no other.
+///
+/// # Errors
+/// As [`WeightFile::open`]; if the tensors are not the model's.
+pub fn load_into<M: SavedModel>(model: M, path: &Path) -> Result<M, ModelError> {
+    let file = WeightFile::open(path)?;
+    let like = model.clone();
+    let (model, used) = file.replace(model, &like.geometry(), |path| like.official_name(path), |_| true)?;
+    match used.unused.is_empty() {
+        true => Ok(model),
+        false => Err(ModelError::Mismatch { path: path.into(), missing: Vec::new(), unknown: used.unused }),
+    }
 }
 
 /// Makes a file last through a power cut, and as readable as any other that this process makes: safetensors writes
@@ -76,18 +132,4 @@ pub fn load(path: &Path, device: &Device) -> Result<Loaded, ModelError> {
     let file = WeightFile::open(path)?;
     let (model, _) = file.mae(&Hints::default(), device)?;
     Ok(Loaded { model, normalize: file.normalize()?, metadata: file.metadata() })
-}
-
-/// Reads the weights of `path` into a model of the same shape; every tensor must be there, and no other.
-///
-/// # Errors
-/// As [`WeightFile::open`]; if the tensors are not the model's.
-pub fn load_into(model: Mae, path: &Path) -> Result<Mae, ModelError> {
-    let file = WeightFile::open(path)?;
-    let geometry = model.config().geometry;
-    let (model, used) = file.replace(model, &geometry, |_| true)?;
-    match used.unused.is_empty() {
-        true => Ok(model),
-        false => Err(ModelError::Mismatch { path: path.into(), missing: Vec::new(), unknown: used.unused }),
-    }
 }

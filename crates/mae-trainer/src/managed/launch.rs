@@ -67,5 +67,5 @@ impl Launch<'_> {
 /// The learner of a state.
 pub(super) fn learner(run: &Run, state: &TrainState) -> Learner<Pretraining> {
     let model = Pretraining { mae: state.model.clone() }.train();
-    Learner::new(model, state.optimizer.clone(), RunSchedule::new(run.plan.schedule, state.step))
+    Learner::new(model, state.optimizer.clone(), RunSchedule::new(run.plan.pace.schedule, state.step))
 }

@@ -39,14 +39,14 @@ impl DataLoader<Update> for UpdateLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Update> + 'a> {
         let plan = &self.run.plan;
         let step = self.next.load(Ordering::SeqCst);
-        let end = (plan.position(step).0 + 1) * plan.steps_per_epoch;
+        let end = (plan.pace.position(step).0 + 1) * plan.pace.steps_per_epoch;
         self.next.store(end, Ordering::SeqCst);
         Box::new(Epoch { loader: self, updates: self.run.updates(), step, end })
     }
 
     fn num_items(&self) -> usize {
         let plan = &self.run.plan;
-        plan.steps_per_epoch as usize * plan.effective_batch / plan.ranks
+        plan.pace.steps_per_epoch as usize * plan.pace.effective_batch / plan.ranks
     }
 
     /// Updates hold bytes; they go to the model's device as they are used.
@@ -94,8 +94,8 @@ impl Iterator for Epoch<'_> {
 impl DataLoaderIterator<Update> for Epoch<'_> {
     fn progress(&self) -> Progress {
         let plan = &self.loader.run.plan;
-        let done = plan.steps_per_epoch - (self.end - self.step);
-        let items = |steps: u64| steps as usize * plan.effective_batch / plan.ranks;
-        Progress::new(items(done), items(plan.steps_per_epoch), Some("images".into()))
+        let done = plan.pace.steps_per_epoch - (self.end - self.step);
+        let items = |steps: u64| steps as usize * plan.pace.effective_batch / plan.ranks;
+        Progress::new(items(done), items(plan.pace.steps_per_epoch), Some("images".into()))
     }
 }

@@ -19,7 +19,7 @@
 //! fn train(run: Run, devices: Vec<Device>) -> Result<Pretraining, Box<dyn std::error::Error>> {
 //!     let run = Arc::new(run);
 //!     let state = run.latest_state(&devices[0])?.state;
-//!     let schedule = RunSchedule::new(run.plan.schedule, state.step);
+//!     let schedule = RunSchedule::new(run.plan.pace.schedule, state.step);
 //!     let loader = Arc::new(UpdateLoader::new(run.clone(), state.step));
 //!     let learner = Learner::new(Pretraining { mae: state.model }, state.optimizer, schedule);
 //!     let config = DistributedConfig { all_reduce_op: ReduceOperation::Mean };

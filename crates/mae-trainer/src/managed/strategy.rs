@@ -71,15 +71,15 @@ impl Fit<'_> {
         let Self { strategy: PretrainingStrategy { run, device, stop_at, view, stop, .. }, .. } = *self;
         let plan = &run.plan;
         let save_every = Duration::from_secs_f64(60.0 * run.recipe.eval.checkpoint_minutes);
-        let mut progress = Progress::start(run, &self.state, *view != View::Lines)?;
+        let mut progress = Progress::start(run.as_ref(), &self.state, *view != View::Lines)?;
         let mut updates = run.updates();
         let (mut last_save, mut epoch) = (Instant::now(), None);
 
         while !run.finished(self.state.step)? {
             let step = self.state.step;
-            if epoch != Some(plan.position(step).0) {
+            if epoch != Some(plan.pace.position(step).0) {
                 self.end_epoch(epoch);
-                epoch = Some(plan.position(step).0);
+                epoch = Some(plan.pace.position(step).0);
                 self.begin_epoch(epoch);
             }
 
@@ -102,12 +102,12 @@ impl Fit<'_> {
             }
 
             view.hear_interrupts();
-            let record = progress.update(run, self.state.step, report, updates.waiting())?;
+            let record = progress.update(run.as_ref(), self.state.step, report, updates.waiting())?;
             self.state.elapsed_s = record.elapsed_s;
             let Record { images_per_s, waiting_share, .. } = record;
             self.tell(Measured { report, images_per_s, waiting_share });
 
-            if progress.evaluation_due(run, self.state.step) {
+            if progress.evaluation_due(run.as_ref(), self.state.step) {
                 let ema = self.state.ema.as_ref().map(|ema| ema.model.clone());
                 let model = ema.unwrap_or_else(|| self.learner.model().mae);
                 progress.evaluation(&evaluate(run, &model, self.state.step, device)?)?;
@@ -116,7 +116,7 @@ impl Fit<'_> {
             let interrupter = self.components.interrupter.clone();
             let (asked, overdue) = (stop() || interrupter.should_stop(), last_save.elapsed() >= save_every);
             let stopping = run.ranks().any(asked) || self.state.step >= *stop_at;
-            if stopping || plan.checkpoint_due(self.state.step) || run.ranks().any(overdue) {
+            if stopping || plan.pace.checkpoint_due(self.state.step) || run.ranks().any(overdue) {
                 if run.ranks().is_main() {
                     run.save(&self.state())?;
                 }
@@ -156,7 +156,7 @@ impl Fit<'_> {
     fn begin_epoch(&mut self, epoch: Option<u64>) {
         let plan = &self.strategy.run.plan;
         let epoch_number = epoch.map_or(1, |epoch| epoch as usize + 1);
-        let total_items = plan.steps_per_epoch as usize * plan.effective_batch;
+        let total_items = plan.pace.steps_per_epoch as usize * plan.pace.effective_batch;
         let start = LearnerEvent::StartSplit { epoch_number, total_items };
         send(&self.components.interrupter, &mut self.components.event_processor, start);
     }
@@ -173,12 +173,12 @@ impl Fit<'_> {
     fn tell(&mut self, measured: Measured) {
         let plan = &self.strategy.run.plan;
         let step = self.state.step as usize;
-        let done = match self.state.step % plan.steps_per_epoch {
-            0 => plan.steps_per_epoch,
+        let done = match self.state.step % plan.pace.steps_per_epoch {
+            0 => plan.pace.steps_per_epoch,
             done => done,
         };
-        let items = |steps: u64| steps as usize * plan.effective_batch;
-        let items = Items::new(items(done), items(plan.steps_per_epoch), Some("images".into()));
+        let items = |steps: u64| steps as usize * plan.pace.effective_batch;
+        let items = Items::new(items(done), items(plan.pace.steps_per_epoch), Some("images".into()));
         let item = TrainingItem::new(measured, items, Some(step), Some(self.learner.lr_current()));
         let event = LearnerEvent::ProcessedItem(item);
         send(&self.components.interrupter, &mut self.components.event_processor, event);

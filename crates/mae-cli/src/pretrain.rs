@@ -1,0 +1,44 @@
+//! Pre-training, as `cargo xtask train` does it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use mae_trainer::cli::TrainArgs;
+use mae_trainer::managed::{Launch, View};
+use mae_trainer::{INTERRUPTED, Restored, StopFlag, summarize};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  mae pretrain
+  mae pretrain --data photos --preset tiny --epochs 200
+  mae pretrain --recipe digits --data digits/train --val digits/test
+  mae pretrain --resume runs/photos-tiny-1
+
+Without options: on built-in shapes, a few minutes on two cores.";
+
+pub fn run(args: &TrainArgs) -> Result<ExitCode> {
+    let device = args.device.open()?;
+    if let Some(text) = args.dry_run(&device)? {
+        print!("{text}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (run, changes) = args.run()?;
+    let Restored { state, damaged } = args.state(&run, &device)?;
+    print!("{}", run.describe(&state, &args.device.to_string(), &changes, &damaged));
+    let run = Arc::new(run);
+    let stop = StopFlag::listen()?;
+    let launch = Launch {
+        device: &device,
+        view: View::choose(args.quiet),
+        stop_at: args.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps)),
+        stop: Box::new(move || stop.raised()),
+    };
+    let state = launch.train(&run, state)?;
+    if !run.finished(state.step)? {
+        println!("\nstopped after step {}; continue with --resume {}", state.step, run.path("").display());
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    print!("\n{}", summarize(&run, &state, &device)?);
+    Ok(ExitCode::SUCCESS)
+}

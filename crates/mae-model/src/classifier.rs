@@ -1,0 +1,247 @@
+//! An encoder with a linear classifier on its features: what fine-tuning and linear probing train.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use mae_vit::{DropPath, InitRng, LayerNorm, Linear, Pooling, VisionTransformer, VitConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+use crate::params::with_path_ids;
+
+/// What stands between an encoder's tokens and the classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Head {
+    /// For fine-tuning: tokens are pooled, then normalised, then mapped linearly. Where the mean is taken, the norm is a new
+    /// one.
+    FineTuned,
+    /// For a frozen encoder: tokens are normalised by the encoder's own norm and pooled; the features are then
+    /// standardised by a batch norm without parameters of its own and mapped linearly.
+    Probe,
+}
+
+/// Everything that determines a [`Classifier`] but its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassifierConfig {
+    /// The encoder.
+    pub vit: VitConfig,
+    /// What is made of its tokens.
+    pub pooling: Pooling,
+    /// What is made of that.
+    pub head: Head,
+    /// Names of the classes, in the order of the labels.
+    pub classes: Vec<String>,
+}
+
+/// A vision transformer that tells classes apart.
+///
+/// # Source
+/// MAE §A.1 and §A.2; the official `models_vit.py` and `main_linprobe.py`.
+#[derive(Module, Debug)]
+pub struct Classifier {
+    /// Makes tokens of images. Its norm is the one that [`Head`] speaks of.
+    pub encoder: VisionTransformer,
+    /// Standardises the features of a probe.
+    pub head_norm: Option<FeatureNorm>,
+    /// Features to classes.
+    pub head: Linear,
+    #[module(skip)]
+    config: ClassifierConfig,
+}
+
+/// Mean and variance of features: a batch norm without parameters that are trained.
+#[derive(Module, Debug)]
+pub struct FeatureNorm {
+    /// `[D]`
+    pub running_mean: Param<Tensor<1>>,
+    /// `[D]`
+    pub running_var: Param<Tensor<1>>,
+}
+
+impl FeatureNorm {
+    /// Added to a variance.
+    ///
+    /// # Source
+    /// The official `main_linprobe.py`: `BatchNorm1d(…, affine=False, eps=1e-6)`.
+    const EPS: f64 = 1e-6;
+    /// What a batch counts in the running numbers: PyTorch's default.
+    const MOMENTUM: f64 = 0.1;
+
+    fn new(dim: usize, device: &Device) -> Self {
+        let param = |data: TensorData| Param::<Tensor<1>>::from_data(data, device).set_require_grad(false);
+        Self {
+            running_mean: param(TensorData::zeros::<f32, _>([dim])),
+            running_var: param(TensorData::ones::<f32, _>([dim])),
+        }
+    }
+
+    /// By the running mean and variance.
+    ///
+    /// # Shapes
+    /// `[B, D]` → `[B, D]`
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let (mean, var) = (self.running_mean.val().unsqueeze(), self.running_var.val().unsqueeze()); // [1, D]
+        (x - mean) / var.add_scalar(Self::EPS).sqrt()
+    }
+
+    /// By the mean and variance of the batch, of two images at least, which the running ones then take in.
+    ///
+    /// # Shapes
+    /// `[B, D]` → `[B, D]`
+    ///
+    /// # Source
+    /// PyTorch's `BatchNorm1d` in training: batches are normalised by the biased variance, the unbiased one is taken in.
+    pub fn train_forward(self, x: Tensor<2>) -> (Tensor<2>, Self) {
+        let [batch, dim] = x.dims();
+        let (var, mean) = x.clone().var_mean(0); // [1, D], unbiased
+        let biased = var.clone().mul_scalar((batch - 1) as f64 / batch as f64);
+        let normed = (x - mean.clone()) / biased.add_scalar(Self::EPS).sqrt();
+        let take_in = |param: Param<Tensor<1>>, new: Tensor<2>| {
+            let new = new.reshape([dim]);
+            param.map(|old| old.mul_scalar(1.0 - Self::MOMENTUM) + new.mul_scalar(Self::MOMENTUM))
+        };
+        let norm = Self {
+            running_mean: take_in(self.running_mean, mean),
+            running_var: take_in(self.running_var, var),
+        };
+        (normed, norm)
+    }
+}
+
+impl ClassifierConfig {
+    /// A classifier with random weights.
+    ///
+    /// # Errors
+    /// If the description is inconsistent.
+    pub fn init(&self, seed: u64, device: &Device) -> Result<Classifier, ModelError> {
+        let mut rng = InitRng::new(seed);
+        let encoder = self
+            .vit
+            .init(&mut rng, device)
+            .map_err(|source| ModelError::Config { part: "encoder", source })?;
+        Ok(Classifier::assemble(encoder, self.clone(), &mut rng, device))
+    }
+
+    /// What a parameter is called in an official file.
+    pub(crate) fn official_name(&self, path: &str) -> String {
+        let new_norm = (self.head, self.pooling) == (Head::FineTuned, Pooling::MeanPatch);
+        match path.split_once('.') {
+            Some(("encoder", rest)) => match rest.strip_prefix("norm.") {
+                Some(kind) if new_norm => format!("fc_norm.{kind}"),
+                _ => rest.into(),
+            },
+            Some(("head_norm", rest)) => format!("head.0.{rest}"),
+            Some(("head", rest)) if self.head == Head::Probe => format!("head.1.{rest}"),
+            _ => path.into(),
+        }
+    }
+}
+
+impl Classifier {
+    /// A new head on an encoder: for [`Head::FineTuned`] on means with a new norm too.
+    ///
+    /// # Source
+    /// Heads start at a deviation of 2e-5 for fine-tuning, the official `main_finetune.py`, and 0.01 for probing,
+    /// `main_linprobe.py`; biases at 0.
+    pub fn new(encoder: VisionTransformer, config: ClassifierConfig, seed: u64, device: &Device) -> Self {
+        Self::assemble(encoder, config, &mut InitRng::new(seed), device)
+    }
+
+    fn assemble(
+        mut encoder: VisionTransformer,
+        config: ClassifierConfig,
+        rng: &mut InitRng,
+        device: &Device,
+    ) -> Self {
+        let (dim, classes) = (config.vit.stack.embed_dim, config.classes.len());
+        let (head_norm, std) = match config.head {
+            Head::FineTuned => (None, 2e-5),
+            Head::Probe => (Some(FeatureNorm::new(dim, device)), 0.01),
+        };
+        if config.head == Head::FineTuned {
+            // Positions are fixed in pre-training alone.
+            encoder.pos_embed = encoder.pos_embed.set_require_grad(true);
+        }
+        if (config.head, config.pooling) == (Head::FineTuned, Pooling::MeanPatch) {
+            encoder.norm = LayerNorm::new(dim, config.vit.norm_eps, device);
+        }
+        let head = Linear {
+            weight: Param::from_data(TensorData::new(rng.normal(dim * classes, std), [dim, classes]), device),
+            bias: Param::from_data(TensorData::zeros::<f32, _>([classes]), device),
+        };
+        with_path_ids(Self { encoder, head_norm, head, config })
+    }
+
+    /// Its description.
+    pub fn config(&self) -> &ClassifierConfig {
+        &self.config
+    }
+
+    /// The same with only the last `blocks` blocks, the norm behind them and the head left to be trained; with all of them,
+    /// everything is.
+    ///
+    /// # Source
+    /// Partial fine-tuning, MAE §5 (figure 9).
+    #[must_use]
+    pub fn with_trained_blocks(mut self, blocks: usize) -> Self {
+        let frozen = self.encoder.blocks.len().saturating_sub(blocks);
+        if frozen == 0 {
+            return self;
+        }
+        let encoder = &mut self.encoder;
+        encoder.cls_token = encoder.cls_token.clone().set_require_grad(false);
+        encoder.pos_embed = encoder.pos_embed.clone().set_require_grad(false);
+        encoder.patch_embed = encoder.patch_embed.clone().no_grad();
+        for block in encoder.blocks.iter_mut().take(frozen) {
+            *block = block.clone().no_grad();
+        }
+        self
+    }
+
+    /// The same with the head alone left to be trained.
+    #[must_use]
+    pub fn with_frozen_encoder(mut self) -> Self {
+        self.encoder = self.encoder.no_grad();
+        self
+    }
+
+    /// What the head sees of images, in training with stochastic depth.
+    ///
+    /// # Shapes
+    /// normalised images `[B, C, H, W]` → `[B, D]`
+    pub fn features(&self, images: Tensor<4>, drop: Option<&DropPath>) -> Tensor<2> {
+        let (encoder, pooling) = (&self.encoder, self.config.pooling);
+        match (self.config.head, drop) {
+            (Head::Probe, _) => VisionTransformer::pool(encoder.forward(images), pooling),
+            (Head::FineTuned, None) => {
+                let tokens = encoder.forward_to(images, encoder.blocks.len());
+                encoder.norm.forward(VisionTransformer::pool(tokens, pooling))
+            }
+            (Head::FineTuned, Some(drop)) => {
+                let tokens = encoder.forward_dropping(images, drop);
+                encoder.norm.forward(VisionTransformer::pool(tokens, pooling))
+            }
+        }
+    }
+
+    /// Scores of classes, whose softmax is their probabilities.
+    ///
+    /// # Shapes
+    /// features `[B, D]` → `[B, classes]`
+    pub fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        let features = match &self.head_norm {
+            Some(norm) => norm.forward(features),
+            None => features,
+        };
+        self.head.forward(features)
+    }
+
+    /// Scores of images' classes.
+    ///
+    /// # Shapes
+    /// normalised images `[B, C, H, W]` → `[B, classes]`
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.classify(self.features(images, None))
+    }
+}

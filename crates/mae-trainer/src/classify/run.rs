@@ -1,0 +1,266 @@
+//! A classifier's training: its recipe, its images, its folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::tensor::Device;
+use mae_data::{
+    BadFilePolicy, DistributedSampler, EvalTransform, FolderOptions, ImageSource, Loader, LoaderConfig,
+    RandomResizedCrop, TrainTransform, Transform, open_images,
+};
+use mae_model::{Classifier, ClassifierConfig, Head, Hints, WeightFile};
+use mae_vit::Normalize;
+
+use super::optimizer::layer_wise;
+use super::{ClassifyRecipe, Method};
+use crate::atomic::write_atomic;
+use crate::checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
+use crate::lock::FolderLock;
+use crate::pace::{Job, Pace};
+use crate::records::{EVALUATIONS, read_evaluations};
+use crate::run::single;
+use crate::summary::MODEL;
+use crate::{Collective, TrainerError};
+
+/// Everything about the training of a classifier but the classifier: made once, then only read.
+pub struct ClassifyRun {
+    /// The resolved recipe, as it stands in the run's folder.
+    pub recipe: ClassifyRecipe,
+    /// The model.
+    pub config: ClassifierConfig,
+    /// How its images are normalised.
+    pub normalize: Normalize,
+    pub(super) pace: Pace,
+    pub(super) train: Arc<dyn ImageSource>,
+    pub(super) val: Arc<dyn ImageSource>,
+    pub(super) loader: Loader,
+    pub(super) sampler: DistributedSampler,
+    folder: PathBuf,
+    ranks: Arc<dyn Collective>,
+    _lock: FolderLock,
+}
+
+const RECIPE: &str = "recipe.toml";
+const CHECKPOINTS: &str = "checkpoints";
+
+/// Images of one forward pass in evaluation.
+const BATCH: usize = 64;
+
+impl ClassifyRun {
+    /// Starts a new run in `folder`, which must not hold one yet, and writes its first checkpoint.
+    ///
+    /// # Errors
+    /// If the recipe, the weights, the images or the folder cannot be used; nothing is written before all is checked.
+    pub fn create(
+        recipe: &ClassifyRecipe,
+        hints: &Hints,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<(Self, TrainState<Classifier>), TrainerError> {
+        if folder.join(RECIPE).exists() {
+            return Err(TrainerError::RunExists { path: folder.into() });
+        }
+        let [train, val] = open_both(recipe)?;
+        let recipe = recipe.clone().resolve(train.len())?;
+        let file = WeightFile::open(&recipe.model.weights)?;
+        let vit = file.vit_config(hints)?;
+        let normalize = file.normalize()?;
+        let head = match recipe.method {
+            Method::Finetune => Head::FineTuned,
+            Method::Probe => Head::Probe,
+        };
+        let classes = train.class_names().to_vec();
+        let config = ClassifierConfig { vit, pooling: recipe.pooling(), head, classes };
+        if let Some(blocks) = recipe.model.blocks.filter(|blocks| *blocks > vit.stack.depth) {
+            let bound = format!("at most the encoder's {} blocks", vit.stack.depth);
+            return Err(TrainerError::argument("blocks", blocks, bound));
+        }
+        let model = match recipe.model.from_scratch {
+            true => config.init(recipe.seed, device)?,
+            false => Classifier::new(file.encoder(hints, device)?.0, config.clone(), recipe.seed, device),
+        };
+        let state = fresh_state(&recipe, model);
+        let make = |source| TrainerError::Write { path: folder.into(), source };
+        fs::create_dir_all(folder).map_err(make)?;
+        let lock = FolderLock::take(folder)?;
+        let run = Self::assemble(recipe, config, normalize, [train, val], folder, lock)?;
+        write_atomic(&run.path(RECIPE), |file| file.write_all(run.recipe.to_toml().as_bytes()))?;
+        // From here on the folder and the images are enough.
+        run.save(&state)?;
+        Ok((run, state))
+    }
+
+    /// Opens a run to continue it from its last checkpoint that is whole; also returns what is wrong with newer ones.
+    ///
+    /// # Errors
+    /// If the folder holds no run, its images cannot be used any more, or no checkpoint is whole.
+    pub fn open(
+        folder: &Path,
+        device: &Device,
+    ) -> Result<(Self, TrainState<Classifier>, Vec<TrainerError>), TrainerError> {
+        let recipe = ClassifyRecipe::read(&folder.join(RECIPE))?;
+        let [train, val] = open_both(&recipe)?;
+        let recipe = recipe.resolve(train.len())?;
+        let lock = FolderLock::take(folder)?;
+        let mut damaged = Vec::new();
+        for path in list_checkpoints(&folder.join(CHECKPOINTS))?.iter().rev() {
+            let loaded = WeightFile::open(&path.join(MODEL)).map_err(TrainerError::from).and_then(|file| {
+                let config = file.classifier_config(&Hints::default())?;
+                let fresh = fresh_state(&recipe, config.init(0, device)?);
+                Ok((config, file.normalize()?, load_checkpoint(path, fresh)?))
+            });
+            match loaded {
+                Ok((config, normalize, state)) => {
+                    if config.classes != train.class_names() {
+                        return Err(TrainerError::Classes {
+                            train: config.classes.join(", "),
+                            val: train.class_names().join(", "),
+                        });
+                    }
+                    let run = Self::assemble(recipe, config, normalize, [train, val], folder, lock)?;
+                    return Ok((run, state, damaged));
+                }
+                Err(error) => damaged.push(error),
+            }
+        }
+        Err(damaged.into_iter().next().unwrap_or_else(|| TrainerError::Read {
+            path: folder.join(CHECKPOINTS),
+            source: std::io::ErrorKind::NotFound.into(),
+        }))
+    }
+
+    fn assemble(
+        recipe: ClassifyRecipe,
+        config: ClassifierConfig,
+        normalize: Normalize,
+        [train, val]: [Arc<dyn ImageSource>; 2],
+        folder: &Path,
+        lock: FolderLock,
+    ) -> Result<Self, TrainerError> {
+        let pace = recipe.pace(train.len())?;
+        let sampler = DistributedSampler::new(train.len(), recipe.seed, 0, 1)?;
+        let data = &recipe.data;
+        // torchvision's default range of aspect ratios.
+        let crop = RandomResizedCrop::new(data.crop_scale, (3.0 / 4.0, 4.0 / 3.0))?;
+        let size = config.vit.geometry.image_size();
+        let transform: Arc<dyn Transform> = Arc::new(TrainTransform::new(size, crop)?.with_flip(data.flip));
+        let loader = Loader::new(
+            train.clone(),
+            transform,
+            LoaderConfig {
+                batch_size: recipe.batch_size.unwrap_or(1),
+                workers: data.workers,
+                prefetch_batches: data.prefetch_batches,
+                channels: config.vit.geometry.in_chans(),
+                bad_files: BadFilePolicy::Skip { max_share: data.max_bad_share },
+                ..LoaderConfig::default()
+            },
+        )?;
+        let (folder, ranks) = (folder.into(), single());
+        Ok(Self { recipe, config, normalize, pace, train, val, loader, sampler, folder, ranks, _lock: lock })
+    }
+
+    /// Images as evaluation sees them: shorter side resized, centre cropped.
+    pub(super) fn evaluation_loader(&self, source: &Arc<dyn ImageSource>) -> Result<Loader, TrainerError> {
+        let geometry = self.config.vit.geometry;
+        let size = geometry.image_size();
+        let resize = self.recipe.data.resize.unwrap_or(size.0.max(size.1));
+        let config = LoaderConfig {
+            batch_size: BATCH.min(source.len()),
+            workers: self.recipe.data.workers,
+            prefetch_batches: self.recipe.data.prefetch_batches,
+            drop_last: false,
+            channels: geometry.in_chans(),
+            // A run that has come this far is measured on what can be read.
+            bad_files: BadFilePolicy::Skip { max_share: 1.0 },
+            ..LoaderConfig::default()
+        };
+        Ok(Loader::new(source.clone(), Arc::new(EvalTransform::new(resize, size)?), config)?)
+    }
+
+    /// Writes a checkpoint. The newest are kept, and that of the best evaluation.
+    ///
+    /// # Errors
+    /// If it cannot be written; earlier ones stay.
+    pub fn save(&self, state: &TrainState<Classifier>) -> Result<PathBuf, TrainerError> {
+        let (recipe, best) = (self.recipe.to_toml(), self.best()?.map(|(step, _)| step));
+        let folder = self.path(CHECKPOINTS);
+        save_checkpoint(&folder, state, &self.normalize, &recipe, self.recipe.eval.keep_checkpoints, best)
+    }
+
+    /// The step of the evaluation with the highest share of right answers, the first of equal ones, and that share.
+    ///
+    /// # Errors
+    /// If the evaluations cannot be read.
+    pub fn best(&self) -> Result<Option<(u64, f64)>, TrainerError> {
+        let path = self.path(EVALUATIONS);
+        let evaluations = if path.exists() { read_evaluations(&path)? } else { Vec::new() };
+        let measured = evaluations.into_iter().filter_map(|e| Some((e.step, e.top1?)));
+        Ok(measured.reduce(|best, next| if next.1 > best.1 { next } else { best }))
+    }
+}
+
+impl Job for ClassifyRun {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    fn ranks(&self) -> &Arc<dyn Collective> {
+        &self.ranks
+    }
+
+    fn bad_files(&self) -> Vec<mae_data::BadFile> {
+        self.loader.bad_files()
+    }
+}
+
+/// A model that has seen nothing, with its optimizer.
+fn fresh_state(recipe: &ClassifyRecipe, model: Classifier) -> TrainState<Classifier> {
+    let model = match (recipe.method, recipe.model.blocks) {
+        (Method::Probe, _) => model.with_frozen_encoder(),
+        (Method::Finetune, Some(blocks)) => model.with_trained_blocks(blocks),
+        (Method::Finetune, None) => model,
+    };
+    let optimizer = match recipe.method {
+        Method::Finetune => layer_wise(&model, recipe.optim.adamw, recipe.optim.layer_decay),
+        Method::Probe => ModuleOptimizer::from(recipe.optim.lars),
+    };
+    TrainState { model: model.train(), optimizer, ema: None, step: 0, elapsed_s: 0.0, skipped: Vec::new() }
+}
+
+/// The training and the held-out images, which have the same classes, and every image one of them.
+fn open_both(recipe: &ClassifyRecipe) -> Result<[Arc<dyn ImageSource>; 2], TrainerError> {
+    let open = |path: &Path| -> Result<Arc<dyn ImageSource>, TrainerError> {
+        let source: Arc<dyn ImageSource> = open_images(path, FolderOptions::default())?;
+        let unlabelled = (0..source.len()).filter(|i| source.label(*i).is_none()).count();
+        if unlabelled > 0 {
+            return Err(TrainerError::Unlabelled { path: path.into(), unlabelled, images: source.len() });
+        }
+        Ok(source)
+    };
+    let (train, val) = (open(&recipe.data.train)?, open(&recipe.data.val)?);
+    let classes = train.class_names();
+    if val.class_names() != classes {
+        return Err(TrainerError::Classes { train: classes.join(", "), val: val.class_names().join(", ") });
+    }
+    if classes.len() < 2 {
+        return Err(TrainerError::argument("the number of classes", classes.len(), "at least 2"));
+    }
+    let mut counts = vec![0_usize; classes.len()];
+    for label in (0..train.len()).filter_map(|i| train.label(i)) {
+        counts[label as usize] += 1;
+    }
+    match counts.iter().position(|count| *count == 0) {
+        Some(empty) => {
+            Err(TrainerError::EmptyClass { path: recipe.data.train.clone(), class: classes[empty].clone() })
+        }
+        None => Ok([train, val]),
+    }
+}

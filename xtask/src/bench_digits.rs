@@ -1,0 +1,121 @@
+//! `cargo xtask bench digits`: what pre-training is worth, measured in every way on the digits.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::median;
+use crate::programs::{build, target};
+
+/// Where the digits are and how often they are learnt.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Folder with `train` and `test`, as scripts/make_data.py makes it.
+    data: PathBuf,
+    /// Runs of each, with seeds 0, 1, 2, …
+    #[arg(long, default_value_t = 3)]
+    seeds: u64,
+    /// Epochs of pre-training, instead of the recipe's.
+    #[arg(long)]
+    pretrain_epochs: Option<u64>,
+    /// Epochs of fine-tuning, instead of the recipe's.
+    #[arg(long)]
+    finetune_epochs: Option<u64>,
+    /// Folder of the runs, which is to be a new one.
+    #[arg(long, default_value = "runs/bench-digits")]
+    out: PathBuf,
+}
+
+/// The encoder's blocks in the recipe `digits`.
+const BLOCKS: usize = 4;
+
+/// Pre-trains, then measures by neighbours, a probe, fine-tuning, partial fine-tuning, and training from scratch.
+pub fn digits(options: &Options) -> Result<()> {
+    ensure!(options.seeds >= 1, "seeds are at least 1");
+    ensure!(!options.out.exists(), "{} exists already", options.out.display());
+    build(&["--package=mae-cli"])?;
+    let [train, test] = ["train", "test"].map(|part| options.data.join(part).display().to_string());
+    let mut table: Vec<(String, Vec<f64>)> = Vec::new();
+    for seed in 0..options.seeds {
+        let at = |name: &str| options.out.join(format!("{name}-{seed}")).display().to_string();
+        let (pretrained, seed) = (at("pretrain"), seed.to_string());
+        let epochs = epochs(options.pretrain_epochs);
+        mae(&["pretrain", "--quiet", "--recipe", "digits", "--data", &train, "--val", &test], &epochs)
+            .args(["--seed", &seed, "--out", &pretrained])
+            .succeed()?;
+        let mut row = |name: String, percent: f64| {
+            println!("seed {seed}  {name}: {percent:.1}%");
+            match table.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, all)) => all.push(percent),
+                None => table.push((name, vec![percent])),
+            }
+        };
+        let common = [pretrained.as_str(), &train, &test, "--quiet", "--json"];
+        row("kNN, k = 20".into(), mae(&["knn"], &common).percent("accuracy")?);
+        let probe = at("probe");
+        let recipe = ["--recipe", "probe-digits", "--seed", &seed, "--out", &probe];
+        row("linear probe, LARS".into(), mae(&["probe"], &common).args(recipe).percent("top1")?);
+        let epochs = self::epochs(options.finetune_epochs);
+        let mut finetune = |name: String, folder: &str, more: &[&str]| -> Result<()> {
+            let out = at(folder);
+            let recipe = ["--recipe", "finetune-digits", "--seed", &seed, "--out", &out];
+            let percent =
+                mae(&["finetune"], &common).args(recipe).args(&epochs).args(more).percent("top1")?;
+            row(name, percent);
+            Ok(())
+        };
+        for blocks in 0..BLOCKS {
+            let number = blocks.to_string();
+            let name = format!("fine-tuned, the last {number} blocks");
+            finetune(name, &format!("finetune-{number}"), &["--blocks", &number])?;
+        }
+        finetune(format!("fine-tuned, all {BLOCKS} blocks"), "finetune", &[])?;
+        finetune("the same from scratch".into(), "scratch", &["--from-scratch"])?;
+    }
+    let seeds = (0..options.seeds).map(|seed| format!(" seed {seed} |")).collect::<String>();
+    println!(
+        "\n| held-out digits told right, % |{seeds} median |\n|---|{}",
+        "---|".repeat(options.seeds as usize + 1)
+    );
+    for (name, mut percents) in table {
+        let cells: String = percents.iter().map(|percent| format!(" {percent:.1} |")).collect();
+        println!("| {name} |{cells} {:.1} |", median(&mut percents));
+    }
+    Ok(())
+}
+
+fn epochs(number: Option<u64>) -> Vec<String> {
+    // The warm-up is not to be longer than the run.
+    let of = |number: u64| ["--epochs".into(), number.to_string(), "--warmup-epochs".into(), "0.5".into()];
+    number.map(of).into_iter().flatten().collect()
+}
+
+/// A run of the command `mae`.
+struct Mae(Command);
+
+fn mae(verb: &[&str], args: &[impl AsRef<std::ffi::OsStr>]) -> Mae {
+    let mut command = Command::new(target().join("release/mae"));
+    command.args(verb).args(args);
+    Mae(command)
+}
+
+impl Mae {
+    fn args(mut self, args: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Self {
+        self.0.args(args);
+        self
+    }
+
+    fn succeed(mut self) -> Result<Vec<u8>> {
+        let output = self.0.output().context("cannot start mae")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(output.stdout)
+    }
+
+    /// A share in the JSON that it prints, in percent.
+    fn percent(self, key: &str) -> Result<f64> {
+        let report: Value = serde_json::from_slice(&self.succeed()?)?;
+        Ok(100.0 * report[key].as_f64().with_context(|| format!("it printed no {key}"))?)
+    }
+}
