@@ -50,6 +50,7 @@ mod pack;
 mod pack_files;
 mod ppm;
 mod report;
+mod resample;
 mod resize;
 mod rng;
 mod sampler;

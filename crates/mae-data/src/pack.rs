@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::bad::reason;
 use crate::encoded::Part;
 use crate::pack_files::{Tar, remove, write};
-use crate::resize::{Window, check_size};
+use crate::resample::Span;
+use crate::resize::check_size;
 use crate::shard_index::{INDEX_FILE, Index, Sample, Shard};
 use crate::worker::without_panic;
 use crate::{BadFile, DataError, DistributedSampler, Image, ImageFolder, ImageSource, View, ppm};
@@ -329,9 +330,9 @@ fn shrink(image: Image, short_side: usize) -> Image {
         return image;
     }
     let resized = |side: usize| (short_side as u128 * side as u128 / short as u128) as usize;
-    let window = Window { top: 0.0, left: 0.0, height: size.0 as f64, width: size.1 as f64 };
-    let resized = (resized(size.0), resized(size.1));
-    View::of_window(size, window, resized, (0, 0), resized).cut(&Part::whole(image))
+    let (height, width) = (resized(size.0), resized(size.1));
+    let (rows, columns) = (Span::whole(size.0, height), Span::whole(size.1, width));
+    View::of_resized(rows, columns, (0, 0), (height, width)).cut(&Part::whole(image))
 }
 
 fn refuse(out: &Path, reason: String) -> DataError {

@@ -1,7 +1,8 @@
 //! What happens to an image between its file and its batch.
 
 use crate::encoded::Part;
-use crate::resize::{Window, check_size};
+use crate::resample::Span;
+use crate::resize::check_size;
 use crate::{DataError, Image, RandomResizedCrop, SampleRng, View, uniform};
 
 /// Makes an image of one size from an image of any size.
@@ -40,6 +41,8 @@ impl TrainTransform {
     /// # Source
     /// MAE §A.1: random resized crop and horizontal flip, no colour. torchvision's `RandomResizedCrop`, bicubic,
     /// then `RandomHorizontalFlip` with its probability of 1/2.
+    /// Deviation: 99.9% of the bytes of a crop are within 1 of Pillow's, all within 2. Getting them equal, as
+    /// [`resized_crop`](crate::resized_crop) and [`EvalTransform`] do, takes 1.5 times as long.
     pub fn new(size: (usize, usize), crop: RandomResizedCrop) -> Result<Self, DataError> {
         check_size(size)?;
         Ok(Self { size, crop, flip: true })
@@ -91,8 +94,9 @@ impl EvalTransform {
     /// [`DataError::Argument`] for a size with a 0.
     ///
     /// # Source
-    /// torchvision's `Resize(short_side, BICUBIC)` and `CenterCrop(size)` on Pillow. MAE evaluates at 256 and 224.
-    /// Only the part that the crop keeps is ever computed, so that a very long image costs no more than another.
+    /// torchvision's `Resize(short_side, BICUBIC)` and `CenterCrop(size)` on Pillow 13: the same bytes. MAE evaluates
+    /// at 256 and 224. Only the part that the crop keeps is ever computed, so that a very long image costs no more than
+    /// another.
     pub fn new(short_side: usize, size: (usize, usize)) -> Result<Self, DataError> {
         check_size((short_side, short_side))?;
         check_size(size)?;
@@ -104,15 +108,10 @@ impl EvalTransform {
     fn centre(&self, (height, width): (usize, usize)) -> View {
         let short = height.min(width);
         // The longer side rounds down, as torchvision's `int(size * long / short)`.
-        let resized = |side: usize| (self.short_side as u128 * side as u128 / short as u128) as u64;
-        let (rows, columns) =
-            (Span::central(resized(height), self.size.0), Span::central(resized(width), self.size.1));
-
-        let (top, window_height) = rows.before_resizing(height);
-        let (left, window_width) = columns.before_resizing(width);
-        let window = Window { top, left, height: window_height, width: window_width };
-        let (shown, padding) = ((rows.length, columns.length), (rows.padding, columns.padding));
-        View::of_window((height, width), window, shown, padding, self.size)
+        let resized = |side: usize| (self.short_side as u128 * side as u128 / short as u128) as usize;
+        let (rows, above) = centre_crop(height, resized(height), self.size.0);
+        let (columns, before) = centre_crop(width, resized(width), self.size.1);
+        View::of_resized(rows, columns, (above, before), self.size)
     }
 }
 
@@ -131,36 +130,17 @@ impl Transform for EvalTransform {
     }
 }
 
-/// What a centre crop takes of one side.
-struct Span {
-    /// The side's whole length.
-    side: u64,
-    /// Where the crop begins on it.
-    start: u64,
-    /// How much of it the crop shows.
-    length: usize,
-    /// What the crop shows before it.
-    padding: usize,
-}
-
-impl Span {
-    /// # Source
-    /// torchvision `center_crop`: the odd pixel of padding goes to the end, half an odd pixel of cropping rounds
-    /// to the even start.
-    fn central(side: u64, crop: usize) -> Self {
-        if side <= crop as u64 {
-            return Self { side, start: 0, length: side as usize, padding: (crop - side as usize) / 2 };
-        }
-        let spare = side - crop as u64;
-        let start = spare / 2 + u64::from(spare % 4 == 3);
-        Self { side, start, length: crop, padding: 0 }
+/// What a centre crop of a length takes of a side that is resized, and the padding before it.
+///
+/// # Source
+/// torchvision `center_crop`: the odd pixel of padding goes to the end, half an odd pixel of cropping rounds to the
+/// even start.
+fn centre_crop(side: usize, resized: usize, length: usize) -> (Span, usize) {
+    if resized <= length {
+        return (Span::whole(side, resized), (length - resized) / 2);
     }
-
-    /// Start and length of the same span on the side when it had `original` pixels.
-    fn before_resizing(&self, original: usize) -> (f64, f64) {
-        let scale = original as f64 / self.side as f64;
-        (self.start as f64 * scale, self.length as f64 * scale)
-    }
+    let spare = resized - length;
+    (Span { side, resized, start: spare / 2 + usize::from(spare % 4 == 3), length }, 0)
 }
 
 #[cfg(test)]

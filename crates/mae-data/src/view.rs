@@ -1,7 +1,8 @@
 //! How a sample is cut out of its image.
 
 use crate::encoded::Part;
-use crate::resize::{Scratch, Window, rows_seen};
+use crate::resample::Span;
+use crate::resize::{Resizing, Scratch};
 use crate::{Crop, Image};
 
 /// A cut-out of an image, resized, and perhaps mirrored or set on black.
@@ -12,10 +13,8 @@ use crate::{Crop, Image};
 pub struct View {
     /// The pixels that are looked at.
     visible: Crop,
-    /// What is shown of the image, counted from its top left corner.
-    window: Window,
-    /// What that becomes.
-    shown: (usize, usize),
+    /// What becomes of them.
+    resizing: Resizing,
     /// The rows of black above it and the columns of black left of it.
     padding: (usize, usize),
     /// What all of it becomes.
@@ -24,26 +23,21 @@ pub struct View {
 }
 
 impl View {
-    /// A crop, resized to `size`, blind to the pixels outside.
+    /// Training's: a crop, resized to `size`, blind to the pixels outside.
     pub(crate) fn of_crop(crop: Crop, size: (usize, usize), mirrored: bool) -> Self {
-        let Crop { top, left, height, width } = crop;
-        let [top, left, height, width] = [top, left, height, width].map(|length| length as f64);
-        let window = Window { top, left, height, width };
-        Self { visible: crop, window, shown: size, padding: (0, 0), size, mirrored }
+        Self { visible: crop, resizing: Resizing::Fast(size), padding: (0, 0), size, mirrored }
     }
 
-    /// A window of an image of `(height, width)`, resized to `shown` with an eye on the pixels around it, and set on
-    /// black behind `padding`.
-    pub(crate) fn of_window(
-        (height, width): (usize, usize),
-        window: Window,
-        shown: (usize, usize),
+    /// Evaluation's: a part of the resized image, set on black behind `padding`.
+    pub(crate) fn of_resized(
+        rows: Span,
+        columns: Span,
         padding: (usize, usize),
         size: (usize, usize),
     ) -> Self {
-        let rows = rows_seen(window, height, shown.0);
-        let visible = Crop { top: rows.start, left: 0, height: rows.len(), width };
-        Self { visible, window, shown, padding, size, mirrored: false }
+        let (seen, across) = (rows.seen(), columns.seen());
+        let visible = Crop { top: seen.start, left: across.start, height: seen.len(), width: across.len() };
+        Self { visible, resizing: Resizing::Exact(rows, columns), padding, size, mirrored: false }
     }
 
     /// The pixels of the image that have a part in it.
@@ -59,10 +53,11 @@ impl View {
     pub(crate) fn cut(&self, part: &Part) -> Image {
         let channels = part.pixels.channels();
         let (mut scratch, (height, width)) = (Scratch::default(), self.size);
+        let shown_width = self.resizing.shown().1;
         let shown = self.show(part, &mut scratch);
         let mut data = vec![0; height * width * channels];
         let rows = data.chunks_exact_mut(width * channels).skip(self.padding.0);
-        for (to, from) in rows.zip(shown.chunks_exact(self.shown.1 * channels)) {
+        for (to, from) in rows.zip(shown.chunks_exact(shown_width * channels)) {
             let to = to[self.padding.1 * channels..][..from.len()].chunks_exact_mut(channels);
             let from = from.chunks_exact(channels);
             if self.mirrored {
@@ -81,18 +76,19 @@ impl View {
     pub(crate) fn cut_planes(&self, part: &Part, scratch: &mut Scratch, planes: &mut [u8]) {
         let (channels, (height, width)) = (part.pixels.channels(), self.size);
         let shown = self.show(part, scratch);
-        if self.shown != self.size {
+        let shown_size = self.resizing.shown();
+        if shown_size != self.size {
             planes.fill(0);
         }
-        for (row, from) in shown.chunks_exact(self.shown.1 * channels).enumerate() {
+        for (row, from) in shown.chunks_exact(shown_size.1 * channels).enumerate() {
             let at = (self.padding.0 + row) * width + self.padding.1;
             let mut to =
-                planes.chunks_exact_mut(height * width).map(|plane| &mut plane[at..][..self.shown.1]);
+                planes.chunks_exact_mut(height * width).map(|plane| &mut plane[at..][..shown_size.1]);
             if let (3, Some(red), Some(green), Some(blue)) = (channels, to.next(), to.next(), to.next()) {
                 split_rgb(from, [red, green, blue], self.mirrored);
                 continue;
             }
-            let to = planes.chunks_exact_mut(height * width).map(|plane| &mut plane[at..][..self.shown.1]);
+            let to = planes.chunks_exact_mut(height * width).map(|plane| &mut plane[at..][..shown_size.1]);
             for (channel, to) in to.enumerate() {
                 let from = from.iter().skip(channel).step_by(channels);
                 if self.mirrored {
@@ -107,13 +103,7 @@ impl View {
     /// What is shown, not mirrored and without what lies around it.
     fn show<'s>(&self, part: &Part, scratch: &'s mut Scratch) -> &'s [u8] {
         let (top, left) = (self.visible.top - part.top, self.visible.left - part.left);
-        let visible = Crop { top, left, ..self.visible };
-        let window = Window {
-            top: self.window.top - self.visible.top as f64,
-            left: self.window.left - self.visible.left as f64,
-            ..self.window
-        };
-        scratch.resize(&part.pixels, visible, window, self.shown)
+        scratch.resize(&part.pixels, Crop { top, left, ..self.visible }, self.resizing)
     }
 }
 
@@ -177,8 +167,11 @@ mod tests {
         let data: Vec<u8> = (0..40 * 30 * 3).map(|at| (at * 7919 % 251) as u8).collect();
         let whole = part(40, 30, 3, data.clone());
         let crop = View::of_crop(Crop { top: 11, left: 3, height: 17, width: 20 }, (9, 8), true);
-        let window = Window { top: 12.5, left: 3.25, height: 15.5, width: 20.5 };
-        let window = View::of_window((40, 30), window, (9, 8), (1, 2), (12, 12));
+        let (rows, columns) = (
+            Span { side: 40, resized: 23, start: 7, length: 9 },
+            Span { side: 30, resized: 17, start: 6, length: 8 },
+        );
+        let window = View::of_resized(rows, columns, (1, 2), (12, 12));
         for view in [crop, window] {
             let Crop { top, left, height, width } = view.visible();
             assert!(top > 0 && top + height < 40);

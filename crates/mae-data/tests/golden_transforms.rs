@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use mae_data::{
-    Crop, DecodeLimits, EvalTransform, Image, RandomResizedCrop, Transform, decode_file, resized_crop,
-    sample_rng,
+    Crop, DecodeLimits, EvalTransform, Image, RandomResizedCrop, TrainTransform, Transform, decode_file,
+    resized_crop, sample_rng,
 };
 use serde_json::Value;
 
@@ -40,24 +40,63 @@ fn assert_close(case: &Value, ours: &Image) {
     assert!(apart.iter().all(|&levels| levels <= 2), "{case}");
 }
 
+/// Holds what `transform` makes of a case's source to Pillow's, byte for byte: as grey, as RGB and with a fourth
+/// channel. The generator sees to it that Pillow resizes each band like any other.
+fn assert_equal(case: &Value, transform: impl Fn(Image) -> Image) {
+    for channels in [1, 3, 4] {
+        let [source, theirs] =
+            ["source", "expected"].map(|name| with_channels(channels, &image(&case[name])));
+        let ours = transform(source);
+        assert_eq!((ours.height(), ours.width()), (theirs.height(), theirs.width()), "{case}");
+        let apart = ours.data().iter().zip(theirs.data()).filter(|(a, b)| a != b).count();
+        assert_eq!(apart, 0, "{case} of {channels} channels: bytes apart, of {}", theirs.data().len());
+    }
+}
+
+/// The first channels of an RGB image, which come again after the third.
+fn with_channels(channels: usize, rgb: &Image) -> Image {
+    let pixels = rgb.data().chunks_exact(3);
+    let data = pixels.flat_map(|pixel| pixel.iter().cycle().take(channels)).copied().collect();
+    Image::new(rgb.height(), rgb.width(), channels, data).unwrap()
+}
+
+fn crop_and_size(case: &Value) -> (Crop, (usize, usize)) {
+    let [top, left, height, width] = numbers(&case["crop"]);
+    let [out_height, out_width] = numbers(&case["size"]);
+    (Crop { top, left, height, width }, (out_height, out_width))
+}
+
 #[test]
-fn crops_are_pillows() {
+fn crops_are_pillows_to_the_bit() {
     for case in cases("crops.json") {
-        let [top, left, height, width] = numbers(&case["crop"]);
-        let [out_height, out_width] = numbers(&case["size"]);
-        let crop = Crop { top, left, height, width };
-        let ours = resized_crop(&image(&case["source"]), crop, (out_height, out_width)).unwrap();
-        assert_close(&case, &ours);
+        let (crop, size) = crop_and_size(&case);
+        assert_equal(&case, |image| resized_crop(&image, crop, size).unwrap());
     }
 }
 
 #[test]
-fn evaluation_views_are_pillows() {
+fn evaluation_views_are_pillows_to_the_bit() {
     for case in cases("evals.json") {
         let [height, width] = numbers(&case["size"]);
         let short_side = case["short_side"].as_u64().unwrap() as usize;
         let view = EvalTransform::new(short_side, (height, width)).unwrap();
-        assert_close(&case, &view.apply(image(&case["source"]), &mut sample_rng(0, 0, 0)));
+        assert_equal(&case, |image| view.apply(image, &mut sample_rng(0, 0, 0)));
+    }
+}
+
+#[test]
+fn training_views_are_pillows_to_rounding() {
+    for case in cases("crops.json") {
+        let (crop, size) = crop_and_size(&case);
+        let source = image(&case["source"]);
+        // A recipe with one outcome: all of what was cut out before.
+        let cut = resized_crop(&source, crop, (crop.height, crop.width)).unwrap();
+        let aspect = crop.width as f64 / crop.height as f64;
+        let whole = RandomResizedCrop::new((1.0, 1.0), (aspect, aspect)).unwrap();
+        let rng = || sample_rng(0, 0, 0);
+        assert_eq!(whole.draw(crop.height, crop.width, &mut rng()), Crop { top: 0, left: 0, ..crop });
+        let view = TrainTransform::new(size, whole).unwrap().with_flip(false);
+        assert_close(&case, &view.apply(cut, &mut rng()));
     }
 }
 

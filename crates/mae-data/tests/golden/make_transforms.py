@@ -21,6 +21,7 @@ SOURCES = {
     "astronaut": (skimage.data.astronaut, 120, 0, 187, 251),
     "chelsea": (skimage.data.chelsea, 100, 40, 223, 149),
     "coffee": (skimage.data.coffee, 150, 80, 300, 37),
+    "tower": (skimage.data.astronaut, 211, 7, 41, 301),
     # One pixel high, one pixel wide, one pixel.
     "row": (skimage.data.chelsea, 80, 120, 150, 1),
     "column": (skimage.data.astronaut, 220, 100, 1, 90),
@@ -47,6 +48,8 @@ CROPS = [
     ("coffee", 5, 7, 30, 290, 33, 40),
     ("row", 0, 0, 1, 150, 16, 32),
     ("column", 0, 0, 90, 1, 32, 16),
+    ("tower", 0, 0, 301, 41, 29, 83),  # shorter and wider: Pillow resizes columns first
+    ("tower", 3, 2, 203, 37, 97, 31),
     ("pixel", 0, 0, 1, 1, 8, 12),
 ]
 
@@ -63,6 +66,13 @@ EVALS = [
     ("chelsea", 20, 45, 60),  # padded all round, by odd lengths
     ("coffee", 48, 48, 48),
     ("coffee", 7, 7, 7),
+    ("coffee", 37, 41, 211),  # not resized: padded above and below, cut at the sides
+    ("chelsea", 97, 91, 87),
+    ("chelsea", 301, 97, 131),  # larger, by an odd factor
+    ("astronaut", 31, 33, 29),  # much smaller, padded by a pixel
+    ("tower", 19, 33, 17),  # tall and smaller: Pillow resizes columns first
+    ("tower", 30, 299, 33),
+    ("tower", 67, 61, 53),  # tall and larger
     ("row", 8, 8, 8),
     ("column", 8, 9, 12),
     ("pixel", 16, 12, 14),
@@ -99,6 +109,17 @@ def distribution(height, width, scale, ratio):
     return points
 
 
+def same_for_each_band(image, transform):
+    """What a transform makes of an image, if that is what it makes of each band alone and of four in one image."""
+    expected = transform(image)
+    bands, expected_bands = image.split(), expected.split()
+    four = transform(Image.merge("CMYK", (*bands, bands[0]))).split()
+    for band, alone in zip((*expected_bands, expected_bands[0]), (*map(transform, bands), four[3])):
+        assert np.array_equal(band, alone)
+    assert all(np.array_equal(*pair) for pair in zip(expected_bands, four))
+    return expected
+
+
 def main():
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -110,8 +131,9 @@ def main():
     crops = []
     for number, (source, top, left, height, width, *size) in enumerate(CROPS):
         file = f"crop-{number:02}.png"
-        store.pixels(file, F.resized_crop(sources[source], top, left, height, width, size, BICUBIC))
         crop = [top, left, height, width]
+        resized = same_for_each_band(sources[source], lambda image: F.resized_crop(image, *crop, size, BICUBIC))
+        store.pixels(file, resized)
         crops.append({"source": f"{source}.png", "crop": crop, "size": size, "expected": file})
     store.json("crops.json", crops)
 
@@ -119,7 +141,7 @@ def main():
     for number, (source, short, *size) in enumerate(EVALS):
         file = f"eval-{number:02}.png"
         view = transforms.Compose([transforms.Resize(short, BICUBIC), transforms.CenterCrop(size)])
-        store.pixels(file, view(sources[source]))
+        store.pixels(file, same_for_each_band(sources[source], view))
         evals.append({"source": f"{source}.png", "short_side": short, "size": size, "expected": file})
     store.json("evals.json", evals)
 
