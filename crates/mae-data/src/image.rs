@@ -54,6 +54,10 @@ impl Image {
         &self.data
     }
 
+    pub(crate) fn data_mut(&mut self) -> &mut [u8] {
+        &mut self.data
+    }
+
     /// Gives up the bytes, `[H, W, C]`.
     #[must_use]
     pub fn into_data(self) -> Vec<u8> {

@@ -2,9 +2,10 @@
 //!
 //! An [`ImageSource`] is a data set: an [`ImageFolder`] of JPEG, PNG, WebP, GIF, BMP and TIFF files, or your own. A
 //! [`Transform`] makes images of one size, as torchvision does on Pillow: [`TrainTransform`] by a random crop and
-//! flip, [`EvalTransform`] from the centre. A [`Loader`] does both on several threads, in the order that a
-//! [`DistributedSampler`] gives, and hands out each [`Batch`] as bytes, `[B, C, H, W]`. What a sample looks like is a
-//! pure function of (seed, pass, sample index). A [`Doctor`] examines a folder before it is trained on. This crate knows no tensor and no model.
+//! flip, [`EvalTransform`] from the centre; [`FinetuneTransform`] adds timm's [`RandAugment`] and [`RandomErasing`]. A
+//! [`Loader`] does both on several threads, in the order that a [`DistributedSampler`] gives, and hands out each
+//! [`Batch`] as bytes, `[B, C, H, W]`. What a sample looks like is a pure function of (seed, pass, sample index). A
+//! [`Doctor`] examines a folder before it is trained on. This crate knows no tensor and no model.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -34,6 +35,7 @@
 //! # }
 //! ```
 
+mod augment;
 mod bad;
 mod batch;
 mod batches;
@@ -42,6 +44,7 @@ mod decode;
 mod doctor;
 mod encoded;
 mod error;
+mod finetune;
 mod folder;
 mod image;
 mod jpeg;
@@ -49,6 +52,8 @@ mod loader;
 mod pack;
 mod pack_files;
 mod ppm;
+mod rand_augment;
+mod random_erasing;
 mod report;
 mod resample;
 mod resize;
@@ -64,6 +69,7 @@ mod view;
 mod warning;
 mod worker;
 
+pub use augment::AugmentOp;
 pub use bad::{BadFile, BadFilePolicy};
 pub use batch::Batch;
 pub use batches::Batches;
@@ -72,10 +78,13 @@ pub use decode::{DecodeLimits, decode_file};
 pub use doctor::Doctor;
 pub use encoded::Encoded;
 pub use error::DataError;
+pub use finetune::FinetuneTransform;
 pub use folder::{FolderOptions, IMAGE_EXTENSIONS, ImageFolder};
 pub use image::Image;
 pub use loader::{Loader, LoaderConfig};
 pub use pack::{PackOptions, Packed, Store, pack};
+pub use rand_augment::RandAugment;
+pub use random_erasing::RandomErasing;
 pub use report::{ClassCount, DataReport, DuplicateGroup, Smaller, Spread};
 pub use resize::resized_crop;
 pub use rng::{SampleRng, below, sample_rng, uniform};

@@ -48,6 +48,14 @@ pub fn below(rng: &mut SampleRng, bound: u64) -> u64 {
     }
 }
 
+/// Two independent numbers from the normal distribution of mean 0 and deviation 1 (Box and Muller).
+pub(crate) fn normals(rng: &mut SampleRng) -> [f64; 2] {
+    // In (0, 1]: the logarithm of 0 has no root.
+    let radius = (-2.0 * (1.0 - uniform(rng)).ln()).sqrt();
+    let (sin, cos) = (std::f64::consts::TAU * uniform(rng)).sin_cos();
+    [radius * cos, radius * sin]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

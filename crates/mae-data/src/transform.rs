@@ -17,10 +17,26 @@ pub trait Transform: Send + Sync {
     fn output_size(&self) -> (usize, usize);
 
     /// What [`apply`](Self::apply) makes of an image of `(height, width)`, if that is a [`View`] whatever its pixels
-    /// are: a loader then reads no more of the image than is seen of it. Draws from `rng` what `apply` draws.
+    /// are, and [`finish`](Self::finish) makes of that: a loader then reads no more of the image than is seen of it.
+    /// Draws from `rng` what `apply` draws until there.
     fn view(&self, size: (usize, usize), rng: &mut SampleRng) -> Option<View> {
         let _ = (size, rng);
         None
+    }
+
+    /// Whether [`finish`](Self::finish) does anything: a loader else writes what a view shows right into the batch.
+    fn finishes(&self) -> bool {
+        false
+    }
+
+    /// The rest of what [`apply`](Self::apply) does to an image, once its [`view`](Self::view) has been cut out; `rng`
+    /// is as `view` left it.
+    ///
+    /// # Shapes
+    /// `[h, w, C]` to `[h, w, C]`, where `(h, w)` is [`output_size`](Self::output_size).
+    fn finish(&self, image: Image, rng: &mut SampleRng) -> Image {
+        let _ = rng;
+        image
     }
 }
 

@@ -105,7 +105,7 @@ impl Work {
             || {
                 let image = self.source.open(index)?;
                 match self.views(index, image.size()) {
-                    Some(views) => self.cut(image, &views, place, memory),
+                    Some(views) => self.cut(image, views, place, memory),
                     None => self.apply(index, image.decode()?, place),
                 }
             },
@@ -117,9 +117,13 @@ impl Work {
         sampled
     }
 
-    /// What each sample shows of image `index`, of `(height, width)`, if the transform can tell.
-    fn views(&self, index: usize, size: (usize, usize)) -> Option<Vec<View>> {
-        let view = |i| self.transform.view(size, &mut self.rng(i, index));
+    /// What each sample shows of image `index`, of `(height, width)`, if the transform can tell, and what the rest of
+    /// its randomness comes from.
+    fn views(&self, index: usize, size: (usize, usize)) -> Option<Vec<(View, SampleRng)>> {
+        let view = |i| {
+            let mut rng = self.rng(i, index);
+            self.transform.view(size, &mut rng).map(|view| (view, rng))
+        };
         (0..self.repeats).map(view).collect()
     }
 
@@ -127,22 +131,32 @@ impl Work {
         sample_rng(self.seed, self.pass(i), index as u64)
     }
 
-    /// Decodes what the views show and cuts them out of it, right into their places.
+    /// Decodes what the views show and cuts them out of it, right into their places if the transform then is done.
     fn cut(
         &self,
         image: Encoded,
-        views: &[View],
+        views: Vec<(View, SampleRng)>,
         place: &mut [u8],
         memory: &mut Memory,
     ) -> Result<[usize; 3], DataError> {
-        let seen = views.iter().map(View::visible).reduce(Crop::around);
+        let seen = views.iter().map(|(view, _)| view.visible()).reduce(Crop::around);
         let seen = seen.expect("every image has at least one sample");
         let part = image.decode_part(seen, std::mem::take(&mut memory.pixels))?;
         let [_, height, width] = self.sample_shape();
         let shape = [part.pixels.channels(), height, width];
         if shape == self.sample_shape() {
-            for (view, sample) in views.iter().zip(place.chunks_exact_mut(shape.iter().product())) {
-                view.cut_planes(&part, &mut memory.resizing, sample);
+            let samples = place.chunks_exact_mut(shape.iter().product());
+            for ((view, mut rng), sample) in views.into_iter().zip(samples) {
+                if self.transform.finishes() {
+                    let image = self.transform.finish(view.cut(&part), &mut rng);
+                    let finished = shape_of(&image);
+                    if finished != shape {
+                        return Ok(finished);
+                    }
+                    to_planes(&image, sample);
+                } else {
+                    view.cut_planes(&part, &mut memory.resizing, sample);
+                }
             }
         }
         memory.pixels = part.pixels.into_data();
@@ -156,7 +170,7 @@ impl Work {
         let images = std::iter::repeat_n(image, self.repeats).enumerate();
         for ((i, image), sample) in images.zip(place.chunks_exact_mut(expected.iter().product())) {
             let image = self.transform.apply(image, &mut self.rng(i, index));
-            let shape = [image.channels(), image.height(), image.width()];
+            let shape = shape_of(&image);
             if shape != expected {
                 return Ok(shape);
             }
@@ -172,6 +186,11 @@ impl Work {
         }
         Err(DataError::SampleShape { name: self.source.name(index), actual, expected })
     }
+}
+
+/// `[C, H, W]`.
+fn shape_of(image: &Image) -> [usize; 3] {
+    [image.channels(), image.height(), image.width()]
 }
 
 /// `[H, W, C]` to `[C, H, W]`.
