@@ -1,14 +1,16 @@
 //! Images that verbs take: a file, a folder, packed shards.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use mae_data::{
-    BadFilePolicy, DataError, DecodeLimits, EvalTransform, FolderOptions, Image, ImageSource, Loader,
+    BadFilePolicy, Batch, DataError, DecodeLimits, EvalTransform, FolderOptions, Image, ImageSource, Loader,
     LoaderConfig, decode_file, open_images,
 };
 use mae_model::WeightFile;
+use mae_trainer::save_png;
 use mae_vit::{Geometry, Normalize};
 
 /// Options of verbs that encode images.
@@ -69,6 +71,38 @@ impl ImageArgs {
         };
         config.workers = self.workers.unwrap_or(config.workers);
         Ok(Loader::new(source.clone(), Arc::new(EvalTransform::new(resize, size)?), config)?)
+    }
+}
+
+impl ImageArgs {
+    /// Writes a picture of each image, named after it, into a folder.
+    pub fn pictures(
+        &self,
+        images: &Path,
+        geometry: &Geometry,
+        out: &Path,
+        draw: impl Fn(Batch) -> Result<Vec<Image>>,
+    ) -> Result<()> {
+        let source = open(images)?;
+        let loader = self.loader(&source, geometry, BadFilePolicy::Strict)?;
+        fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        let mut written = 0;
+        for batch in loader.epoch(0, 0, (0..source.len() as u32).collect(), 0)? {
+            let batch = batch?;
+            let indices = batch.indices.clone();
+            for (index, picture) in indices.into_iter().zip(draw(batch)?) {
+                let name = source.name(index);
+                let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                // Images of several folders may have one name.
+                let name =
+                    if source.len() == 1 { format!("{stem}.png") } else { format!("{index:06}-{stem}.png") };
+                save_png(&picture, &out.join(name))?;
+                written += 1;
+            }
+        }
+        let pictures = if written == 1 { "picture" } else { "pictures" };
+        println!("written         {written} {pictures} in {}", out.display());
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `mae`: masked autoencoders from a shell.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
 
+mod attention;
 mod classify;
 mod convert;
 mod doctor;
@@ -57,6 +58,9 @@ enum Verb {
     /// Draws what a model predicts of the hidden parts of images.
     #[command(after_help = reconstruct::EXAMPLES)]
     Reconstruct(reconstruct::Args),
+    /// Draws where an encoder looks: attention rollout, or the heads of its last block.
+    #[command(after_help = attention::EXAMPLES)]
+    Attention(attention::Args),
     /// Examines a folder of images: classes, sizes, duplicates, unreadable files.
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::Args),
@@ -93,6 +97,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Knn(args) => return knn::run(&args),
         Verb::Doctor(args) => doctor::run(&args)?,
         Verb::Reconstruct(args) => reconstruct::run(&args)?,
+        Verb::Attention(args) => attention::run(&args)?,
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mae", &mut std::io::stdout());
         }

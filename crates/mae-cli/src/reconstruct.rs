@@ -1,16 +1,15 @@
 //! What a model draws of what it does not see.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use mae_data::{BadFilePolicy, DecodeLimits, Image, decode_file};
+use anyhow::{Result, ensure};
+use mae_data::{DecodeLimits, Image, decode_file};
 use mae_masking::{MaskBatch, MaskKey, Masker, Masking, Strategy};
 use mae_model::WeightFile;
-use mae_trainer::{draw_sheet, reconstruct, save_png};
+use mae_trainer::{draw_sheet, reconstruct};
 use mae_vit::Geometry;
 
-use crate::images::{self, ImageArgs};
+use crate::images::ImageArgs;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -54,33 +53,15 @@ pub fn run(args: &Args) -> Result<()> {
     let normalize = args.images_as.normalize(&file, geometry.in_chans())?;
     let masker = Masker::new(args.strategy, geometry.grid(), args.mask_ratio)?;
     let painted = args.mask.as_deref().map(|mask| painted(mask, &geometry)).transpose()?;
-    let source = images::open(&args.images)?;
-    let loader = args.images_as.loader(&source, &geometry, BadFilePolicy::Strict)?;
-    fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
-    let mut written = 0;
-    for batch in loader.epoch(0, 0, (0..source.len() as u32).collect(), 0)? {
-        let batch = batch?;
-        let indices = batch.indices.clone();
+    args.images_as.pictures(&args.images, &geometry, &args.out, |batch| {
         let masking = |index: &usize| match &painted {
             Some(masking) => masking.clone(),
             None => masker.draw(MaskKey { seed: args.seed, epoch: 0, sample: *index as u64 }),
         };
-        let masks = MaskBatch::new(&indices.iter().map(masking).collect::<Vec<_>>())?;
-        for (index, sample) in
-            indices.into_iter().zip(reconstruct(&model, &normalize, batch, &masks, &device)?)
-        {
-            let name = source.name(index);
-            let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            // Images of several folders may have one name.
-            let name =
-                if source.len() == 1 { format!("{stem}.png") } else { format!("{index:06}-{stem}.png") };
-            save_png(&draw_sheet(&[sample], &config)?, &args.out.join(name))?;
-            written += 1;
-        }
-    }
-    let pictures = if written == 1 { "picture" } else { "pictures" };
-    println!("written         {written} {pictures} in {}", args.out.display());
-    Ok(())
+        let masks = MaskBatch::new(&batch.indices.iter().map(masking).collect::<Vec<_>>())?;
+        let samples = reconstruct(&model, &normalize, batch, &masks, &device)?;
+        samples.into_iter().map(|sample| Ok(draw_sheet(&[sample], &config)?)).collect()
+    })
 }
 
 /// Which patches a painted image hides.

@@ -1,4 +1,4 @@
-//! `mae embed` and `mae reconstruct` on files.
+//! `mae embed`, `mae reconstruct` and `mae attention` on files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,12 +49,17 @@ fn setting(at: &Path, images: usize) -> Mae {
     model
 }
 
-/// The tokens of image `i`, computed here.
-fn tokens(model: &Mae, i: usize, blocks: Option<usize>) -> Vec<f32> {
+/// Image `i` as the model is given it.
+fn images(i: usize) -> Tensor<4> {
     let value = |c: usize, y: u32, x: u32| (f32::from(pixel(i, x, y)[c]) / 255.0 - 0.5) / 0.5;
     let values =
         (0..3).flat_map(|c| (0..16).flat_map(move |y| (0..16).map(move |x| value(c, y, x)))).collect();
-    let images = Tensor::from_data(TensorData::new(values, [1, 3, 16, 16]), &Device::flex());
+    Tensor::from_data(TensorData::new(values, [1, 3, 16, 16]), &Device::flex())
+}
+
+/// The tokens of image `i`, computed here.
+fn tokens(model: &Mae, i: usize, blocks: Option<usize>) -> Vec<f32> {
+    let images = images(i);
     let tokens: Tensor<3> = match blocks {
         Some(blocks) => model.encoder.forward_to(images, blocks),
         None => model.encode(images),
@@ -168,6 +173,43 @@ fn the_row_of_an_unreadable_image_is_no_number_and_it_is_named() {
     assert!(rows[2 * 64..3 * 64].iter().all(|x| x.is_nan()));
 }
 
+/// A pixel of the second tile: they are 8 times the image's size, behind a margin of 16 and below a heading of 28.
+fn second_tile(sheet: &RgbImage, x: u32, y: u32) -> [u8; 3] {
+    let columns: Vec<u32> = (0..sheet.width()).filter(|x| sheet.get_pixel(*x, 60).0 != [255; 3]).collect();
+    let gap = columns.windows(2).find(|pair| pair[1] - pair[0] > 1).unwrap();
+    sheet.get_pixel(gap[1] + x, 44 + y).0
+}
+
+#[test]
+fn attention_is_brightest_over_the_patch_that_is_looked_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let model = setting(at, 3);
+    succeed(at, "attention . photos rollout");
+    succeed(at, "attention . photos/001.png last --mode last");
+    let mut names: Vec<_> =
+        fs::read_dir(at.join("rollout")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["000000-000.png", "000001-001.png", "000002-002.png"]);
+    let images = images(1);
+    let rollout: Vec<f32> = model.encoder.rollout(images.clone()).into_data().try_to_vec().unwrap();
+    let last: Vec<f32> = model.encoder.class_attention(images).into_data().try_to_vec().unwrap();
+    for (path, map) in [("rollout/000001-001.png", &rollout[..]), ("last/001.png", &last[..16])] {
+        let sheet = image::open(at.join(path)).unwrap().to_rgb8();
+        // viridis is 1 green where a map is least and 232 where it is most; the image adds up to 89.
+        let green =
+            |patch: usize| second_tile(&sheet, patch as u32 % 4 * 32 + 16, patch as u32 / 4 * 32 + 16)[1];
+        let by_value = |a: &usize, b: &usize| map[*a].total_cmp(&map[*b]);
+        let (least, most) = ((0..16).min_by(by_value).unwrap(), (0..16).max_by(by_value).unwrap());
+        assert!(green(least) < 100 && green(most) > 120, "{path}: {} {}", green(least), green(most));
+    }
+    refused(at, "attention nowhere photos none", &["cannot read nowhere"]);
+    refused(at, "attention . nowhere none", &["nowhere"]);
+    fs::write(at.join("photos/000.png"), "no image").unwrap();
+    refused(at, "attention . photos none", &["000.png"]);
+    assert_eq!(mae(at, "attention . photos none --mode first").status.code(), Some(2));
+}
+
 #[test]
 fn pictures_show_what_a_mask_hides() {
     let folder = tempfile::tempdir().unwrap();
@@ -184,18 +226,10 @@ fn pictures_show_what_a_mask_hides() {
     painted.save(at.join("mask.png")).unwrap();
     succeed(at, "reconstruct . photos/001.png one --mask mask.png");
     let sheet = image::open(at.join("one/001.png")).unwrap().to_rgb8();
-    // Tiles of 8 times the image's size behind a margin of 16 and below a heading of 28.
-    let at_second = |x: u32, y: u32| {
-        let columns: Vec<u32> =
-            (0..sheet.width()).filter(|x| sheet.get_pixel(*x, 60).0 != [255; 3]).collect();
-        let gaps: Vec<_> =
-            columns.windows(2).filter(|pair| pair[1] - pair[0] > 1).map(|pair| pair[1]).collect();
-        sheet.get_pixel(gaps[0] + x, 44 + y).0
-    };
     for y in [4, 60, 124] {
-        assert_eq!(at_second(4, y), [127; 3]);
-        assert_eq!(at_second(60, y), [127; 3]);
-        assert_eq!(at_second(124, y), pixel(1, 15, y / 8));
+        assert_eq!(second_tile(&sheet, 4, y), [127; 3]);
+        assert_eq!(second_tile(&sheet, 60, y), [127; 3]);
+        assert_eq!(second_tile(&sheet, 124, y), pixel(1, 15, y / 8));
     }
 
     let black = RgbImage::new(8, 8);

@@ -149,6 +149,27 @@ fn timm_features_at_its_own_and_at_another_resolution() {
 }
 
 #[test]
+fn timm_attention_weights_and_their_rollout() {
+    let device = Device::flex();
+    let golden = Golden::open("attention.safetensors");
+    let encoder = timm_model(&golden, &device).encoder;
+    let images = golden.tensor::<4>("image", &device);
+    let attentions: Vec<Tensor<4>> = encoder.attentions(images.clone()).collect();
+    assert_eq!(attentions.len(), golden.encoder().depth);
+    for (block, weights) in attentions.iter().enumerate() {
+        let sums = common::floats(weights.clone().sum_dim(3));
+        assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-6), "rows of block {block}");
+        golden.assert_close(&format!("attention.{block}"), weights.clone(), tolerance::OUTPUT);
+    }
+    golden.assert_close("rollout", encoder.rollout(images.clone()), tolerance::OUTPUT);
+
+    let last = attentions[attentions.len() - 1].clone();
+    let [batch, heads, len, _] = last.dims();
+    let row = common::floats(last.slice([0..batch, 0..heads, 0..1, 1..len]));
+    assert_eq!(common::floats(encoder.class_attention(images)), row);
+}
+
+#[test]
 fn unmasked_features_of_the_reference() {
     let device = Device::flex();
     let golden = Golden::open("reference.safetensors");

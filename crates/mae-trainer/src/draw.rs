@@ -90,11 +90,14 @@ pub fn draw_curve(run: &Run, zero_loss: f64) -> Result<PathBuf, TrainerError> {
     Ok(path)
 }
 
-/// Planar bytes `[B, C, H, W]` as images `[H, W, C]`.
-pub(crate) fn images_of(
-    bytes: &[u8],
-    [_, channels, height, width]: [usize; 4],
-) -> Result<Vec<Image>, TrainerError> {
+/// The images of a batch.
+///
+/// # Shapes
+/// Bytes `[B, C, H, W]` → `[H, W, C]` each
+///
+/// # Errors
+/// Of what cannot be an image.
+pub fn images_of(bytes: &[u8], [_, channels, height, width]: [usize; 4]) -> Result<Vec<Image>, TrainerError> {
     let plane = height * width;
     bytes
         .chunks(channels * plane)

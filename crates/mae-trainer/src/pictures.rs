@@ -14,6 +14,9 @@ const MARGIN_PX: usize = 16;
 const GAP_PX: usize = 8;
 const HEADING_PX: usize = 28;
 const FONT_PX: usize = 15;
+const LEGEND_PX: usize = 96;
+/// Tiles beside each other, of those that may stand in several rows.
+const MAX_COLUMNS: usize = 5;
 
 /// One image and what the model made of it.
 #[derive(Clone, Debug)]
@@ -145,21 +148,64 @@ pub fn draw_grid(headings: &[&str], rows: &[Vec<Image>]) -> Result<Image, Traine
     Ok(Image::new(sheet_height, sheet_width, 3, sheet)?)
 }
 
+/// Draws tiles each under a heading of its own, in as many rows as are needed.
+pub(crate) fn draw_tiles(tiles: &[(&str, Image)]) -> Result<Image, TrainerError> {
+    let columns = tiles.len().div_ceil(tiles.len().div_ceil(MAX_COLUMNS).max(1)).max(1);
+    let row = |tiles: &[(&str, Image)]| {
+        let (headings, images): (Vec<&str>, Vec<Image>) = tiles.iter().cloned().unzip();
+        draw_grid(&headings, &[images])
+    };
+    let rows = tiles.chunks(columns).map(row).collect::<Result<Vec<_>, _>>()?;
+    stack(&rows)
+}
+
 /// A sheet with a line of text beneath, wider if the text needs it.
 pub(crate) fn with_note(sheet: Image, note: &str) -> Result<Image, TrainerError> {
-    let (height, width) = (sheet.height(), sheet.width().max(widest(&[note])? + 2 * MARGIN_PX));
+    let width = widest(&[note])? + 2 * MARGIN_PX;
     let strip = draw("note", (HEADING_PX, width), |sheet| {
         let style = font(FONT_PX).color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
         sheet.draw(&Text::new(note, (px(MARGIN_PX), px(HEADING_PX / 2 - 2)), style))?;
         Ok(())
     })?;
-    let mut data = Vec::with_capacity((height + HEADING_PX) * width * 3);
-    for line in sheet.data().chunks_exact(sheet.width() * 3) {
-        data.extend_from_slice(line);
-        data.resize(data.len() + (width - sheet.width()) * 3, 255);
+    stack(&[sheet, strip])
+}
+
+/// A sheet with a scale of colours beneath, `colour` of 0 to 1, and names for its ends.
+pub(crate) fn with_legend(
+    sheet: Image,
+    [low, high]: [&str; 2],
+    colour: impl Fn(f32) -> RGBColor,
+) -> Result<Image, TrainerError> {
+    let left = MARGIN_PX + widest(&[low])? + GAP_PX;
+    let width = left + LEGEND_PX + GAP_PX + widest(&[high])? + MARGIN_PX;
+    let strip = draw("legend", (HEADING_PX, width), |sheet| {
+        let style = font(FONT_PX).color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
+        let middle = px(HEADING_PX / 2 - 2);
+        sheet.draw(&Text::new(low, (px(MARGIN_PX), middle), style.clone()))?;
+        sheet.draw(&Text::new(high, (px(left + LEGEND_PX + GAP_PX), middle), style))?;
+        for x in 0..px(LEGEND_PX) {
+            let colour = colour(x as f32 / (px(LEGEND_PX) - 1) as f32);
+            // Nothing is drawn of a rectangle without a width.
+            let column = [(px(left) + x, middle - px(5)), (px(left) + x + 1, middle + px(5))];
+            sheet.draw(&Rectangle::new(column, colour.filled()))?;
+        }
+        Ok(())
+    })?;
+    stack(&[sheet, strip])
+}
+
+/// Sheets one beneath the other, as wide as the widest of them.
+fn stack(sheets: &[Image]) -> Result<Image, TrainerError> {
+    let width = sheets.iter().map(Image::width).max().unwrap_or(0);
+    let height = sheets.iter().map(Image::height).sum();
+    let mut data = Vec::with_capacity(height * width * 3);
+    for sheet in sheets {
+        for line in sheet.data().chunks_exact(sheet.width() * 3) {
+            data.extend_from_slice(line);
+            data.resize(data.len() + (width - sheet.width()) * 3, 255);
+        }
     }
-    data.extend_from_slice(strip.data());
-    Ok(Image::new(height + HEADING_PX, width, 3, data)?)
+    Ok(Image::new(height, width, 3, data)?)
 }
 
 fn widest(headings: &[&str]) -> Result<usize, TrainerError> {
@@ -172,7 +218,8 @@ fn widest(headings: &[&str]) -> Result<usize, TrainerError> {
     Ok(widest)
 }
 
-fn rgb(image: &Image, row: usize, column: usize) -> [u8; 3] {
+/// A pixel in colour, whatever its channels.
+pub(crate) fn rgb(image: &Image, row: usize, column: usize) -> [u8; 3] {
     let channels = image.channels();
     let pixel = &image.data()[(row * image.width() + column) * channels..][..channels];
     match *pixel {

@@ -88,6 +88,18 @@ impl Block {
         scaled(x, sum, mlp)
     }
 
+    /// How much each token takes of every token, by head; each row sums to 1.
+    ///
+    /// By [`ops::portable`] on every backend: the fused operations do not keep these numbers.
+    ///
+    /// # Shapes
+    /// `[B, L, D]` → `[B, N, L, L]`
+    pub fn attention(&self, x: Tensor<3>) -> Tensor<4> {
+        let [_, len, _] = x.dims();
+        let qkv = self.attn.qkv.forward(self.norm1.forward(x)); // [B, L, 3·D]
+        ops::portable::attention_weights(qkv, self.attn.num_heads, len)
+    }
+
     /// The outputs of the last `queries` tokens alone, 1 to L; the others are only attended to.
     ///
     /// # Shapes

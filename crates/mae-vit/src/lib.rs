@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod attention;
 mod block;
 mod drop_path;
 mod error;

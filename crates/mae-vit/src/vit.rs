@@ -193,7 +193,7 @@ impl VisionTransformer {
     }
 
     /// What goes into the first block: `[B, C, H, W]` → `[B, 1 + L, D]`.
-    fn embed(&self, images: Tensor<4>) -> Tensor<3> {
+    pub(crate) fn embed(&self, images: Tensor<4>) -> Tensor<3> {
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
         self.with_class(self.patch_embed.proj.forward(patches) + self.patch_positions())
     }
@@ -237,7 +237,7 @@ impl VisionTransformer {
         let [batch, _, dim] = tokens.dims();
         let class_position = self.pos_embed.val().slice([0..1, 0..1]); // [1, 1, D]
         let class = (self.cls_token.val() + class_position).expand([batch, 1, dim]); // [B, 1, D]
-        Tensor::cat(vec![class, tokens], 1)
+        Tensor::cat(vec![class, tokens], 1) // [B, 1 + K, D]
     }
 
     /// Positions without the class token's, `[1, L, D]`.

@@ -104,6 +104,7 @@ def make_cases() -> dict[str, tuple[Shape, Tensors]]:
     cases = {
         "transformers": peers.transformers_case(),
         "timm": peers.timm_case(),
+        "attention": peers.attention_case(),
         "lightly": peers.lightly_case(),
         "reference": reference_case(),
     }

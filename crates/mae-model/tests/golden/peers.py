@@ -132,6 +132,20 @@ def transformers_case() -> tuple[Shape, dict[str, torch.Tensor]]:
     return shape, out
 
 
+def timm_model(shape: Shape) -> VisionTransformer:
+    """timm's encoder for images of any size."""
+    return VisionTransformer(
+        img_size=shape.image,
+        patch_size=shape.patch,
+        embed_dim=shape.embed_dim,
+        depth=shape.depth,
+        num_heads=shape.num_heads,
+        num_classes=0,
+        norm_layer=partial(nn.LayerNorm, eps=EPS),
+        dynamic_img_size=True,
+    )
+
+
 def timm_case() -> tuple[Shape, dict[str, torch.Tensor]]:
     """timm's VisionTransformer without masking, at its own resolution and at another.
 
@@ -145,16 +159,7 @@ def timm_case() -> tuple[Shape, dict[str, torch.Tensor]]:
     shape = Shape((32, 48), 3, 8, 32, 2, 4)
     w = make_weights(shape, seed=11)
     w["pos_embed"] = 0.5 * torch.randn(w["pos_embed"].shape, generator=torch.Generator().manual_seed(12))
-    model = VisionTransformer(
-        img_size=shape.image,
-        patch_size=shape.patch,
-        embed_dim=shape.embed_dim,
-        depth=shape.depth,
-        num_heads=shape.num_heads,
-        num_classes=0,
-        norm_layer=partial(nn.LayerNorm, eps=EPS),
-        dynamic_img_size=True,
-    )
+    model = timm_model(shape)
     model.load_state_dict(w)
     image, other = make_image(shape, seed=13), make_image(shape, seed=14, size=(48, 40))
     return shape, {
@@ -165,6 +170,34 @@ def timm_case() -> tuple[Shape, dict[str, torch.Tensor]]:
         "resampled.pos_embed": resample_abs_pos_embed(w["pos_embed"], new_size=[6, 5], old_size=[4, 6]),
         "resampled.features": model.forward_features(other),
     }
+
+
+def attention_case() -> tuple[Shape, dict[str, torch.Tensor]]:
+    """The attention weights of timm's VisionTransformer, taken where its dropout would come, and their rollout.
+
+    Keys: w.NAME (encoder), image, attention.BLOCK [B, N, 1 + L, 1 + L], rollout [B, L], the class token's row.
+    """
+    shape = Shape((24, 40), 3, 8, 24, 3, 3)
+    w, image = make_weights(shape, seed=41), make_image(shape, seed=42)
+    model = timm_model(shape)
+    model.load_state_dict(w)
+    weights = []
+    for block in model.blocks:
+        block.attn.fused_attn = False
+        block.attn.attn_drop.register_forward_pre_hook(lambda _, inputs: weights.append(inputs[0]))
+    model(image)
+    attentions = {f"attention.{i}": weight for i, weight in enumerate(weights)}
+    return shape, {**prefixed("w.", w), "image": image, **attentions, "rollout": rollout(weights)}
+
+
+def rollout(attentions: list[torch.Tensor]) -> torch.Tensor:
+    """Abnar and Zuidema, arXiv 2005.00928: W + I with rows that sum to 1, multiplied block by block in float64."""
+    product = None
+    for weights in attentions:
+        matrix = weights.double().mean(dim=1) + torch.eye(weights.shape[-1], dtype=torch.float64)
+        matrix = matrix / matrix.sum(dim=-1, keepdim=True)
+        product = matrix if product is None else matrix @ product
+    return product[:, 0, 1:].float()
 
 
 class LightlyMae(nn.Module):

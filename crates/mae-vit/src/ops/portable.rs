@@ -31,26 +31,37 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<
 
 /// Multi-head scaled dot-product self-attention on fused queries, keys and values, of the last `queries` tokens.
 ///
+/// # Shapes
+/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each → `[B, queries, D]`
+pub fn attention(qkv: Tensor<3>, num_heads: usize, queries: usize) -> Tensor<3> {
+    let [batch, _, width] = qkv.dims();
+    attention_weights(qkv.clone(), num_heads, queries)
+        .matmul(heads(qkv, 2, num_heads, 0)) // [B, N, Q, D/N]
+        .swap_dims(1, 2) // [B, Q, N, D/N]
+        .reshape([batch, queries, width / 3]) // [B, Q, D]
+}
+
+/// How much each of the last `queries` tokens takes of every token, by head; each row sums to 1.
+///
 /// Written out rather than through Burn's attention, whose differentiable fallback adds a
 /// maximum that is not detached and two clamps.
 ///
 /// # Shapes
-/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each → `[B, queries, D]`
-pub fn attention(qkv: Tensor<3>, num_heads: usize, queries: usize) -> Tensor<3> {
+/// qkv `[B, L, 3·D]`, as [`attention`]'s → `[B, N, queries, L]`
+pub fn attention_weights(qkv: Tensor<3>, num_heads: usize, queries: usize) -> Tensor<4> {
+    let [_, len, width] = qkv.dims();
+    let head_dim = width / 3 / num_heads;
+    let q = heads(qkv.clone(), 0, num_heads, len - queries).mul_scalar((head_dim as f64).powf(-0.5));
+    activation::softmax(q.matmul(heads(qkv, 1, num_heads, 0).swap_dims(2, 3)), 3) // [B, N, Q, L]
+}
+
+/// The queries (0), keys (1) or values (2) by head, of the tokens from `first` on: `[B, L, 3·D]` → `[B, N, K, D/N]`.
+fn heads(qkv: Tensor<3>, which: usize, num_heads: usize, first: usize) -> Tensor<4> {
     let [batch, len, width] = qkv.dims();
-    let (embed_dim, head_dim) = (width / 3, width / 3 / num_heads);
-    let heads = |start: usize, first: usize| {
-        qkv.clone()
-            .slice([0..batch, first..len, start..start + embed_dim]) // [B, L, D]
-            .reshape([batch, len - first, num_heads, head_dim]) // [B, L, N, D/N]
-            .swap_dims(1, 2) // [B, N, L, D/N]
-    };
-    let q = heads(0, len - queries).mul_scalar((head_dim as f64).powf(-0.5));
-    let weights = activation::softmax(q.matmul(heads(embed_dim, 0).swap_dims(2, 3)), 3); // [B, N, Q, L]
-    weights
-        .matmul(heads(2 * embed_dim, 0)) // [B, N, Q, D/N]
-        .swap_dims(1, 2) // [B, Q, N, D/N]
-        .reshape([batch, queries, embed_dim]) // [B, Q, D]
+    let dim = width / 3;
+    qkv.slice([0..batch, first..len, which * dim..(which + 1) * dim]) // [B, K, D]
+        .reshape([batch, len - first, num_heads, dim / num_heads]) // [B, K, N, D/N]
+        .swap_dims(1, 2) // [B, N, K, D/N]
 }
 
 /// `x + proj(attention(qkv(norm(x))))`, as [`super::attention_branch`].
