@@ -42,6 +42,16 @@ impl Normalize {
         Self { mean: vec![0.5; channels], std: vec![0.5; channels] }
     }
 
+    /// The channels' means, where white is 1.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// The channels' deviations.
+    pub fn std(&self) -> &[f32] {
+        &self.std
+    }
+
     /// Checks the constants against a number of channels.
     ///
     /// # Errors

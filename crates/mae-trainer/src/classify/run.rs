@@ -8,14 +8,14 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use mae_data::{
-    BadFilePolicy, DistributedSampler, EvalTransform, FolderOptions, ImageSource, Loader, LoaderConfig,
-    RandomResizedCrop, TrainTransform, Transform, open_images,
+    BadFilePolicy, DistributedSampler, EvalTransform, FinetuneTransform, FolderOptions, ImageSource, Loader,
+    LoaderConfig, RandAugment, RandomErasing, RandomResizedCrop, TrainTransform, open_images,
 };
 use mae_model::{Classifier, ClassifierConfig, Head, Hints, WeightFile};
 use mae_vit::Normalize;
 
 use super::optimizer::layer_wise;
-use super::{ClassifyRecipe, Method};
+use super::{ClassifyData, ClassifyRecipe, Method};
 use crate::atomic::write_atomic;
 use crate::checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
 use crate::lock::FolderLock;
@@ -45,6 +45,13 @@ pub struct ClassifyRun {
 
 const RECIPE: &str = "recipe.toml";
 const CHECKPOINTS: &str = "checkpoints";
+
+/// RandAugment's operations an image, and by how much their magnitudes deviate.
+///
+/// # Source
+/// MAE table 9, `rand-m9-mstd0.5-inc1` in the official fine-tuning.
+const OPERATIONS: usize = 2;
+const MAGNITUDE_STD: f64 = 0.5;
 
 /// Images of one forward pass in evaluation.
 const BATCH: usize = 64;
@@ -143,13 +150,10 @@ impl ClassifyRun {
         let pace = recipe.pace(train.len())?;
         let sampler = DistributedSampler::new(train.len(), recipe.seed, 0, 1)?;
         let data = &recipe.data;
-        // torchvision's default range of aspect ratios.
-        let crop = RandomResizedCrop::new(data.crop_scale, (3.0 / 4.0, 4.0 / 3.0))?;
-        let size = config.vit.geometry.image_size();
-        let transform: Arc<dyn Transform> = Arc::new(TrainTransform::new(size, crop)?.with_flip(data.flip));
+        let transform = training_transform(data, config.vit.geometry.image_size(), &normalize)?;
         let loader = Loader::new(
             train.clone(),
-            transform,
+            Arc::new(transform),
             LoaderConfig {
                 batch_size: recipe.batch_size.unwrap_or(1),
                 workers: data.workers,
@@ -219,6 +223,36 @@ impl Job for ClassifyRun {
     fn bad_files(&self) -> Vec<mae_data::BadFile> {
         self.loader.bad_files()
     }
+}
+
+/// Crops, mirrors, RandAugment and erasing, as far as the recipe has them.
+fn training_transform(
+    data: &ClassifyData,
+    size: (usize, usize),
+    normalize: &Normalize,
+) -> Result<FinetuneTransform, TrainerError> {
+    // torchvision's default range of aspect ratios.
+    let crop = RandomResizedCrop::new(data.crop_scale, (3.0 / 4.0, 4.0 / 3.0))?;
+    let train = TrainTransform::new(size, crop)?.with_flip(data.flip);
+    if data.rand_augment == 0.0 && data.erasing == 0.0 {
+        return Ok(FinetuneTransform::new(train, None, None));
+    }
+    let colours = |numbers: &[f32]| -> Result<[f64; 3], TrainerError> {
+        let channels = numbers.len();
+        let refused = || {
+            let bound = "3 for RandAugment and random erasing, which are of colours";
+            TrainerError::argument("the number of channels", channels, bound)
+        };
+        let numbers = <[f32; 3]>::try_from(numbers).map_err(|_| refused())?;
+        Ok(numbers.map(f64::from))
+    };
+    let (mean, std) = (colours(normalize.mean())?, colours(normalize.std())?);
+    let fill = mean.map(|mean| (255.0 * mean).round() as u8);
+    let augment = |magnitude| RandAugment::new(magnitude, MAGNITUDE_STD, OPERATIONS, fill);
+    let augment = Some(data.rand_augment).filter(|magnitude| *magnitude > 0.0).map(augment).transpose()?;
+    let erasing = Some(data.erasing).filter(|probability| *probability > 0.0);
+    let erasing = erasing.map(|probability| RandomErasing::new(probability, mean, std)).transpose()?;
+    Ok(FinetuneTransform::new(train, augment, erasing))
 }
 
 /// A model that has seen nothing, with its optimizer.
