@@ -102,13 +102,17 @@ fn images_of_any_channels_keep_their_shape() {
         }
         assert_eq!(erasing.apply(image.clone(), &mut sample_rng(0, 0, 0)).channels(), channels);
     }
-    // What is grey in three channels is the same grey in one.
+    // What is grey in several channels is the same grey in one.
     let grey = noise(8, 9, 1);
-    let data = grey.data().iter().flat_map(|&value| [value; 3]).collect();
-    let rgb = Image::new(8, 9, 3, data).unwrap();
-    for op in AugmentOp::all(9.0, true) {
-        let (one, three) = (op.apply(grey.clone(), [77; 3]), op.apply(rgb.clone(), [77; 3]));
-        assert!(one.data().iter().flat_map(|&value| [value; 3]).eq(three.data().iter().copied()), "{op:?}");
+    for channels in [3, 5] {
+        let several = |image: &Image| {
+            let data = image.data().iter().flat_map(|&value| vec![value; channels]).collect();
+            Image::new(8, 9, channels, data).unwrap()
+        };
+        for op in AugmentOp::all(9.0, true) {
+            let one = op.apply(grey.clone(), [77; 3]);
+            assert!(several(&one) == op.apply(several(&grey), [77; 3]), "{op:?} of {channels} channels");
+        }
     }
 }
 

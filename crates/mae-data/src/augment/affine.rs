@@ -1,5 +1,7 @@
 //! Operations that move pixels.
 
+use multiversion::multiversion;
+
 use super::grey;
 use crate::Image;
 
@@ -21,42 +23,72 @@ pub(super) fn rotate(image: &Image, degrees: f64, fill: [u8; 3]) -> Image {
 /// # Source
 /// Pillow `Image.transform(AFFINE, BICUBIC)`, in its order of operations: fractions are cut off, pixels beyond the
 /// edge are those at the edge, and the filter is the cubic with a = -1, where resizing has -1/2.
-pub(super) fn transform(image: &Image, [a, b, c, d, e, f]: [f64; 6], fill: [u8; 3]) -> Image {
+pub(super) fn transform(image: &Image, matrix: [f64; 6], fill: [u8; 3]) -> Image {
     let (height, width, channels) = (image.height(), image.width(), image.channels());
-    let (across, down) = (0.0..width as f64, 0.0..height as f64);
     let mut moved = match channels {
         3 => fill.repeat(height * width),
         _ => vec![grey(&fill); height * width * channels],
     };
-    for (at, pixel) in moved.chunks_exact_mut(channels).enumerate() {
-        let (x, y) = ((at % width) as f64 + 0.5, (at / width) as f64 + 0.5);
-        let (x, y) = (a * x + b * y + c, d * x + e * y + f);
-        if !across.contains(&x) || !down.contains(&y) {
-            continue;
-        }
-        let (columns, x) = neighbours(x, width);
-        let (rows, y) = neighbours(y, height);
-        let rows = rows.map(|row| &image.data()[row * width * channels..][..width * channels]);
-        for (channel, value) in pixel.iter_mut().enumerate() {
-            let of_row = |row: &[u8]| cubic(columns.map(|i| f64::from(row[i * channels + channel])), x);
-            *value = cubic(rows.map(of_row), y) as u8;
-        }
-    }
+    move_pixels(image, matrix, &mut moved);
     Image::new(height, width, channels, moved).expect("as many pixels as before")
 }
 
-/// The four pixels of a side that `position` on it lies between, and how far it is past the second.
+/// The channels that are interpolated at once.
+const LANES: usize = 4;
+
+#[multiversion(targets = "simd")]
+fn move_pixels(image: &Image, [a, b, c, d, e, f]: [f64; 6], moved: &mut [u8]) {
+    let (height, width, channels) = (image.height(), image.width(), image.channels());
+    let (across, down) = (0.0..width as f64, 0.0..height as f64);
+    for (row, moved) in moved.chunks_exact_mut(width * channels).enumerate() {
+        for (column, pixel) in moved.chunks_exact_mut(channels).enumerate() {
+            let (x, y) = (column as f64 + 0.5, row as f64 + 0.5);
+            let (x, y) = (a * x + b * y + c, d * x + e * y + f);
+            if !across.contains(&x) || !down.contains(&y) {
+                continue;
+            }
+            let (columns, x) = neighbours(x, width);
+            let (rows, y) = neighbours(y, height);
+            for (group, values) in pixel.chunks_mut(LANES).enumerate() {
+                let of_row = |row: usize| {
+                    let lanes = |column: usize| {
+                        let from = &image.data()[(row * width + column) * channels + group * LANES..];
+                        as_lanes(&from[..values.len()])
+                    };
+                    cubic(columns.map(lanes), x)
+                };
+                let interpolated = cubic(rows.map(of_row), y);
+                values.iter_mut().zip(interpolated).for_each(|(to, from)| *to = from as u8);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn as_lanes(values: &[u8]) -> [f64; LANES] {
+    match *values {
+        [red, green, blue] => [red, green, blue, 0].map(f64::from),
+        _ => std::array::from_fn(|i| values.get(i).map_or(0.0, |&value| f64::from(value))),
+    }
+}
+
+/// The four pixels of a side that a `position` on it, 0 to its length, lies between, and how far it is past the second.
+#[inline(always)]
 fn neighbours(position: f64, length: usize) -> ([usize; 4], f64) {
     let position = position - 0.5;
-    let second = position.floor();
+    // Rounded down: no position is less than -1/2.
+    let second = if position < 0.0 { -1 } else { position as isize };
     let within = |i: isize| i.clamp(0, length as isize - 1) as usize;
-    ([-1, 0, 1, 2].map(|i| within(second as isize + i)), position - second)
+    ([-1, 0, 1, 2].map(|i| within(second + i)), position - second as f64)
 }
 
 /// The cubic through the second and the third of four values, with slopes from their neighbours.
-fn cubic([first, second, third, fourth]: [f64; 4], at: f64) -> f64 {
-    let linear = third - first;
-    let square = 2.0 * (first - second) + third - fourth;
-    let cube = -first + second - third + fourth;
-    second + at * (linear + at * (square + at * cube))
+#[inline(always)]
+fn cubic([first, second, third, fourth]: [[f64; LANES]; 4], at: f64) -> [f64; LANES] {
+    std::array::from_fn(|i| {
+        let linear = third[i] - first[i];
+        let square = 2.0 * (first[i] - second[i]) + third[i] - fourth[i];
+        let cube = -first[i] + second[i] - third[i] + fourth[i];
+        second[i] + at * (linear + at * (square + at * cube))
+    })
 }
