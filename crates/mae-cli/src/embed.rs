@@ -15,13 +15,16 @@ Examples:
   mae embed runs/images-tiny-1 photos features.npy
   mae embed mae_pretrain_vit_base.pth photos features.safetensors --tokens class --resize 256
   mae embed vit.safetensors photos tokens.npy --tokens all --block 9
+  mae embed vit.safetensors photos features.parquet
 
-Beside the features there is OUT.txt, the images' names in the order of the rows. The row of an image that cannot be
-read is NaN; it is named. Interrupted with Ctrl-C, the same command goes on where it stopped.
+Beside the features there is OUT.txt, the images' names in the order of the rows; a Parquet file has them, and the names
+of their classes, in it. The row of an image that cannot be read is NaN; it is named. Interrupted with Ctrl-C, the same
+command goes on where it stopped.
 
 In Python:
   numpy.load('features.npy', mmap_mode='r')
   safetensors.numpy.load_file('features.safetensors')['features']
+  pandas.read_parquet('features.parquet')     columns path, label and feature
 
 Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted.";
 
@@ -31,7 +34,7 @@ pub struct Args {
     weights: PathBuf,
     /// An image, a folder of images, or packed images.
     images: PathBuf,
-    /// A new .npy or .safetensors file.
+    /// A new .npy, .safetensors or .parquet file.
     out: PathBuf,
     /// What is taken of an image.
     #[arg(long, value_enum, default_value = "mean")]
@@ -56,8 +59,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         eprintln!("stopped; the same command continues");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    writer.finish()?;
-    let (out, list) = (args.out.display(), table.list());
-    println!("written         {len} rows of {row:?} in {out}, names in {}", list.display());
+    table.finish(writer)?;
+    let names = table.list()?.map_or(String::new(), |list| format!(", names in {}", list.display()));
+    println!("written         {len} rows of {row:?} in {}{names}", args.out.display());
     Ok(ExitCode::SUCCESS)
 }

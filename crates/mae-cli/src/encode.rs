@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use mae_data::{BadFilePolicy, ImageSource};
-use mae_model::WeightFile;
+use mae_model::{ClassifierConfig, Head, WeightFile};
 use mae_trainer::{StopFlag, duration};
 use mae_vit::{Normalize, Pooling, VisionTransformer, VitConfig};
 
@@ -48,6 +48,8 @@ pub struct Encoder<'a> {
     args: &'a EncodeArgs,
     tokens: Tokens,
     encoder: VisionTransformer,
+    /// Whether its norm comes behind the mean over tokens.
+    norm_behind: bool,
     normalize: Normalize,
     device: Device,
     weights: PathBuf,
@@ -67,9 +69,28 @@ impl EncodeArgs {
                 "--block is {block}, but the encoder has blocks 1 to {blocks}"
             );
         }
+        let classifier = file.classifier_config(&self.described.hints());
+        let tuned =
+            |config: ClassifierConfig| (config.head, config.pooling) == (Head::FineTuned, Pooling::MeanPatch);
+        let norm_behind = classifier.is_ok_and(tuned);
+        ensure!(
+            !norm_behind || tokens == Tokens::Mean || self.block.is_some(),
+            "{} was fine-tuned on means and has no norm for single tokens: take --tokens mean, or --block {} for tokens \
+             without a norm",
+            file.path().display(),
+            config.stack.depth
+        );
         let normalize = self.images_as.normalize(&file, config.geometry.in_chans())?;
         let all = used.used.len() + used.unused.len();
-        let encoder = Encoder { args: self, tokens, encoder, normalize, device, weights: file.path().into() };
+        let encoder = Encoder {
+            args: self,
+            tokens,
+            encoder,
+            norm_behind,
+            normalize,
+            device,
+            weights: file.path().into(),
+        };
         encoder.say(&format!(
             "the encoder is {} of the {all} tensors in {}",
             used.used.len(),
@@ -171,12 +192,19 @@ impl Encoder<'_> {
     fn rows(&self, bytes: Vec<u8>, shape: [usize; 4]) -> Vec<f32> {
         let images = self.normalize.images(bytes, shape, &self.device);
         let tokens: Tensor<3> = match self.args.block {
+            None if self.norm_behind => self.encoder.forward_to(images, self.config().stack.depth),
             Some(block) => self.encoder.forward_to(images, block),
             None => self.encoder.forward(images),
         };
         let data = match self.tokens {
             Tokens::Class => VisionTransformer::pool(tokens, Pooling::ClassToken).into_data(),
-            Tokens::Mean => VisionTransformer::pool(tokens, Pooling::MeanPatch).into_data(),
+            Tokens::Mean => {
+                let means = VisionTransformer::pool(tokens, Pooling::MeanPatch); // [B, D]
+                match self.norm_behind && self.args.block.is_none() {
+                    true => self.encoder.norm.forward(means).into_data(),
+                    false => means.into_data(),
+                }
+            }
             Tokens::All => tokens.into_data(),
         };
         data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32")

@@ -10,6 +10,7 @@ mod encode;
 mod images;
 mod inspect;
 mod knn;
+mod parquet_file;
 mod pretrain;
 mod reconstruct;
 mod table;
@@ -49,7 +50,7 @@ enum Verb {
     /// Writes weights in another scheme, for the official code, timm or transformers, or for this program.
     #[command(after_help = convert::EXAMPLES)]
     Convert(convert::Args),
-    /// Writes the features of images into a .npy or .safetensors file.
+    /// Writes the features of images into a .npy, .safetensors or .parquet file.
     #[command(after_help = embed::EXAMPLES)]
     Embed(embed::Args),
     /// Measures an encoder by the nearest neighbours of its features.

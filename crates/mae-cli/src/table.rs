@@ -1,4 +1,4 @@
-//! Rows of numbers in a file that is written bit by bit and can be continued: NumPy's `.npy`, or safetensors.
+//! Rows of numbers in a file that is written bit by bit and can be continued: NumPy's `.npy`, safetensors or Parquet.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use mae_data::ImageSource;
 use serde_json::{Value, json};
+
+use crate::parquet_file;
 
 /// A file of so many rows of one shape, in f32.
 pub struct Table<'a> {
@@ -19,29 +21,36 @@ pub struct Table<'a> {
     pub about: Value,
 }
 
+/// What a file of rows is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Npy,
+    Safetensors,
+    /// Nothing can be added to such a file: it is made of the rows when they are all there.
+    Parquet,
+}
+
 /// Appends rows to the part that there is.
 pub struct Writer {
-    path: PathBuf,
     part: PathBuf,
-    about: PathBuf,
     file: BufWriter<File>,
 }
 
 impl Table<'_> {
-    /// Where the names of the rows are written, a line each.
-    pub fn list(&self) -> PathBuf {
-        beside(self.path, ".txt")
+    /// Where the names of the rows are written, a line each; nowhere for a file that has them in it.
+    pub fn list(&self) -> Result<Option<PathBuf>> {
+        Ok((self.format()? != Format::Parquet).then(|| beside(self.path, ".txt")))
     }
 
     /// Begins the file, or goes on with what an earlier process has left; says how many rows there are.
     ///
     /// # Errors
-    /// If the file is there and complete, or a part of another one is; if it is neither .npy nor .safetensors.
+    /// If the file is there and complete, or a part of another one is; if its format is not known.
     pub fn begin(&self) -> Result<(Writer, usize)> {
         let (path, rows) = (self.path, self.source.len());
         ensure!(!path.exists(), "{} is there already", path.display());
         let header = self.header()?;
-        let (part, about) = (beside(path, ".part"), beside(path, ".part.json"));
+        let (part, about) = self.parts();
         let names = self.names_checksum();
         let identity =
             serde_json::to_string_pretty(&json!({ "about": self.about, "images": rows, "names": names }))?;
@@ -70,7 +79,29 @@ impl Table<'_> {
             0 => on(&part, file.write_all(&header))?,
             _ => drop(on(&part, std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)))?),
         }
-        Ok((Writer { path: path.into(), part, about, file: BufWriter::with_capacity(1 << 20, file) }, done))
+        Ok((Writer { part, file: BufWriter::with_capacity(1 << 20, file) }, done))
+    }
+
+    /// Completes the file and gives it its name.
+    pub fn finish(&self, mut writer: Writer) -> Result<()> {
+        let (part, about) = self.parts();
+        on(&part, writer.file.flush())?;
+        on(&part, writer.file.get_ref().sync_all())?;
+        drop(writer);
+        if self.format()? == Format::Parquet {
+            let new = beside(self.path, ".new");
+            parquet_file::write(self, &part, &new)?;
+            on(self.path, fs::rename(&new, self.path))?;
+            remove(&part)?;
+        } else {
+            on(self.path, fs::rename(&part, self.path))?;
+        }
+        remove(&about)
+    }
+
+    /// The rows so far, and what they belong to.
+    fn parts(&self) -> (PathBuf, PathBuf) {
+        (beside(self.path, ".part"), beside(self.path, ".part.json"))
     }
 
     fn names_checksum(&self) -> u32 {
@@ -83,7 +114,7 @@ impl Table<'_> {
     }
 
     fn write_list(&self) -> Result<()> {
-        let path = self.list();
+        let Some(path) = self.list()? else { return Ok(()) };
         let mut list = BufWriter::new(on(&path, File::create(&path))?);
         for index in 0..self.source.len() {
             on(&path, writeln!(list, "{}", self.source.name(index)))?;
@@ -91,13 +122,23 @@ impl Table<'_> {
         on(&path, list.flush())
     }
 
+    fn format(&self) -> Result<Format> {
+        match self.path.extension().and_then(|extension| extension.to_str()) {
+            Some("npy") => Ok(Format::Npy),
+            Some("safetensors") => Ok(Format::Safetensors),
+            Some("parquet") => Ok(Format::Parquet),
+            _ => bail!("{} is neither .npy nor .safetensors nor .parquet", self.path.display()),
+        }
+    }
+
+    /// What stands before the rows.
     fn header(&self) -> Result<Vec<u8>> {
         let shape: Vec<usize> = [self.source.len()].into_iter().chain(self.row.iter().copied()).collect();
-        match self.path.extension().and_then(|extension| extension.to_str()) {
-            Some("npy") => Ok(npy(&shape)),
-            Some("safetensors") => Ok(safetensors(&shape)),
-            _ => bail!("{} is neither .npy nor .safetensors", self.path.display()),
-        }
+        Ok(match self.format()? {
+            Format::Npy => npy(&shape),
+            Format::Safetensors => safetensors(&shape),
+            Format::Parquet => Vec::new(),
+        })
     }
 }
 
@@ -136,14 +177,6 @@ impl Writer {
     pub fn pause(mut self) -> Result<()> {
         on(&self.part, self.file.flush())
     }
-
-    /// Gives the file its name.
-    pub fn finish(mut self) -> Result<()> {
-        on(&self.part, self.file.flush())?;
-        on(&self.part, self.file.get_ref().sync_all())?;
-        on(&self.path, fs::rename(&self.part, &self.path))?;
-        fs::remove_file(&self.about).with_context(|| format!("cannot remove {}", self.about.display()))
-    }
 }
 
 /// A name beside another file's.
@@ -153,7 +186,11 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
 /// Says which file an operation failed on.
-fn on<T>(path: &Path, result: std::io::Result<T>) -> Result<T> {
+pub fn on<T, E: std::error::Error + Send + Sync + 'static>(path: &Path, result: Result<T, E>) -> Result<T> {
     result.with_context(|| format!("cannot write {}", path.display()))
 }

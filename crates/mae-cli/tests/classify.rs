@@ -94,6 +94,11 @@ fn what_is_trained_is_what_was_asked_for() {
         inspected("probe")
     );
     refused(at, "reconstruct all val pictures", &["fine-tuned to 2 classes", "decoder is needed"]);
+    // Features of what was fine-tuned on means are what its head sees.
+    refused(at, "embed all val class.npy --tokens class", &["fine-tuned on means", "--tokens mean"]);
+    assert!(mae(at, "embed all val mean.npy --tokens mean").status.success());
+    assert!(mae(at, "embed all val class.npy --tokens class --block 4").status.success());
+    assert!(mae(at, "embed probe val probe.npy --tokens class").status.success());
     refused(at, "reconstruct probe val pictures", &["linear probe of 2 classes", "decoder is needed"]);
 }
 

@@ -9,6 +9,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use mae_model::{Mae, Preset, save};
 use mae_vit::{Geometry, Normalize};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{ListAccessor, Row, RowAccessor};
 use safetensors::SafeTensors;
 
 fn command(at: &Path, args: &str) -> Command {
@@ -77,6 +79,22 @@ fn npy(path: &Path) -> (String, Vec<f32>) {
     (text, bytes[header..].as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect())
 }
 
+/// Path, label and feature.
+type ParquetRow = (String, Option<String>, Vec<f32>);
+
+/// The rows of a Parquet file, and its metadata.
+fn parquet(path: &Path) -> (Vec<ParquetRow>, BTreeMap<String, String>) {
+    let reader = SerializedFileReader::new(fs::File::open(path).unwrap()).unwrap();
+    let pairs = reader.metadata().file_metadata().key_value_metadata().unwrap();
+    let pairs = pairs.iter().map(|pair| (pair.key.clone(), pair.value.clone().unwrap())).collect();
+    let row = |row: Row| {
+        let list = row.get_list(2).unwrap();
+        let feature = (0..list.len()).map(|i| list.get_float(i).unwrap()).collect();
+        (row.get_string(0).unwrap().clone(), row.get_string(1).ok().cloned(), feature)
+    };
+    (reader.get_row_iter(None).unwrap().map(|found| row(found.unwrap())).collect(), pairs)
+}
+
 fn close(a: &[f32], b: &[f32]) {
     assert_eq!(a.len(), b.len());
     let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -107,6 +125,16 @@ fn features_are_the_encoders_in_the_order_of_the_files() {
         close(&mean[i * 64..][..64], &(0..64).map(average).collect::<Vec<_>>());
         close(&all[i * 17 * 64..][..17 * 64], &tokens(&model, i, Some(2)));
     }
+    // A Parquet file has the names in it, and null for the class of what has none.
+    succeed(at, &format!("{args} mean.parquet"));
+    let (rows, pairs) = parquet(&at.join("mean.parquet"));
+    let names: Vec<String> = (0..7).map(|i| format!("photos/{i:03}.png")).collect();
+    assert!(rows.iter().map(|row| &row.0).eq(&names) && rows.iter().all(|row| row.1.is_none()));
+    assert_eq!(rows.into_iter().flat_map(|row| row.2).collect::<Vec<_>>(), mean);
+    assert_eq!(pairs["shape"], "[64]");
+    let about: serde_json::Value = serde_json::from_str(&pairs["about"]).unwrap();
+    assert!(about["weights"] == "./model.safetensors" && about["tokens"] == "Mean", "{about}");
+    assert!(!at.join("mean.parquet.txt").exists());
     let names = fs::read_to_string(at.join("class.npy.txt")).unwrap();
     assert_eq!(names, (0..7).map(|i| format!("photos/{i:03}.png\n")).collect::<String>());
 }
@@ -133,6 +161,10 @@ fn an_interrupted_embedding_goes_on_and_another_one_does_not() {
         let _ = fs::remove_file(at.join("part.npy"));
     }
     assert!(about.exists(), "no process could be killed in time");
+    // The rows that become a Parquet file lie in the part as they are, without a header.
+    fs::copy(&about, at.join("part.parquet.part.json")).unwrap();
+    let rows = whole.len() - 40 * 256;
+    fs::write(at.join("part.parquet.part"), &whole[rows..rows + 19 * 256 + 3]).unwrap();
     fs::write(&part, &whole[..whole.len() / 2 + 3]).unwrap();
     refused(
         at,
@@ -143,16 +175,19 @@ fn an_interrupted_embedding_goes_on_and_another_one_does_not() {
     let names = fs::read(at.join("part.npy.txt")).unwrap();
     refused(at, "embed . photos/000.png part.npy", &["other weights, images or options"]);
     assert_eq!(fs::read(at.join("part.npy.txt")).unwrap(), names);
-    let output = mae(at, &format!("{args} part.npy"));
-    assert!(output.status.success(), "{output:?}");
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("continuing after 19 of 40 images"),
-        "{output:?}"
-    );
+    for out in ["part.npy", "part.parquet"] {
+        let output = mae(at, &format!("{args} {out}"));
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("continuing after 19 of 40 images"), "{text}");
+        let left = ["part", "part.json", "new"].map(|end| at.join(format!("{out}.{end}")));
+        assert!(left.iter().all(|path| !path.exists()));
+    }
     assert!(fs::read(at.join("part.npy")).unwrap() == whole, "the rows are others");
-    assert!(!part.exists() && !about.exists());
+    let features: Vec<f32> = parquet(&at.join("part.parquet")).0.into_iter().flat_map(|row| row.2).collect();
+    assert_eq!(features, npy(&at.join("whole.npy")).1);
     refused(at, &format!("{args} whole.npy"), &["whole.npy is there already"]);
-    refused(at, &format!("{args} out.csv"), &["neither .npy nor .safetensors"]);
+    refused(at, &format!("{args} out.csv"), &["neither .npy nor .safetensors nor .parquet"]);
     refused(at, &format!("{args} out.npy --block 5"), &["--block is 5", "blocks 1 to 4"]);
 }
 

@@ -4,6 +4,7 @@ usage: python check_embed.py MAE PHOTOS
 (Python 3.11, pip install -r ../../../mae-model/tests/golden/requirements.txt)
 """
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -13,11 +14,26 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
+from pyarrow import parquet
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_data_config
 
 # Relative: the largest difference of a vector over its largest magnitude, and the norm of the difference over all tokens.
 TOLERANCE = {"class": 1e-3, "mean": 1e-3, "all": 1e-3}
+
+
+def check_parquet(path: Path, names: list[str], features: np.ndarray) -> None:
+    """The same names and features to the bit, as pyarrow reads them."""
+    table = parquet.read_table(path)
+    assert table["path"].to_pylist() == names
+    # A class is a folder at the first level, and is null where there are none.
+    classes = {Path(name).parent.name for name in names}
+    labels = set(table["label"].to_pylist())
+    assert labels == (classes if len(classes) > 1 else {None}), labels
+    shape = json.loads(table.schema.metadata[b"shape"])
+    assert shape == list(features.shape[1:]), shape
+    rows = table["feature"].combine_chunks().flatten().to_numpy().reshape(-1, *shape)
+    assert np.array_equal(rows, features)
 
 
 @torch.no_grad()
@@ -40,6 +56,10 @@ def main() -> None:
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
             ours = np.load(out)
             names = Path(f"{out}.txt").read_text().splitlines()
+            table = Path(folder, "features.parquet")
+            command[4] = table
+            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+            check_parquet(table, names, ours)
         assert len(names) == len(ours) >= 10, (len(names), ours.shape)
         worst = dict.fromkeys(TOLERANCE, 0.0)
         for path, tokens in zip(names, ours):

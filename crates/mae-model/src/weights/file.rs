@@ -134,7 +134,8 @@ impl WeightFile {
         }
     }
 
-    /// The encoder, and which tensors it was given.
+    /// The encoder, and which tensors it was given. Where it was fine-tuned on means of tokens its norm is the one behind the
+    /// mean, since there is no other.
     ///
     /// # Errors
     /// If the file does not tell the encoder's shape, lacks one of its tensors or has more of them; if a tensor is of
@@ -145,7 +146,12 @@ impl WeightFile {
         let encoder = config
             .init(&mut InitRng::new(0), device)
             .map_err(|source| ModelError::Config { part: "encoder", source })?;
-        self.replace(encoder, &config.geometry, official_name, |part| part == Part::Encoder)
+        let behind = !self.tensors.contains_key("norm.weight") && self.tensors.contains_key("fc_norm.weight");
+        let name = |path: &str| match path.strip_prefix("norm.") {
+            Some(kind) if behind => format!("fc_norm.{kind}"),
+            _ => official_name(path),
+        };
+        self.replace(encoder, &config.geometry, name, |part| part == Part::Encoder)
     }
 
     /// The whole model, and which tensors it was given.
