@@ -34,7 +34,7 @@ pub struct ProbeArgs {
     #[command(flatten)]
     common: Common,
     /// Take the features once, of the centres of the images, instead of a new crop of each in every epoch.
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", conflicts_with = "resume")]
     cached: bool,
     #[command(flatten)]
     described: Described,
@@ -45,31 +45,31 @@ pub struct FinetuneArgs {
     #[command(flatten)]
     common: Common,
     /// Train the last blocks alone, so many of them; all, and what is before them, otherwise.
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    #[arg(long, value_name = "N", help_heading = "Recipe", conflicts_with = "resume")]
     blocks: Option<usize>,
     /// Start from random weights of the same shape, to compare with.
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", conflicts_with = "resume")]
     from_scratch: bool,
     /// By what the rate of each layer is multiplied, once for each layer above it.
-    #[arg(long, value_name = "X", help_heading = "Recipe")]
+    #[arg(long, value_name = "X", help_heading = "Recipe", conflicts_with = "resume")]
     layer_decay: Option<f64>,
     /// Share of the samples for which a branch of the last block is left out.
-    #[arg(long, value_name = "SHARE", help_heading = "Recipe")]
+    #[arg(long, value_name = "SHARE", help_heading = "Recipe", conflicts_with = "resume")]
     drop_path: Option<f64>,
     /// RandAugment's magnitude, 0 to 10: 9 in the paper.
-    #[arg(long, value_name = "X", help_heading = "Recipe")]
+    #[arg(long, value_name = "X", help_heading = "Recipe", conflicts_with = "resume")]
     rand_augment: Option<f64>,
     /// Share of the training images of which a rectangle is erased.
-    #[arg(long, value_name = "SHARE", help_heading = "Recipe")]
+    #[arg(long, value_name = "SHARE", help_heading = "Recipe", conflicts_with = "resume")]
     erasing: Option<f64>,
     /// Parameter of mixup: 0.8 in the paper.
-    #[arg(long, value_name = "X", help_heading = "Recipe")]
+    #[arg(long, value_name = "X", help_heading = "Recipe", conflicts_with = "resume")]
     mixup: Option<f64>,
     /// Parameter of CutMix: 1 in the paper.
-    #[arg(long, value_name = "X", help_heading = "Recipe")]
+    #[arg(long, value_name = "X", help_heading = "Recipe", conflicts_with = "resume")]
     cutmix: Option<f64>,
     /// Share of each target that all classes get alike.
-    #[arg(long, value_name = "SHARE", help_heading = "Recipe")]
+    #[arg(long, value_name = "SHARE", help_heading = "Recipe", conflicts_with = "resume")]
     label_smoothing: Option<f64>,
     #[command(flatten)]
     described: Described,
@@ -88,7 +88,7 @@ struct Common {
     #[arg(required_unless_present = "resume")]
     val: Option<PathBuf>,
     /// Continue the run in this folder from its last checkpoint; needs nothing else.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["weights", "out", "config", "recipe"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["weights", "out"])]
     resume: Option<PathBuf>,
     /// Folder of the new run [default: the first free runs/NAME-N].
     #[arg(long, value_name = "RUN")]
@@ -106,43 +106,43 @@ struct Common {
     #[arg(long)]
     json: bool,
     /// TOML file to start from; options below override it.
-    #[arg(long, value_name = "FILE", help_heading = "Recipe")]
+    #[arg(long, value_name = "FILE", help_heading = "Recipe", conflicts_with = "resume")]
     config: Option<PathBuf>,
     /// Named recipe to start from, instead of a file; --help lists them.
-    #[arg(long, value_name = "NAME", conflicts_with = "config", help_heading = "Recipe", long_help = recipes())]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["config", "resume"], help_heading = "Recipe", long_help = recipes())]
     recipe: Option<String>,
     /// Passes over the images.
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", conflicts_with = "resume")]
     epochs: Option<u64>,
     /// Images of one forward pass.
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    #[arg(long, value_name = "N", help_heading = "Recipe", conflicts_with = "resume")]
     batch_size: Option<usize>,
     /// Forward passes that make one update.
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    #[arg(long, value_name = "N", help_heading = "Recipe", conflicts_with = "resume")]
     accum_iter: Option<usize>,
     /// Learning rate for an update of 256 images.
-    #[arg(long, value_name = "LR", help_heading = "Recipe")]
+    #[arg(long, value_name = "LR", help_heading = "Recipe", conflicts_with = "resume")]
     base_lr: Option<f64>,
     /// Epochs of linear warm-up [default: a tenth].
-    #[arg(long, value_name = "EPOCHS", help_heading = "Recipe")]
+    #[arg(long, value_name = "EPOCHS", help_heading = "Recipe", conflicts_with = "resume")]
     warmup_epochs: Option<f64>,
     /// What is taken of an image: class or mean [default: mean for fine-tuning, class for probes].
-    #[arg(long, value_enum, help_heading = "Recipe")]
+    #[arg(long, value_enum, help_heading = "Recipe", conflicts_with = "resume")]
     tokens: Option<Tokens>,
     /// Smallest share of an image's area that a training crop keeps.
-    #[arg(long, value_name = "SHARE", help_heading = "Recipe")]
+    #[arg(long, value_name = "SHARE", help_heading = "Recipe", conflicts_with = "resume")]
     min_crop: Option<f64>,
     /// Mirror half of the training images.
-    #[arg(long, value_name = "BOOL", help_heading = "Recipe")]
+    #[arg(long, value_name = "BOOL", help_heading = "Recipe", conflicts_with = "resume")]
     flip: Option<bool>,
     /// Shorter side in pixels to which an image is resized before its centre is measured [default: the model's size].
-    #[arg(long, value_name = "PX", help_heading = "Recipe")]
+    #[arg(long, value_name = "PX", help_heading = "Recipe", conflicts_with = "resume")]
     resize: Option<usize>,
     /// Decoding threads.
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    #[arg(long, value_name = "N", help_heading = "Recipe", conflicts_with = "resume")]
     workers: Option<usize>,
     /// Everything random follows from it.
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", conflicts_with = "resume")]
     seed: Option<u64>,
 }
 

@@ -155,7 +155,14 @@ fn what_cannot_be_learnt_from_is_refused_and_leaves_nothing() {
     fs::write(at.join("val/green/0.png"), "no image").unwrap();
     refused(at, "finetune . train val --out newer", &["green"]);
     assert!(!at.join("newer").exists());
-    assert_eq!(mae(at, "finetune .").status.code(), Some(2));
+    for wrong in [
+        "finetune .",
+        "finetune --resume new --epochs 3",
+        "probe --resume new --cached",
+        "probe . train val --blocks 1",
+    ] {
+        assert_eq!(mae(at, wrong).status.code(), Some(2), "{wrong}");
+    }
 
     assert!(mae(at, "probe . one/.. train --help").status.success());
 }

@@ -182,7 +182,7 @@ impl Classifier {
     /// everything is.
     ///
     /// # Source
-    /// Partial fine-tuning, MAE §5 (figure 9).
+    /// Partial fine-tuning, MAE §4.3 (figure 9).
     #[must_use]
     pub fn with_trained_blocks(mut self, blocks: usize) -> Self {
         let frozen = self.encoder.blocks.len().saturating_sub(blocks);

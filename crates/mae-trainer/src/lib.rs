@@ -1,8 +1,9 @@
 //! Pre-training of masked autoencoders: recipes, the learning-rate schedule, AdamW in groups, the
-//! training step, run folders with checkpoints and records, pictures, and kNN evaluation.
+//! training step, run folders with checkpoints and records, pictures; and evaluation: kNN, linear probes, fine-tuning.
 //!
 //! A [`Recipe`] says what to do; a [`Run`] is that recipe with its data and its folder; a
-//! [`TrainState`] is what trains. The loop itself is the caller's: `examples/plain` shows it.
+//! [`TrainState`] is what trains. The loop itself is the caller's: `examples/plain` shows it. A [`ClassifyRun`] does the same for
+//! classifiers on an encoder, with [`train_classifier`] as its loop.
 //!
 //! ```
 //! use burn::tensor::Device;

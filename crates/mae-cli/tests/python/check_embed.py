@@ -5,6 +5,7 @@ usage: python check_embed.py MAE PHOTOS
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from PIL import Image
 from pyarrow import parquet
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_data_config
+from timm.models.vision_transformer import VisionTransformer
 
 # Relative: the largest difference of a vector over its largest magnitude, and the norm of the difference over all tokens.
 TOLERANCE = {"class": 1e-3, "mean": 1e-3, "all": 1e-3}
@@ -71,6 +73,38 @@ def main() -> None:
             worst = {what: max(worst[what], float(found[what])) for what in worst}
         print(f"{name}: {len(ours)} images, within", ", ".join(f"{x:.1e} ({what})" for what, x in worst.items()))
         assert all(worst[what] < TOLERANCE[what] for what in worst), worst
+    check_memory(mae)
+
+
+def peak_mb(command: list) -> float:
+    """The most memory of a command."""
+    pid = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid
+    _, status, usage = os.wait4(pid, 0)
+    assert status == 0, command
+    return usage.ru_maxrss / 1024
+
+
+def check_memory(mae: str) -> None:
+    """A folder of ten times as many images takes no more memory."""
+    few, many = 300, 3000
+    torch.manual_seed(0)
+    vit = dict(img_size=64, patch_size=8, embed_dim=192, depth=1, num_heads=3, num_classes=0)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, "weights.safetensors")
+        save_file(VisionTransformer(**vit).state_dict(), weights)
+        Image.fromarray(np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)).save(Path(folder, "image.png"))
+        for suffix in ["npy", "parquet"]:
+            peaks = []
+            for count in [few, many]:
+                images, out = Path(folder, f"{suffix}-{count}"), Path(folder, f"{count}.{suffix}")
+                images.mkdir()
+                for i in range(count):
+                    os.link(Path(folder, "image.png"), images / f"{i:05}.png")
+                peaks.append(peak_mb([mae, "embed", weights, images, out, "--tokens", "all"]))
+                megabytes = out.stat().st_size / 1e6
+            print(f".{suffix}: {peaks[0]:.0f} MB for {few} images, {peaks[1]:.0f} MB for {many} and {megabytes:.0f} MB of rows")
+            # A row group of Parquet is held whole.
+            assert peaks[1] < peaks[0] + (80 if suffix == "parquet" else 10) < peaks[0] + megabytes, peaks
 
 
 if __name__ == "__main__":

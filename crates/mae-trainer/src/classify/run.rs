@@ -122,10 +122,9 @@ impl ClassifyRun {
             match loaded {
                 Ok((config, normalize, state)) => {
                     if config.classes != train.class_names() {
-                        return Err(TrainerError::Classes {
-                            train: config.classes.join(", "),
-                            val: train.class_names().join(", "),
-                        });
+                        let [was, is] = [&config.classes, train.class_names()].map(|names| names.join(", "));
+                        let reason = format!("it tells [{was}] apart, but the classes are [{is}] now");
+                        return Err(TrainerError::Checkpoint { path: path.clone(), reason });
                     }
                     let run = Self::assemble(recipe, config, normalize, [train, val], folder, lock)?;
                     return Ok((run, state, damaged));
