@@ -22,7 +22,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Masked autoencoders: features and pictures of images, what features are worth, weights to and from Python.
+/// Masked autoencoders: pre-training, probes and fine-tuning, features and pictures of images, weights to and from Python.
 ///
 /// Exit status: 0 where all went well, 1 for an error, 2 for a command line that cannot be understood, 130 for an
 /// interrupted job that can be continued.
