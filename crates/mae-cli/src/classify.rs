@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use mae_trainer::{
     ClassifyRecipe, ClassifyRun, INTERRUPTED, Job, Method, StopFlag, Trained, next_folder, train_classifier,
 };
-use mae_vit::Pooling;
+use mae_vit::{Normalize, Pooling};
 
 use crate::weights::Described;
 
@@ -138,6 +138,26 @@ struct Common {
     /// Shorter side in pixels to which an image is resized before its centre is measured [default: the model's size].
     #[arg(long, value_name = "PX", help_heading = "Recipe", conflicts_with = "resume")]
     resize: Option<usize>,
+    /// The channels' means by which images are normalised, such as 0.5,0.5,0.5 [default: the file's, or ImageNet's].
+    #[arg(
+        long,
+        value_name = "X,…",
+        value_delimiter = ',',
+        requires = "std",
+        help_heading = "Recipe",
+        conflicts_with = "resume"
+    )]
+    mean: Vec<f32>,
+    /// The channels' deviations.
+    #[arg(
+        long,
+        value_name = "X,…",
+        value_delimiter = ',',
+        requires = "mean",
+        help_heading = "Recipe",
+        conflicts_with = "resume"
+    )]
+    std: Vec<f32>,
     /// Decoding threads.
     #[arg(long, value_name = "N", help_heading = "Recipe", conflicts_with = "resume")]
     workers: Option<usize>,
@@ -272,6 +292,9 @@ impl Common {
         set(&mut recipe.data.crop_scale.0, self.min_crop);
         set(&mut recipe.data.flip, self.flip);
         recipe.data.resize = self.resize.or(recipe.data.resize);
+        if !self.mean.is_empty() {
+            recipe.data.normalize = Some(Normalize::new(self.mean.clone(), self.std.clone())?);
+        }
         set(&mut recipe.data.workers, self.workers);
         set(&mut recipe.seed, self.seed);
         Ok(recipe)

@@ -138,6 +138,7 @@ fn what_cannot_be_learnt_from_is_refused_and_leaves_nothing() {
         refused(at, &format!("{verb} --resume new"), &["cannot read new/recipe.toml"]);
     }
     refused(at, "finetune . train val --out new --blocks 5", &["blocks is 5", "at most the encoder's 4"]);
+    refused(at, "finetune . train val --out new --mean 0.5 --std 0.5", &["channels"]);
     refused(at, "finetune . train val --out new --mixup 3", &["mixup is 3", "from 0 to 2"]);
     refused(at, "finetune . train val --out new --drop-path 1", &["drop_path is 1"]);
     refused(at, "probe . train val --out new --recipe finetune-digits", &["Finetune"]);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mae_vit::Pooling;
+use mae_vit::{Normalize, Pooling};
 use serde::{Deserialize, Serialize};
 
 use super::{Lars, Mix};
@@ -87,6 +87,8 @@ pub struct ClassifyData {
     pub erasing: f64,
     /// Shorter side in pixels to which images are resized before their centre is measured; the model's size by default.
     pub resize: Option<usize>,
+    /// Pixel means and deviations by channel; as the weights' file says by default, or ImageNet's.
+    pub normalize: Option<Normalize>,
     /// For probes: features are taken once, of the centre, rather than of a new crop each time.
     pub cached: bool,
     /// Number of training images: filled in when a run is made, held against the folder when it is continued.
@@ -159,6 +161,7 @@ impl Default for ClassifyData {
             rand_augment: 0.0,
             erasing: 0.0,
             resize: None,
+            normalize: None,
             cached: false,
             images: None,
         }

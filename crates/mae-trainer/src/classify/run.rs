@@ -74,7 +74,8 @@ impl ClassifyRun {
         let recipe = recipe.clone().resolve(train.len())?;
         let file = WeightFile::open(&recipe.model.weights)?;
         let vit = file.vit_config(hints)?;
-        let normalize = file.normalize()?;
+        let normalize = recipe.data.normalize.clone().map_or_else(|| file.normalize(), Ok)?;
+        normalize.validate(vit.geometry.in_chans())?;
         let head = match recipe.method {
             Method::Finetune => Head::FineTuned,
             Method::Probe => Head::Probe,
