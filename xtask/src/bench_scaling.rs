@@ -322,20 +322,21 @@ struct Step {
     compute_s: f64,
     slowest_s: f64,
     sum_s: f64,
+    load_s: f64,
 }
 
 impl Step {
+    /// Images are loaded beside all else.
     fn total_s(&self) -> f64 {
-        self.compute_s + self.slowest_s + self.sum_s
+        (self.compute_s + self.slowest_s + self.sum_s).max(self.load_s)
     }
 }
 
-/// Steps in which every device computes for a time of its own and all then wait for the slowest; a loader that is slower
-/// than its device takes the device's place.
+/// Steps in which every device computes for a time of its own and all then wait for the slowest.
 fn simulate(options: &Options, ring: Ring, devices: usize) -> Step {
     const STEPS: usize = 2000;
     let images = options.batch as f64 / devices as f64;
-    let compute_s = images / options.images_per_s.min(options.loader_images_per_s);
+    let (compute_s, load_s) = (images / options.images_per_s, images / options.loader_images_per_s);
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     // A sum of twelve uniform numbers is close to normal.
     let mut normal = || (0..12).map(|_| f64::from(rng.next_u32()) / f64::from(u32::MAX)).sum::<f64>() - 6.0;
@@ -343,5 +344,5 @@ fn simulate(options: &Options, ring: Ring, devices: usize) -> Step {
     let slowest = (0..STEPS).map(slowest).sum::<f64>() / STEPS as f64;
     let bytes = options.millions * 4e6;
     let sum_s = if devices == 1 { 0.0 } else { ring.seconds(devices, bytes) };
-    Step { compute_s, slowest_s: compute_s * options.jitter * slowest.max(0.0), sum_s }
+    Step { compute_s, slowest_s: compute_s * options.jitter * slowest.max(0.0), sum_s, load_s }
 }
