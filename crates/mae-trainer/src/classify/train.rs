@@ -41,12 +41,13 @@ pub fn train_classifier(
     quiet: bool,
     stop: &dyn Fn(&TrainState<Classifier>) -> bool,
 ) -> Result<Trained, TrainerError> {
-    let mut progress = Progress::start(run, state, quiet)?;
     let begun = &*state;
     let asked = || stop(begun);
     let aside = Aside { quiet, stop: &asked };
     let Some(sets) = Sets::of(run, begun, device, &aside)? else { return Ok(Trained::Stopped) };
     let (mut inputs, val) = (Inputs::new(run, sets.train), sets.val);
+    // The time that features took is not the first update's.
+    let mut progress = Progress::start(run, state, quiet)?;
     if state.step == 0 && !run.recipe.data.cached {
         draw_examples(run, device)?;
     }
