@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
+use mae_data::ImageSource;
 use mae_trainer::{Features, INTERRUPTED, KNN_TEMPERATURE, Scores, knn_predict};
 use serde_json::json;
 
@@ -45,7 +47,6 @@ pub struct Args {
 struct Labelled {
     features: Features,
     labels: Vec<u32>,
-    classes: Vec<String>,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -53,21 +54,26 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         args.tokens != Tokens::All,
         "--tokens is all, but an image has to have one vector: class or mean"
     );
-    let encoder = args.encode.open(&args.weights, args.tokens)?;
-    let Some(train) = labelled(&encoder, &args.train)? else { return Ok(ExitCode::from(INTERRUPTED)) };
-    let Some(test) = labelled(&encoder, &args.test)? else { return Ok(ExitCode::from(INTERRUPTED)) };
-    if train.classes != test.classes {
+    // Before images are encoded, which takes the time.
+    let (train, test) = (classified(&args.train)?, classified(&args.test)?);
+    let classes = test.class_names().to_vec();
+    if train.class_names() != classes {
         bail!(
             "{} has the classes {}, but {} has {}",
             args.train.display(),
-            train.classes.join(", "),
+            train.class_names().join(", "),
             args.test.display(),
-            test.classes.join(", ")
+            classes.join(", ")
         );
     }
+    let encoder = args.encode.open(&args.weights, args.tokens)?;
+    let Some(train) = labelled(&encoder, &args.train, &train)? else {
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    let Some(test) = labelled(&encoder, &args.test, &test)? else { return Ok(ExitCode::from(INTERRUPTED)) };
     let k = args.k.unwrap_or_else(|| train.labels.len().min(20));
     let predicted = knn_predict(&train.features, &train.labels, &test.features, k, args.temperature)?;
-    let scores = Scores::of_labels(test.classes, &test.labels, &predicted)?;
+    let scores = Scores::of_labels(classes, &test.labels, &predicted)?;
     let images = (train.labels.len(), test.labels.len());
     if args.json {
         let about = json!({
@@ -88,20 +94,25 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// None if it was asked to stop.
-fn labelled(encoder: &Encoder<'_>, path: &Path) -> Result<Option<Labelled>> {
+/// Images of two classes at least.
+fn classified(path: &Path) -> Result<Arc<dyn ImageSource>> {
     let source = images::open(path)?;
-    let classes = source.class_names().to_vec();
+    let classes = source.class_names().len();
     ensure!(
-        classes.len() > 1,
-        "{} has {} classes, but there have to be two at least: sub-folders at its first level",
-        path.display(),
-        classes.len()
+        classes > 1,
+        "{} has {classes} classes, but there have to be two at least: sub-folders at its first level",
+        path.display()
     );
-    encoder.say(&format!("{}: {} images of {} classes", path.display(), source.len(), classes.len()));
+    Ok(source)
+}
+
+/// None if it was asked to stop.
+fn labelled(encoder: &Encoder<'_>, path: &Path, source: &Arc<dyn ImageSource>) -> Result<Option<Labelled>> {
+    let classes = source.class_names().len();
+    encoder.say(&format!("{}: {} images of {classes} classes", path.display(), source.len()));
     let dim = encoder.row()[0];
     let (mut data, mut labels, mut next) = (Vec::new(), Vec::new(), 0);
-    let stopped = encoder.encode(&source, 0, |rows| {
+    let stopped = encoder.encode(source, 0, |rows| {
         for row in rows.chunks(dim) {
             let label = source.label(next).filter(|_| !row[0].is_nan());
             if let Some(label) = label {
@@ -114,6 +125,6 @@ fn labelled(encoder: &Encoder<'_>, path: &Path) -> Result<Option<Labelled>> {
     })?;
     match stopped {
         true => Ok(None),
-        false => Ok(Some(Labelled { features: Features::new(data, dim)?, labels, classes })),
+        false => Ok(Some(Labelled { features: Features::new(data, dim)?, labels })),
     }
 }
