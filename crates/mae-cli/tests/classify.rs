@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use common::{BLUE, RED, colours, mae, refused, setting};
+use mae_data::{FolderOptions, ImageFolder, PackOptions, pack};
 use safetensors::SafeTensors;
 
 /// Weights of a run's folder or of a file in it, by name.
@@ -164,6 +165,25 @@ fn what_cannot_be_learnt_from_is_refused_and_leaves_nothing() {
     ] {
         assert_eq!(mae(at, wrong).status.code(), Some(2), "{wrong}");
     }
+}
+
+#[test]
+fn a_class_without_images_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    folders(at);
+    // Packing leaves out what cannot be read, and with it all that a class has.
+    for set in ["train", "val"] {
+        fs::create_dir(at.join(set).join("green")).unwrap();
+        fs::write(at.join(set).join("green/0.png"), "no image").unwrap();
+        let images = ImageFolder::open(at.join(set), FolderOptions::default()).unwrap();
+        let packed = at.join(format!("packed-{set}"));
+        assert_eq!(pack(&images, &packed, &PackOptions::default(), |_, _| {}).unwrap().unreadable.len(), 1);
+    }
+    let message = ["packed-train has no image of the class green"];
+    refused(at, "finetune . packed-train packed-val --out new", &message);
+    refused(at, "probe . packed-train packed-val --out new", &message);
+    assert!(!at.join("new").exists());
 }
 
 #[test]
