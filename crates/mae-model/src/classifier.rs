@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use mae_vit::{DropPath, InitRng, LayerNorm, Linear, Pooling, VisionTransformer, VitConfig};
+use mae_vit::{Compute, DropPath, InitRng, LayerNorm, Linear, Pooling, VisionTransformer, VitConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
@@ -166,16 +166,20 @@ impl Classifier {
         if (config.head, config.pooling) == (Head::FineTuned, Pooling::MeanPatch) {
             encoder.norm = LayerNorm::new(dim, config.vit.norm_eps, device);
         }
-        let head = Linear {
-            weight: Param::from_data(TensorData::new(rng.normal(dim * classes, std), [dim, classes]), device),
-            bias: Param::from_data(TensorData::zeros::<f32, _>([classes]), device),
-        };
+        let head = Linear::from_weight(rng.normal(dim * classes, std), [dim, classes], device);
         with_path_ids(Self { encoder, head_norm, head, config })
     }
 
     /// Its description.
     pub fn config(&self) -> &ClassifierConfig {
         &self.config
+    }
+
+    /// The same classifier, its encoder computed otherwise.
+    #[must_use]
+    pub fn with_compute(mut self, compute: Compute) -> Self {
+        self.encoder = self.encoder.with_compute(compute);
+        self
     }
 
     /// The same with only the last `blocks` blocks, the norm behind them and the head left to be trained; with all of them,

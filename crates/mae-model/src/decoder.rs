@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
-use mae_vit::{Block, InitRng, LayerNorm, Linear, ops, position};
+use mae_vit::{Block, Compute, InitRng, LayerNorm, Linear, ops, position};
 
 use crate::MaeConfig;
 
@@ -36,6 +36,15 @@ impl Decoder {
             blocks: config.decoder.blocks(config.norm_eps, rng, device),
             norm: LayerNorm::new(dim, config.norm_eps, device),
             pred: Linear::new(dim, config.geometry.patch_dim(), rng, device),
+        }
+    }
+
+    pub(crate) fn with_compute(self, compute: Compute) -> Self {
+        Self {
+            embed: self.embed.with_precision(compute.precision),
+            blocks: self.blocks.into_iter().map(|block| block.with_compute(compute)).collect(),
+            pred: self.pred.with_precision(compute.precision),
+            ..self
         }
     }
 

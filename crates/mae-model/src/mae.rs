@@ -1,9 +1,9 @@
 //! The masked autoencoder: encoder on the visible patches, decoder, reconstruction loss.
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use mae_masking::MaskBatch;
-use mae_vit::{VisionTransformer, ops, patchify, unpatchify};
+use mae_vit::{Compute, VisionTransformer, ops, patchify, unpatchify};
 
 use crate::params::with_path_ids;
 use crate::{Decoder, MaeConfig};
@@ -48,6 +48,14 @@ impl Mae {
     /// Its description.
     pub fn config(&self) -> &MaeConfig {
         &self.config
+    }
+
+    /// The same model, computed otherwise.
+    #[must_use]
+    pub fn with_compute(mut self, compute: Compute) -> Self {
+        self.encoder = self.encoder.with_compute(compute);
+        self.decoder = self.decoder.with_compute(compute);
+        self
     }
 
     /// The reconstruction loss of a batch: encode the visible patches, predict the masked ones.
@@ -131,8 +139,10 @@ struct Ids {
 impl Ids {
     fn new(masks: &MaskBatch, device: &Device) -> Self {
         let batch = masks.batch_size();
+        let dtype = DType::from(device.settings().int_dtype);
         let tensor = |ids: &[i32]| {
-            Tensor::from_data(TensorData::new(ids.to_vec(), [batch, ids.len() / batch]), device)
+            let data = TensorData::new(ids.to_vec(), [batch, ids.len() / batch]);
+            ops::upload(data.convert_dtype(dtype), device)
         };
         let (keep, masked) = (tensor(masks.ids_keep()), tensor(masks.ids_masked()));
         let shuffle = Tensor::cat(vec![keep.clone(), masked.clone()], 1); // [B, L]

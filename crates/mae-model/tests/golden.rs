@@ -8,7 +8,7 @@ use burn::tensor::{Device, Gradients, Tensor};
 use common::{Golden, Pick, assert_slice, tolerance, visit_official};
 use mae_masking::{MaskBatch, Masking, num_keep};
 use mae_model::{Mae, MaeConfig, load_into};
-use mae_vit::{Normalize, StackConfig};
+use mae_vit::{Compute, Normalize, Precision, StackConfig};
 
 /// Masks from the reference's noise, row by row.
 fn masks(noise: &[f64], model: &Mae) -> MaskBatch {
@@ -34,7 +34,7 @@ impl Pick for Gradient<'_> {
 
 /// Latent, prediction, mask, restore order, losses and all gradients of one file.
 fn forward_and_gradients(file: &str) {
-    let device = Device::flex();
+    let device = common::device();
     let golden = Golden::open(file);
     for (norm_pix_loss, suffix) in [(false, "raw"), (true, "norm_pix")] {
         let model = golden.model(norm_pix_loss, &device);
@@ -82,7 +82,7 @@ fn plain_reference_on_a_non_square_image_with_four_channels() {
 
 #[test]
 fn lightlys_example() {
-    let device = Device::flex();
+    let device = common::device();
     let golden = Golden::open("lightly.safetensors");
     let model = golden.model(false, &device);
     let len = model.config().geometry.num_patches();
@@ -135,7 +135,7 @@ fn timm_model(golden: &Golden, device: &Device) -> Mae {
 
 #[test]
 fn timm_features_at_its_own_and_at_another_resolution() {
-    let device = Device::flex();
+    let device = common::device();
     let golden = Golden::open("timm.safetensors");
     let model = timm_model(&golden, &device);
     let features = model.encode(golden.tensor::<4>("image", &device));
@@ -150,7 +150,7 @@ fn timm_features_at_its_own_and_at_another_resolution() {
 
 #[test]
 fn timm_attention_weights_and_their_rollout() {
-    let device = Device::flex();
+    let device = common::device();
     let golden = Golden::open("attention.safetensors");
     let encoder = timm_model(&golden, &device).encoder;
     let images = golden.tensor::<4>("image", &device);
@@ -171,9 +171,36 @@ fn timm_attention_weights_and_their_rollout() {
 
 #[test]
 fn unmasked_features_of_the_reference() {
-    let device = Device::flex();
+    let device = common::device();
     let golden = Golden::open("reference.safetensors");
     let model = golden.model(false, &device);
     let features = model.encode(golden.tensor::<4>("image", &device));
     golden.assert_close("features", features, tolerance::OUTPUT);
+}
+
+#[test]
+fn in_bf16_the_losses_stay_near_those_of_the_reference() {
+    let device = common::device();
+    let bf16 = Compute { precision: Precision::Bf16, grad_checkpointing: false };
+    if !Precision::Bf16.is_supported_by(&device) {
+        return;
+    }
+    for file in ["transformers.safetensors", "reference.safetensors"] {
+        let golden = Golden::open(file);
+        for (norm_pix_loss, suffix) in [(false, "raw"), (true, "norm_pix")] {
+            let model = golden.model(norm_pix_loss, &device);
+            let masks = masks(&golden.get("noise").0, &model);
+            let images = golden.tensor::<4>("image", &device);
+            let whole = common::floats(model.forward(images.clone(), &masks));
+            let model = model.with_compute(bf16).train();
+            let loss = model.forward(images, &masks);
+            let name = format!("loss.{suffix}");
+            assert_ne!(common::floats(loss.clone()), whole, "{name} of {file} is that of f32");
+            assert_slice(&name, &common::floats(loss.clone()), &golden.get(&name).0, tolerance::BF16_LOSS);
+            let gradients = loss.backward();
+            visit_official(&model, Gradient(&gradients), |name, values| {
+                assert!(values.iter().all(|value| value.is_finite()), "the gradient of {name}");
+            });
+        }
+    }
 }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::ops::{self, BranchParams};
-use crate::{InitRng, LayerNorm, Linear};
+use crate::{Compute, InitRng, LayerNorm, Linear, Precision};
 
 /// The linear maps of multi-head self-attention.
 #[derive(Module, Debug)]
@@ -40,6 +40,8 @@ pub struct Block {
     pub norm2: LayerNorm,
     /// Mixes channels.
     pub mlp: Mlp,
+    #[module(skip)]
+    compute: Compute,
 }
 
 impl Block {
@@ -64,7 +66,14 @@ impl Block {
                 fc1: Linear::new(dim, hidden, rng, device),
                 fc2: Linear::new(hidden, dim, rng, device),
             },
+            compute: Compute::default(),
         }
+    }
+
+    /// The same block, computed otherwise.
+    #[must_use]
+    pub fn with_compute(self, compute: Compute) -> Self {
+        Self { compute, ..self }
     }
 
     /// # Shapes
@@ -97,7 +106,7 @@ impl Block {
     pub fn attention(&self, x: Tensor<3>) -> Tensor<4> {
         let [_, len, _] = x.dims();
         let qkv = self.attn.qkv.forward(self.norm1.forward(x)); // [B, L, 3·D]
-        ops::portable::attention_weights(qkv, self.attn.num_heads, len)
+        ops::portable::attention_weights(qkv, self.attn.num_heads, len, Precision::F32)
     }
 
     /// The outputs of the last `queries` tokens alone, 1 to L; the others are only attended to.
@@ -111,12 +120,13 @@ impl Block {
     /// The attention branch and its residual.
     fn attend(&self, x: Tensor<3>, queries: usize) -> Tensor<3> {
         let attention = branch(&self.norm1, &self.attn.qkv, &self.attn.proj);
-        ops::attention_branch(x, attention, self.attn.num_heads, queries, self.norm1.eps())
+        ops::attention_branch(x, attention, self.attn.num_heads, queries, self.norm1.eps(), self.compute)
     }
 
     /// The MLP branch and its residual.
     fn mix(&self, x: Tensor<3>) -> Tensor<3> {
-        ops::mlp_branch(x, branch(&self.norm2, &self.mlp.fc1, &self.mlp.fc2), self.norm2.eps())
+        let mlp = branch(&self.norm2, &self.mlp.fc1, &self.mlp.fc2);
+        ops::mlp_branch(x, mlp, self.norm2.eps(), self.compute)
     }
 }
 

@@ -52,4 +52,10 @@ pub enum VitError {
         /// Number of channels of the images.
         channels: usize,
     },
+    /// A type that matrix products do not come in.
+    #[error("there is no precision '{name}': expected f32 or bf16")]
+    Precision {
+        /// The name that was given.
+        name: String,
+    },
 }

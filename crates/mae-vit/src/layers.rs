@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::{InitRng, ops};
+use crate::{InitRng, Precision, ops};
 
 /// An affine map of the last axis.
 ///
@@ -15,6 +15,8 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `[d_out]`
     pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl Linear {
@@ -24,17 +26,31 @@ impl Linear {
     /// The official `_init_weights`; Glorot and Bengio 2010, eq. 16.
     pub fn new(d_in: usize, d_out: usize, rng: &mut InitRng, device: &Device) -> Self {
         let bound = (6.0 / (d_in + d_out) as f64).sqrt();
-        let weight = rng.uniform(d_in * d_out, bound);
+        Self::from_weight(rng.uniform(d_in * d_out, bound), [d_in, d_out], device)
+    }
+
+    /// With this weight, row by row, and zero bias.
+    ///
+    /// # Panics
+    /// If there are not `d_in · d_out` numbers.
+    pub fn from_weight(weight: Vec<f32>, [d_in, d_out]: [usize; 2], device: &Device) -> Self {
         Self {
             weight: Param::from_data(TensorData::new(weight, [d_in, d_out]), device),
             bias: Param::from_data(TensorData::zeros::<f32, _>([d_out]), device),
+            precision: Precision::F32,
         }
+    }
+
+    /// The same map, its product in another precision.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// # Shapes
     /// `[.., d_in]` → `[.., d_out]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        ops::linear(x, self.weight.val(), self.bias.val())
+        ops::linear(x, self.weight.val(), self.bias.val(), self.precision)
     }
 }
 

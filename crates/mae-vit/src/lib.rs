@@ -27,6 +27,7 @@
 
 mod attention;
 mod block;
+mod compute;
 mod drop_path;
 mod error;
 mod geometry;
@@ -40,6 +41,7 @@ pub mod position;
 mod vit;
 
 pub use block::{Attention, Block, Mlp};
+pub use compute::{Compute, Precision};
 pub use drop_path::DropPath;
 pub use error::VitError;
 pub use geometry::Geometry;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::VitError;
+use crate::{VitError, ops};
 
 /// Per-channel mean and standard deviation of pixels scaled to [0, 1].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ impl Normalize {
     pub fn images(&self, bytes: Vec<u8>, shape: [usize; 4], device: &Device) -> Tensor<4> {
         // Bytes cross to the device as bytes where it has them: a quarter of the traffic.
         let pixels = if device.supports_dtype(DType::U8) {
-            Tensor::<4, Int>::from_data(TensorData::new(bytes, shape), (device, DType::U8)).float()
+            ops::upload::<4>(TensorData::new(bytes, shape), device).float()
         } else {
             let floats = bytes.into_iter().map(f32::from).collect();
             Tensor::from_data(TensorData::new::<f32, _>(floats, shape), device)

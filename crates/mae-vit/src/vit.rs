@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::position::{resample_param, sincos_param};
-use crate::{Block, DropPath, Geometry, InitRng, LayerNorm, Linear, VitError, ops, patchify};
+use crate::{Block, Compute, DropPath, Geometry, InitRng, LayerNorm, Linear, VitError, ops, patchify};
 
 /// The shape of a stack of blocks, shared by encoders and decoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -161,6 +161,14 @@ impl VisionTransformer {
     /// Its description.
     pub fn config(&self) -> &VitConfig {
         &self.config
+    }
+
+    /// The same transformer, computed otherwise.
+    #[must_use]
+    pub fn with_compute(mut self, compute: Compute) -> Self {
+        self.patch_embed.proj = self.patch_embed.proj.with_precision(compute.precision);
+        self.blocks = self.blocks.into_iter().map(|block| block.with_compute(compute)).collect();
+        self
     }
 
     /// Tokens of whole images, class token first, after the final norm.

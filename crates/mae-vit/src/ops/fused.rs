@@ -9,11 +9,17 @@ use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
 use super::BranchParams;
+use crate::{Compute, Precision};
 
 /// The operations of the seam that have a backward pass.
 #[backend_extension(Flex: cfg(feature = "flex"), LibTorch: cfg(feature = "tch"), Autodiff)]
 pub(super) trait Fused: Backend {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
 
     fn layer_norm(
         x: FloatTensor<Self>,
@@ -28,12 +34,14 @@ pub(super) trait Fused: Backend {
         num_heads: usize,
         queries: usize,
         eps: f32,
+        compute: Compute,
     ) -> FloatTensor<Self>;
 
     fn mlp_branch(
         x: FloatTensor<Self>,
         #[extension_type] params: Params<Self>,
         eps: f32,
+        compute: Compute,
     ) -> FloatTensor<Self>;
 
     fn reconstruction_loss(
@@ -73,8 +81,14 @@ impl<B: Backend> Params<B> {
     }
 }
 
-pub(super) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
-    Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+pub(super) fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    precision: Precision,
+) -> Tensor<D> {
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::linear(x, weight, bias, precision))
 }
 
 pub(super) fn layer_norm<const D: usize>(
@@ -93,13 +107,15 @@ pub(super) fn attention_branch(
     num_heads: usize,
     queries: usize,
     eps: f64,
+    compute: Compute,
 ) -> Tensor<3> {
     let (x, params) = (x.into_dispatch(), Params::of(params));
-    Tensor::from_dispatch(Dispatch::attention_branch(x, params, num_heads, queries, eps as f32))
+    Tensor::from_dispatch(Dispatch::attention_branch(x, params, num_heads, queries, eps as f32, compute))
 }
 
-pub(super) fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64) -> Tensor<3> {
-    Tensor::from_dispatch(Dispatch::mlp_branch(x.into_dispatch(), Params::of(params), eps as f32))
+pub(super) fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64, compute: Compute) -> Tensor<3> {
+    let (x, params) = (x.into_dispatch(), Params::of(params));
+    Tensor::from_dispatch(Dispatch::mlp_branch(x, params, eps as f32, compute))
 }
 
 pub(super) fn reconstruction_loss(pred: Tensor<3>, patches: Tensor<3>, norm_eps: Option<f64>) -> Tensor<1> {

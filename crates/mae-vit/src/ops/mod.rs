@@ -1,7 +1,7 @@
 //! The seam between the model and the tensor library: every operation that a backend may fuse.
 //!
 //! Modules compute through these functions alone. Each takes the fused kernels of [`mae_kernels`] where the tensors are
-//! f32 on Flex and this crate's feature `flex` is on, PyTorch's own operations where they are on libtorch and its feature
+//! f32 on Flex and this crate's feature `flex` is on, unless products are to be in another precision, PyTorch's own operations where they are on libtorch and its feature
 //! `tch` is on, and the composition in [`portable`] elsewhere.
 
 #[cfg(feature = "flex")]
@@ -12,7 +12,9 @@ pub mod portable;
 #[cfg(feature = "tch")]
 mod torch;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::{Compute, Precision};
 
 /// The parameters of a block's residual branch: layer norm, linear map, linear map.
 #[derive(Clone, Debug)]
@@ -65,11 +67,14 @@ impl AdamWStep {
     }
 }
 
-/// The fused version if there is one for this tensor, else the portable one.
+/// The fused version if there is one for this tensor and precision, else the portable one.
 macro_rules! fused {
-    ($tensor:expr, $name:ident($($arg:expr),* $(,)?)) => {{
+    ($tensor:expr, $name:ident($($arg:expr),* $(,)?)) => {
+        fused!($tensor, Precision::F32, $name($($arg),*))
+    };
+    ($tensor:expr, $precision:expr, $name:ident($($arg:expr),* $(,)?)) => {{
         #[cfg(feature = "flex")]
-        if flex::applies(&$tensor) {
+        if $precision == Precision::F32 && flex::applies(&$tensor) {
             return flex::$name($($arg),*);
         }
         #[cfg(feature = "tch")]
@@ -80,12 +85,32 @@ macro_rules! fused {
     }};
 }
 
+/// Whether a device has operations of its own for this precision, instead of [`portable`]'s.
+pub fn is_fused(device: &Device, precision: Precision) -> bool {
+    let _probe = Tensor::<1>::zeros([1], device);
+    #[cfg(feature = "flex")]
+    if precision == Precision::F32 && flex::applies(&_probe) {
+        return true;
+    }
+    #[cfg(feature = "tch")]
+    if torch::applies(&_probe) {
+        return true;
+    }
+    let _ = precision;
+    false
+}
+
 /// `x · weight + bias` over the last axis.
 ///
 /// # Shapes
 /// `[.., d_in]`, `[d_in, d_out]`, `[d_out]` → `[.., d_out]`
-pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
-    fused!(x, linear(x, weight, bias))
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    precision: Precision,
+) -> Tensor<D> {
+    fused!(x, precision, linear(x, weight, bias, precision))
 }
 
 /// Layer normalisation over the last axis, with a biased variance.
@@ -111,8 +136,9 @@ pub fn attention_branch(
     num_heads: usize,
     queries: usize,
     eps: f64,
+    compute: Compute,
 ) -> Tensor<3> {
-    fused!(x, attention_branch(x, params, num_heads, queries, eps))
+    fused!(x, compute.precision, attention_branch(x, params, num_heads, queries, eps, compute))
 }
 
 /// The MLP half of a pre-norm block, residual included: `x + fc2(gelu(fc1(norm(x))))`, with the exact GELU.
@@ -122,8 +148,8 @@ pub fn attention_branch(
 ///
 /// # Source
 /// ViT (arXiv 2010.11929) eq. 3.
-pub fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64) -> Tensor<3> {
-    fused!(x, mlp_branch(x, params, eps))
+pub fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64, compute: Compute) -> Tensor<3> {
+    fused!(x, compute.precision, mlp_branch(x, params, eps, compute))
 }
 
 /// The mean square of `pred - patches`; with `norm_eps`, each patch is first normalised by its own mean and unbiased
@@ -157,6 +183,20 @@ pub fn adamw<const D: usize>(
 /// The sum of squares, `[1]`. Not differentiable.
 pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     fused!(x, sum_of_squares(x))
+}
+
+/// Integers of the host on a device, in the type that they have. A card that is still busy with what it was told before is
+/// not waited for, where its backend can do without.
+///
+/// # Panics
+/// If the device has no such type.
+pub fn upload<const D: usize>(data: TensorData, device: &Device) -> Tensor<D, Int> {
+    #[cfg(feature = "tch")]
+    if let Some(tensor) = torch::upload(&data, device) {
+        return tensor;
+    }
+    let dtype = data.dtype();
+    Tensor::from_data(data, (device, dtype))
 }
 
 /// Picks rows of each batch element: `out[b, i] = x[b, ids[b, i]]`.

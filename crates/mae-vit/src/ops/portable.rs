@@ -1,9 +1,10 @@
 //! The operations of the seam in Burn's own, for every backend. Written to avoid what Burn does badly in training; each
 //! says what.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{DType, Tensor, activation};
 
 use super::{AdamWStep, BranchParams};
+use crate::{Compute, Precision};
 
 /// `x · weight + bias` over the last axis.
 ///
@@ -12,13 +13,28 @@ use super::{AdamWStep, BranchParams};
 ///
 /// # Shapes
 /// `[.., d_in]`, `[d_in, d_out]`, `[d_out]` → `[.., d_out]`
-pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    precision: Precision,
+) -> Tensor<D> {
     let mut shape = x.dims();
     let [d_in, d_out] = weight.dims();
     let rows = shape.iter().product::<usize>() / d_in;
     shape[D - 1] = d_out;
-    let y = x.reshape([rows, d_in]).matmul(weight) + bias.unsqueeze(); // [rows, d_out]
+    let y = matmul(x.reshape([rows, d_in]), weight, precision) + bias.unsqueeze(); // [rows, d_out]
     y.reshape(shape)
+}
+
+/// A matrix product in f32, its factors rounded to the precision.
+///
+/// Burn rounds the product too. All but products stays in f32: on Vulkan, bf16 has neither additions nor functions.
+fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>, precision: Precision) -> Tensor<D> {
+    match precision {
+        Precision::F32 => a.matmul(b),
+        Precision::Bf16 => a.cast(precision.dtype()).matmul(b.cast(precision.dtype())).cast(DType::F32),
+    }
 }
 
 /// Layer normalisation over the last axis, with a biased variance.
@@ -33,10 +49,10 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<
 ///
 /// # Shapes
 /// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each → `[B, queries, D]`
-pub fn attention(qkv: Tensor<3>, num_heads: usize, queries: usize) -> Tensor<3> {
+pub fn attention(qkv: Tensor<3>, num_heads: usize, queries: usize, precision: Precision) -> Tensor<3> {
     let [batch, _, width] = qkv.dims();
-    attention_weights(qkv.clone(), num_heads, queries)
-        .matmul(heads(qkv, 2, num_heads, 0)) // [B, N, Q, D/N]
+    let weights = attention_weights(qkv.clone(), num_heads, queries, precision);
+    matmul(weights, heads(qkv, 2, num_heads, 0), precision) // [B, N, Q, D/N]
         .swap_dims(1, 2) // [B, Q, N, D/N]
         .reshape([batch, queries, width / 3]) // [B, Q, D]
 }
@@ -48,11 +64,17 @@ pub fn attention(qkv: Tensor<3>, num_heads: usize, queries: usize) -> Tensor<3> 
 ///
 /// # Shapes
 /// qkv `[B, L, 3·D]`, as [`attention`]'s → `[B, N, queries, L]`
-pub fn attention_weights(qkv: Tensor<3>, num_heads: usize, queries: usize) -> Tensor<4> {
+pub fn attention_weights(
+    qkv: Tensor<3>,
+    num_heads: usize,
+    queries: usize,
+    precision: Precision,
+) -> Tensor<4> {
     let [_, len, width] = qkv.dims();
     let head_dim = width / 3 / num_heads;
     let q = heads(qkv.clone(), 0, num_heads, len - queries).mul_scalar((head_dim as f64).powf(-0.5));
-    activation::softmax(q.matmul(heads(qkv, 1, num_heads, 0).swap_dims(2, 3)), 3) // [B, N, Q, L]
+    let k = heads(qkv, 1, num_heads, 0).swap_dims(2, 3); // [B, N, D/N, L]
+    activation::softmax(matmul(q, k, precision), 3) // [B, N, Q, L]
 }
 
 /// The queries (0), keys (1) or values (2) by head, of the tokens from `first` on: `[B, L, 3·D]` → `[B, N, K, D/N]`.
@@ -71,19 +93,26 @@ pub fn attention_branch(
     num_heads: usize,
     queries: usize,
     eps: f64,
+    Compute { precision, .. }: Compute,
 ) -> Tensor<3> {
     let [batch, len, dim] = x.dims();
     let normed = layer_norm(x.clone(), params.norm_weight, params.norm_bias, eps);
-    let mixed = attention(linear(normed, params.in_weight, params.in_bias), num_heads, queries);
+    let qkv = linear(normed, params.in_weight, params.in_bias, precision); // [B, L, 3·D]
+    let mixed = attention(qkv, num_heads, queries, precision); // [B, Q, D]
     let last = x.slice([0..batch, len - queries..len, 0..dim]); // [B, Q, D]
-    last + linear(mixed, params.out_weight, params.out_bias)
+    last + linear(mixed, params.out_weight, params.out_bias, precision)
 }
 
 /// `x + fc2(gelu(fc1(norm(x))))`, as [`super::mlp_branch`].
-pub fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64) -> Tensor<3> {
+pub fn mlp_branch(
+    x: Tensor<3>,
+    params: BranchParams,
+    eps: f64,
+    Compute { precision, .. }: Compute,
+) -> Tensor<3> {
     let normed = layer_norm(x.clone(), params.norm_weight, params.norm_bias, eps);
-    let active = activation::gelu(linear(normed, params.in_weight, params.in_bias));
-    x + linear(active, params.out_weight, params.out_bias)
+    let active = activation::gelu(linear(normed, params.in_weight, params.in_bias, precision));
+    x + linear(active, params.out_weight, params.out_bias, precision)
 }
 
 /// The mean square of `pred - target`, as [`super::reconstruction_loss`].

@@ -8,16 +8,19 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, BackendTensor, DispatchTensorKind, LibTorch};
-use burn::tensor::Tensor;
+use burn::backend::{Autodiff, BackendTensor, DispatchDevice, DispatchTensorKind, LibTorch};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_tch::TchTensor;
-use tch::{Device, Kind, Reduction};
+use tch::Kind;
 
-use super::AdamWStep;
 use super::fused::{Fused, Params};
 pub(super) use super::fused::{attention_branch, layer_norm, linear, mlp_branch, reconstruction_loss};
-use super::portable;
 pub(super) use super::portable::sum_of_squares;
+use crate::{Compute, Precision};
+
+mod adamw;
+
+pub(super) use adamw::adamw;
 
 /// Whether the tensor is one of libtorch's.
 pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -32,15 +35,61 @@ pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
     torch(&tensor.clone().into_dispatch().kind)
 }
 
-/// The operations on libtorch's tensors. Inputs in the order of the seam's arguments.
+/// An operation of the seam. Its inputs are in the order of the seam's arguments.
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Linear { precision: Precision },
+    LayerNorm { eps: f32 },
+    Attention { num_heads: usize, queries: usize, eps: f32, precision: Precision },
+    Mlp { eps: f32, precision: Precision },
+    Loss { norm_eps: Option<f32> },
+}
+
+impl Operation {
+    /// What it makes of its inputs.
+    fn of(self, inputs: &[&tch::Tensor]) -> tch::Tensor {
+        match (self, inputs) {
+            (Self::Linear { precision }, [x, weight, bias]) => {
+                forward::linear(x, weight, bias, precision).to_kind(x.kind())
+            }
+            (Self::LayerNorm { eps }, [x, weight, bias]) => forward::layer_norm(x, weight, bias, eps),
+            (Self::Attention { num_heads, queries, eps, precision }, [x, params @ ..]) => {
+                forward::attention(x, params, num_heads, queries, eps, precision)
+            }
+            (Self::Mlp { eps, precision }, [x, params @ ..]) => forward::mlp(x, params, eps, precision),
+            (Self::Loss { norm_eps }, [pred, patches]) => forward::loss(pred, patches, norm_eps),
+            _ => unreachable!("{self:?} of {} inputs", inputs.len()),
+        }
+    }
+
+    /// The same outside autodiff.
+    fn untracked<const N: usize>(self, inputs: [TchTensor; N]) -> TchTensor {
+        TchTensor::new(self.of(&inputs.each_ref().map(|input| &input.tensor)))
+    }
+}
+
+/// The operations on libtorch's tensors.
 mod forward {
-    use tch::Tensor;
+    use tch::{Kind, Reduction, Tensor};
 
-    use super::Reduction;
+    use crate::Precision;
 
-    /// `[.., d_in]`, `[d_in, d_out]`, `[d_out]` → `[.., d_out]`
-    pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-        x.linear(&weight.tr(), Some(bias))
+    /// A factor of a matrix product; the same tensor where it has that type.
+    fn factor(x: &Tensor, precision: Precision) -> Tensor {
+        x.to_kind(match precision {
+            Precision::F32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+        })
+    }
+
+    /// `[.., d_in]`, `[d_in, d_out]`, `[d_out]` → `[.., d_out]` in that precision
+    pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> Tensor {
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| factor(tensor, precision));
+        let mut shape = x.size();
+        let [d_in, d_out] = weight.size()[..] else { unreachable!("a weight is a matrix") };
+        *shape.last_mut().expect("at least one axis") = d_out;
+        // Not by `linear`, whose weight is the transpose: the weight's gradient would come out transposed, and be copied.
+        bias.addmm(&x.reshape([-1, d_in]), &weight).reshape(shape)
     }
 
     pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Tensor {
@@ -48,29 +97,47 @@ mod forward {
     }
 
     /// `[B, L, D]` → `[B, Q, D]`
-    pub(super) fn attention(inputs: [&Tensor; 7], num_heads: usize, queries: usize, eps: f32) -> Tensor {
-        let [x, norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = inputs;
+    pub(super) fn attention(
+        x: &Tensor,
+        params: &[&Tensor],
+        num_heads: usize,
+        queries: usize,
+        eps: f32,
+        precision: Precision,
+    ) -> Tensor {
+        let (qkv, [out_weight, out_bias]) = into(x, params, eps, precision);
         let last = |tensor: &Tensor, dim: i64| {
             let len = tensor.size()[dim as usize];
             tensor.narrow(dim, len - queries as i64, queries as i64)
         };
         let (batch, len, width) = x.size3().expect("a tensor of rank 3");
         let heads = num_heads as i64;
-        let qkv = linear(&layer_norm(x, norm_weight, norm_bias, eps), in_weight, in_bias)
-            .reshape([batch, len, 3, heads, width / heads])
-            .permute([2, 0, 3, 1, 4]); // [3, B, N, L, D/N]
+        let qkv = qkv.reshape([batch, len, 3, heads, width / heads]).permute([2, 0, 3, 1, 4]); // [3, B, N, L, D/N]
         let (q, k, v) = (last(&qkv.select(0, 0), 2), qkv.select(0, 1), qkv.select(0, 2));
         let mixed = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, None, false)
             .transpose(1, 2)
             .reshape([batch, queries as i64, width]);
-        last(x, 1) + linear(&mixed, out_weight, out_bias)
+        last(x, 1) + linear(&mixed, out_weight, out_bias, precision)
     }
 
     /// `[B, L, D]` → `[B, L, D]`
-    pub(super) fn mlp(inputs: [&Tensor; 7], eps: f32) -> Tensor {
-        let [x, norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = inputs;
-        let hidden = linear(&layer_norm(x, norm_weight, norm_bias, eps), in_weight, in_bias);
-        x + linear(&hidden.gelu("none"), out_weight, out_bias)
+    pub(super) fn mlp(x: &Tensor, params: &[&Tensor], eps: f32, precision: Precision) -> Tensor {
+        let (hidden, [out_weight, out_bias]) = into(x, params, eps, precision);
+        x + linear(&hidden.gelu("none"), out_weight, out_bias, precision)
+    }
+
+    /// A branch's norm and first linear map, and the parameters of its second.
+    fn into<'a>(
+        x: &Tensor,
+        params: &[&'a Tensor],
+        eps: f32,
+        precision: Precision,
+    ) -> (Tensor, [&'a Tensor; 2]) {
+        let &[norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = params else {
+            unreachable!("a branch has six parameters")
+        };
+        let normed = layer_norm(x, norm_weight, norm_bias, eps);
+        (linear(&normed, in_weight, in_bias, precision), [out_weight, out_bias])
     }
 
     /// `[B, M, P·P·C]` twice → `[1]`
@@ -84,12 +151,12 @@ mod forward {
 }
 
 impl Fused for LibTorch {
-    fn linear(x: TchTensor, weight: TchTensor, bias: TchTensor) -> TchTensor {
-        TchTensor::new(forward::linear(&x.tensor, &weight.tensor, &bias.tensor))
+    fn linear(x: TchTensor, weight: TchTensor, bias: TchTensor, precision: Precision) -> TchTensor {
+        Operation::Linear { precision }.untracked([x, weight, bias])
     }
 
     fn layer_norm(x: TchTensor, weight: TchTensor, bias: TchTensor, eps: f32) -> TchTensor {
-        TchTensor::new(forward::layer_norm(&x.tensor, &weight.tensor, &bias.tensor, eps))
+        Operation::LayerNorm { eps }.untracked([x, weight, bias])
     }
 
     fn attention_branch(
@@ -98,23 +165,22 @@ impl Fused for LibTorch {
         num_heads: usize,
         queries: usize,
         eps: f32,
+        Compute { precision, .. }: Compute,
     ) -> TchTensor {
-        let inputs = branch_inputs(x, params);
-        TchTensor::new(forward::attention(
-            inputs.each_ref().map(|input| &input.tensor),
-            num_heads,
-            queries,
-            eps,
-        ))
+        Operation::Attention { num_heads, queries, eps, precision }.untracked(branch_inputs(x, params))
     }
 
-    fn mlp_branch(x: TchTensor, params: Params<Self>, eps: f32) -> TchTensor {
-        let inputs = branch_inputs(x, params);
-        TchTensor::new(forward::mlp(inputs.each_ref().map(|input| &input.tensor), eps))
+    fn mlp_branch(
+        x: TchTensor,
+        params: Params<Self>,
+        eps: f32,
+        Compute { precision, .. }: Compute,
+    ) -> TchTensor {
+        Operation::Mlp { eps, precision }.untracked(branch_inputs(x, params))
     }
 
     fn reconstruction_loss(pred: TchTensor, patches: TchTensor, norm_eps: Option<f32>) -> TchTensor {
-        TchTensor::new(forward::loss(&pred.tensor, &patches.tensor, norm_eps))
+        Operation::Loss { norm_eps }.untracked([pred, patches])
     }
 }
 
@@ -124,8 +190,13 @@ fn branch_inputs<B: burn::backend::Backend>(x: FloatTensor<B>, params: Params<B>
 }
 
 impl<C: CheckpointStrategy> Fused for Autodiff<LibTorch, C> {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        recorded::<C, _>([x, weight, bias], |[x, weight, bias]| forward::linear(x, weight, bias))
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        recorded::<C, _>(Operation::Linear { precision }, [x, weight, bias], false)
     }
 
     fn layer_norm(
@@ -134,7 +205,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<LibTorch, C> {
         bias: FloatTensor<Self>,
         eps: f32,
     ) -> FloatTensor<Self> {
-        recorded::<C, _>([x, weight, bias], |[x, weight, bias]| forward::layer_norm(x, weight, bias, eps))
+        recorded::<C, _>(Operation::LayerNorm { eps }, [x, weight, bias], false)
     }
 
     fn attention_branch(
@@ -143,13 +214,20 @@ impl<C: CheckpointStrategy> Fused for Autodiff<LibTorch, C> {
         num_heads: usize,
         queries: usize,
         eps: f32,
+        Compute { precision, grad_checkpointing }: Compute,
     ) -> FloatTensor<Self> {
-        let inputs = branch_inputs::<Self>(x, params);
-        recorded::<C, _>(inputs, |inputs| forward::attention(inputs, num_heads, queries, eps))
+        let operation = Operation::Attention { num_heads, queries, eps, precision };
+        recorded::<C, _>(operation, branch_inputs::<Self>(x, params), grad_checkpointing)
     }
 
-    fn mlp_branch(x: FloatTensor<Self>, params: Params<Self>, eps: f32) -> FloatTensor<Self> {
-        recorded::<C, _>(branch_inputs::<Self>(x, params), |inputs| forward::mlp(inputs, eps))
+    fn mlp_branch(
+        x: FloatTensor<Self>,
+        params: Params<Self>,
+        eps: f32,
+        Compute { precision, grad_checkpointing }: Compute,
+    ) -> FloatTensor<Self> {
+        let operation = Operation::Mlp { eps, precision };
+        recorded::<C, _>(operation, branch_inputs::<Self>(x, params), grad_checkpointing)
     }
 
     fn reconstruction_loss(
@@ -157,22 +235,34 @@ impl<C: CheckpointStrategy> Fused for Autodiff<LibTorch, C> {
         patches: FloatTensor<Self>,
         norm_eps: Option<f32>,
     ) -> FloatTensor<Self> {
-        let patches = patches.into_primitive();
-        recorded::<C, _>([pred], |[pred]| forward::loss(pred, &patches.tensor, norm_eps))
+        recorded::<C, _>(Operation::Loss { norm_eps }, [pred, patches], false)
     }
 }
 
-/// An operation whose graph libtorch keeps.
+/// An operation whose graph libtorch keeps, or makes again.
 #[derive(Debug)]
 struct Recorded;
 
+/// What its backward pass needs.
+#[derive(Clone, Debug)]
+struct Record<const N: usize> {
+    operation: Operation,
+    /// The leaves of libtorch's graph.
+    inputs: [TchTensor; N],
+    /// Its root, if it was kept.
+    out: Option<TchTensor>,
+}
+
 impl<const N: usize> Backward<LibTorch, N> for Recorded {
-    /// The inputs, as leaves of that graph, and the output at its root.
-    type State = ([TchTensor; N], TchTensor);
+    type State = Record<N>;
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<LibTorch>(&ops.node);
-        let (inputs, out) = ops.state;
+        let Record { operation, inputs, out } = ops.state;
+        let out = match out {
+            Some(out) => out.tensor,
+            None => operation.of(&inputs.each_ref().map(|input| &input.tensor)),
+        };
         let (parents, leaves): (Vec<_>, Vec<_>) = ops
             .parents
             .into_iter()
@@ -180,7 +270,7 @@ impl<const N: usize> Backward<LibTorch, N> for Recorded {
             .filter_map(|(parent, input)| Some((parent?, &input.tensor)))
             .unzip();
         // tch starts from a scalar only; this one's gradient at the output is `grad`.
-        let start = out.tensor.reshape(-1).dot(&grad.tensor.reshape(-1));
+        let start = out.reshape(-1).dot(&grad.tensor.reshape(-1));
         let leaf_grads = tch::Tensor::run_backward(&[start], &leaves, false, false);
         for (parent, grad) in parents.into_iter().zip(leaf_grads) {
             grads.register::<LibTorch>(parent.id, TchTensor::new(grad));
@@ -188,73 +278,60 @@ impl<const N: usize> Backward<LibTorch, N> for Recorded {
     }
 }
 
-/// Computes under libtorch's autograd, and hands Burn the whole as one node.
+/// Computes under libtorch's autograd, and hands Burn the whole as one node; `again` says whether that graph is dropped
+/// and made once more when its turn comes.
 fn recorded<C: CheckpointStrategy, const N: usize>(
+    operation: Operation,
     inputs: [FloatTensor<Autodiff<LibTorch, C>>; N],
-    forward: impl FnOnce([&tch::Tensor; N]) -> tch::Tensor,
+    again: bool,
 ) -> FloatTensor<Autodiff<LibTorch, C>> {
     let nodes = inputs.each_ref().map(|input| input.node());
+    let tracked = inputs.each_ref().map(|input| input.is_tracked());
     let inputs = inputs.map(|input| input.into_primitive());
     match Recorded.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
-            let leaves = inputs.map(|TchTensor { tensor, storage }| {
-                TchTensor::from_existing(tensor.detach().set_requires_grad(true), storage)
+            let mut tracked = tracked.into_iter();
+            let inputs = inputs.map(|TchTensor { tensor, storage }| {
+                let leaf = tensor.detach().set_requires_grad(tracked.next() == Some(true));
+                TchTensor::from_existing(leaf, storage)
             });
-            let out = TchTensor::new(forward(leaves.each_ref().map(|leaf| &leaf.tensor)));
+            let leaves = inputs.each_ref().map(|leaf| &leaf.tensor);
+            if again {
+                let out = TchTensor::new(tch::no_grad(|| operation.of(&leaves)));
+                return prep.finish(Record { operation, inputs, out: None }, out);
+            }
+            let out = TchTensor::new(operation.of(&leaves));
             // The same memory, known to be shared, so that no one writes to it.
             let seen = TchTensor::from_existing(out.tensor.detach(), out.storage.clone());
-            prep.finish((leaves, out), seen)
+            prep.finish(Record { operation, inputs, out: Some(out) }, seen)
         }
-        OpsKind::UnTracked(prep) => {
-            prep.finish(TchTensor::new(forward(inputs.each_ref().map(|input| &input.tensor))))
-        }
+        OpsKind::UnTracked(prep) => prep.finish(operation.untracked(inputs)),
     }
 }
 
-/// libtorch's fused AdamW is not among what `tch` binds: on a CPU, the kernel that Flex has does it.
-pub(super) fn adamw<const D: usize>(
-    param: Tensor<D>,
-    grad: Tensor<D>,
-    moments: [Tensor<D>; 2],
-    step: &AdamWStep,
-) -> (Tensor<D>, [Tensor<D>; 2]) {
-    let [first, second] = moments;
-    let held = primitive(param.clone()).tensor;
-    if (held.kind(), held.device()) != (Kind::Float, Device::Cpu) {
-        return portable::adamw(param, grad, [first, second], step);
+/// Integers on a CUDA card, from pinned memory: from any other, PyTorch waits for the card first.
+pub(super) fn upload<const D: usize>(data: &TensorData, device: &Device) -> Option<Tensor<D, Int>> {
+    let card = match device.as_dispatch() {
+        DispatchDevice::LibTorch(device) => tch::Device::from(*device),
+        #[allow(unreachable_patterns, reason = "with libtorch alone compiled in, nothing is left over")]
+        _ => return None,
+    };
+    let kind = match data.dtype() {
+        DType::U8 => Kind::Uint8,
+        DType::I32 => Kind::Int,
+        DType::I64 => Kind::Int64,
+        _ => return None,
+    };
+    if !card.is_cuda() {
+        return None;
     }
-    let param = held.contiguous();
-    // Each is written in place where no one else holds it, else copied first.
-    let mut written = [grad, first, second].map(|tensor| own(primitive(tensor)));
-    let [grad, first, second] = written.each_mut().map(numbers_mut);
-    mae_kernels::adamw(grad, numbers(&param), first, second, &step.kernel());
-    let [param, first, second] = written.map(wrap);
-    (param, [first, second])
-}
-
-/// A tensor that no one else holds, all of its memory in order.
-fn own(tensor: TchTensor) -> TchTensor {
-    match tensor.can_mut() && tensor.tensor.is_contiguous() {
-        true => tensor,
-        false => TchTensor::new(tensor.tensor.copy().contiguous()),
-    }
-}
-
-/// The numbers of a contiguous f32 tensor on the CPU.
-#[allow(unsafe_code, reason = "tch gives a pointer")]
-fn numbers(tensor: &tch::Tensor) -> &[f32] {
-    assert_eq!((tensor.kind(), tensor.device(), tensor.is_contiguous()), (Kind::Float, Device::Cpu, true));
-    // SAFETY: that many numbers lie there in order, for as long as the tensor is borrowed.
-    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
-}
-
-/// The same to write to; for a tensor that no other shares its memory with.
-#[allow(unsafe_code, reason = "tch gives a pointer")]
-fn numbers_mut(tensor: &mut TchTensor) -> &mut [f32] {
-    let len = numbers(&tensor.tensor).len();
-    assert!(tensor.can_mut(), "the memory is shared");
-    // SAFETY: as above, and no one else holds the memory.
-    unsafe { std::slice::from_raw_parts_mut(tensor.tensor.data_ptr().cast(), len) }
+    let shape: Vec<i64> = data.shape().iter().map(|extent| *extent as i64).collect();
+    // PyTorch keeps pinned memory that it is done with, and knows when the card is done with it.
+    let host = tch::Tensor::from_data_size(data.as_bytes(), &shape, kind).f_pin_memory(card).ok()?;
+    let kind = DispatchTensorKind::LibTorch(BackendTensor::Int(TchTensor::new(
+        host.to_device_(card, kind, true, false),
+    )));
+    Some(Tensor::from_dispatch(burn::backend::DispatchTensor { kind, autodiff: Default::default() }))
 }
 
 /// What is in a tensor on libtorch, without its history.

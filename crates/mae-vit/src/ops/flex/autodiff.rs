@@ -13,6 +13,7 @@ use mae_kernels::{AttentionSaved, BranchGradients, Buffer, Heads, MlpSaved, Thre
 
 use super::{Dense, Inputs, loss, normalize, pooled};
 use crate::ops::fused::{Fused, Params};
+use crate::{Compute, Precision};
 
 impl Inputs {
     /// Hands the gradients of input and parameters to whoever asked for them.
@@ -34,7 +35,12 @@ impl Inputs {
 }
 
 impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Step;
         impl Backward<Flex, 3> for Step {
@@ -64,9 +70,9 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         match Step.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let state = [x.clone(), weight.clone()].map(Dense::new);
-                prep.finish(state, Flex::linear(x, weight, bias))
+                prep.finish(state, Flex::linear(x, weight, bias, precision))
             }
-            OpsKind::UnTracked(prep) => prep.finish(Flex::linear(x, weight, bias)),
+            OpsKind::UnTracked(prep) => prep.finish(Flex::linear(x, weight, bias, precision)),
         }
     }
 
@@ -112,15 +118,17 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         num_heads: usize,
         queries: usize,
         eps: f32,
+        compute: Compute,
     ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Step;
         impl Backward<Flex, 7> for Step {
-            type State = (Inputs, Heads, Arc<AttentionSaved>);
+            type State = (Inputs, Heads, f32, Option<Arc<AttentionSaved>>);
 
             fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _: &mut Checkpointer) {
                 let grad = Dense::new(grads.consume::<Flex>(&ops.node));
-                let (inputs, heads, saved) = ops.state.clone();
+                let (inputs, heads, eps, saved) = ops.state.clone();
+                let saved = saved.unwrap_or_else(|| Arc::new(inputs.attention(heads, eps).1));
                 let (x_grad, param_grads) =
                     mae_kernels::attention_branch_backward(&grad, &inputs.x, inputs.branch(), heads, &saved);
                 inputs.register(ops, grads, x_grad, param_grads);
@@ -130,20 +138,29 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         let heads = inputs.heads(num_heads, queries);
         let (out, saved) = inputs.attention(heads, eps);
         match Step.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((inputs, heads, Arc::new(saved)), out),
+            OpsKind::Tracked(prep) => {
+                let saved = (!compute.grad_checkpointing).then(|| Arc::new(saved));
+                prep.finish((inputs, heads, eps, saved), out)
+            }
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
 
-    fn mlp_branch(x: FloatTensor<Self>, params: Params<Self>, eps: f32) -> FloatTensor<Self> {
+    fn mlp_branch(
+        x: FloatTensor<Self>,
+        params: Params<Self>,
+        eps: f32,
+        compute: Compute,
+    ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Step;
         impl Backward<Flex, 7> for Step {
-            type State = (Inputs, Arc<MlpSaved>);
+            type State = (Inputs, f32, Option<Arc<MlpSaved>>);
 
             fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _: &mut Checkpointer) {
                 let grad = Dense::new(grads.consume::<Flex>(&ops.node));
-                let (inputs, saved) = ops.state.clone();
+                let (inputs, eps, saved) = ops.state.clone();
+                let saved = saved.unwrap_or_else(|| Arc::new(inputs.mlp(eps).1));
                 let (x_grad, param_grads) =
                     mae_kernels::mlp_branch_backward(&grad, &inputs.x, inputs.branch(), &saved);
                 inputs.register(ops, grads, x_grad, param_grads);
@@ -152,7 +169,10 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         let (nodes, inputs) = inputs(x, params);
         let (out, saved) = inputs.mlp(eps);
         match Step.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((inputs, Arc::new(saved)), out),
+            OpsKind::Tracked(prep) => {
+                let saved = (!compute.grad_checkpointing).then(|| Arc::new(saved));
+                prep.finish((inputs, eps, saved), out)
+            }
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }

@@ -13,6 +13,7 @@ use mae_kernels::{AttentionSaved, Branch, Buffer, Heads, MlpSaved, Threads};
 use super::AdamWStep;
 use super::fused::{Fused, Params};
 pub(super) use super::fused::{attention_branch, layer_norm, linear, mlp_branch, reconstruction_loss};
+use crate::{Compute, Precision};
 
 /// Whether the kernels take this tensor.
 pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -134,8 +135,9 @@ impl Inputs {
     }
 }
 
+/// The kernels compute in f32: the seam asks them for nothing else.
 impl Fused for Flex {
-    fn linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+    fn linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, _: Precision) -> FlexTensor {
         let [x, weight, bias] = [x, weight, bias].map(Dense::new);
         let mut shape = x.shape();
         let last = shape.num_dims() - 1;
@@ -153,12 +155,13 @@ impl Fused for Flex {
         num_heads: usize,
         queries: usize,
         eps: f32,
+        _: Compute,
     ) -> FlexTensor {
         let inputs = Inputs::new(x, params.into_array());
         inputs.attention(inputs.heads(num_heads, queries), eps).0
     }
 
-    fn mlp_branch(x: FlexTensor, params: Params<Self>, eps: f32) -> FlexTensor {
+    fn mlp_branch(x: FlexTensor, params: Params<Self>, eps: f32, _: Compute) -> FlexTensor {
         Inputs::new(x, params.into_array()).mlp(eps).0
     }
 
