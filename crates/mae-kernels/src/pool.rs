@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
-/// Buffers that no one uses, by size. Training asks for the same sizes again and again.
+/// Buffers that no one uses, by capacity. Training asks for the same sizes again and again.
 static IDLE: Mutex<BTreeMap<usize, Vec<Vec<f32>>>> = Mutex::new(BTreeMap::new());
+
+/// From this many numbers on, a buffer of up to half as much again is taken where there is none of the size. The forward
+/// pass then makes its activations where the last step's gradients were; small buffers cost little to keep apart, and a
+/// step of a small model is quicker by it.
+const LARGE: usize = 2 << 20;
 
 /// Numbers from the pool, to which they go back; what they are at first is left over from earlier use.
 #[derive(Debug)]
@@ -14,9 +19,17 @@ pub struct Buffer(Vec<f32>);
 impl Buffer {
     /// `len` numbers of any value.
     pub fn any(len: usize) -> Self {
-        let idle =
-            IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_mut(&len).and_then(Vec::pop);
-        Self(idle.unwrap_or_else(|| vec![0.0; len]))
+        let most = if len < LARGE { len } else { len + len / 2 };
+        let mut idle = IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let buffer = idle.range_mut(len..=most).find_map(|(_, buffers)| buffers.pop());
+        drop(idle);
+        match buffer {
+            Some(mut buffer) => {
+                buffer.resize(len, 0.0);
+                Self(buffer)
+            }
+            None => Self(vec![0.0; len]),
+        }
     }
 
     /// `len` zeros.
@@ -32,7 +45,7 @@ impl Drop for Buffer {
         let buffer = std::mem::take(&mut self.0);
         if !buffer.is_empty() {
             let mut idle = IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            idle.entry(buffer.len()).or_default().push(buffer);
+            idle.entry(buffer.capacity()).or_default().push(buffer);
         }
     }
 }
