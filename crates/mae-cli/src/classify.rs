@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use mae_trainer::{
     ClassifyRecipe, ClassifyRun, INTERRUPTED, Job, Method, StopFlag, Trained, next_folder, train_classifier,
 };
-use mae_vit::{Normalize, Pooling};
+use mae_vit::{Normalize, Pooling, Precision};
 
 use crate::weights::Described;
 
@@ -120,6 +120,12 @@ struct Common {
     /// Forward passes that make one update.
     #[arg(long, value_name = "N", help_heading = "Recipe", conflicts_with = "resume")]
     accum_iter: Option<usize>,
+    /// Type of matrix products, f32 or bf16 [default: bf16 on cards that have it, else f32].
+    #[arg(long, help_heading = "Recipe", conflicts_with = "resume")]
+    precision: Option<Precision>,
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more work.
+    #[arg(long, help_heading = "Recipe", conflicts_with = "resume")]
+    grad_checkpointing: bool,
     /// Learning rate for an update of 256 images.
     #[arg(long, value_name = "LR", help_heading = "Recipe", conflicts_with = "resume")]
     base_lr: Option<f64>,
@@ -221,13 +227,16 @@ fn run(
         None => {
             let mut recipe = args.recipe(method)?;
             change(&mut recipe);
+            if args.device.is_card() {
+                recipe.precision.get_or_insert_with(|| args.device.default_precision(&device));
+            }
             let folder = args.out.clone().unwrap_or_else(|| new_folder(&recipe.data.train, method));
             let (run, state) = ClassifyRun::create(&recipe, &described.hints(), &folder, &device)?;
             (run, state, Vec::new())
         }
     };
     let say = |text: &str| if args.json { eprint!("{text}") } else { print!("{text}") };
-    say(&run.describe(&state, &args.device.to_string(), &damaged));
+    say(&run.describe(&state, &args.device.describe(&device), &damaged));
     say("\n");
     let flag = StopFlag::listen()?;
     let stop_at = args.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps));
@@ -282,6 +291,8 @@ impl Common {
         set(&mut recipe.epochs, self.epochs);
         recipe.batch_size = self.batch_size.or(recipe.batch_size);
         set(&mut recipe.accum_iter, self.accum_iter);
+        recipe.precision = self.precision.or(recipe.precision);
+        recipe.grad_checkpointing |= self.grad_checkpointing;
         set(&mut recipe.optim.base_lr, self.base_lr);
         recipe.optim.warmup_epochs = self.warmup_epochs.or(recipe.optim.warmup_epochs);
         recipe.model.pooling = match self.tokens {

@@ -23,9 +23,9 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         print!("{text}");
         return Ok(ExitCode::SUCCESS);
     }
-    let (run, changes) = args.run()?;
+    let (run, changes) = args.run(&device)?;
     let Restored { state, damaged } = args.state(&run, &device)?;
-    print!("{}", run.describe(&state, &args.device.to_string(), &changes, &damaged));
+    print!("{}", run.describe(&state, &args.device.describe(&device), &changes, &damaged));
     let run = Arc::new(run);
     let stop = StopFlag::listen()?;
     let launch = Launch {

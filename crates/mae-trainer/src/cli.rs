@@ -7,8 +7,9 @@ use burn::tensor::Device;
 use clap::Args;
 use mae_masking::Strategy;
 use mae_model::Preset;
+use mae_vit::Precision;
 
-use crate::device::{DEVICE_NAMES, DeviceName};
+use crate::device::{DEVICE_NAMES, DeviceName, check_compute};
 use crate::run::{next_folder, single};
 use crate::summary::MODEL;
 use crate::{Collective, OnNan, Recipe, Restored, Run, TrainerError, dry_run};
@@ -117,6 +118,14 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "N")]
     pub accum_iter: Option<usize>,
 
+    /// Type of matrix products, f32 or bf16 [default: bf16 on cards that have it, else f32].
+    #[arg(long)]
+    pub precision: Option<Precision>,
+
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more work.
+    #[arg(long)]
+    pub grad_checkpointing: bool,
+
     /// Learning rate for an effective batch of 256 images.
     #[arg(long, value_name = "LR")]
     pub base_lr: Option<f64>,
@@ -181,10 +190,17 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "MINUTES")]
     pub checkpoint_minutes: Option<f64>,
 
+    /// Updates between readings of loss and gradient norm [default: 10 on cards, else 1].
+    #[arg(long, value_name = "N")]
+    pub metric_steps: Option<u64>,
+
     /// Everything random follows from it.
     #[arg(long)]
     pub seed: Option<u64>,
 }
+
+/// A card works ahead, and reading a number waits for it.
+const METRIC_STEPS_ON_CARDS: u64 = 10;
 
 impl TrainArgs {
     /// What `--dry-run` prints, if it was given.
@@ -204,37 +220,53 @@ impl TrainArgs {
         ranks: &Arc<dyn Collective>,
         device: &Device,
     ) -> Result<Option<String>, TrainerError> {
-        let name = self.device.to_string();
-        self.dry_run.then(|| dry_run(ranks, &self.recipe.recipe()?, device, &name)).transpose()
+        let name = self.device.describe(device);
+        self.dry_run.then(|| dry_run(ranks, &self.recipe(device)?, device, &name)).transpose()
     }
 
     /// The run that the options ask for, a new one or one to continue, and what its recipe changes.
     ///
     /// # Errors
     /// If the run cannot be made, or cannot go on with the options.
-    pub fn run(&self) -> Result<(Run, Vec<String>), TrainerError> {
-        self.run_on(&single())
+    pub fn run(&self, device: &Device) -> Result<(Run, Vec<String>), TrainerError> {
+        self.run_on(&single(), device)
     }
 
     /// The same on several ranks.
     ///
     /// # Errors
     /// As [`run`](Self::run); if the ranks are not about to do the same.
-    pub fn run_on(&self, ranks: &Arc<dyn Collective>) -> Result<(Run, Vec<String>), TrainerError> {
+    pub fn run_on(
+        &self,
+        ranks: &Arc<dyn Collective>,
+        device: &Device,
+    ) -> Result<(Run, Vec<String>), TrainerError> {
         if let Some(folder) = &self.resume {
             let whole = self.recipe.config.is_some() || self.recipe.recipe.is_some();
-            return Run::open_on(ranks, folder, |recipe| match whole {
-                true => self.recipe.recipe(),
-                false => Ok(self.recipe.apply(recipe.clone())),
+            return Run::open_on(ranks, folder, |recipe| {
+                let recipe = if whole { self.recipe(device)? } else { self.recipe.apply(recipe.clone()) };
+                check_compute(recipe.compute(), device)?;
+                Ok(recipe)
             });
         }
-        let recipe = self.recipe.recipe()?;
+        let recipe = self.recipe(device)?;
+        check_compute(recipe.compute(), device)?;
         let folder = self.out.clone().unwrap_or_else(|| {
             let data = recipe.data.path.as_ref().and_then(|p| p.file_name());
             let data = data.map_or("shapes".into(), |name| name.to_string_lossy());
             next_folder("runs".as_ref(), &format!("{data}-{}", recipe.model.preset))
         });
         Ok((Run::create_on(ranks, &recipe, &folder)?, Vec::new()))
+    }
+
+    /// The recipe of a new run, with what suits the device where nothing else is asked for.
+    fn recipe(&self, device: &Device) -> Result<Recipe, TrainerError> {
+        let mut recipe = self.recipe.recipe()?;
+        if self.device.is_card() {
+            recipe.precision.get_or_insert_with(|| self.device.default_precision(device));
+            recipe.eval.metric_steps.get_or_insert(METRIC_STEPS_ON_CARDS);
+        }
+        Ok(recipe)
     }
 
     /// The state that the run goes on from, or begins with, and newer checkpoints that are damaged.
@@ -296,6 +328,9 @@ impl RecipeArgs {
         set(&mut recipe.epochs, &self.epochs);
         fill(&mut recipe.batch_size, &self.batch_size);
         set(&mut recipe.accum_iter, &self.accum_iter);
+        fill(&mut recipe.precision, &self.precision);
+        recipe.grad_checkpointing |= self.grad_checkpointing;
+        fill(&mut recipe.eval.metric_steps, &self.metric_steps);
         set(&mut recipe.optim.base_lr, &self.base_lr);
         fill(&mut recipe.optim.warmup_epochs, &self.warmup_epochs);
         set(&mut recipe.masking.mask_ratio, &self.mask_ratio);

@@ -4,8 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::Device;
+use mae_vit::{Compute, Precision, ops};
 
-use crate::TrainerError;
+use crate::card::Card;
+use crate::{TrainerError, memory};
 
 /// A device as a user names it: `flex`, `tch`, `tch:cuda:0`, `vulkan:1`, …
 ///
@@ -65,11 +67,47 @@ impl DeviceName {
         }
     }
 
+    /// Whether it is a graphics card, as far as the name tells.
+    pub fn is_card(self) -> bool {
+        !matches!(self, Self::Flex | Self::Tch | Self::Wgpu(Some(SOFTWARE)) | Self::Vulkan(Some(SOFTWARE)))
+    }
+
+    /// The precision that suits it best: bf16 on cards that have it.
+    pub fn default_precision(self, device: &Device) -> Precision {
+        let has_bf16 = || {
+            let known = self.card(device).and_then(|card| card.has_bf16());
+            Precision::Bf16.is_supported_by(device) && known.unwrap_or(true)
+        };
+        if self.is_card() && has_bf16() { Precision::Bf16 } else { Precision::F32 }
+    }
+
+    /// The device's name, and its card's with its memory.
+    pub fn describe(self, device: &Device) -> String {
+        match self.card(device) {
+            Some(card) => format!("{self}: {card}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// The card behind the name, if there is one and it tells of itself.
+    pub(crate) fn card(self, device: &Device) -> Option<Card> {
+        match self {
+            Self::TchCuda(index) | Self::Cuda(index) => Card::nvidia(index),
+            #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+            Self::Wgpu(_) | Self::Vulkan(_) | Self::Metal | Self::Rocm(_) => Card::of(device),
+            _ => {
+                let _ = device;
+                None
+            }
+        }
+    }
+
     /// Opens the device and computes a number on it, so that one that is not there is found here.
     ///
     /// # Errors
     /// If its backend was not compiled in (the message names the feature), or the device fails.
     pub fn open(self) -> Result<Device, TrainerError> {
+        memory::hush_out_of_memory();
         let unavailable = |reason: String| TrainerError::Device { name: self.to_string(), reason };
         // Backends report a missing card or driver by panicking; the hook would print it twice.
         let hook = std::panic::take_hook();
@@ -85,9 +123,7 @@ impl DeviceName {
             Ok(Some((_, sum))) => Err(unavailable(format!("it computes 1 + 1 = {sum}"))),
             Ok(None) => Err(TrainerError::NotCompiled { name: self.to_string(), feature: self.feature() }),
             Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                Err(unavailable(text.unwrap_or("its backend gave no reason").into()))
+                Err(unavailable(memory::text(panic.as_ref()).unwrap_or("its backend gave no reason").into()))
             }
         }
     }
@@ -121,6 +157,19 @@ impl DeviceName {
             _ => None,
         }
     }
+}
+
+/// That a device computes as it is asked to.
+pub(crate) fn check_compute(compute: Compute, device: &Device) -> Result<(), TrainerError> {
+    let Compute { precision, grad_checkpointing } = compute;
+    if !precision.is_supported_by(device) {
+        return Err(TrainerError::argument("precision", precision, "f32 on this device: it has no other"));
+    }
+    if grad_checkpointing && !ops::is_fused(device, precision) {
+        let bound = "false on this device: only flex (in f32) and tch compute activations again";
+        return Err(TrainerError::argument("grad_checkpointing", true, bound));
+    }
+    Ok(())
 }
 
 /// wgpu's way of numbering: the best device, the n-th discrete one, or the software driver.

@@ -28,7 +28,10 @@ pub fn dry_run(
     // For what is written of a loss that is not finite; gone when this returns.
     let folder = std::env::temp_dir();
     let folder = tempfile::tempdir().map_err(|source| TrainerError::Write { path: folder, source })?;
-    let run = Run::prepare_on(ranks, recipe, folder.path())?;
+    let mut recipe = recipe.clone();
+    // Each update is waited for, or it would not be timed.
+    recipe.eval.metric_steps = Some(1);
+    let run = Run::prepare_on(ranks, &recipe, folder.path())?;
     run.agree()?;
     let mut state = run.initial_state(device)?;
     let mut text = format!("{}\n\n", run.plan.describe(&run.recipe, &state.model, device_name));

@@ -146,6 +146,16 @@ pub enum TrainerError {
         /// What was written down of it.
         path: PathBuf,
     },
+    /// A step does not fit in the device's memory.
+    #[error("the device's memory is too small for {batch_size} images at a time: {advice} ({said})")]
+    OutOfMemory {
+        /// Images of a forward pass.
+        batch_size: usize,
+        /// What to try.
+        advice: String,
+        /// What the backend said.
+        said: String,
+    },
     /// Ranks are not about to train the same.
     #[error("rank {rank} has {what}: all ranks must train the same")]
     RanksDiffer {

@@ -9,8 +9,12 @@ use mae_vit::ops;
 use crate::Collective;
 use crate::collective::BUCKET_BYTES;
 
-/// The Euclidean norm of all gradients together; infinite or not a number if one of them is.
-pub(crate) fn global_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
+/// The sum of all gradients' squares, `[1]`; infinite or not a number if one of them is.
+pub(crate) fn sum_of_squares<M: Module>(
+    model: &M,
+    gradients: &GradientsParams,
+    device: &Device,
+) -> Tensor<1> {
     struct Squares<'a>(&'a GradientsParams, Vec<Tensor<1>>);
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -22,21 +26,26 @@ pub(crate) fn global_norm<M: Module>(model: &M, gradients: &GradientsParams) -> 
     let mut squares = Squares(gradients, Vec::new());
     model.visit(&mut squares);
     match squares.1.is_empty() {
-        true => 0.0,
-        // One number is read, not one a parameter.
-        false => f64::from(Tensor::cat(squares.1, 0).sum().into_scalar::<f32>()).sqrt(),
+        true => Tensor::zeros([1], device),
+        false => Tensor::cat(squares.1, 0).sum(),
     }
 }
 
-/// Gradients and loss of one rank, averaged over all: bucket by bucket, in the order of the model's parameters, and in
-/// the gradients' own memory where the device's is the host's.
+/// The Euclidean norm of all gradients together; infinite or not a number if one of them is.
+pub(crate) fn global_norm<M: Module>(model: &M, gradients: &GradientsParams, device: &Device) -> f64 {
+    // One number is read, not one a parameter.
+    f64::from(sum_of_squares(model, gradients, device).into_scalar::<f32>()).sqrt()
+}
+
+/// Gradients and mean loss of one rank, averaged over all, if there are several: bucket by bucket, in the order of the
+/// model's parameters, and in the gradients' own memory where the device's is the host's.
 pub(crate) fn mean_over(
     ranks: &dyn Collective,
     model: &Mae,
     gradients: GradientsParams,
-    loss: f64,
+    losses: &[Tensor<1>],
     device: &Device,
-) -> (GradientsParams, f64) {
+) -> (GradientsParams, Option<f64>) {
     struct Take(GradientsParams, Vec<TensorData>);
     impl ModuleVisitor for Take {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -56,7 +65,7 @@ pub(crate) fn mean_over(
         }
     }
     if ranks.size() == 1 {
-        return (gradients, loss);
+        return (gradients, None);
     }
     let mut taken = Take(gradients, Vec::new());
     model.visit(&mut taken);
@@ -64,8 +73,9 @@ pub(crate) fn mean_over(
     average(ranks, &mut gradients);
     let mut given = GiveBack(gradients.into_iter(), GradientsParams::new(), device);
     model.visit(&mut given);
-    let losses = ranks.gather_numbers(&[loss]);
-    (given.1, losses.iter().flatten().sum::<f64>() / ranks.size() as f64)
+    let sum: f64 = losses.iter().map(|loss| f64::from(loss.clone().into_scalar::<f32>())).sum();
+    let means = ranks.gather_numbers(&[sum / losses.len() as f64]);
+    (given.1, Some(means.iter().flatten().sum::<f64>() / ranks.size() as f64))
 }
 
 /// The mean over ranks, in place. Small tensors share a bucket: each sum costs a latency.

@@ -19,7 +19,7 @@
 //! let device = Device::flex();
 //! let mut state = run.latest_state(&device)?.state;
 //! let mut updates = run.updates();
-//! let report = train_step(&run, &mut state, &mut updates, &device)?;
+//! let report = train_step(&run, &mut state, &mut updates, &device)?.expect("every update is read by default");
 //! assert!(report.loss.is_finite() && state.step == 1);
 //! run.save(&state)?;
 //! # Ok(())
@@ -29,6 +29,7 @@
 mod agree;
 mod atomic;
 mod canvas;
+mod card;
 mod changes;
 mod checkpoint;
 mod classify;
@@ -52,6 +53,7 @@ mod lock;
 mod machine;
 #[cfg(feature = "managed")]
 pub mod managed;
+mod memory;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod named;
@@ -63,6 +65,7 @@ mod plan;
 mod probe;
 mod progress;
 mod rank_count;
+mod reading;
 mod recipe;
 mod records;
 mod report;
@@ -102,6 +105,7 @@ pub use pictures::{Reconstruction, draw_grid, draw_reconstructions};
 pub use plan::Plan;
 pub use probe::{probe_accuracy, probe_predict};
 pub use progress::{Progress, duration};
+pub use reading::{Measurement, StepReport};
 pub use recipe::{DataRecipe, EvalRecipe, MaskingRecipe, ModelRecipe, OptimRecipe, Recipe};
 pub use records::{
     Evaluation, EvaluationWriter, Line, LineWriter, Record, RecordWriter, read_evaluations, read_records,
@@ -109,7 +113,7 @@ pub use records::{
 pub use report::{ReportFacts, write_report};
 pub use run::{Restored, Run, next_folder};
 pub use schedule::{BASE_BATCH, Schedule, ScheduleConfig};
-pub use step::{Accumulation, StepReport, Update, Updates, train_step};
+pub use step::{Accumulation, Update, Updates, train_step};
 #[cfg(feature = "cli")]
 pub use stop::{INTERRUPTED, StopFlag};
 pub use summary::summarize;

@@ -6,8 +6,7 @@ use mae_data::Batch;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::write_atomic;
-use crate::step::StepReport;
-use crate::{Run, TrainerError};
+use crate::{Run, StepReport, TrainerError};
 
 /// What a run does with an update whose loss or gradient is infinite or not a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

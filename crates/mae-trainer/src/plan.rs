@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use burn::module::Module;
 use mae_model::{Mae, MaeConfig};
 
+use crate::memory::Memory;
 use crate::optimizer::Groups;
 use crate::pace::{Pace, PaceConfig};
 use crate::{Recipe, TrainerError};
@@ -69,7 +71,10 @@ impl Plan {
         model: &'a Mae,
         device: &'a str,
     ) -> impl fmt::Display + 'a {
-        Description { plan: self, recipe, groups: Groups::of(model), device }
+        let averaged = recipe.optim.ema.is_some();
+        let place = model.devices().into_iter().next().expect("a model has parameters");
+        let memory = self.memory(recipe.compute(), averaged, &place);
+        Description { plan: self, recipe, groups: Groups::of(model), device, memory }
     }
 }
 
@@ -78,11 +83,12 @@ struct Description<'a> {
     recipe: &'a Recipe,
     groups: Groups,
     device: &'a str,
+    memory: Memory,
 }
 
 impl fmt::Display for Description<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plan, recipe, groups, device } = self;
+        let Self { plan, recipe, groups, device, memory } = self;
         let MaeConfig { geometry, encoder, decoder, norm_pix_loss, .. } = &plan.config;
         let ((height, width), patch) = (geometry.image_size(), geometry.patch_size());
         let data = match &recipe.data.path {
@@ -123,6 +129,9 @@ impl fmt::Display for Description<'_> {
             rest as f64 / 1e6,
             groups.no_decay.len()
         )?;
+        let compute = recipe.compute();
+        let again = if compute.grad_checkpointing { ", activations computed again" } else { "" };
+        writeln!(f, "precision       {}{again}", compute.precision)?;
         let ranks = if plan.ranks == 1 { String::new() } else { format!(" x {} ranks", plan.ranks) };
         writeln!(
             f,
@@ -143,7 +152,15 @@ impl fmt::Display for Description<'_> {
             "steps           {} = {} epochs x {}",
             plan.pace.total_steps, recipe.epochs, plan.pace.steps_per_epoch
         )?;
-        write!(f, "work            {:.3} GFLOP an image and step", plan.flops_per_image() / 1e9)
+        writeln!(f, "work            {:.3} GFLOP an image and step", plan.flops_per_image() / 1e9)?;
+        let gb = |bytes: u64| bytes as f64 / 1e9;
+        write!(
+            f,
+            "memory          about {:.2} GB at the height of a step: {:.2} for parameters, {:.2} for activations",
+            gb(memory.total()),
+            gb(memory.parameters),
+            gb(memory.activations)
+        )
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a run tells while it goes: one line now and then, one record an update and one an evaluation.
 
 use std::io::Write;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use mae_model::SavedModel;
+use mae_vit::{Precision, ops};
 
 use crate::atomic::write_atomic;
 use crate::records::{
@@ -29,6 +32,8 @@ pub struct Progress {
     waited: Duration,
     bad_files: usize,
     quiet: bool,
+    /// Until the first update is recorded.
+    tuning: Option<Tuning>,
 }
 
 /// The records on disk, which agree with each other.
@@ -89,10 +94,11 @@ impl Progress {
             waited: Duration::ZERO,
             bad_files: 0,
             quiet: quiet || !run.ranks().is_main(),
+            tuning: (!quiet && run.ranks().is_main()).then(|| Tuning::watch(&state.model)).flatten(),
         })
     }
 
-    /// Records the update after which `step` are done; `waiting` is the time that all updates of this rank have waited
+    /// Records what was read after `step` updates; `waiting` is the time that all updates of this rank have waited
     /// for data, of which the ranks' mean is recorded. Returns what is recorded.
     ///
     /// Where the run went back to a checkpoint, the records after it are dropped, and nothing is added.
@@ -106,6 +112,7 @@ impl Progress {
         report: StepReport,
         waiting: Duration,
     ) -> Result<Record, TrainerError> {
+        self.tuning = None;
         let pace = run.pace();
         let took = self.last_record.elapsed().as_secs_f64().max(1e-9);
         let waited = waiting.saturating_sub(self.waited).as_secs_f64();
@@ -119,21 +126,20 @@ impl Progress {
             loss: report.loss,
             lr: pace.schedule.lr(step.saturating_sub(1)),
             grad_norm: Some(report.grad_norm),
-            images_per_s: pace.effective_batch as f64 / took,
+            images_per_s: step.saturating_sub(self.last_step) as f64 * pace.effective_batch as f64 / took,
             waiting_share: (waited / took).min(1.0),
             elapsed_s: self.elapsed_s(),
         };
         if step <= self.last_step {
             (self.files, self.evaluated) = Files::open(run, step, self.elapsed_s())?;
             self.print(&format!(
-                "step {} had the loss {} and the gradient norm {}: back to step {step}",
-                self.last_step + 1,
-                report.loss,
-                report.grad_norm
+                "after step {} the loss was {} and the gradient norm {}: back to step {step}",
+                self.last_step, report.loss, report.grad_norm
             ));
             self.last_step = step;
             return Ok(record);
         }
+        self.steps += step - self.last_step;
         self.last_step = step;
         if let Some(files) = &mut self.files {
             files.records.write(&record)?;
@@ -144,7 +150,6 @@ impl Progress {
             log_bad_files(run)?;
         }
 
-        self.steps += 1;
         let last = step == pace.total_steps;
         if !self.quiet && (last || self.last_line.elapsed() >= LINE_EVERY) {
             self.last_line = Instant::now();
@@ -200,6 +205,36 @@ impl Progress {
         run.pace().evaluation_due(step) && step > self.evaluated
     }
 }
+
+/// Says, if no update is done after a while, what a device is busy with that chooses its kernels by trying them.
+struct Tuning {
+    /// Dropped when there is nothing to say any more.
+    _done: mpsc::Sender<()>,
+}
+
+impl Tuning {
+    /// Of a model on such a device.
+    fn watch<M: SavedModel>(model: &M) -> Option<Self> {
+        let device = model.devices().into_iter().next()?;
+        // Kernels of the seam's own need no tuning.
+        if ops::is_fused(&device, Precision::F32) {
+            return None;
+        }
+        let (done, ended) = mpsc::channel();
+        thread::spawn(move || {
+            if ended.recv_timeout(TUNING_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let mut out = std::io::stdout().lock();
+                let text = "tuning kernels for this device and these shapes: it takes minutes once, and what is found is kept";
+                // A closed pipe is no reason to stop training.
+                let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+            }
+        });
+        Some(Self { _done: done })
+    }
+}
+
+/// Longer than updates take with tuned kernels.
+const TUNING_AFTER: Duration = Duration::from_secs(10);
 
 /// Adds files that could not be read, on any rank, to `bad_files.log`, once each.
 fn log_bad_files(run: &impl Job) -> Result<(), TrainerError> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mae_masking::Strategy;
 use mae_model::{MaeConfig, Preset};
-use mae_vit::{Geometry, Normalize, Pooling, StackConfig};
+use mae_vit::{Compute, Geometry, Normalize, Pooling, Precision, StackConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::knn::KNN_TEMPERATURE;
@@ -28,6 +28,10 @@ pub struct Recipe {
     /// Processes that train together; filled in when a run is made. An update takes
     /// `batch_size · accum_iter · ranks` images.
     pub ranks: Option<usize>,
+    /// The type of matrix products; f32 by default, and on the command line bf16 where the device is a card that has it.
+    pub precision: Option<Precision>,
+    /// Whether blocks compute their activations again in the backward pass instead of keeping them.
+    pub grad_checkpointing: bool,
     /// Where images come from.
     pub data: DataRecipe,
     /// What is trained.
@@ -146,6 +150,10 @@ pub struct EvalRecipe {
     pub checkpoint_minutes: f64,
     /// Updates between checkpoints, beside those by time.
     pub checkpoint_steps: Option<u64>,
+    /// Updates between readings of loss and gradient norm, for each of which a device that works ahead is waited for; 1
+    /// by default, and on the command line 10 where the device is a card. Every update is read where gradients are
+    /// clipped or averaged over ranks.
+    pub metric_steps: Option<u64>,
     /// Checkpoints that are kept, the newest.
     pub keep_checkpoints: usize,
 }
@@ -159,6 +167,8 @@ impl Default for Recipe {
             batch_size: None,
             accum_iter: 1,
             ranks: None,
+            precision: None,
+            grad_checkpointing: false,
             data: DataRecipe::default(),
             model: ModelRecipe::default(),
             masking: MaskingRecipe::default(),
@@ -237,6 +247,7 @@ impl Default for EvalRecipe {
             patience: None,
             checkpoint_minutes: 5.0,
             checkpoint_steps: None,
+            metric_steps: None,
             keep_checkpoints: 2,
         }
     }
@@ -276,6 +287,8 @@ impl Recipe {
         let ranks = *self.ranks.get_or_insert(1);
         self.batch_size.get_or_insert_with(|| default_batch(len / ranks.max(1), self.data.repeats));
         self.data.images.get_or_insert(len);
+        self.precision.get_or_insert_default();
+        self.eval.metric_steps.get_or_insert(1);
         self.eval.every_epochs.get_or_insert((self.epochs / 10).max(5));
         self.optim.warmup_epochs.get_or_insert(self.epochs as f64 / 10.0);
         // Paths keep their meaning when the run is continued from another folder.
@@ -286,6 +299,11 @@ impl Recipe {
         }
         self.validate(len)?;
         Ok(self)
+    }
+
+    /// How the model computes.
+    pub fn compute(&self) -> Compute {
+        Compute { precision: self.precision.unwrap_or_default(), grad_checkpointing: self.grad_checkpointing }
     }
 
     /// The model's description; sizes are the preset's unless set.

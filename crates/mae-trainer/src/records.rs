@@ -27,13 +27,13 @@ pub struct Record {
     pub step: u64,
     /// The same in epochs.
     pub epoch: f64,
-    /// The mean loss over the images of the update. JSON has no word for a loss that is not finite: it is written
+    /// The mean loss over the images of the updates since the last record. JSON has no word for a loss that is not finite: it is written
     /// as `null` and read as not a number.
     #[serde(deserialize_with = "null_is_nan")]
     pub loss: f64,
-    /// The learning rate that the update used.
+    /// The learning rate that the last update used.
     pub lr: f64,
-    /// The gradient's norm over all parameters, where it was measured.
+    /// The mean over these updates of the gradient's norm over all parameters, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f64>,
     /// Images per second since the last record.

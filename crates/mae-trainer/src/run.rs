@@ -13,6 +13,7 @@ use mae_masking::{MaskBatch, MaskKey, Masker};
 use crate::atomic::write_atomic;
 use crate::checkpoint::{TrainState, list_checkpoints, load_checkpoint, name_of, save_checkpoint};
 use crate::data::{Data, train_loader};
+use crate::device::check_compute;
 use crate::lock::FolderLock;
 use crate::records::{EVALUATIONS, Evaluation, read_evaluations};
 use crate::step::Updates;
@@ -195,9 +196,11 @@ impl Run {
     /// Initial weights and a fresh optimizer.
     ///
     /// # Errors
-    /// If the model's description is inconsistent.
+    /// If the model's description is inconsistent, or the device does not compute as the recipe asks.
     pub fn initial_state(&self, device: &Device) -> Result<TrainState, TrainerError> {
-        let model = self.plan.config.init(self.recipe.seed, device)?;
+        let compute = self.recipe.compute();
+        check_compute(compute, device)?;
+        let model = self.plan.config.init(self.recipe.seed, device)?.with_compute(compute);
         let optimizer = self.recipe.optim.adamw.init(&model);
         let ema = self.recipe.optim.ema.map(|decay| Ema::new(&model, decay));
         let model = model.train();

@@ -11,8 +11,8 @@ use mae_model::Mae;
 use mae_vit::Normalize;
 
 use crate::checkpoint::TrainState;
-use crate::gradients::{clip, global_norm, mean_over};
-use crate::nonfinite::Reaction;
+use crate::gradients::{clip, mean_over, sum_of_squares};
+use crate::reading::{Measurement, Readings, StepReport, Verdict};
 use crate::{Collective, Run, TrainerError};
 
 /// The images and masks of one update.
@@ -23,38 +23,23 @@ pub struct Update {
     ranks: Arc<dyn Collective>,
 }
 
-/// What an update measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
-    /// The mean loss over the update's images, on all ranks, before it.
-    pub loss: f64,
-    /// The gradient's norm over all parameters, before clipping.
-    pub grad_norm: f64,
-}
-
-impl StepReport {
-    /// Whether the update can be made.
-    pub fn is_finite(&self) -> bool {
-        self.loss.is_finite() && self.grad_norm.is_finite()
-    }
-}
-
 impl Update {
     /// The gradients of the mean loss over the update's batches, on all ranks, clipped if the recipe says so.
-    pub fn gradients(self, model: &Mae, device: &Device) -> (GradientsParams, StepReport) {
+    pub fn gradients(self, model: &Mae, device: &Device) -> (GradientsParams, Measurement) {
         let mut accumulation = Accumulation::new(self.batches.len());
         for (batch, masks) in self.batches {
             let images = self.normalize.images(batch.images, batch.shape, device);
             accumulation.add(model, images, &masks);
         }
-        let (gradients, loss) = accumulation.finish();
+        let (gradients, losses) = accumulation.finish();
         // Ranks meet once an update, however many batches it has.
-        let (mut gradients, loss) = mean_over(self.ranks.as_ref(), model, gradients, loss, device);
-        let grad_norm = global_norm(model, &gradients);
+        let (mut gradients, mean) = mean_over(self.ranks.as_ref(), model, gradients, &losses, device);
+        let squares = sum_of_squares(model, &gradients, device);
         if let Some(max_norm) = self.clip_grad {
-            gradients = clip(model, gradients, grad_norm, max_norm);
+            let norm = f64::from(squares.clone().into_scalar::<f32>()).sqrt();
+            gradients = clip(model, gradients, norm, max_norm);
         }
-        (gradients, StepReport { loss, grad_norm })
+        (gradients, Measurement::new(losses, mean, squares))
     }
 
     /// The mean loss over the update's batches, without gradients.
@@ -80,11 +65,29 @@ pub struct Updates<'a> {
     /// The update that `batches` comes to next.
     next: u64,
     waited: Duration,
+    readings: Readings,
 }
 
 impl<'a> Updates<'a> {
     pub(crate) fn new(run: &'a Run) -> Self {
-        Self { run, batches: None, next: 0, waited: Duration::ZERO }
+        Self { run, batches: None, next: 0, waited: Duration::ZERO, readings: Readings::new(u64::MAX) }
+    }
+
+    /// The same for a loop that stops for now after `stop_at` updates: what they measured is then read, however many
+    /// updates go between two readings.
+    #[must_use]
+    pub fn until(self, stop_at: u64) -> Self {
+        Self { readings: Readings::new(stop_at), ..self }
+    }
+
+    /// What becomes of update `step`.
+    pub(crate) fn judge(
+        &mut self,
+        step: u64,
+        skipped: &mut Vec<u64>,
+        measured: Measurement,
+    ) -> Result<Verdict, TrainerError> {
+        self.readings.judge(self.run, step, skipped, measured)
     }
 
     /// The images and masks of update `step`, counted from 0. Asked for in order, they are loaded ahead; any other
@@ -145,48 +148,51 @@ impl Accumulation {
         self.losses.push(loss.inner());
     }
 
-    /// The gradients, and the mean loss.
-    pub fn finish(mut self) -> (GradientsParams, f64) {
-        let count = self.losses.len() as f64;
-        let sum: f64 = self.losses.into_iter().map(|loss| f64::from(loss.into_scalar::<f32>())).sum();
-        (self.gradients.grads(), sum / count)
+    /// The gradients, and the loss of each batch.
+    pub fn finish(mut self) -> (GradientsParams, Vec<Tensor<1>>) {
+        (self.gradients.grads(), self.losses)
     }
 }
 
-/// The next update of the state; says what it measured.
+/// The next update of the state. Says what has been measured since the last reading, if now was the time to read: every
+/// `eval.metric_steps` updates, and wherever the run evaluates, saves or ends.
 ///
 /// An update whose loss or gradient is not finite is not made: as the recipe's `on_nan` says, it is left out, or the
-/// state goes back to the last checkpoint, to leave it out when it comes to it again.
+/// state goes back to the last checkpoint, to leave it out when it comes to it again. If it is read only with others, the
+/// state goes back in any case, and comes to it again reading each.
 ///
 /// # Errors
 /// If a batch cannot be loaded; if the loss or the gradient is not finite and the recipe says to stop, or it has
-/// happened too often. The state is then as it was.
+/// happened too often; if the device's memory is too small. The state is then as it was.
 pub fn train_step(
     run: &Run,
     state: &mut TrainState,
     updates: &mut Updates<'_>,
     device: &Device,
-) -> Result<StepReport, TrainerError> {
+) -> Result<Option<StepReport>, TrainerError> {
     let step = state.step;
     let update = updates.at(step)?;
-    let (gradients, report) = update.gradients(&state.model, device);
-    if state.skipped.contains(&step) {
-        state.step += 1;
-    } else if report.is_finite() {
-        let lr = run.plan.pace.schedule.lr(step);
-        state.model = state.optimizer.step(lr, state.model.clone(), gradients);
-        state.step += 1;
-        if let Some(ema) = &mut state.ema {
-            ema.update(&state.model, state.step);
-        }
-    } else {
-        match run.on_nonfinite(step, report, &mut state.skipped)? {
-            Reaction::Skip => state.step += 1,
-            Reaction::Rollback => {
-                let skipped = std::mem::take(&mut state.skipped);
-                *state = TrainState { skipped, ..run.latest_state(device)?.state };
+    let (gradients, measured) = run.plan.within_memory(|| update.gradients(&state.model, device))?;
+    let judged = run.plan.within_memory(|| updates.judge(step, &mut state.skipped, measured))?;
+    match judged? {
+        Verdict::Make(report) => {
+            let lr = run.plan.pace.schedule.lr(step);
+            let (optimizer, model) = (&mut state.optimizer, state.model.clone());
+            state.model = run.plan.within_memory(|| optimizer.step(lr, model, gradients))?;
+            state.step += 1;
+            if let Some(ema) = &mut state.ema {
+                ema.update(&state.model, state.step);
             }
+            Ok(report)
+        }
+        Verdict::LeaveOut(report) => {
+            state.step += 1;
+            Ok(Some(report))
+        }
+        Verdict::GoBack(report) => {
+            let skipped = std::mem::take(&mut state.skipped);
+            *state = TrainState { skipped, ..run.latest_state(device)?.state };
+            Ok(Some(report))
         }
     }
-    Ok(report)
 }

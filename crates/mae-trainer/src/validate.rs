@@ -56,6 +56,8 @@ impl Recipe {
         let bound = format!("from 0 to the {} epochs of the run", self.epochs);
         within("warmup_epochs", (0.0..=self.epochs as f64).contains(&warmup), &warmup, &bound)?;
         optim.adamw.validate()?;
+        let every = eval.metric_steps.unwrap_or(1);
+        within("metric_steps", every >= 1, &every, "at least 1")?;
         within("knn_k", eval.knn_k >= 1, &eval.knn_k, "at least 1")?;
         let warm = eval.knn_temperature > 0.0 && eval.knn_temperature.is_finite();
         within("knn_temperature", warm, &eval.knn_temperature, "positive and finite")?;

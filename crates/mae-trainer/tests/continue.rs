@@ -24,7 +24,7 @@ fn train(run: &Run, stop_at: u64) -> TrainState {
     let mut progress = Progress::start(run, &state, true).unwrap();
     let mut updates = run.updates();
     while state.step < stop_at {
-        let report = train_step(run, &mut state, &mut updates, &device).unwrap();
+        let report = train_step(run, &mut state, &mut updates, &device).unwrap().unwrap();
         let record = progress.update(run, state.step, report, updates.waiting()).unwrap();
         state.elapsed_s = record.elapsed_s;
     }

@@ -29,7 +29,7 @@ fn plain(recipe: &Recipe, folder: &Path) -> (Run, TrainState) {
     let mut progress = Progress::start(&run, &state, true).unwrap();
     let mut updates = run.updates();
     while state.step < run.plan.pace.total_steps {
-        let report = train_step(&run, &mut state, &mut updates, &device).unwrap();
+        let report = train_step(&run, &mut state, &mut updates, &device).unwrap().unwrap();
         let record = progress.update(&run, state.step, report, updates.waiting()).unwrap();
         state.elapsed_s = record.elapsed_s;
     }
@@ -79,7 +79,7 @@ fn managed_and_plain_agree_to_the_last_bit() {
         let mut progress = Progress::start(&run, &state, true).unwrap();
         let mut updates = run.updates();
         while state.step < 2 {
-            let report = train_step(&run, &mut state, &mut updates, &device).unwrap();
+            let report = train_step(&run, &mut state, &mut updates, &device).unwrap().unwrap();
             progress.update(&run, state.step, report, updates.waiting()).unwrap();
         }
         run.save(&state).unwrap();

@@ -35,7 +35,7 @@ fn train(run: &Run, at: u64) -> Result<TrainState, TrainerError> {
             poisoned = true;
             poison(&mut state);
         }
-        let report = train_step(run, &mut state, &mut updates, &device)?;
+        let Some(report) = train_step(run, &mut state, &mut updates, &device)? else { continue };
         progress.update(run, state.step, report, updates.waiting())?;
         if state.step == 2 {
             run.save(&state)?;
@@ -77,6 +77,56 @@ fn rolled_back_a_run_ends_well_without_the_update() {
     assert_eq!(run.latest_state(&Device::flex()).unwrap().state.skipped, [3]);
 }
 
+/// Several updates go between two readings, and one of them is ruined: the run goes back and finds out which.
+#[test]
+fn read_together_a_bad_update_is_found_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = recipe(OnNan::Skip);
+    recipe.eval.metric_steps = Some(3);
+    let run = Run::create(&recipe, &folder.path().join("run")).unwrap();
+    let device = Device::flex();
+    let mut state = run.latest_state(&device).unwrap().state;
+    let mut progress = Progress::start(&run, &state, true).unwrap();
+    let mut updates = run.updates();
+    let (mut poisoned, mut read) = (false, Vec::new());
+    while state.step < run.plan.pace.total_steps {
+        if state.step == 4 && !poisoned {
+            poisoned = true;
+            poison(&mut state);
+        }
+        let Some(report) = train_step(&run, &mut state, &mut updates, &device).unwrap() else { continue };
+        read.push((state.step, report.is_finite()));
+        progress.update(&run, state.step, report, updates.waiting()).unwrap();
+        if state.step == 3 {
+            run.save(&state).unwrap();
+        }
+    }
+    // Back to the checkpoint of step 3, then one by one to where it was.
+    assert_eq!(read, [(3, true), (3, false), (4, true), (5, true), (6, true)]);
+    assert_eq!((state.step, state.skipped.len()), (6, 0), "the images were not to blame");
+    let records = read_records(&run.path("metrics.jsonl")).unwrap();
+    assert_eq!(records.iter().map(|r| r.step).collect::<Vec<_>>(), [3, 4, 5, 6]);
+
+    // The same weights as those of a run that reads each update, and the mean of its losses.
+    let each = {
+        recipe.eval.metric_steps = None;
+        Run::create(&recipe, &folder.path().join("each")).unwrap()
+    };
+    let state_of_each = train(&each, u64::MAX).unwrap();
+    let bytes = |run: &Run, state: &TrainState| {
+        let path = run.path("weights.safetensors");
+        mae_model::save(&state.model, &recipe.data.normalize, &Default::default(), &path).unwrap();
+        let bytes = std::fs::read(path).unwrap();
+        // The header may list its metadata in another order.
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    };
+    assert!(bytes(&run, &state) == bytes(&each, &state_of_each));
+    let losses: Vec<_> = read_records(&each.path("metrics.jsonl")).unwrap().iter().map(|r| r.loss).collect();
+    let mean = losses[..3].iter().sum::<f64>() / 3.0;
+    assert!((records[0].loss - mean).abs() < 1e-12 && records[1].loss == losses[3]);
+}
+
 #[test]
 fn skipping_does_not_help_a_ruined_model_for_ever() {
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +146,8 @@ fn the_whole_gradient_is_clipped() {
         recipe.optim.clip_grad = clip;
         let run = Run::create(&recipe, &folder.path().join(name)).unwrap();
         let state = run.initial_state(&device).unwrap();
-        let (gradients, report) = run.updates().at(0).unwrap().gradients(&state.model, &device);
+        let (gradients, measured) = run.updates().at(0).unwrap().gradients(&state.model, &device);
+        let report = measured.read();
         let squares: f64 = mae_model::list_params(&state.model)
             .iter()
             .filter(|param| param.trained)

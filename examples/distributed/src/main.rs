@@ -54,10 +54,10 @@ fn train(args: &TrainArgs, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let (run, changes) = args.run_on(ranks)?;
+    let (run, changes) = args.run_on(ranks, &device)?;
     let Restored { state, damaged } = args.state(&run, &device)?;
     if ranks.is_main() {
-        print!("{}", run.describe(&state, &device_name.to_string(), &changes, &damaged));
+        print!("{}", run.describe(&state, &device_name.describe(&device), &changes, &damaged));
     }
 
     let run = Arc::new(run);

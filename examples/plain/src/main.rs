@@ -44,9 +44,9 @@ fn train(args: &TrainArgs) -> Result<ExitCode> {
         print!("{text}");
         return Ok(ExitCode::SUCCESS);
     }
-    let (run, changes) = args.run()?;
+    let (run, changes) = args.run(&device)?;
     let Restored { mut state, damaged } = args.state(&run, &device)?;
-    print!("{}", run.describe(&state, &args.device.to_string(), &changes, &damaged));
+    print!("{}", run.describe(&state, &args.device.describe(&device), &changes, &damaged));
 
     if !train_loop(args, &run, &mut state, &device)? {
         println!("\nstopped after step {}; continue with --resume {}", state.step, run.path("").display());
@@ -62,12 +62,13 @@ fn train_loop(args: &TrainArgs, run: &Run, state: &mut TrainState, device: &Devi
     let stop_at = args.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps));
     let save_every = Duration::from_secs_f64(60.0 * run.recipe.eval.checkpoint_minutes);
     let mut progress = Progress::start(run, state, args.quiet)?;
-    let mut updates = run.updates();
+    let mut updates = run.updates().until(stop_at);
     let mut last_save = Instant::now();
 
     while !run.finished(state.step)? {
         // Images and masks, forward and backward, the optimizer at the schedule's rate.
-        let report = train_step(run, state, &mut updates, device)?;
+        // What was measured is not read every time: a card that works ahead would be waited for.
+        let Some(report) = train_step(run, state, &mut updates, device)? else { continue };
         state.elapsed_s = progress.update(run, state.step, report, updates.waiting())?.elapsed_s;
 
         if progress.evaluation_due(run, state.step) {

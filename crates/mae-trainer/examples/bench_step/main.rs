@@ -16,7 +16,7 @@ use clap::{Parser, ValueEnum};
 use mae_masking::{MaskBatch, Masker, Strategy};
 use mae_model::{Mae, MaeConfig, NORM_EPS, Preset};
 use mae_trainer::{AdamW, DeviceName};
-use mae_vit::{Geometry, InitRng, Normalize, StackConfig, ops, patchify};
+use mae_vit::{Compute, Geometry, InitRng, Normalize, Precision, StackConfig, ops, patchify};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
@@ -47,6 +47,15 @@ struct Cli {
     /// Where to compute.
     #[arg(long, default_value = "flex")]
     device: DeviceName,
+    /// Type of matrix products, f32 or bf16.
+    #[arg(long, default_value_t = Precision::F32)]
+    precision: Precision,
+    /// Compute activations again in the backward pass.
+    #[arg(long)]
+    grad_checkpointing: bool,
+    /// Steps after which the losses are read, and the time is: a card works ahead until then.
+    #[arg(long, default_value_t = 1)]
+    read_every: usize,
     /// Print a table of the step's operations instead.
     #[arg(long)]
     breakdown: bool,
@@ -63,6 +72,8 @@ enum Work {
     AllTokens,
     /// Tokens of whole images.
     Encode,
+    /// Nothing: floating-point operations of a training step for one image are printed.
+    Flops,
 }
 
 /// A published size, or the model of the digits recipe.
@@ -72,6 +83,7 @@ enum Shape {
     Tiny,
     Lightly,
     Large,
+    Huge,
     Digits,
 }
 
@@ -82,6 +94,7 @@ impl Shape {
             Self::Tiny => Preset::Tiny,
             Self::Lightly => Preset::Lightly,
             Self::Large => Preset::Large,
+            Self::Huge => Preset::Huge,
             Self::Digits => {
                 return Ok(MaeConfig {
                     geometry: Geometry::new((8, 8), 2, 3)?,
@@ -126,24 +139,32 @@ fn main() -> ExitCode {
 
 fn bench(cli: &Cli) -> Result<()> {
     ensure!(cli.batch >= 1 && cli.steps >= 2, "batch is at least 1 and steps at least 2");
+    ensure!(cli.read_every >= 1, "there is at least one step to a reading");
     let mut config = cli.shape.config()?;
     config.decoder.depth = cli.decoder_depth.unwrap_or(config.decoder.depth);
+    if let Work::Flops = cli.work {
+        let kept = mae_masking::num_keep(config.geometry.num_patches(), cli.mask_ratio)?;
+        println!("{}", 3.0 * config.flops(kept));
+        return Ok(());
+    }
     let device = cli.device.open()?;
     let before = memory_mib("VmRSS")?;
-    let model = config.init(0, &device)?;
+    let compute = Compute { precision: cli.precision, grad_checkpointing: cli.grad_checkpointing };
+    let model = config.init(0, &device)?.with_compute(compute);
     let batch = RandomBatch::new(&config, cli.batch, cli.mask_ratio)?;
     if let Some(folder) = &cli.export {
         return batch.export(&model, folder);
     }
     if cli.breakdown {
         let kept = batch.masks.num_keep();
-        let step_s = train(model.clone(), &batch, cli.steps, &device, Mae::forward).step_s();
+        let step_s = train(model.clone(), &batch, (cli.steps, 1), &device, Mae::forward).step_s();
         print!("{}", breakdown::table(&model, cli.batch, kept, step_s, cli.steps));
         return Ok(());
     }
     let mut report = match cli.work {
-        Work::Train => train(model, &batch, cli.steps, &device, Mae::forward),
-        Work::AllTokens => train(model, &batch, cli.steps, &device, all_tokens_loss),
+        Work::Train => train(model, &batch, (cli.steps, cli.read_every), &device, Mae::forward),
+        Work::AllTokens => train(model, &batch, (cli.steps, cli.read_every), &device, all_tokens_loss),
+        Work::Flops => unreachable!("printed above"),
         Work::Encode => encode(&model, &batch, cli.steps, &device),
     };
     report.peak_mib = memory_mib("VmHWM")? - before;
@@ -163,19 +184,31 @@ fn memory_mib(name: &str) -> Result<f64> {
 /// A loss of normalised images `[B, C, H, W]` and their masks, `[1]`.
 type Loss = fn(&Mae, Tensor<4>, &MaskBatch) -> Tensor<1>;
 
-fn train(model: Mae, batch: &RandomBatch, steps: usize, device: &Device, loss: Loss) -> Report {
+/// Trains for so many steps, with a reading after every so many.
+fn train(
+    model: Mae,
+    batch: &RandomBatch,
+    (steps, read_every): (usize, usize),
+    device: &Device,
+    loss: Loss,
+) -> Report {
     let mut model = model.train();
     let mut optimizer = AdamW::default().init(&model);
     let mut report = Report { seconds: Vec::new(), losses: Vec::new(), peak_mib: 0.0 };
-    for _ in 0..steps {
-        let began = Instant::now();
+    let (mut began, mut losses) = (Instant::now(), Vec::new());
+    for step in 1..=steps {
         let images = Normalize::imagenet().images(batch.images.clone(), batch.shape, device);
         let loss = loss(&model, images, &batch.masks);
         let gradients = GradientsParams::from_grads(loss.clone().backward(), &model);
-        let loss = f64::from(loss.inner().into_scalar::<f32>());
+        losses.push(loss.inner());
         model = optimizer.step(1.5e-4, model, gradients);
-        report.seconds.push(began.elapsed().as_secs_f64());
-        report.losses.push(loss);
+        if step.is_multiple_of(read_every) || step == steps {
+            let count = losses.len();
+            let read = Tensor::cat(std::mem::take(&mut losses), 0).into_data().convert::<f64>();
+            report.losses.extend(read.as_slice::<f64>().expect("converted above"));
+            report.seconds.extend(vec![began.elapsed().as_secs_f64() / count as f64; count]);
+            began = Instant::now();
+        }
     }
     report
 }

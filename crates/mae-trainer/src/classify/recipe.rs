@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mae_vit::{Normalize, Pooling};
+use mae_vit::{Compute, Normalize, Pooling, Precision};
 use serde::{Deserialize, Serialize};
 
 use super::{Lars, Mix};
@@ -34,6 +34,11 @@ pub struct ClassifyRecipe {
     pub batch_size: Option<usize>,
     /// Forward passes that make one update.
     pub accum_iter: usize,
+    /// The type of the encoder's matrix products; f32 by default, and on the command line bf16 where the device is a card
+    /// that has it.
+    pub precision: Option<Precision>,
+    /// Whether blocks compute their activations again in the backward pass instead of keeping them.
+    pub grad_checkpointing: bool,
     /// What it starts from.
     pub model: ClassifyModel,
     /// The images.
@@ -138,6 +143,8 @@ impl Default for ClassifyRecipe {
             epochs: 50,
             batch_size: None,
             accum_iter: 1,
+            precision: None,
+            grad_checkpointing: false,
             model: ClassifyModel::default(),
             data: ClassifyData::default(),
             mix: Mix::default(),
@@ -222,6 +229,11 @@ impl ClassifyRecipe {
         toml::to_string(self).expect("a recipe has string keys and plain values")
     }
 
+    /// How the encoder computes.
+    pub fn compute(&self) -> Compute {
+        Compute { precision: self.precision.unwrap_or_default(), grad_checkpointing: self.grad_checkpointing }
+    }
+
     /// Images of an update.
     pub fn effective_batch(&self) -> usize {
         self.batch_size.unwrap_or(1).saturating_mul(self.accum_iter)
@@ -240,6 +252,7 @@ impl ClassifyRecipe {
     /// # Errors
     /// Names the field, its value and the bound.
     pub fn resolve(mut self, len: usize) -> Result<Self, TrainerError> {
+        self.precision.get_or_insert_default();
         self.batch_size.get_or_insert(1 << (len / 4).clamp(1, 64).ilog2());
         self.data.images.get_or_insert(len);
         self.model.pooling = Some(self.pooling());

@@ -18,6 +18,7 @@ use super::optimizer::layer_wise;
 use super::{ClassifyData, ClassifyRecipe, Method};
 use crate::atomic::write_atomic;
 use crate::checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
+use crate::device::check_compute;
 use crate::lock::FolderLock;
 use crate::pace::{Job, Pace};
 use crate::records::{EVALUATIONS, read_evaluations};
@@ -72,6 +73,7 @@ impl ClassifyRun {
         }
         let [train, val] = open_both(recipe)?;
         let recipe = recipe.clone().resolve(train.len())?;
+        check_compute(recipe.compute(), device)?;
         let file = WeightFile::open(&recipe.model.weights)?;
         let vit = file.vit_config(hints)?;
         let normalize = recipe.data.normalize.clone().map_or_else(|| file.normalize(), Ok)?;
@@ -112,6 +114,7 @@ impl ClassifyRun {
         let recipe = ClassifyRecipe::read(&folder.join(RECIPE))?;
         let [train, val] = open_both(&recipe)?;
         let recipe = recipe.resolve(train.len())?;
+        check_compute(recipe.compute(), device)?;
         let lock = FolderLock::take(folder)?;
         let mut damaged = Vec::new();
         for path in list_checkpoints(&folder.join(CHECKPOINTS))?.iter().rev() {
@@ -257,6 +260,7 @@ fn training_transform(
 
 /// A model that has seen nothing, with its optimizer.
 fn fresh_state(recipe: &ClassifyRecipe, model: Classifier) -> TrainState<Classifier> {
+    let model = model.with_compute(recipe.compute());
     let model = match (recipe.method, recipe.model.blocks) {
         (Method::Probe, _) => model.with_frozen_encoder(),
         (Method::Finetune, Some(blocks)) => model.with_trained_blocks(blocks),

@@ -43,7 +43,7 @@ impl ClassifyRun {
                 probe(&mut model, rows.tensor(device), &rows.labels, smoothing, device)
             }
         };
-        let grad_norm = global_norm(&model, &gradients);
+        let grad_norm = global_norm(&model, &gradients, device);
         let report = StepReport { loss, grad_norm };
         if !report.is_finite() {
             return Err(TrainerError::Diverged { step: state.step + 1, loss, grad_norm });

@@ -5,7 +5,7 @@ use burn::tensor::{Device, ExecutionError};
 use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use mae_model::Mae;
 
-use super::metrics::Measured;
+use super::metrics::{Measured, Numbers};
 use crate::Update;
 
 /// A masked autoencoder in training.
@@ -23,29 +23,28 @@ impl Pretraining {
 
 impl TrainStep for Pretraining {
     type Input = Update;
-    type Output = Measured;
+    type Output = Numbers;
 
     /// Forward and backward over all batches of the update: its gradients are their mean, clipped as the recipe
     /// says. Burn's own accumulation, which sums, is not needed.
-    fn step(&self, update: Update) -> TrainOutput<Measured> {
-        let (grads, report) = update.gradients(&self.mae, &self.device());
-        TrainOutput { grads, item: Measured::of(report) }
+    fn step(&self, update: Update) -> TrainOutput<Numbers> {
+        let (grads, measured) = update.gradients(&self.mae, &self.device());
+        TrainOutput { grads, item: Numbers::Unread(Box::new(measured)) }
     }
 }
 
 impl InferenceStep for Pretraining {
     type Input = Update;
-    type Output = Measured;
+    type Output = Numbers;
 
     /// The loss of an update that is not made.
-    fn step(&self, update: Update) -> Measured {
-        Measured::loss(update.loss(&self.mae, &self.device()))
+    fn step(&self, update: Update) -> Numbers {
+        Numbers::Read(Measured::loss(update.loss(&self.mae, &self.device())))
     }
 }
 
-impl ItemLazy for Measured {
-    /// All numbers have been read already.
+impl ItemLazy for Numbers {
     fn sync(self) -> Result<Self, ExecutionError> {
-        Ok(self)
+        Ok(Self::Read(self.read()))
     }
 }

@@ -10,14 +10,14 @@ use burn_train::metric::{
     SerializedEntry,
 };
 
-use crate::StepReport;
+use crate::{Measurement, StepReport};
 
-/// What is known of an update once it is made.
+/// What is known of updates once they are made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
     /// Loss and gradient norm.
     pub report: StepReport,
-    /// Images per second since the update before.
+    /// Images per second since the last reading.
     pub images_per_s: f64,
     /// The share of that time, 0 to 1, spent waiting for images.
     pub waiting_share: f64,
@@ -33,9 +33,28 @@ impl Measured {
     }
 }
 
-impl Adaptor<Self> for Measured {
-    fn adapt(&self) -> Self {
-        *self
+/// An update's numbers on their way to burn-train's metrics.
+#[derive(Clone, Debug)]
+pub enum Numbers {
+    /// Still on the device.
+    Unread(Box<Measurement>),
+    /// Known.
+    Read(Measured),
+}
+
+impl Numbers {
+    /// The numbers; waits for the device where they are still there.
+    pub(super) fn read(self) -> Measured {
+        match self {
+            Self::Unread(measured) => Measured::of(measured.read()),
+            Self::Read(measured) => measured,
+        }
+    }
+}
+
+impl Adaptor<Measured> for Numbers {
+    fn adapt(&self) -> Measured {
+        self.clone().read()
     }
 }
 

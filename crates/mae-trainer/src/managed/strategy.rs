@@ -11,9 +11,9 @@ use burn_train::{
 };
 
 use super::checkpointer::OptimizerTap;
-use super::metrics::Measured;
+use super::metrics::{Measured, Numbers};
 use super::{Pretraining, View};
-use crate::nonfinite::Reaction;
+use crate::reading::Verdict;
 use crate::{Progress, Record, Restored, Run, TrainState, TrainerError, draw_pictures, evaluate};
 
 /// Where the strategy leaves what became of the run.
@@ -72,7 +72,7 @@ impl Fit<'_> {
         let plan = &run.plan;
         let save_every = Duration::from_secs_f64(60.0 * run.recipe.eval.checkpoint_minutes);
         let mut progress = Progress::start(run.as_ref(), &self.state, *view != View::Lines)?;
-        let mut updates = run.updates();
+        let mut updates = run.updates().until(*stop_at);
         let (mut last_save, mut epoch) = (Instant::now(), None);
 
         while !run.finished(self.state.step)? {
@@ -83,29 +83,39 @@ impl Fit<'_> {
                 self.begin_epoch(epoch);
             }
 
-            let output = self.learner.train_step(updates.at(step)?);
-            let report = output.item.report;
-            if self.state.skipped.contains(&step) {
-                self.leave_out();
-            } else if report.is_finite() {
-                self.learner.lr_step();
-                self.learner.optimizer_step(output.grads);
-                self.state.step += 1;
-                if let Some(ema) = &mut self.state.ema {
-                    ema.update(&self.learner.model().mae, self.state.step);
+            let update = updates.at(step)?;
+            let output = plan.within_memory(|| self.learner.train_step(update))?;
+            let Numbers::Unread(measured) = output.item else {
+                unreachable!("a step does not read its numbers")
+            };
+            let judged = plan.within_memory(|| updates.judge(step, &mut self.state.skipped, *measured))?;
+            let report = match judged? {
+                Verdict::Make(report) => {
+                    self.learner.lr_step();
+                    plan.within_memory(|| self.learner.optimizer_step(output.grads))?;
+                    self.state.step += 1;
+                    if let Some(ema) = &mut self.state.ema {
+                        ema.update(&self.learner.model().mae, self.state.step);
+                    }
+                    report
                 }
-            } else {
-                match run.on_nonfinite(step, report, &mut self.state.skipped)? {
-                    Reaction::Skip => self.leave_out(),
-                    Reaction::Rollback => self.roll_back(run, device)?,
+                Verdict::LeaveOut(report) => {
+                    self.learner.lr_step();
+                    self.state.step += 1;
+                    Some(report)
                 }
-            }
+                Verdict::GoBack(report) => {
+                    self.roll_back(run, device)?;
+                    Some(report)
+                }
+            };
+            let Some(report) = report else { continue };
 
             view.hear_interrupts();
             let record = progress.update(run.as_ref(), self.state.step, report, updates.waiting())?;
             self.state.elapsed_s = record.elapsed_s;
             let Record { images_per_s, waiting_share, .. } = record;
-            self.tell(Measured { report, images_per_s, waiting_share });
+            self.tell(Numbers::Read(Measured { report, images_per_s, waiting_share }));
 
             if progress.evaluation_due(run.as_ref(), self.state.step) {
                 let ema = self.state.ema.as_ref().map(|ema| ema.model.clone());
@@ -138,12 +148,6 @@ impl Fit<'_> {
         TrainState { model: self.learner.model().mae, optimizer, ..self.state.clone() }
     }
 
-    /// Goes on without the update that was to be made.
-    fn leave_out(&mut self) {
-        self.learner.lr_step();
-        self.state.step += 1;
-    }
-
     /// Goes back to the last checkpoint, knowing which updates to leave out.
     fn roll_back(&mut self, run: &Run, device: &Device) -> Result<(), TrainerError> {
         let Restored { state, .. } = run.latest_state(device)?;
@@ -169,8 +173,8 @@ impl Fit<'_> {
         }
     }
 
-    /// Hands an update's numbers to burn-train's metrics.
-    fn tell(&mut self, measured: Measured) {
+    /// Hands numbers to burn-train's metrics.
+    fn tell(&mut self, numbers: Numbers) {
         let plan = &self.strategy.run.plan;
         let step = self.state.step as usize;
         let done = match self.state.step % plan.pace.steps_per_epoch {
@@ -179,7 +183,7 @@ impl Fit<'_> {
         };
         let items = |steps: u64| steps as usize * plan.pace.effective_batch;
         let items = Items::new(items(done), items(plan.pace.steps_per_epoch), Some("images".into()));
-        let item = TrainingItem::new(measured, items, Some(step), Some(self.learner.lr_current()));
+        let item = TrainingItem::new(numbers, items, Some(step), Some(self.learner.lr_current()));
         let event = LearnerEvent::ProcessedItem(item);
         send(&self.components.interrupter, &mut self.components.event_processor, event);
     }
@@ -188,7 +192,7 @@ impl Fit<'_> {
 fn send(
     interrupter: &Interrupter,
     processor: &mut SupervisedTrainingEventProcessor<Pretraining>,
-    event: LearnerEvent<Measured>,
+    event: LearnerEvent<Numbers>,
 ) {
     interrupter.fail_on_error(processor.process_train(event));
 }

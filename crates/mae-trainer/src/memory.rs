@@ -1,0 +1,202 @@
+//! A device's memory: what a step is expected to take, and what is said when it is not there.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+
+use burn::tensor::Device;
+use mae_model::MaeConfig;
+use mae_vit::{Compute, Precision, StackConfig, ops};
+
+use crate::{Plan, TrainerError};
+
+/// Bytes of a device at the height of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Memory {
+    /// Weights, gradients and moments, and the weights' average where there is one.
+    pub parameters: u64,
+    /// What the forward pass keeps for the backward pass, images included.
+    pub activations: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(self) -> u64 {
+        self.parameters + self.activations
+    }
+
+    /// What a step of `batch` images takes of a device, by the shapes of what is kept: an estimate, to which come what a
+    /// backend uses in passing and its allocator's gaps.
+    pub(crate) fn of(
+        config: &MaeConfig,
+        num_keep: usize,
+        batch: usize,
+        compute: Compute,
+        averaged: bool,
+        device: &Device,
+    ) -> Self {
+        let kept = Kept { compute, fused: ops::is_fused(device, compute.precision) };
+        let patches = config.geometry.num_patches();
+        let encoder = kept.stack(&config.encoder, 1 + num_keep);
+        let decoder = kept.stack(&config.decoder, 1 + patches);
+        // Images, their patches, the masked ones, normalised, their prediction and its difference from them.
+        let pixels = 4 * (2 * patches + 4 * (patches - num_keep)) * config.geometry.patch_dim();
+        let copies = if averaged { 5 } else { 4 };
+        Self {
+            parameters: (4 * copies * config.num_params()) as u64,
+            activations: (batch * (encoder + decoder + pixels)) as u64,
+        }
+    }
+}
+
+/// How much of a block is kept.
+struct Kept {
+    compute: Compute,
+    /// Whether the operations are the seam's own.
+    fused: bool,
+}
+
+impl Kept {
+    /// Bytes that a stack of blocks keeps of one image.
+    fn stack(&self, stack: &StackConfig, tokens: usize) -> usize {
+        let StackConfig { embed_dim: width, depth, num_heads, mlp_dim: hidden } = *stack;
+        let factor = match self.compute.precision {
+            Precision::F32 => 0,
+            Precision::Bf16 => 2,
+        };
+        // The inputs of both branches, for the residual stream and the norm.
+        let inputs = 4 * 2 * width;
+        // Norms' outputs, queries, keys and values, heads' outputs; the MLP before and after its GELU.
+        let numbers = 6 * width + 2 * hidden;
+        let token = match (self.fused, factor) {
+            (true, 0) => inputs + 4 * numbers,
+            (true, factor) => inputs + factor * numbers,
+            // In f32 besides the factors, with norms taken apart and every score of attention, twice.
+            (false, factor) => {
+                let scores = num_heads * tokens;
+                inputs + 4 * (numbers + 3 * width + 2 * scores) + factor * (numbers + scores)
+            }
+        };
+        if self.compute.grad_checkpointing {
+            return tokens * (depth * inputs + token);
+        }
+        tokens * depth * token
+    }
+}
+
+impl Plan {
+    /// What a step is expected to take of a device at its height.
+    pub fn memory(&self, compute: Compute, averaged: bool, device: &Device) -> Memory {
+        Memory::of(&self.config, self.num_keep, self.batch_size, compute, averaged, device)
+    }
+
+    /// Does a part of a step. A backend that has no memory left panics; here that becomes an error.
+    ///
+    /// # Errors
+    /// [`TrainerError::OutOfMemory`]; any other panic goes on.
+    pub(crate) fn within_memory<T>(&self, work: impl FnOnce() -> T) -> Result<T, TrainerError> {
+        panic::catch_unwind(AssertUnwindSafe(work)).or_else(|payload| {
+            let text = text(payload.as_ref()).unwrap_or_default();
+            match is_out_of_memory(text) {
+                true => Err(TrainerError::out_of_memory(self, text)),
+                false => panic::resume_unwind(payload),
+            }
+        })
+    }
+}
+
+impl TrainerError {
+    fn out_of_memory(plan: &Plan, said: &str) -> Self {
+        let advice = match plan.batch_size {
+            1 => "one image is the least: --grad-checkpointing keeps less of it".to_owned(),
+            batch => format!(
+                "--batch-size {} --accum-iter {} makes updates of as many images with half of it; --grad-checkpointing \
+                 keeps less of each image",
+                batch / 2,
+                plan.accum_iter * 2
+            ),
+        };
+        Self::OutOfMemory { batch_size: plan.batch_size, advice, said: first_line(said).to_owned() }
+    }
+}
+
+/// What a backend said, without the error that it is wrapped in and the frames of its stack.
+fn first_line(said: &str) -> &str {
+    let inner = said.split_once("Torch(\"").map_or(said, |(_, inner)| inner);
+    let end = ["\n", "\\n", "\")"].iter().filter_map(|mark| inner.find(mark)).min();
+    inner[..end.unwrap_or(inner.len())].trim()
+}
+
+/// Keeps quiet about panics for lack of memory, of which [`Plan::within_memory`] makes errors.
+pub(crate) fn hush_out_of_memory() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !text(info.payload()).is_some_and(is_out_of_memory) {
+                hook(info);
+            }
+        }));
+    });
+}
+
+/// What a panic says.
+pub(crate) fn text(payload: &(dyn std::any::Any + Send)) -> Option<&str> {
+    payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied())
+}
+
+/// Whether a backend speaks of memory that it does not get: libtorch on cards and on the CPU, cubecl.
+fn is_out_of_memory(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["out of memory", "outofmemory", "can't allocate memory", "cannot allocate memory"]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Recipe;
+
+    fn plan() -> Plan {
+        let mut recipe = Recipe { batch_size: Some(64), accum_iter: 2, ..Recipe::default() };
+        recipe.model.preset = mae_model::Preset::Base;
+        Plan::new(&recipe, 1000).unwrap()
+    }
+
+    #[test]
+    fn lack_of_memory_is_an_error_with_advice() {
+        for said in [
+            "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 20.00 GiB.\")",
+            "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+            "OutOfMemory { size: 1024 }",
+        ] {
+            let error = plan().within_memory(|| panic::resume_unwind(Box::new(said.to_owned()))).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("64 images") && text.contains("--batch-size 32 --accum-iter 4"), "{text}");
+        }
+        let wrapped =
+            r#"an `Err` value: Torch("[enforce] can't allocate memory: 9 bytes\nframe #0: 0x9ec5e\n")"#;
+        assert_eq!(first_line(wrapped), "[enforce] can't allocate memory: 9 bytes");
+    }
+
+    #[test]
+    fn other_panics_go_on() {
+        let other = panic::catch_unwind(|| {
+            plan().within_memory(|| panic::resume_unwind(Box::new("index out of bounds")))
+        });
+        assert_eq!(text(other.unwrap_err().as_ref()), Some("index out of bounds"));
+        assert_eq!(plan().within_memory(|| 7).unwrap(), 7);
+    }
+
+    #[test]
+    fn checkpointing_keeps_less() {
+        let (plan, device) = (plan(), Device::flex());
+        let activations = |grad_checkpointing| {
+            let compute = Compute { grad_checkpointing, ..Compute::default() };
+            plan.memory(compute, false, &device).activations
+        };
+        assert!(activations(true) < activations(false) / 2);
+        let parameters = |averaged| plan.memory(Compute::default(), averaged, &device).parameters;
+        assert_eq!(parameters(false) / 4, parameters(true) / 5);
+    }
+}
