@@ -1,11 +1,14 @@
-"""Times training steps of a PyTorch masked autoencoder on one batch; the other side of `cargo xtask bench step`.
+"""Times training steps of a PyTorch masked autoencoder on one batch: the other side of `cargo xtask bench step` and
+`cargo xtask bench gpu`.
 
 usage: python bench_peers.py {timm,transformers,lightly} EXPORT --steps N [--work encode] [--threads N] [--compile]
+                             [--device cuda] [--precision bf16] [--read-every N]
 (Python 3.11, pip install -r requirements-bench.txt)
 
 EXPORT is a folder that the example bench_step has written: a model's description and initial weights, a batch of
 images and its masks. Prints one line of JSON: the seconds and the loss of each step. A step is forward, backward and
-torch.optim.AdamW (fused), in float32.
+torch.optim.AdamW (fused), in float32 with TF32 off, or under bfloat16 autocast. Losses are read, and the time is, every
+N steps: a card works ahead until then.
 
 timm is the paper's model of timm's blocks, with the exported weights and masks, so that its losses are ours.
 transformers is ViTMAEForPreTraining and lightly the model of its MAE example, each with weights and masks of its own.
@@ -130,36 +133,46 @@ def main() -> None:
     parser.add_argument("--work", choices=["train", "encode"], default="train", help="what is timed")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of PyTorch, 2")
     parser.add_argument("--compile", action="store_true", help="torch.compile the forward pass")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: under autocast")
+    parser.add_argument("--read-every", type=int, default=1, metavar="N", help="steps to a reading of the losses")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
 
     config = json.loads((args.export / "model.json").read_text())
+    device = torch.device(args.device)
     batch = load_file(args.export / "batch.safetensors")
     encode = args.work == "encode"
     before = memory_mib("VmRSS")
-    model, step = models[args.peer](args.export, config, batch["mask"].bool(), encode)
-    model.train(not encode)
+    model, step = models[args.peer](args.export, config, batch["mask"].bool().to(device), encode)
+    model.to(device).train(not encode)
     if args.compile:
         step = torch.compile(step)
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (MEAN, STD))
+    mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (MEAN, STD))
     groups = param_groups_weight_decay(model, 0.05)
     optimizer = torch.optim.AdamW(groups, lr=1.5e-4, betas=(0.9, 0.95), fused=True)
 
-    seconds, losses = [], []
-    for _ in range(args.steps):
-        began = time.perf_counter()
-        images = (batch["images"] / 255 - mean) / std
+    seconds, losses, unread = [], [], []
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16")
+    began = time.perf_counter()
+    for number in range(1, args.steps + 1):
+        images = (batch["images"].to(device) / 255 - mean) / std
         if encode:
-            with torch.inference_mode():
+            with torch.inference_mode(), autocast:
                 loss = step(images)
         else:
-            loss = step(images)
+            with autocast:
+                loss = step(images)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        seconds.append(time.perf_counter() - began)
+        unread.append(loss.detach())
+        if number % args.read_every == 0 or number == args.steps:
+            losses += torch.stack(unread).float().tolist()
+            seconds += [(time.perf_counter() - began) / len(unread)] * len(unread)
+            unread = []
+            began = time.perf_counter()
     print(json.dumps({"seconds": seconds, "losses": losses, "peak_mib": memory_mib("VmHWM") - before}))
 
 

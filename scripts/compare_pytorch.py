@@ -78,7 +78,7 @@ class MaskedAutoencoder(nn.Module):
         # The decoder sees every place: what is known of it, or the mask token.
         latent = self.decoder_embed(latent)
         places = self.mask_token.expand(*masked.shape, -1).clone()  # [B, L, D]
-        places[~masked] = latent[:, 1:].flatten(0, 1)
+        places[~masked] = latent[:, 1:].flatten(0, 1).type_as(places)
         tokens = torch.cat([latent[:, :1], places], dim=1) + self.decoder_pos_embed
         tokens = self.decoder_norm(self.decoder_blocks(tokens))  # [B, 1 + L, D]
         pred = self.decoder_pred(tokens[:, 1:])  # [B, L, P*P*C]

@@ -60,7 +60,8 @@ const fn train(
 #[derive(Deserialize)]
 pub struct Report {
     seconds: Vec<f64>,
-    losses: Vec<f64>,
+    /// Of each step.
+    pub losses: Vec<f64>,
     peak_mib: f64,
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "a command line talks to people")]
 
 mod bench_digits;
+mod bench_gpu;
 mod bench_load;
 mod bench_loops;
 mod bench_ours;
@@ -88,6 +89,13 @@ Example:
   python scripts/make_data.py --out data
   cargo xtask bench digits data/digits")]
     Digits(bench_digits::Options),
+    /// Everything that is to be known of a graphics card, beside PyTorch on the same one: parity, rates, memory, loading.
+    #[command(after_help = "\
+Examples:
+  cargo xtask bench gpu --data photos --write docs/gpu-table.md
+  cargo xtask bench gpu --pack carried
+  xtask bench gpu --programs carried --python python3 --data photos")]
+    Gpu(Box<bench_gpu::Options>),
     /// Loading images on one core beside torchvision's and DALI's.
     #[command(after_help = "\
 Examples:
@@ -208,6 +216,7 @@ fn main() -> Result<ExitCode> {
             Ok(exit_code(status))
         }
         Task::Bench(Bench::Digits(options)) => bench_digits::digits(&options).map(|()| ExitCode::SUCCESS),
+        Task::Bench(Bench::Gpu(options)) => bench_gpu::gpu(&options).map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Load(options)) => bench_load::load(&options).map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Loops { rounds, steps }) => {
             bench_loops::loops(rounds, steps).map(|()| ExitCode::SUCCESS)

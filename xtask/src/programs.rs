@@ -31,23 +31,125 @@ pub fn build_bench_step() -> Result<PathBuf> {
 
 /// The same with libtorch, taken from a Python's torch; returns the program and where its libraries are.
 pub fn build_bench_step_on_libtorch(python: &Path) -> Result<(PathBuf, String)> {
-    const LIBRARIES: &str = "import pathlib, torch; site = pathlib.Path(torch.__file__).parents[1]; \
-        print(*[site / 'torch/lib', *site.glob('nvidia/*/lib')], sep=':')";
-    let mut path = vec![fs::canonicalize(python.parent().context("a Python without a folder")?)?];
-    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    let built = cargo()
-        .args(["build", "--quiet", "--release", "--package=mae-trainer", "--example=bench_step"])
-        .arg("--features=mae-trainer/tch")
-        .env("LIBTORCH_USE_PYTORCH", "1")
-        .env("PATH", env::join_paths(path)?)
-        .status()?;
-    ensure!(built.success(), "bench_step could not be built on libtorch");
+    build_on_libtorch(
+        python,
+        &["--package=mae-trainer", "--example=bench_step", "--features=mae-trainer/tch"],
+    )?;
     // Out of the way of the one without it.
     let program = target().join("release/examples/bench_step_libtorch");
     fs::copy(target().join("release/examples/bench_step"), &program)?;
+    Ok((program, libraries(python)?))
+}
+
+/// Builds in release, with a Python's torch for `tch`.
+fn build_on_libtorch(python: &Path, args: &[&str]) -> Result<()> {
+    // A link to it would hide the virtual environment that it belongs to.
+    let folder = fs::canonicalize(python.parent().context("a Python without a folder")?)?;
+    let mut path = vec![folder];
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let built = cargo()
+        .args(["build", "--quiet", "--release"])
+        .args(args)
+        .env("LIBTORCH_USE_PYTORCH", "1")
+        // tch asks for one version, and builds with later ones too.
+        .env("LIBTORCH_BYPASS_VERSION_CHECK", "1")
+        .env("PATH", env::join_paths(path)?)
+        .status()?;
+    ensure!(built.success(), "{} could not be built on libtorch", args.join(" "));
+    Ok(())
+}
+
+/// Where the libraries of a Python's torch are.
+fn libraries(python: &Path) -> Result<String> {
+    const LIBRARIES: &str = "import pathlib, torch; site = pathlib.Path(torch.__file__).parents[1]; \
+        print(*[site / 'torch/lib', *site.glob('nvidia/*/lib')], sep=':')";
     let libraries = Command::new(python).args(["-c", LIBRARIES]).output().context("cannot start Python")?;
     ensure!(libraries.status.success(), "{}", String::from_utf8_lossy(&libraries.stderr));
-    Ok((program, String::from_utf8(libraries.stdout)?.trim().to_owned()))
+    Ok(String::from_utf8(libraries.stdout)?.trim().to_owned())
+}
+
+/// The programs that measure a graphics card, in one folder.
+pub struct Gpu {
+    folder: PathBuf,
+    libraries: String,
+}
+
+impl Gpu {
+    /// Builds them with these backends into a folder.
+    pub fn build(features: &[String], python: &Path, folder: &Path) -> Result<Self> {
+        let with = |package: &str, names: &[String]| -> String {
+            names.iter().map(|name| format!("{package}/{name}")).collect::<Vec<_>>().join(",")
+        };
+        // The golden tests turn Burn's backends on by themselves; libtorch's operations are the crate's own.
+        let (own, burns): (Vec<_>, Vec<_>) = features.iter().cloned().partition(|name| name == "tch");
+        let mut golden = vec![with("mae-model", &own), with("burn", &burns)];
+        if !burns.is_empty() {
+            golden.push("burn/fusion,burn/autotune".into());
+        }
+        golden.retain(|names| !names.is_empty());
+        let (trainer, plain) = (with("mae-trainer", features), with("plain", features));
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        build_on_libtorch(
+            python,
+            &[
+                "--package=plain",
+                "--package=mae-trainer",
+                "--bin=plain",
+                "--example=bench_step",
+                "--features",
+                &format!("{trainer},{plain}"),
+            ],
+        )?;
+        build_on_libtorch(
+            python,
+            &["--package=mae-model", "--test=golden", "--features", &golden.join(",")],
+        )?;
+        let release = target().join("release");
+        for (from, name) in [
+            (release.join("plain"), "plain"),
+            (release.join("examples/bench_step"), "bench_step"),
+            (newest(&release.join("deps"), "golden-")?, "golden"),
+        ] {
+            fs::copy(&from, folder.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+        fs::copy(env::current_exe()?, folder.join("xtask")).context("cannot copy this program")?;
+        Self::open(folder, python)
+    }
+
+    /// Those that are there.
+    pub fn open(folder: &Path, python: &Path) -> Result<Self> {
+        let folder = fs::canonicalize(folder).with_context(|| format!("cannot open {}", folder.display()))?;
+        Ok(Self { folder, libraries: libraries(python)? })
+    }
+
+    /// One of them.
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.folder.join(name));
+        command.env("LD_LIBRARY_PATH", &self.libraries);
+        command
+    }
+
+    /// The golden tests on a device; run from the root of the workspace.
+    pub fn golden(&self, device: &str) -> Command {
+        let mut command = self.command("golden");
+        command.env("MAE_TEST_DEVICE", device.trim_end_matches(":0"));
+        command.env("CARGO_MANIFEST_DIR", "crates/mae-model");
+        command
+    }
+}
+
+/// The program of this name that was built last.
+fn newest(folder: &Path, prefix: &str) -> Result<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(prefix) && !name.contains('.') {
+            found.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    found.sort();
+    found.pop().map(|(_, path)| path).with_context(|| format!("no {prefix} in {}", folder.display()))
 }
 
 /// Runs a program whose last line is a report in JSON.

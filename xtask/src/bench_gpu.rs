@@ -1,0 +1,286 @@
+//! `cargo xtask bench gpu`: everything that is to be known of a graphics card, beside PyTorch on the same one.
+
+mod rates;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde::Deserialize;
+
+use crate::bench_step::Report;
+use crate::programs::{Gpu, python, run};
+
+/// Bounds of the losses' distance from those of PyTorch in f32, relative.
+const F32_TOLERANCE: f64 = 1e-3;
+const BF16_TOLERANCE: f64 = 2e-2;
+/// Updates of the two runs that are compared as wholes.
+const LONG_RUN: u64 = 300;
+
+/// Options of the benchmark.
+#[derive(Args)]
+pub struct Options {
+    /// Ours on each of these.
+    #[arg(long, value_name = "DEVICE", value_delimiter = ',', default_value = "tch:cuda:0,vulkan:0")]
+    devices: Vec<String>,
+    /// PyTorch's device.
+    #[arg(long, default_value = "cuda")]
+    peer_device: String,
+    /// Programs that `--pack` has made: nothing is built, and no Rust is needed.
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Build the programs into this folder, to be carried elsewhere with this one, and measure nothing.
+    #[arg(long, value_name = "DIR", conflicts_with = "programs")]
+    pack: Option<PathBuf>,
+    /// Backends to build: tch (against the Python's torch), vulkan, wgpu, cuda.
+    #[arg(long, value_delimiter = ',', default_value = "tch,vulkan")]
+    features: Vec<String>,
+    /// Models for rates and memory: base, large, huge, tiny, digits.
+    #[arg(long = "shape", value_name = "SHAPE", value_delimiter = ',', default_value = "base,large")]
+    shapes: Vec<String>,
+    /// Images in a batch.
+    #[arg(long, default_value_t = 256)]
+    batch: usize,
+    /// A model that only has to train, as SHAPE:BATCH.
+    #[arg(long, value_name = "SHAPE:BATCH", default_value = "huge:64")]
+    fits: String,
+    /// Updates of each measurement, the first half of them warm-up.
+    #[arg(long, default_value_t = 40)]
+    steps: usize,
+    /// Runs of each, in turns.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Folder of JPEG files, for training with loading beside training without.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Decoding threads for it.
+    #[arg(long, default_value_t = 16)]
+    workers: usize,
+    /// A Python with PyTorch, timm and safetensors [default: a virtual environment is made]
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Also write what is printed to this file.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+/// Measures all of it, or packs the programs.
+pub fn gpu(options: &Options) -> Result<()> {
+    ensure!(options.rounds >= 1 && options.steps >= 4, "rounds are at least 1 and steps at least 4");
+    let python = python(options.python.as_deref())?;
+    if let Some(folder) = &options.pack {
+        Gpu::build(&options.features, &python, folder)?;
+        println!("{} holds what is to be carried; measure with --programs", folder.display());
+        return Ok(());
+    }
+    let programs = match &options.programs {
+        Some(folder) => Gpu::open(folder, &python)?,
+        None => Gpu::build(&options.features, &python, &crate::programs::target().join("bench-gpu"))?,
+    };
+    let bench = Bench { options, programs, python, text: String::new() };
+    let text = bench.all()?;
+    if let Some(path) = &options.write {
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+struct Bench<'a> {
+    options: &'a Options,
+    programs: Gpu,
+    python: PathBuf,
+    text: String,
+}
+
+/// What a program measured, with the card's memory at its peak.
+struct Measured {
+    report: Report,
+    /// MiB above what was taken before; none where no driver tells.
+    card_mib: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Product {
+    flops: f64,
+    device: String,
+    torch: String,
+}
+
+/// A line of a run's `metrics.jsonl`.
+#[derive(Deserialize)]
+struct Line {
+    step: u64,
+    loss: f64,
+    images_per_s: f64,
+    waiting_share: f64,
+}
+
+impl Bench<'_> {
+    fn say(&mut self, line: &str) {
+        println!("{line}");
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn all(mut self) -> Result<String> {
+        let mut product = Command::new(&self.python);
+        product.args(["scripts/bench_gemm.py", "--precision", "bf16", "--device", &self.options.peer_device]);
+        if self.options.peer_device == "cpu" {
+            product.args(["--size", "1024"]);
+        }
+        let product: Product = run(&mut product)?;
+        self.say(&format!(
+            "{}, PyTorch {}; {:.1} TFLOP/s for large products of bf16 matrices in PyTorch\n",
+            product.device,
+            product.torch,
+            product.flops / 1e12
+        ));
+        self.parity()?;
+        self.long_runs()?;
+        self.rates(product.flops)?;
+        self.fits()?;
+        self.visible()?;
+        self.loading()?;
+        Ok(self.text)
+    }
+
+    /// Ours: `bench_step` on a device.
+    fn ours(&self, device: &str, shape: &str, batch: usize, precision: &str, extra: &[&str]) -> Command {
+        let mut command = self.programs.command("bench_step");
+        command.args([shape, "--device", device, "--batch", &batch.to_string(), "--precision", precision]);
+        command.args(extra);
+        command
+    }
+
+    fn theirs(&self, export: &Path, precision: &str, extra: &[&str]) -> Command {
+        let mut command = Command::new(&self.python);
+        command.args(["scripts/bench_peers.py", "timm"]).arg(export);
+        command.args(["--device", &self.options.peer_device, "--precision", precision]).args(extra);
+        command
+    }
+
+    /// Weights, images and masks that both sides start from.
+    fn export(&self, shape: &str, batch: usize) -> Result<PathBuf> {
+        let folder = std::env::temp_dir().join(format!("mae-bench-gpu-{}-{shape}", std::process::id()));
+        let path = folder.to_str().context("a temporary folder whose name is not text")?;
+        let status = self.ours("flex", shape, batch, "f32", &["--steps", "2", "--export", path]).status()?;
+        ensure!(status.success(), "the weights could not be exported");
+        Ok(folder)
+    }
+
+    /// The golden tests on each device; the losses of three updates beside PyTorch's.
+    fn parity(&mut self) -> Result<()> {
+        self.say("| device | golden tests | f32 losses off by | bf16 losses off by |\n|---|---|---|---|");
+        let (shape, batch) = (self.options.shapes[0].clone(), self.options.batch.min(8));
+        let export = self.export(&shape, batch)?;
+        let steps = ["--steps", "3"];
+        let reference = run::<Report>(&mut self.theirs(&export, "f32", &steps))?.losses;
+        let mut refused = Vec::new();
+        for device in &self.options.devices.clone() {
+            let golden = self.programs.golden(device).output().context("cannot start the golden tests")?;
+            let golden = if golden.status.success() { "pass" } else { "FAIL" };
+            let mut off = Vec::new();
+            for (precision, tolerance) in [("f32", F32_TOLERANCE), ("bf16", BF16_TOLERANCE)] {
+                let losses = run::<Report>(&mut self.ours(device, &shape, batch, precision, &steps))?.losses;
+                let worst = losses.iter().zip(&reference).map(|(a, b)| (a - b).abs() / b.abs());
+                let worst = worst.fold(0.0, f64::max);
+                if worst.is_nan() || worst > tolerance {
+                    refused.push(format!("{device} in {precision}: {worst:.1e} of {tolerance:.0e}"));
+                }
+                off.push(worst);
+            }
+            self.say(&format!("| {device} | {golden} | {:.1e} | {:.1e} |", off[0], off[1]));
+            if golden == "FAIL" {
+                refused.push(format!("golden tests on {device}"));
+            }
+        }
+        fs::remove_dir_all(&export).with_context(|| format!("cannot remove {}", export.display()))?;
+        self.say(&format!("\n{shape}, batch {batch}: the losses of three updates beside timm's in f32.\n"));
+        ensure!(refused.is_empty(), "too far from PyTorch: {}", refused.join(", "));
+        Ok(())
+    }
+
+    /// Two runs that differ in precision alone, by the mean loss of their last tenth.
+    fn long_runs(&mut self) -> Result<()> {
+        self.say(&format!(
+            "| device | loss after {LONG_RUN} updates in f32 | in bf16 | ratio |\n|---|---|---|---|"
+        ));
+        for device in &self.options.devices.clone() {
+            let mut losses = Vec::new();
+            for precision in ["f32", "bf16"] {
+                let lines =
+                    self.train(device, &["--precision", precision, "--metric-steps", "1"], LONG_RUN)?;
+                let last = &lines[lines.len() - lines.len() / 10..];
+                losses.push(last.iter().map(|line| line.loss).sum::<f64>() / last.len() as f64);
+            }
+            let ratio = losses[1] / losses[0];
+            self.say(&format!("| {device} | {:.4} | {:.4} | {ratio:.4} |", losses[0], losses[1]));
+            ensure!((ratio - 1.0).abs() < BF16_TOLERANCE, "on {device} bf16 does not train as f32 does");
+        }
+        self.say("\nThe built-in shapes, one seed, the mean of the last tenth.\n");
+        Ok(())
+    }
+
+    /// The records of a run of so many updates.
+    fn train(&self, device: &str, args: &[&str], steps: u64) -> Result<Vec<Line>> {
+        let folder = std::env::temp_dir().join(format!("mae-bench-gpu-{}-run", std::process::id()));
+        let mut command = self.programs.command("plain");
+        command.args([
+            "--device",
+            device,
+            "--quiet",
+            "--epochs",
+            "100000",
+            "--stop-after",
+            &steps.to_string(),
+        ]);
+        let output = command.args(args).arg("--out").arg(&folder).output().context("cannot start plain")?;
+        // It has been stopped, with a checkpoint.
+        if output.status.code() != Some(130) {
+            bail!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let text = fs::read_to_string(folder.join("metrics.jsonl")).context("the run has no records")?;
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        let lines: Vec<Line> = text
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()
+            .context("a record of the run")?;
+        ensure!(
+            lines.last().is_some_and(|line| line.step == steps),
+            "the run made fewer than {steps} updates"
+        );
+        Ok(lines)
+    }
+}
+
+/// Runs a program while the card's memory is watched.
+fn watched(command: &mut Command) -> Result<Measured> {
+    let before = card_mib();
+    let (done, peak) = (AtomicBool::new(false), AtomicU64::new(0));
+    let report = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                peak.fetch_max(card_mib().unwrap_or(0), Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let report = run(command);
+        done.store(true, Ordering::Relaxed);
+        report
+    })?;
+    let peak = peak.into_inner();
+    Ok(Measured { report, card_mib: before.map(|before| peak.saturating_sub(before)) })
+}
+
+/// What is taken of the first card's memory, in MiB.
+fn card_mib() -> Option<u64> {
+    let query = ["--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"];
+    let output = Command::new("nvidia-smi").args(query).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+}

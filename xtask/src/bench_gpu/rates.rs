@@ -1,0 +1,174 @@
+//! What a card does in a second, and what it has room for.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::{Bench, Line, watched};
+use crate::bench_step::Report;
+use crate::median;
+use crate::programs::run;
+
+impl Bench<'_> {
+    /// Whole training steps on a batch in memory, beside timm's under autocast.
+    pub fn rates(&mut self, flops: f64) -> Result<()> {
+        self.say(
+            "| model | program | images/s | of PyTorch | TFLOP/s | of the products' rate | card MiB |\n|---|---|---|---|---|---|---|",
+        );
+        let (batch, steps) = (self.options.batch, self.options.steps.to_string());
+        let every = (self.options.steps / 4).to_string();
+        let extra = ["--steps", &steps, "--read-every", &every];
+        for shape in &self.options.shapes.clone() {
+            let export = self.export(shape, batch)?;
+            let mut columns: Vec<(String, Vec<f64>, Option<u64>)> = Vec::new();
+            let names = [vec!["PyTorch".to_owned()], self.options.devices.clone()].concat();
+            for _ in 0..self.options.rounds {
+                for (i, name) in names.iter().enumerate() {
+                    let mut command = match i {
+                        0 => self.theirs(&export, "bf16", &extra),
+                        _ => self.ours(name, shape, batch, "bf16", &extra),
+                    };
+                    let measured = watched(&mut command).with_context(|| format!("{name}, {shape}"))?;
+                    if columns.len() == i {
+                        columns.push((name.clone(), Vec::new(), None));
+                    }
+                    columns[i].1.push(measured.report.step_s());
+                    columns[i].2 = columns[i].2.max(measured.card_mib);
+                }
+            }
+            fs::remove_dir_all(&export).with_context(|| format!("cannot remove {}", export.display()))?;
+            let work = self.work(shape)? * batch as f64;
+            let peer_s = median(&mut columns[0].1.clone());
+            for (name, mut seconds, mib) in columns {
+                let step_s = median(&mut seconds);
+                self.say(&format!(
+                    "| {shape} | {name} | {:.1} | {:.2} | {:.1} | {:.2} | {} |",
+                    batch as f64 / step_s,
+                    peer_s / step_s,
+                    work / step_s / 1e12,
+                    work / step_s / flops,
+                    mib.map_or("not known".into(), |mib| mib.to_string())
+                ));
+            }
+        }
+        self.say(&format!(
+            "\nbf16, batch {batch}, forward, backward and AdamW; medians of {} rounds in turns. PyTorch: timm's blocks, eager, \
+             autocast, scaled-dot-product attention, fused AdamW.\n",
+            self.options.rounds
+        ));
+        Ok(())
+    }
+
+    /// Floating-point operations of a step and image, as the plan says.
+    fn work(&self, shape: &str) -> Result<f64> {
+        let output = self.ours("flex", shape, 1, "f32", &["--steps", "2", "--work", "flops"]).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        text.trim().parse().with_context(|| format!("no number of operations for {shape}: {text}"))
+    }
+
+    /// A model that only has to train.
+    pub fn fits(&mut self) -> Result<()> {
+        let (shape, batch) = self.options.fits.split_once(':').context("--fits takes SHAPE:BATCH")?;
+        let (shape, batch) = (shape.to_owned(), batch.parse::<usize>().context("--fits takes SHAPE:BATCH")?);
+        self.say("| model | batch | device | activations | images/s | card MiB |\n|---|---|---|---|---|---|");
+        for device in &self.options.devices.clone() {
+            for (kept, extra) in [("kept", &[][..]), ("computed again", &["--grad-checkpointing"][..])] {
+                // Backends without operations of their own keep everything.
+                if !(extra.is_empty() || device.starts_with("tch")) {
+                    continue;
+                }
+                let mut command = self.ours(device, &shape, batch, "bf16", &["--steps", "8"]);
+                let row = match watched(command.args(extra)) {
+                    Ok(measured) => {
+                        let rate = batch as f64 / measured.report.step_s();
+                        format!(
+                            "{rate:.1} | {}",
+                            measured.card_mib.map_or("not known".into(), |mib| mib.to_string())
+                        )
+                    }
+                    Err(error) => {
+                        format!("failed: {} | –", error.to_string().lines().last().unwrap_or_default())
+                    }
+                };
+                self.say(&format!("| {shape} | {batch} | {device} | {kept} | {row} |"));
+            }
+        }
+        self.say("");
+        Ok(())
+    }
+
+    /// The encoder on visible patches beside one that sees all tokens.
+    pub fn visible(&mut self) -> Result<()> {
+        self.say("| model | decoder blocks | device | all tokens, images/s | visible patches, images/s | ratio |\n|---|---|---|---|---|---|");
+        let shape = self.options.shapes[self.options.shapes.len() - 1].clone();
+        let (batch, steps) = ((self.options.batch / 2).max(1), self.options.steps.to_string());
+        let every = (self.options.steps / 4).to_string();
+        for device in &self.options.devices.clone() {
+            for depth in ["8", "1"] {
+                let mut seconds = [Vec::new(), Vec::new()];
+                for _ in 0..self.options.rounds {
+                    for (work, seconds) in ["all-tokens", "train"].into_iter().zip(&mut seconds) {
+                        let extra = [
+                            "--steps",
+                            &steps,
+                            "--read-every",
+                            &every,
+                            "--work",
+                            work,
+                            "--decoder-depth",
+                            depth,
+                        ];
+                        let report: Report = run(&mut self.ours(device, &shape, batch, "bf16", &extra))?;
+                        seconds.push(report.step_s());
+                    }
+                }
+                let [all, visible] = seconds.map(|mut seconds| median(&mut seconds));
+                let rate = |seconds: f64| batch as f64 / seconds;
+                self.say(&format!(
+                    "| {shape} | {depth} | {device} | {:.1} | {:.1} | {:.2} |",
+                    rate(all),
+                    rate(visible),
+                    all / visible
+                ));
+            }
+        }
+        self.say(&format!("\nbf16, batch {batch}. The paper (table 2): 2.8 and 3.7 times for ViT-L.\n"));
+        Ok(())
+    }
+
+    /// Training from JPEG files beside training on a batch in memory.
+    pub fn loading(&mut self) -> Result<()> {
+        let Some(data) = self.options.data.clone() else {
+            self.say("Loading was not measured: there is no --data.");
+            return Ok(());
+        };
+        let data = data.to_str().context("--data is not text")?;
+        let (shape, batch) = (self.options.shapes[0].clone(), self.options.batch);
+        let (batch_text, workers) = (batch.to_string(), self.options.workers.to_string());
+        self.say("| device | in memory, images/s | from JPEG files | ratio | waiting for data |\n|---|---|---|---|---|");
+        for device in &self.options.devices.clone() {
+            let extra = ["--steps", &self.options.steps.to_string(), "--read-every", "10"];
+            let report: Report = run(&mut self.ours(device, &shape, batch, "bf16", &extra))?;
+            let memory = batch as f64 / report.step_s();
+            let recipe =
+                ["--data", data, "--batch-size", &batch_text, "--workers", &workers, "--precision", "bf16"];
+            let mut args = recipe.to_vec();
+            args.extend(["--metric-steps", "10"]);
+            if shape != "digits" {
+                args.extend(["--preset", &shape]);
+            }
+            let lines = self.train(device, &args, self.options.steps as u64)?;
+            // The first half fills the loader and warms up.
+            let half = &lines[lines.len() / 2..];
+            let mean = |value: fn(&Line) -> f64| half.iter().map(value).sum::<f64>() / half.len() as f64;
+            let (loaded, waiting) = (mean(|line| line.images_per_s), mean(|line| line.waiting_share));
+            let ratio = loaded / memory;
+            self.say(&format!(
+                "| {device} | {memory:.1} | {loaded:.1} | {ratio:.2} | {:.1}% |",
+                100.0 * waiting
+            ));
+        }
+        self.say(&format!("\n{shape}, bf16, batch {batch}, {workers} decoding threads.\n"));
+        Ok(())
+    }
+}
