@@ -56,6 +56,7 @@ class MaskedAutoencoder(nn.Module):
         self.patch_embed = PatchEmbed(tuple(geometry["image_size"]), self.patch, geometry["in_chans"], wide)
         length = self.patch_embed.num_patches
 
+        self.kept: int | None = None
         self.cls_token = nn.Parameter(torch.empty(1, 1, wide))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + length, wide), requires_grad=False)
         self.blocks, self.norm = tower(encoder, norm), norm(wide)
@@ -71,19 +72,24 @@ class MaskedAutoencoder(nn.Module):
         batch = len(images)
         # The encoder sees the visible patches alone, in their order in the image.
         patches = self.patch_embed(images) + self.pos_embed[:, 1:]  # [B, L, D]
-        visible = patches[~masked].unflatten(0, (batch, -1))  # [B, K, D]
+        if self.kept is None:  # every image keeps as many; on a card, counting waits for it
+            self.kept = int((~masked[0]).sum())
+        shuffle = masked.to(torch.uint8).argsort(dim=1, stable=True)  # [B, L], visible ones first
+        visible = patches.gather(1, shuffle[:, : self.kept, None].expand(-1, -1, patches.shape[-1]))  # [B, K, D]
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(batch, -1, -1)
         latent = self.norm(self.blocks(torch.cat([cls, visible], dim=1)))  # [B, 1 + K, D]
 
         # The decoder sees every place: what is known of it, or the mask token.
         latent = self.decoder_embed(latent)
-        places = self.mask_token.expand(*masked.shape, -1).clone()  # [B, L, D]
-        places[~masked] = latent[:, 1:].flatten(0, 1).type_as(places)
+        hidden = self.mask_token.type_as(latent).expand(batch, masked.shape[1] - self.kept, -1)
+        places = torch.cat([latent[:, 1:], hidden], dim=1)  # [B, L, D], shuffled
+        places = places.gather(1, shuffle.argsort(dim=1)[:, :, None].expand_as(places))
         tokens = torch.cat([latent[:, :1], places], dim=1) + self.decoder_pos_embed
         tokens = self.decoder_norm(self.decoder_blocks(tokens))  # [B, 1 + L, D]
         pred = self.decoder_pred(tokens[:, 1:])  # [B, L, P*P*C]
 
-        return (pred - self.target(images)).square().mean(-1)[masked].mean()
+        error = (pred - self.target(images)).square().mean(-1)  # [B, L]
+        return (error * masked).sum() / masked.sum()
 
     def target(self, images: torch.Tensor) -> torch.Tensor:
         """Patch vectors [B, L, P*P*C] in the order row, column, channel; standardised under norm_pix_loss."""

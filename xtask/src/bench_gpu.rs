@@ -82,11 +82,13 @@ pub fn gpu(options: &Options) -> Result<()> {
         Some(folder) => Gpu::open(folder, &python)?,
         None => Gpu::build(&options.features, &python, &crate::programs::target().join("bench-gpu"))?,
     };
-    let bench = Bench { options, programs, python, text: String::new() };
-    let text = bench.all()?;
+    let mut bench = Bench { options, programs, python, text: String::new(), failures: Vec::new() };
+    bench.all()?;
+    let Bench { text, failures, .. } = bench;
     if let Some(path) = &options.write {
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    ensure!(failures.is_empty(), "what did not hold:\n{}", failures.join("\n"));
     Ok(())
 }
 
@@ -95,6 +97,8 @@ struct Bench<'a> {
     programs: Gpu,
     python: PathBuf,
     text: String,
+    /// Bounds that do not hold, and what did not run.
+    failures: Vec<String>,
 }
 
 /// What a program measured, with the card's memory at its peak.
@@ -121,13 +125,25 @@ struct Line {
 }
 
 impl Bench<'_> {
+    /// A row of a table; what could not be measured is said in it, and in the end.
+    fn row(&mut self, name: &str, numbers: Result<String>) {
+        let text = numbers.unwrap_or_else(|error| {
+            let error = format!("{error:#}");
+            let said =
+                error.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason").trim().to_owned();
+            self.failures.push(format!("{name}: {error}"));
+            format!("did not run: {said} |")
+        });
+        self.say(&format!("| {name} | {text}"));
+    }
+
     fn say(&mut self, line: &str) {
         println!("{line}");
         self.text.push_str(line);
         self.text.push('\n');
     }
 
-    fn all(mut self) -> Result<String> {
+    fn all(&mut self) -> Result<()> {
         let mut product = Command::new(&self.python);
         product.args(["scripts/bench_gemm.py", "--precision", "bf16", "--device", &self.options.peer_device]);
         if self.options.peer_device == "cpu" {
@@ -145,8 +161,7 @@ impl Bench<'_> {
         self.rates(product.flops)?;
         self.fits()?;
         self.visible()?;
-        self.loading()?;
-        Ok(self.text)
+        self.loading()
     }
 
     /// Ours: `bench_step` on a device.
@@ -180,28 +195,39 @@ impl Bench<'_> {
         let export = self.export(&shape, batch)?;
         let steps = ["--steps", "3"];
         let reference = run::<Report>(&mut self.theirs(&export, "f32", &steps))?.losses;
-        let mut refused = Vec::new();
         for device in &self.options.devices.clone() {
             let golden = self.programs.golden(device).output().context("cannot start the golden tests")?;
-            let golden = if golden.status.success() { "pass" } else { "FAIL" };
-            let mut off = Vec::new();
+            if !golden.status.success() {
+                self.failures.push(format!(
+                    "golden tests on {device}: {}{}",
+                    String::from_utf8_lossy(&golden.stdout),
+                    String::from_utf8_lossy(&golden.stderr)
+                ));
+            }
+            let mut text = if golden.status.success() { "pass" } else { "FAIL" }.to_owned();
             for (precision, tolerance) in [("f32", F32_TOLERANCE), ("bf16", BF16_TOLERANCE)] {
-                let losses = run::<Report>(&mut self.ours(device, &shape, batch, precision, &steps))?.losses;
-                let worst = losses.iter().zip(&reference).map(|(a, b)| (a - b).abs() / b.abs());
-                let worst = worst.fold(0.0, f64::max);
-                if worst.is_nan() || worst > tolerance {
-                    refused.push(format!("{device} in {precision}: {worst:.1e} of {tolerance:.0e}"));
+                let report = run::<Report>(&mut self.ours(device, &shape, batch, precision, &steps));
+                let off = report.map(|report| {
+                    let off = report.losses.iter().zip(&reference).map(|(a, b)| (a - b).abs() / b.abs());
+                    off.fold(0.0, |worst: f64, off| if off.is_nan() { off } else { worst.max(off) })
+                });
+                match off {
+                    Ok(off) if off <= tolerance => text += &format!(" | {off:.1e}"),
+                    Ok(off) => {
+                        self.failures
+                            .push(format!("{device}: losses in {precision} are {off:.1e} off PyTorch's"));
+                        text += &format!(" | {off:.1e}, too far");
+                    }
+                    Err(error) => {
+                        self.failures.push(format!("{device} in {precision}: {error:#}"));
+                        text += " | did not run";
+                    }
                 }
-                off.push(worst);
             }
-            self.say(&format!("| {device} | {golden} | {:.1e} | {:.1e} |", off[0], off[1]));
-            if golden == "FAIL" {
-                refused.push(format!("golden tests on {device}"));
-            }
+            self.say(&format!("| {device} | {text} |"));
         }
         fs::remove_dir_all(&export).with_context(|| format!("cannot remove {}", export.display()))?;
         self.say(&format!("\n{shape}, batch {batch}: the losses of three updates beside timm's in f32.\n"));
-        ensure!(refused.is_empty(), "too far from PyTorch: {}", refused.join(", "));
         Ok(())
     }
 
@@ -211,19 +237,26 @@ impl Bench<'_> {
             "| device | loss after {LONG_RUN} updates in f32 | in bf16 | ratio |\n|---|---|---|---|"
         ));
         for device in &self.options.devices.clone() {
-            let mut losses = Vec::new();
-            for precision in ["f32", "bf16"] {
-                let lines =
-                    self.train(device, &["--precision", precision, "--metric-steps", "1"], LONG_RUN)?;
-                let last = &lines[lines.len() - lines.len() / 10..];
-                losses.push(last.iter().map(|line| line.loss).sum::<f64>() / last.len() as f64);
+            let row =
+                self.long_run(device, "f32").and_then(|whole| Ok((whole, self.long_run(device, "bf16")?)));
+            if let Ok((whole, rounded)) = &row
+                && ((rounded / whole - 1.0).abs() > BF16_TOLERANCE || (rounded / whole).is_nan())
+            {
+                self.failures.push(format!("{device}: bf16 does not train as f32 does"));
             }
-            let ratio = losses[1] / losses[0];
-            self.say(&format!("| {device} | {:.4} | {:.4} | {ratio:.4} |", losses[0], losses[1]));
-            ensure!((ratio - 1.0).abs() < BF16_TOLERANCE, "on {device} bf16 does not train as f32 does");
+            let row =
+                row.map(|(whole, rounded)| format!("{whole:.4} | {rounded:.4} | {:.4} |", rounded / whole));
+            self.row(device, row);
         }
         self.say("\nThe built-in shapes, one seed, the mean of the last tenth.\n");
         Ok(())
+    }
+
+    /// The mean loss of a run's last tenth.
+    fn long_run(&self, device: &str, precision: &str) -> Result<f64> {
+        let lines = self.train(device, &["--precision", precision, "--metric-steps", "1"], LONG_RUN)?;
+        let last = &lines[lines.len() - lines.len() / 10..];
+        Ok(last.iter().map(|line| line.loss).sum::<f64>() / last.len() as f64)
     }
 
     /// The records of a run of so many updates.

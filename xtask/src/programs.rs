@@ -43,20 +43,32 @@ pub fn build_bench_step_on_libtorch(python: &Path) -> Result<(PathBuf, String)> 
 
 /// Builds in release, with a Python's torch for `tch`.
 fn build_on_libtorch(python: &Path, args: &[&str]) -> Result<()> {
+    let built = with_libtorch(python)?.args(["build", "--quiet", "--release"]).args(args).status()?;
+    ensure!(built.success(), "{} could not be built on libtorch", args.join(" "));
+    Ok(())
+}
+
+/// A cargo that finds a Python's torch.
+fn with_libtorch(python: &Path) -> Result<Command> {
     // A link to it would hide the virtual environment that it belongs to.
     let folder = fs::canonicalize(python.parent().context("a Python without a folder")?)?;
     let mut path = vec![folder];
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    let built = cargo()
-        .args(["build", "--quiet", "--release"])
-        .args(args)
+    let mut command = cargo();
+    command
         .env("LIBTORCH_USE_PYTORCH", "1")
         // tch asks for one version, and builds with later ones too.
         .env("LIBTORCH_BYPASS_VERSION_CHECK", "1")
-        .env("PATH", env::join_paths(path)?)
-        .status()?;
-    ensure!(built.success(), "{} could not be built on libtorch", args.join(" "));
-    Ok(())
+        .env("PATH", env::join_paths(path)?);
+    Ok(command)
+}
+
+/// The program of a target, as cargo's messages name it.
+fn executable(messages: &[u8], target: &str) -> Option<PathBuf> {
+    let messages = String::from_utf8_lossy(messages);
+    let artifact = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut named = artifact.filter(|message| message["target"]["name"] == target);
+    named.find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
 /// Where the libraries of a Python's torch are.
@@ -100,15 +112,17 @@ impl Gpu {
                 &format!("{trainer},{plain}"),
             ],
         )?;
-        build_on_libtorch(
-            python,
-            &["--package=mae-model", "--test=golden", "--features", &golden.join(",")],
-        )?;
+        let golden = with_libtorch(python)?
+            .args(["test", "--quiet", "--release", "--no-run", "--message-format=json"])
+            .args(["--package=mae-model", "--test=golden", "--features", &golden.join(",")])
+            .output()?;
+        ensure!(golden.status.success(), "{}", String::from_utf8_lossy(&golden.stderr));
+        let golden = executable(&golden.stdout, "golden").context("cargo names no golden tests")?;
         let release = target().join("release");
         for (from, name) in [
             (release.join("plain"), "plain"),
             (release.join("examples/bench_step"), "bench_step"),
-            (newest(&release.join("deps"), "golden-")?, "golden"),
+            (golden, "golden"),
         ] {
             fs::copy(&from, folder.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
         }
@@ -136,20 +150,6 @@ impl Gpu {
         command.env("CARGO_MANIFEST_DIR", "crates/mae-model");
         command
     }
-}
-
-/// The program of this name that was built last.
-fn newest(folder: &Path, prefix: &str) -> Result<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(prefix) && !name.contains('.') {
-            found.push((entry.metadata()?.modified()?, entry.path()));
-        }
-    }
-    found.sort();
-    found.pop().map(|(_, path)| path).with_context(|| format!("no {prefix} in {}", folder.display()))
 }
 
 /// Runs a program whose last line is a report in JSON.

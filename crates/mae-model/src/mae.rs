@@ -142,7 +142,7 @@ impl Ids {
         let dtype = DType::from(device.settings().int_dtype);
         let tensor = |ids: &[i32]| {
             let data = TensorData::new(ids.to_vec(), [batch, ids.len() / batch]);
-            ops::upload(data.convert_dtype(dtype), device)
+            ops::upload_ints(data.convert_dtype(dtype), device)
         };
         let (keep, masked) = (tensor(masks.ids_keep()), tensor(masks.ids_masked()));
         let shuffle = Tensor::cat(vec![keep.clone(), masked.clone()], 1); // [B, L]

@@ -1,5 +1,6 @@
 //! A device's memory: what a step is expected to take, and what is said when it is not there.
 
+use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
@@ -94,28 +95,45 @@ impl Plan {
     /// # Errors
     /// [`TrainerError::OutOfMemory`]; any other panic goes on.
     pub(crate) fn within_memory<T>(&self, work: impl FnOnce() -> T) -> Result<T, TrainerError> {
-        panic::catch_unwind(AssertUnwindSafe(work)).or_else(|payload| {
-            let text = text(payload.as_ref()).unwrap_or_default();
-            match is_out_of_memory(text) {
-                true => Err(TrainerError::out_of_memory(self, text)),
-                false => panic::resume_unwind(payload),
-            }
-        })
+        within_memory(self.batch_size, self.accum_iter, work)
     }
 }
 
+thread_local! {
+    /// Whether this thread is within [`within_memory`].
+    static WITHIN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The same for passes of so many images, so many to an update.
+pub(crate) fn within_memory<T>(
+    batch_size: usize,
+    accum_iter: usize,
+    work: impl FnOnce() -> T,
+) -> Result<T, TrainerError> {
+    WITHIN.set(true);
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    WITHIN.set(false);
+    done.or_else(|payload| {
+        let text = text(payload.as_ref()).unwrap_or_default();
+        match is_out_of_memory(text) {
+            true => Err(TrainerError::out_of_memory(batch_size, accum_iter, text)),
+            false => panic::resume_unwind(payload),
+        }
+    })
+}
+
 impl TrainerError {
-    fn out_of_memory(plan: &Plan, said: &str) -> Self {
-        let advice = match plan.batch_size {
+    fn out_of_memory(batch_size: usize, accum_iter: usize, said: &str) -> Self {
+        let advice = match batch_size {
             1 => "one image is the least: --grad-checkpointing keeps less of it".to_owned(),
             batch => format!(
                 "--batch-size {} --accum-iter {} makes updates of as many images with half of it; --grad-checkpointing \
                  keeps less of each image",
                 batch / 2,
-                plan.accum_iter * 2
+                accum_iter * 2
             ),
         };
-        Self::OutOfMemory { batch_size: plan.batch_size, advice, said: first_line(said).to_owned() }
+        Self::OutOfMemory { batch_size, advice, said: first_line(said).to_owned() }
     }
 }
 
@@ -126,13 +144,13 @@ fn first_line(said: &str) -> &str {
     inner[..end.unwrap_or(inner.len())].trim()
 }
 
-/// Keeps quiet about panics for lack of memory, of which [`Plan::within_memory`] makes errors.
+/// Keeps quiet about panics for lack of memory where [`within_memory`] makes errors of them.
 pub(crate) fn hush_out_of_memory() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !text(info.payload()).is_some_and(is_out_of_memory) {
+            if !(WITHIN.get() && text(info.payload()).is_some_and(is_out_of_memory)) {
                 hook(info);
             }
         }));
@@ -147,9 +165,16 @@ pub(crate) fn text(payload: &(dyn std::any::Any + Send)) -> Option<&str> {
 /// Whether a backend speaks of memory that it does not get: libtorch on cards and on the CPU, cubecl.
 fn is_out_of_memory(text: &str) -> bool {
     let text = text.to_lowercase();
-    ["out of memory", "outofmemory", "can't allocate memory", "cannot allocate memory"]
-        .iter()
-        .any(|words| text.contains(words))
+    [
+        "out of memory",
+        "out-of-memory",
+        "out of device memory",
+        "can't allocate",
+        "cannot allocate memory",
+        "alloc_failed",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 #[cfg(test)]
@@ -168,7 +193,9 @@ mod tests {
         for said in [
             "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 20.00 GiB.\")",
             "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
-            "OutOfMemory { size: 1024 }",
+            "out of device memory allocating 1024 bytes",
+            "An out-of-memory error happened during launch",
+            "can't allocate buffer of size: 1024",
         ] {
             let error = plan().within_memory(|| panic::resume_unwind(Box::new(said.to_owned()))).unwrap_err();
             let text = error.to_string();

@@ -78,6 +78,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Readings {
     /// Since the last reading.
     unread: Vec<Measurement>,
+    /// Whether nothing has been read yet: the first update is read at once, so that something is seen.
+    fresh: bool,
     /// Updates before this one are read one by one.
     careful_until: u64,
     /// The number of updates after which the loop stops for now.
@@ -87,13 +89,14 @@ pub(crate) struct Readings {
 impl Readings {
     /// `stop_at` is the number of updates after which the loop stops for now, and has to know where it is.
     pub fn new(stop_at: u64) -> Self {
-        Self { unread: Vec::new(), careful_until: 0, stop_at }
+        Self { unread: Vec::new(), fresh: true, careful_until: 0, stop_at }
     }
 
     /// Whether what was measured is read when `done` updates are.
     fn is_time(&self, run: &Run, done: u64) -> bool {
         let pace = &run.plan.pace;
-        done.is_multiple_of(run.recipe.eval.metric_steps.unwrap_or(1))
+        self.fresh
+            || done.is_multiple_of(run.recipe.eval.metric_steps.unwrap_or(1))
             || pace.checkpoint_due(done)
             || done == pace.total_steps
             || done == self.stop_at
@@ -101,6 +104,7 @@ impl Readings {
 
     /// What was measured since the last reading, if anything was.
     fn read(&mut self) -> Option<StepReport> {
+        self.fresh = false;
         let unread = std::mem::take(&mut self.unread);
         (!unread.is_empty()).then(|| mean(unread))
     }
@@ -117,12 +121,15 @@ impl Readings {
         measured: Measurement,
     ) -> Result<Verdict, TrainerError> {
         if skipped.contains(&step) {
-            // It may be where a checkpoint is written, which the updates before it are to be fit for.
-            if let Some(bad) = self.read().filter(|report| !report.is_finite()) {
-                self.careful_until = step;
-                return Ok(Verdict::GoBack(bad));
-            }
-            return Ok(Verdict::LeaveOut(measured.read()));
+            // A checkpoint may be written here, and the updates before it are to be fit for it.
+            return Ok(match self.read() {
+                Some(bad) if !bad.is_finite() => {
+                    self.careful_until = step;
+                    Verdict::GoBack(bad)
+                }
+                Some(before) => Verdict::LeaveOut(before),
+                None => Verdict::LeaveOut(measured.read()),
+            });
         }
         let several = run.recipe.eval.metric_steps.is_some_and(|every| every > 1);
         // Clipping and ranks have waited for the device already.

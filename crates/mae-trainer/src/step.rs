@@ -163,7 +163,8 @@ impl Accumulation {
 ///
 /// # Errors
 /// If a batch cannot be loaded; if the loss or the gradient is not finite and the recipe says to stop, or it has
-/// happened too often; if the device's memory is too small. The state is then as it was.
+/// happened too often: the state is then as it was. If the device's memory is too small: some of the moments may then be
+/// the next update's.
 pub fn train_step(
     run: &Run,
     state: &mut TrainState,

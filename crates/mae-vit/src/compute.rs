@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::VitError;
 
 /// The type in which matrix products take their factors. All else is f32: weights and their gradients, the residual
-/// stream, norms, softmax, loss.
+/// stream, norms, softmax, loss. (On libtorch, what lies between two products of a branch has this type too, as under
+/// PyTorch's autocast.)
 ///
 /// # Source
 /// Mixed precision training, arXiv 1710.03740; PyTorch's autocast, which keeps the same operations in f32.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::{VitError, ops};
@@ -76,13 +76,7 @@ impl Normalize {
     /// # Shapes
     /// `B·C·H·W` bytes, `[B, C, H, W]` → `[B, C, H, W]`
     pub fn images(&self, bytes: Vec<u8>, shape: [usize; 4], device: &Device) -> Tensor<4> {
-        // Bytes cross to the device as bytes where it has them: a quarter of the traffic.
-        let pixels = if device.supports_dtype(DType::U8) {
-            ops::upload::<4>(TensorData::new(bytes, shape), device).float()
-        } else {
-            let floats = bytes.into_iter().map(f32::from).collect();
-            Tensor::from_data(TensorData::new::<f32, _>(floats, shape), device)
-        };
+        let pixels = ops::upload_floats::<4>(TensorData::new(bytes, shape), device);
         let (scale, shift) = self.affine(device);
         pixels * scale + shift
     }
@@ -109,8 +103,8 @@ impl Normalize {
         let scale = self.std.iter().map(|s| 1.0 / (255.0 * s)).collect();
         let shift = self.mean.iter().zip(&self.std).map(|(m, s)| -m / s).collect();
         (
-            Tensor::from_data(TensorData::new::<f32, _>(scale, shape), device),
-            Tensor::from_data(TensorData::new::<f32, _>(shift, shape), device),
+            ops::upload_floats(TensorData::new::<f32, _>(scale, shape), device),
+            ops::upload_floats(TensorData::new::<f32, _>(shift, shape), device),
         )
     }
 }

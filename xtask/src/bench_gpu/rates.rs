@@ -20,35 +20,41 @@ impl Bench<'_> {
         let extra = ["--steps", &steps, "--read-every", &every];
         for shape in &self.options.shapes.clone() {
             let export = self.export(shape, batch)?;
-            let mut columns: Vec<(String, Vec<f64>, Option<u64>)> = Vec::new();
             let names = [vec!["PyTorch".to_owned()], self.options.devices.clone()].concat();
+            let mut columns: Vec<Result<(Vec<f64>, Option<u64>)>> =
+                names.iter().map(|_| Ok((Vec::new(), None))).collect();
             for _ in 0..self.options.rounds {
-                for (i, name) in names.iter().enumerate() {
+                for (i, (name, column)) in names.iter().zip(&mut columns).enumerate() {
+                    let Ok((seconds, mib)) = column else { continue };
                     let mut command = match i {
                         0 => self.theirs(&export, "bf16", &extra),
                         _ => self.ours(name, shape, batch, "bf16", &extra),
                     };
-                    let measured = watched(&mut command).with_context(|| format!("{name}, {shape}"))?;
-                    if columns.len() == i {
-                        columns.push((name.clone(), Vec::new(), None));
+                    match watched(&mut command) {
+                        Ok(measured) => {
+                            seconds.push(measured.report.step_s());
+                            *mib = (*mib).max(measured.card_mib);
+                        }
+                        Err(error) => *column = Err(error),
                     }
-                    columns[i].1.push(measured.report.step_s());
-                    columns[i].2 = columns[i].2.max(measured.card_mib);
                 }
             }
             fs::remove_dir_all(&export).with_context(|| format!("cannot remove {}", export.display()))?;
             let work = self.work(shape)? * batch as f64;
-            let peer_s = median(&mut columns[0].1.clone());
-            for (name, mut seconds, mib) in columns {
-                let step_s = median(&mut seconds);
-                self.say(&format!(
-                    "| {shape} | {name} | {:.1} | {:.2} | {:.1} | {:.2} | {} |",
-                    batch as f64 / step_s,
-                    peer_s / step_s,
-                    work / step_s / 1e12,
-                    work / step_s / flops,
-                    mib.map_or("not known".into(), |mib| mib.to_string())
-                ));
+            let peer_s = columns[0].as_mut().map_or(f64::NAN, |(seconds, _)| median(seconds));
+            for (name, column) in names.iter().zip(columns) {
+                let row = column.map(|(mut seconds, mib)| {
+                    let step_s = median(&mut seconds);
+                    format!(
+                        "{:.1} | {:.2} | {:.2} | {:.2} | {} |",
+                        batch as f64 / step_s,
+                        peer_s / step_s,
+                        work / step_s / 1e12,
+                        work / step_s / flops,
+                        mib.map_or("not known".into(), |mib| mib.to_string())
+                    )
+                });
+                self.row(&format!("{shape} | {name}"), row);
             }
         }
         self.say(&format!(
@@ -78,19 +84,14 @@ impl Bench<'_> {
                     continue;
                 }
                 let mut command = self.ours(device, &shape, batch, "bf16", &["--steps", "8"]);
-                let row = match watched(command.args(extra)) {
-                    Ok(measured) => {
-                        let rate = batch as f64 / measured.report.step_s();
-                        format!(
-                            "{rate:.1} | {}",
-                            measured.card_mib.map_or("not known".into(), |mib| mib.to_string())
-                        )
-                    }
-                    Err(error) => {
-                        format!("failed: {} | –", error.to_string().lines().last().unwrap_or_default())
-                    }
-                };
-                self.say(&format!("| {shape} | {batch} | {device} | {kept} | {row} |"));
+                let row = watched(command.args(extra)).map(|measured| {
+                    let rate = batch as f64 / measured.report.step_s();
+                    format!(
+                        "{rate:.1} | {} |",
+                        measured.card_mib.map_or("not known".into(), |mib| mib.to_string())
+                    )
+                });
+                self.row(&format!("{shape} | {batch} | {device} | {kept}"), row);
             }
         }
         self.say("");
@@ -105,31 +106,30 @@ impl Bench<'_> {
         let every = (self.options.steps / 4).to_string();
         for device in &self.options.devices.clone() {
             for depth in ["8", "1"] {
-                let mut seconds = [Vec::new(), Vec::new()];
-                for _ in 0..self.options.rounds {
-                    for (work, seconds) in ["all-tokens", "train"].into_iter().zip(&mut seconds) {
-                        let extra = [
-                            "--steps",
-                            &steps,
-                            "--read-every",
-                            &every,
-                            "--work",
-                            work,
-                            "--decoder-depth",
-                            depth,
-                        ];
-                        let report: Report = run(&mut self.ours(device, &shape, batch, "bf16", &extra))?;
-                        seconds.push(report.step_s());
+                let measure = || {
+                    let mut seconds = [Vec::new(), Vec::new()];
+                    for _ in 0..self.options.rounds {
+                        for (work, seconds) in ["all-tokens", "train"].into_iter().zip(&mut seconds) {
+                            let extra = [
+                                "--steps",
+                                &steps,
+                                "--read-every",
+                                &every,
+                                "--work",
+                                work,
+                                "--decoder-depth",
+                                depth,
+                            ];
+                            let report: Report = run(&mut self.ours(device, &shape, batch, "bf16", &extra))?;
+                            seconds.push(report.step_s());
+                        }
                     }
-                }
-                let [all, visible] = seconds.map(|mut seconds| median(&mut seconds));
-                let rate = |seconds: f64| batch as f64 / seconds;
-                self.say(&format!(
-                    "| {shape} | {depth} | {device} | {:.1} | {:.1} | {:.2} |",
-                    rate(all),
-                    rate(visible),
-                    all / visible
-                ));
+                    let [all, visible] = seconds.map(|mut seconds| median(&mut seconds));
+                    let rate = |seconds: f64| batch as f64 / seconds;
+                    Ok(format!("{:.1} | {:.1} | {:.2} |", rate(all), rate(visible), all / visible))
+                };
+                let row = measure();
+                self.row(&format!("{shape} | {depth} | {device}"), row);
             }
         }
         self.say(&format!("\nbf16, batch {batch}. The paper (table 2): 2.8 and 3.7 times for ViT-L.\n"));
@@ -147,26 +147,24 @@ impl Bench<'_> {
         let (batch_text, workers) = (batch.to_string(), self.options.workers.to_string());
         self.say("| device | in memory, images/s | from JPEG files | ratio | waiting for data |\n|---|---|---|---|---|");
         for device in &self.options.devices.clone() {
-            let extra = ["--steps", &self.options.steps.to_string(), "--read-every", "10"];
-            let report: Report = run(&mut self.ours(device, &shape, batch, "bf16", &extra))?;
-            let memory = batch as f64 / report.step_s();
-            let recipe =
-                ["--data", data, "--batch-size", &batch_text, "--workers", &workers, "--precision", "bf16"];
-            let mut args = recipe.to_vec();
-            args.extend(["--metric-steps", "10"]);
-            if shape != "digits" {
-                args.extend(["--preset", &shape]);
-            }
-            let lines = self.train(device, &args, self.options.steps as u64)?;
-            // The first half fills the loader and warms up.
-            let half = &lines[lines.len() / 2..];
-            let mean = |value: fn(&Line) -> f64| half.iter().map(value).sum::<f64>() / half.len() as f64;
-            let (loaded, waiting) = (mean(|line| line.images_per_s), mean(|line| line.waiting_share));
-            let ratio = loaded / memory;
-            self.say(&format!(
-                "| {device} | {memory:.1} | {loaded:.1} | {ratio:.2} | {:.1}% |",
-                100.0 * waiting
-            ));
+            let measure = || {
+                let extra = ["--steps", &self.options.steps.to_string(), "--read-every", "10"];
+                let report: Report = run(&mut self.ours(device, &shape, batch, "bf16", &extra))?;
+                let memory = batch as f64 / report.step_s();
+                let mut args = vec!["--data", data, "--batch-size", &batch_text, "--workers", &workers];
+                args.extend(["--precision", "bf16", "--metric-steps", "10"]);
+                if shape != "digits" {
+                    args.extend(["--preset", &shape]);
+                }
+                let lines = self.train(device, &args, self.options.steps as u64)?;
+                // The first half fills the loader and warms up.
+                let half = &lines[lines.len() / 2..];
+                let mean = |value: fn(&Line) -> f64| half.iter().map(value).sum::<f64>() / half.len() as f64;
+                let (loaded, waiting) = (mean(|line| line.images_per_s), mean(|line| line.waiting_share));
+                Ok(format!("{memory:.1} | {loaded:.1} | {:.2} | {:.1}% |", loaded / memory, 100.0 * waiting))
+            };
+            let row = measure();
+            self.row(device, row);
         }
         self.say(&format!("\n{shape}, bf16, batch {batch}, {workers} decoding threads.\n"));
         Ok(())

@@ -25,8 +25,8 @@ pub mod tolerance {
     pub const BF16_LOSS: f64 = 2e-2;
 }
 
-/// Names the device that the golden tests compute on, instead of Flex: tch, tch:cuda, or anything else for the best one
-/// that is compiled in.
+/// Names the device that the golden tests compute on, instead of Flex: tch, tch:cuda, or another card's backend, the
+/// best one that is compiled in.
 const VARIABLE: &str = "MAE_TEST_DEVICE";
 
 /// Where the golden tests compute.
@@ -38,7 +38,12 @@ pub fn device() -> Device {
         Ok("tch") => Device::libtorch(),
         #[cfg(feature = "tch")]
         Ok("tch:cuda") => Device::libtorch_cuda(0),
-        Ok(_) => Device::default(),
+        Ok("vulkan" | "wgpu" | "metal" | "cuda" | "rocm") => {
+            let device = Device::default();
+            assert!(!format!("{device:?}").contains("Flex"), "no card's backend is compiled in");
+            device
+        }
+        Ok(name) => panic!("{name} is unknown or not compiled in"),
     }
 }
 

@@ -149,6 +149,7 @@ fn bench(cli: &Cli) -> Result<()> {
     }
     let device = cli.device.open()?;
     let before = memory_mib("VmRSS")?;
+    ensure!(cli.precision.is_supported_by(&device), "{} has no {}", cli.device, cli.precision);
     let compute = Compute { precision: cli.precision, grad_checkpointing: cli.grad_checkpointing };
     let model = config.init(0, &device)?.with_compute(compute);
     let batch = RandomBatch::new(&config, cli.batch, cli.mask_ratio)?;

@@ -13,6 +13,7 @@ use super::{ClassifyRun, Scores, score};
 use crate::atomic::write_atomic;
 use crate::checkpoint::TrainState;
 use crate::curve::draw_loss_curve;
+use crate::memory::within_memory;
 use crate::pace::Job;
 use crate::progress::duration;
 use crate::records::{METRICS, read_records};
@@ -55,7 +56,8 @@ pub fn train_classifier(
     let (mut last_save, mut scores) = (Instant::now(), None);
     while state.step < run.pace.total_steps {
         let input = inputs.at(state.step)?;
-        let report = run.step(state, input, device)?;
+        let (batch, accum) = (run.recipe.batch_size.unwrap_or(1), run.recipe.accum_iter);
+        let report = within_memory(batch, accum, || run.step(state, input, device))??;
         state.elapsed_s = progress.update(run, state.step, report, inputs.waiting())?.elapsed_s;
         if progress.evaluation_due(run, state.step) {
             let measured = measure(run, &state.model, val.as_ref(), device)?;

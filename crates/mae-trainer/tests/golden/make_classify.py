@@ -121,7 +121,12 @@ def same(a, b, path=""):
         for key in a:
             same(a[key], b[key], f"{path}/{key}")
     elif isinstance(a, (list, tuple)) and a and not isinstance(a[0], str):
-        difference = np.abs(np.array(a) - np.array(b)).max() / max(np.abs(np.array(b)).max(), 1e-30)
+        a, b = np.array(a), np.array(b)
+        if path.endswith("attn.qkv.bias"):
+            # The softmax does not see the keys' bias: its gradient is rounding, which AdamW makes steps of, on each
+            # processor others.
+            a, b = (np.delete(x, np.s_[len(x) // 3 : 2 * len(x) // 3]) for x in (a, b))
+        difference = np.abs(a - b).max() / max(np.abs(b).max(), 1e-30)
         assert difference < 2e-5, (path, difference)
     else:
         assert a == b or abs(a - b) < 1e-6, (path, a, b)

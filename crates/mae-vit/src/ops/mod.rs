@@ -1,8 +1,8 @@
 //! The seam between the model and the tensor library: every operation that a backend may fuse.
 //!
-//! Modules compute through these functions alone. Each takes the fused kernels of [`mae_kernels`] where the tensors are
-//! f32 on Flex and this crate's feature `flex` is on, unless products are to be in another precision, PyTorch's own operations where they are on libtorch and its feature
-//! `tch` is on, and the composition in [`portable`] elsewhere.
+//! Modules compute through these functions alone. Each takes the fused kernels of [`mae_kernels`] where the tensors and
+//! products are f32, on Flex, and this crate's feature `flex` is on; PyTorch's own operations where they are on libtorch and
+//! its feature `tch` is on; and the composition in [`portable`] elsewhere.
 
 #[cfg(feature = "flex")]
 mod flex;
@@ -12,7 +12,7 @@ pub mod portable;
 #[cfg(feature = "tch")]
 mod torch;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::{Compute, Precision};
 
@@ -190,13 +190,28 @@ pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
 ///
 /// # Panics
 /// If the device has no such type.
-pub fn upload<const D: usize>(data: TensorData, device: &Device) -> Tensor<D, Int> {
+pub fn upload_ints<const D: usize>(data: TensorData, device: &Device) -> Tensor<D, Int> {
     #[cfg(feature = "tch")]
-    if let Some(tensor) = torch::upload(&data, device) {
+    if let Some(tensor) = torch::upload_ints(&data, device) {
         return tensor;
     }
     let dtype = data.dtype();
     Tensor::from_data(data, (device, dtype))
+}
+
+/// Bytes or f32 numbers of the host on a device, as f32 there, as [`upload_ints`]. Bytes cross as bytes where the device has
+/// them: a quarter of the traffic.
+pub fn upload_floats<const D: usize>(data: TensorData, device: &Device) -> Tensor<D> {
+    #[cfg(feature = "tch")]
+    if let Some(tensor) = torch::upload_floats(&data, device) {
+        return tensor;
+    }
+    match data.dtype() {
+        DType::U8 if device.supports_dtype(DType::U8) => {
+            Tensor::<D, Int>::from_data(data, (device, DType::U8)).float()
+        }
+        _ => Tensor::from_data(data.convert::<f32>(), device),
+    }
 }
 
 /// Picks rows of each batch element: `out[b, i] = x[b, ids[b, i]]`.

@@ -113,8 +113,9 @@ mod forward {
         let (batch, len, width) = x.size3().expect("a tensor of rank 3");
         let heads = num_heads as i64;
         let qkv = qkv.reshape([batch, len, 3, heads, width / heads]).permute([2, 0, 3, 1, 4]); // [3, B, N, L, D/N]
-        let (q, k, v) = (last(&qkv.select(0, 0), 2), qkv.select(0, 1), qkv.select(0, 2));
-        let mixed = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, None, false)
+        let [q, k, v] = &qkv.unbind(0)[..] else { unreachable!("three along the first axis") };
+        let q = last(q, 2);
+        let mixed = Tensor::scaled_dot_product_attention(&q, k, v, None::<Tensor>, 0.0, false, None, false)
             .transpose(1, 2)
             .reshape([batch, queries as i64, width]);
         last(x, 1) + linear(&mixed, out_weight, out_bias, precision)
@@ -297,7 +298,9 @@ fn recorded<C: CheckpointStrategy, const N: usize>(
             });
             let leaves = inputs.each_ref().map(|leaf| &leaf.tensor);
             if again {
-                let out = TchTensor::new(tch::no_grad(|| operation.of(&leaves)));
+                // A guard, which a panic for lack of memory ends too.
+                let _without = tch::no_grad_guard();
+                let out = TchTensor::new(operation.of(&leaves));
                 return prep.finish(Record { operation, inputs, out: None }, out);
             }
             let out = TchTensor::new(operation.of(&leaves));
@@ -309,9 +312,10 @@ fn recorded<C: CheckpointStrategy, const N: usize>(
     }
 }
 
-/// Integers on a CUDA card, from pinned memory: from any other, PyTorch waits for the card first.
-pub(super) fn upload<const D: usize>(data: &TensorData, device: &Device) -> Option<Tensor<D, Int>> {
-    let card = match device.as_dispatch() {
+/// Numbers of the host on a libtorch device, in the type that they have. To a CUDA card they go from pinned memory: for any
+/// other, PyTorch waits until the card has done what it was told before.
+fn upload(data: &TensorData, device: &Device) -> Option<tch::Tensor> {
+    let device = match device.clone().without_autodiff().as_dispatch() {
         DispatchDevice::LibTorch(device) => tch::Device::from(*device),
         #[allow(unreachable_patterns, reason = "with libtorch alone compiled in, nothing is left over")]
         _ => return None,
@@ -320,18 +324,30 @@ pub(super) fn upload<const D: usize>(data: &TensorData, device: &Device) -> Opti
         DType::U8 => Kind::Uint8,
         DType::I32 => Kind::Int,
         DType::I64 => Kind::Int64,
+        DType::F32 => Kind::Float,
         _ => return None,
     };
-    if !card.is_cuda() {
-        return None;
-    }
     let shape: Vec<i64> = data.shape().iter().map(|extent| *extent as i64).collect();
+    let host = tch::Tensor::from_data_size(data.as_bytes(), &shape, kind);
+    if !device.is_cuda() {
+        return Some(host.to_device(device));
+    }
     // PyTorch keeps pinned memory that it is done with, and knows when the card is done with it.
-    let host = tch::Tensor::from_data_size(data.as_bytes(), &shape, kind).f_pin_memory(card).ok()?;
-    let kind = DispatchTensorKind::LibTorch(BackendTensor::Int(TchTensor::new(
-        host.to_device_(card, kind, true, false),
-    )));
+    match host.f_pin_memory(device) {
+        Ok(pinned) => Some(pinned.to_device_(device, kind, true, false)),
+        Err(_) => Some(host.to_device(device)),
+    }
+}
+
+/// Integers of the host on a libtorch device.
+pub(super) fn upload_ints<const D: usize>(data: &TensorData, device: &Device) -> Option<Tensor<D, Int>> {
+    let kind = DispatchTensorKind::LibTorch(BackendTensor::Int(TchTensor::new(upload(data, device)?)));
     Some(Tensor::from_dispatch(burn::backend::DispatchTensor { kind, autodiff: Default::default() }))
+}
+
+/// Bytes or numbers of the host on a libtorch device, as f32 there.
+pub(super) fn upload_floats<const D: usize>(data: &TensorData, device: &Device) -> Option<Tensor<D>> {
+    Some(wrap(TchTensor::new(upload(data, device)?.to_kind(Kind::Float))))
 }
 
 /// What is in a tensor on libtorch, without its history.

@@ -63,12 +63,11 @@ fn fused_adamw([param, first, second]: [&tch::Tensor; 3], grad: &tch::Tensor, st
     let (beta1, beta2) = (f64::from(step.betas.0), f64::from(step.betas.1));
     let numbers = vec![step.lr, beta1, beta2, step.weight_decay, f64::from(step.eps)];
     let [param, grad, first, second, time] = [param, grad, first, second, &time].map(list);
+    let _without = tch::no_grad_guard();
     PROGRAM.with(|program| {
-        tch::no_grad(|| {
-            program
-                .method_is("forward", &[param, grad, first, second, time, IValue::DoubleList(numbers)])
-                .expect("tensors of one shape on one device")
-        })
+        program
+            .method_is("forward", &[param, grad, first, second, time, IValue::DoubleList(numbers)])
+            .expect("tensors of one shape on one device")
     });
 }
 
