@@ -50,7 +50,7 @@ fn build_on_libtorch(python: &Path, args: &[&str]) -> Result<()> {
 
 /// A cargo that finds a Python's torch.
 fn with_libtorch(python: &Path) -> Result<Command> {
-    // A link to it would hide the virtual environment that it belongs to.
+    // Build scripts run in other folders.
     let folder = fs::canonicalize(python.parent().context("a Python without a folder")?)?;
     let mut path = vec![folder];
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));

@@ -5,7 +5,6 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 use burn::tensor::Device;
-use mae_model::MaeConfig;
 use mae_vit::{Compute, Precision, StackConfig, ops};
 
 use crate::{Plan, TrainerError};
@@ -23,29 +22,6 @@ impl Memory {
     /// All of it.
     pub fn total(self) -> u64 {
         self.parameters + self.activations
-    }
-
-    /// What a step of `batch` images takes of a device, by the shapes of what is kept: an estimate, to which come what a
-    /// backend uses in passing and its allocator's gaps.
-    pub(crate) fn of(
-        config: &MaeConfig,
-        num_keep: usize,
-        batch: usize,
-        compute: Compute,
-        averaged: bool,
-        device: &Device,
-    ) -> Self {
-        let kept = Kept { compute, fused: ops::is_fused(device, compute.precision) };
-        let patches = config.geometry.num_patches();
-        let encoder = kept.stack(&config.encoder, 1 + num_keep);
-        let decoder = kept.stack(&config.decoder, 1 + patches);
-        // Images, their patches, the masked ones, normalised, their prediction and its difference from them.
-        let pixels = 4 * (2 * patches + 4 * (patches - num_keep)) * config.geometry.patch_dim();
-        let copies = if averaged { 5 } else { 4 };
-        Self {
-            parameters: (4 * copies * config.num_params()) as u64,
-            activations: (batch * (encoder + decoder + pixels)) as u64,
-        }
     }
 }
 
@@ -85,9 +61,21 @@ impl Kept {
 }
 
 impl Plan {
-    /// What a step is expected to take of a device at its height.
+    /// What a step is expected to take of a device at its height, by the shapes of what is kept: an estimate, to which come
+    /// what a backend uses in passing and its allocator's gaps.
     pub fn memory(&self, compute: Compute, averaged: bool, device: &Device) -> Memory {
-        Memory::of(&self.config, self.num_keep, self.batch_size, compute, averaged, device)
+        let (config, kept) =
+            (&self.config, Kept { compute, fused: ops::is_fused(device, compute.precision) });
+        let patches = config.geometry.num_patches();
+        let encoder = kept.stack(&config.encoder, 1 + self.num_keep);
+        let decoder = kept.stack(&config.decoder, 1 + patches);
+        // Images, their patches, the masked ones, normalised, their prediction and its difference from them.
+        let pixels = 4 * (2 * patches + 4 * (patches - self.num_keep)) * config.geometry.patch_dim();
+        let copies = if averaged { 5 } else { 4 };
+        Memory {
+            parameters: (4 * copies * config.num_params()) as u64,
+            activations: (self.batch_size * (encoder + decoder + pixels)) as u64,
+        }
     }
 
     /// Does a part of a step. A backend that has no memory left panics; here that becomes an error.
