@@ -13,6 +13,7 @@ use crate::gelu::{gelu, gelu_backward};
 use crate::gemm::{Mat, Threads, Write, matmul};
 use crate::layer_norm::{layer_norm, layer_norm_again, layer_norm_backward};
 use crate::rows::{add, add_bias, sum_rows};
+use crate::transpose::transposed;
 use crate::{Buffer, on_pool};
 
 /// Numbers of the larger weight up to which it stays in a core's cache beside a task's rows: a megabyte.
@@ -96,26 +97,37 @@ impl Branch<'_> {
         matmul(y, width, inner, Mat::dense(self.out_weight, width), Write::Add, threads);
     }
 
-    /// The gradient of what [`leave`](Self::leave) was given.
-    fn leave_backward(&self, inner_grad: &mut [f32], grad: &[f32], threads: Threads) {
-        let (width, cols) = (self.width(), self.out_weight.len() / self.width());
-        let weight = Mat::dense(self.out_weight, width).t();
-        matmul(inner_grad, cols, Mat::dense(grad, width), weight, Write::Set, threads);
+    /// The transposes of both weights, which the backward pass multiplies by.
+    fn transposed(&self) -> [Buffer; 2] {
+        [transposed(self.in_weight, self.in_bias.len()), transposed(self.out_weight, self.width())]
     }
 
-    /// The gradient of the input, the residual's share added where there is one, and the normalised rows again;
-    /// returns the gradients of the norm's weight and bias.
+    /// The gradient of what [`leave`](Self::leave) was given, by the transpose of its weight.
+    fn leave_backward(&self, inner_grad: &mut [f32], grad: &[f32], out_weight: &[f32], threads: Threads) {
+        let (width, cols) = (self.width(), self.out_weight.len() / self.width());
+        matmul(inner_grad, cols, Mat::dense(grad, width), Mat::dense(out_weight, cols), Write::Set, threads);
+    }
+
+    /// The gradient of the input by the transpose of [`enter`](Self::enter)'s weight, the residual's share added where
+    /// there is one, and the normalised rows again; returns the gradients of the norm's weight and bias.
     fn enter_backward(
         &self,
         (x_grad, normed): (&mut [f32], &mut [f32]),
         (residual, inner_grad): (Option<&[f32]>, &[f32]),
         (x, stats): (&[f32], &[f32]),
+        in_weight: &[f32],
         threads: Threads,
     ) -> (Buffer, Buffer) {
         let (width, cols) = (self.width(), self.in_bias.len());
         layer_norm_again(normed, x, stats, self.norm(), threads);
-        let weight = Mat::dense(self.in_weight, cols).t();
-        matmul(x_grad, width, Mat::dense(inner_grad, cols), weight, Write::Set, threads);
+        matmul(
+            x_grad,
+            width,
+            Mat::dense(inner_grad, cols),
+            Mat::dense(in_weight, width),
+            Write::Set,
+            threads,
+        );
         layer_norm_backward(x_grad, x, stats, self.norm_weight, residual, threads)
     }
 }
@@ -190,6 +202,8 @@ pub fn attention_branch_backward(
     let [mut x_grad, mut normed] = [Buffer::any(x.len()), Buffer::any(x.len())];
     let mut qkv_grad = Buffer::any(saved.qkv.len());
     on_pool(|| {
+        let transposes = branch.transposed();
+        let [in_weight, out_weight] = &transposes;
         let sums: Vec<RowSums> = x_grad
             .par_chunks_mut(rows * width)
             .zip(normed.par_chunks_mut(rows * width))
@@ -206,16 +220,23 @@ pub fn attention_branch_backward(
                     log_sums: &saved.log_sums[part(&saved.log_sums, asking * num)],
                 };
                 let mut mixed_grad = Buffer::any(grad.len());
-                branch.leave_backward(&mut mixed_grad, grad, threads);
+                branch.leave_backward(&mut mixed_grad, grad, out_weight, threads);
                 attention_backward(qkv_grad, &mixed_grad, attended, heads, threads);
                 let residual = (queries == len).then_some(grad);
-                let norm = branch.enter_backward((x_grad, normed), (residual, qkv_grad), (x, stats), threads);
+                let norm = branch.enter_backward(
+                    (x_grad, normed),
+                    (residual, qkv_grad),
+                    (x, stats),
+                    in_weight,
+                    threads,
+                );
                 if residual.is_none() {
                     add_to_last_rows(x_grad, grad, heads, width);
                 }
                 [norm.0, norm.1, sum_rows(qkv_grad, 3 * width, threads), sum_rows(grad, width, threads)]
             })
             .collect();
+        drop(transposes); // the weights' gradients take their memory
         let [norm_weight, norm_bias, in_bias, out_bias] = total(sums);
         let in_weight = weight_gradient(&normed, width, &qkv_grad, 3 * width);
         let out_weight = weight_gradient(&saved.mixed, width, grad, width);
@@ -260,6 +281,8 @@ pub fn mlp_branch_backward(
     let [mut x_grad, mut normed] = [Buffer::any(x.len()), Buffer::any(x.len())];
     let [mut hidden_grad, mut active] = [Buffer::any(saved.hidden.len()), Buffer::any(saved.hidden.len())];
     on_pool(|| {
+        let transposes = branch.transposed();
+        let [in_weight, out_weight] = &transposes;
         let sums: Vec<RowSums> = x_grad
             .par_chunks_mut(rows * width)
             .zip(normed.par_chunks_mut(rows * width))
@@ -267,13 +290,19 @@ pub fn mlp_branch_backward(
             .zip(grad.par_chunks(rows * width).zip(x.par_chunks(rows * width)))
             .zip(saved.hidden.par_chunks(rows * cols).zip(saved.stats.par_chunks(rows * 2)))
             .map(|((((x_grad, normed), (hidden_grad, active)), (grad, x)), (hidden, stats))| {
-                branch.leave_backward(hidden_grad, grad, threads);
+                branch.leave_backward(hidden_grad, grad, out_weight, threads);
                 let in_bias = gelu_backward(hidden_grad, active, hidden, branch.in_bias, threads);
-                let norm =
-                    branch.enter_backward((x_grad, normed), (Some(grad), hidden_grad), (x, stats), threads);
+                let norm = branch.enter_backward(
+                    (x_grad, normed),
+                    (Some(grad), hidden_grad),
+                    (x, stats),
+                    in_weight,
+                    threads,
+                );
                 [norm.0, norm.1, in_bias, sum_rows(grad, width, threads)]
             })
             .collect();
+        drop(transposes); // the weights' gradients take their memory
         let [norm_weight, norm_bias, in_bias, out_bias] = total(sums);
         let in_weight = weight_gradient(&normed, width, &hidden_grad, cols);
         let out_weight = weight_gradient(&active, cols, grad, width);

@@ -3,6 +3,7 @@
 use crate::branch::weight_gradient;
 use crate::gemm::{Mat, Threads, Write, matmul};
 use crate::rows::{set_bias, sum_rows};
+use crate::transpose::transposed;
 use crate::{Buffer, on_pool};
 
 /// `x · weight + bias`.
@@ -34,7 +35,9 @@ pub fn linear_backward(grad: &[f32], x: &[f32], d_in: usize, d_out: usize) -> (B
 pub fn linear_input_backward(grad: &[f32], weight: &[f32], d_out: usize) -> Buffer {
     let d_in = weight.len() / d_out;
     let mut out = Buffer::any(grad.len() / d_out * d_in);
-    let weight = Mat::dense(weight, d_out).t();
-    on_pool(|| matmul(&mut out, d_in, Mat::dense(grad, d_out), weight, Write::Set, Threads::All));
+    on_pool(|| {
+        let weight = transposed(weight, d_out);
+        matmul(&mut out, d_in, Mat::dense(grad, d_out), Mat::dense(&weight, d_in), Write::Set, Threads::All);
+    });
     out
 }

@@ -1,6 +1,4 @@
-//! The seam on libtorch: PyTorch's operations, and its autograd for their backward passes.
-//!
-//! Burn's graph holds each operation as one node. What happens inside of it, libtorch records and takes back.
+//! The seam on libtorch: PyTorch's operations, each of them one node of Burn's graph.
 #![allow(deprecated, reason = "Burn means to give up libtorch; until then it is here")]
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -19,8 +17,11 @@ pub(super) use super::portable::sum_of_squares;
 use crate::{Compute, Precision};
 
 mod adamw;
+mod operation;
+mod programs;
 
 pub(super) use adamw::adamw;
+use operation::{Operation, Part, Tape};
 
 /// Whether the tensor is one of libtorch's.
 pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -35,119 +36,10 @@ pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
     torch(&tensor.clone().into_dispatch().kind)
 }
 
-/// An operation of the seam. Its inputs are in the order of the seam's arguments.
-#[derive(Clone, Copy, Debug)]
-enum Operation {
-    Linear { precision: Precision },
-    LayerNorm { eps: f32 },
-    Attention { num_heads: usize, queries: usize, eps: f32, precision: Precision },
-    Mlp { eps: f32, precision: Precision },
-    Loss { norm_eps: Option<f32> },
-}
-
 impl Operation {
-    /// What it makes of its inputs.
-    fn of(self, inputs: &[&tch::Tensor]) -> tch::Tensor {
-        match (self, inputs) {
-            (Self::Linear { precision }, [x, weight, bias]) => {
-                forward::linear(x, weight, bias, precision).to_kind(x.kind())
-            }
-            (Self::LayerNorm { eps }, [x, weight, bias]) => forward::layer_norm(x, weight, bias, eps),
-            (Self::Attention { num_heads, queries, eps, precision }, [x, params @ ..]) => {
-                forward::attention(x, params, num_heads, queries, eps, precision)
-            }
-            (Self::Mlp { eps, precision }, [x, params @ ..]) => forward::mlp(x, params, eps, precision),
-            (Self::Loss { norm_eps }, [pred, patches]) => forward::loss(pred, patches, norm_eps),
-            _ => unreachable!("{self:?} of {} inputs", inputs.len()),
-        }
-    }
-
-    /// The same outside autodiff.
+    /// The operation outside of autodiff.
     fn untracked<const N: usize>(self, inputs: [TchTensor; N]) -> TchTensor {
-        TchTensor::new(self.of(&inputs.each_ref().map(|input| &input.tensor)))
-    }
-}
-
-/// The operations on libtorch's tensors.
-mod forward {
-    use tch::{Kind, Reduction, Tensor};
-
-    use crate::Precision;
-
-    /// A factor of a matrix product; the same tensor where it has that type.
-    fn factor(x: &Tensor, precision: Precision) -> Tensor {
-        x.to_kind(match precision {
-            Precision::F32 => Kind::Float,
-            Precision::Bf16 => Kind::BFloat16,
-        })
-    }
-
-    /// `[.., d_in]`, `[d_in, d_out]`, `[d_out]` → `[.., d_out]` in that precision
-    pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> Tensor {
-        let [x, weight, bias] = [x, weight, bias].map(|tensor| factor(tensor, precision));
-        let mut shape = x.size();
-        let [d_in, d_out] = weight.size()[..] else { unreachable!("a weight is a matrix") };
-        *shape.last_mut().expect("at least one axis") = d_out;
-        // Not by `linear`, whose weight is the transpose: the weight's gradient would come out transposed, and be copied.
-        bias.addmm(&x.reshape([-1, d_in]), &weight).reshape(shape)
-    }
-
-    pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Tensor {
-        x.layer_norm(weight.size(), Some(weight), Some(bias), f64::from(eps), false)
-    }
-
-    /// `[B, L, D]` → `[B, Q, D]`
-    pub(super) fn attention(
-        x: &Tensor,
-        params: &[&Tensor],
-        num_heads: usize,
-        queries: usize,
-        eps: f32,
-        precision: Precision,
-    ) -> Tensor {
-        let (qkv, [out_weight, out_bias]) = into(x, params, eps, precision);
-        let last = |tensor: &Tensor, dim: i64| {
-            let len = tensor.size()[dim as usize];
-            tensor.narrow(dim, len - queries as i64, queries as i64)
-        };
-        let (batch, len, width) = x.size3().expect("a tensor of rank 3");
-        let heads = num_heads as i64;
-        let qkv = qkv.reshape([batch, len, 3, heads, width / heads]).permute([2, 0, 3, 1, 4]); // [3, B, N, L, D/N]
-        let [q, k, v] = &qkv.unbind(0)[..] else { unreachable!("three along the first axis") };
-        let q = last(q, 2);
-        let mixed = Tensor::scaled_dot_product_attention(&q, k, v, None::<Tensor>, 0.0, false, None, false)
-            .transpose(1, 2)
-            .reshape([batch, queries as i64, width]);
-        last(x, 1) + linear(&mixed, out_weight, out_bias, precision)
-    }
-
-    /// `[B, L, D]` → `[B, L, D]`
-    pub(super) fn mlp(x: &Tensor, params: &[&Tensor], eps: f32, precision: Precision) -> Tensor {
-        let (hidden, [out_weight, out_bias]) = into(x, params, eps, precision);
-        x + linear(&hidden.gelu("none"), out_weight, out_bias, precision)
-    }
-
-    /// A branch's norm and first linear map, and the parameters of its second.
-    fn into<'a>(
-        x: &Tensor,
-        params: &[&'a Tensor],
-        eps: f32,
-        precision: Precision,
-    ) -> (Tensor, [&'a Tensor; 2]) {
-        let &[norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = params else {
-            unreachable!("a branch has six parameters")
-        };
-        let normed = layer_norm(x, norm_weight, norm_bias, eps);
-        (linear(&normed, in_weight, in_bias, precision), [out_weight, out_bias])
-    }
-
-    /// `[B, M, P·P·C]` twice → `[1]`
-    pub(super) fn loss(pred: &Tensor, patches: &Tensor, norm_eps: Option<f32>) -> Tensor {
-        let normalized = norm_eps.map(|eps| {
-            let (var, mean) = patches.var_mean_dim(-1, true, true);
-            (patches - mean) / (var + f64::from(eps)).sqrt()
-        });
-        pred.mse_loss(normalized.as_ref().unwrap_or(patches), Reduction::Mean).reshape([1])
+        TchTensor::new(self.forward(&inputs.each_ref().map(|input| &input.tensor), &mut Tape(None)))
     }
 }
 
@@ -240,7 +132,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<LibTorch, C> {
     }
 }
 
-/// An operation whose graph libtorch keeps, or makes again.
+/// An operation whose backward pass is here.
 #[derive(Debug)]
 struct Recorded;
 
@@ -248,10 +140,9 @@ struct Recorded;
 #[derive(Clone, Debug)]
 struct Record<const N: usize> {
     operation: Operation,
-    /// The leaves of libtorch's graph.
     inputs: [TchTensor; N],
-    /// Its root, if it was kept.
-    out: Option<TchTensor>,
+    /// None to make them again.
+    parts: Option<Vec<Part>>,
 }
 
 impl<const N: usize> Backward<LibTorch, N> for Recorded {
@@ -259,28 +150,24 @@ impl<const N: usize> Backward<LibTorch, N> for Recorded {
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<LibTorch>(&ops.node);
-        let Record { operation, inputs, out } = ops.state;
-        let out = match out {
-            Some(out) => out.tensor,
-            None => operation.of(&inputs.each_ref().map(|input| &input.tensor)),
-        };
-        let (parents, leaves): (Vec<_>, Vec<_>) = ops
-            .parents
-            .into_iter()
-            .zip(&inputs)
-            .filter_map(|(parent, input)| Some((parent?, &input.tensor)))
-            .unzip();
-        // tch starts from a scalar only; this one's gradient at the output is `grad`.
-        let start = out.reshape(-1).dot(&grad.tensor.reshape(-1));
-        let leaf_grads = tch::Tensor::run_backward(&[start], &leaves, false, false);
-        for (parent, grad) in parents.into_iter().zip(leaf_grads) {
-            grads.register::<LibTorch>(parent.id, TchTensor::new(grad));
+        let Record { operation, inputs, parts } = ops.state;
+        let inputs = inputs.each_ref().map(|input| &input.tensor);
+        let parts = parts.unwrap_or_else(|| {
+            let mut tape = Tape(Some(Vec::new()));
+            let _ = operation.forward(&inputs, &mut tape);
+            tape.0.unwrap_or_default()
+        });
+        let of_inputs = operation.backward(&inputs, parts, &grad.tensor);
+        for (parent, grad) in ops.parents.into_iter().zip(of_inputs) {
+            if let (Some(parent), Some(grad)) = (parent, grad) {
+                grads.register::<LibTorch>(parent.id, TchTensor::new(grad));
+            }
         }
     }
 }
 
-/// Computes under libtorch's autograd, and hands Burn the whole as one node; `again` says whether that graph is dropped
-/// and made once more when its turn comes.
+/// Computes, and hands Burn the whole as one node; `again` says whether what the backward pass needs is dropped, and made
+/// once more when its turn comes.
 fn recorded<C: CheckpointStrategy, const N: usize>(
     operation: Operation,
     inputs: [FloatTensor<Autodiff<LibTorch, C>>; N],
@@ -294,19 +181,15 @@ fn recorded<C: CheckpointStrategy, const N: usize>(
             let mut tracked = tracked.into_iter();
             let inputs = inputs.map(|TchTensor { tensor, storage }| {
                 let leaf = tensor.detach().set_requires_grad(tracked.next() == Some(true));
+                // The same memory, known to be shared, so that no one writes to it.
                 TchTensor::from_existing(leaf, storage)
             });
-            let leaves = inputs.each_ref().map(|leaf| &leaf.tensor);
-            if again {
-                // A guard, which a panic for lack of memory ends too.
-                let _without = tch::no_grad_guard();
-                let out = TchTensor::new(operation.of(&leaves));
-                return prep.finish(Record { operation, inputs, out: None }, out);
-            }
-            let out = TchTensor::new(operation.of(&leaves));
-            // The same memory, known to be shared, so that no one writes to it.
-            let seen = TchTensor::from_existing(out.tensor.detach(), out.storage.clone());
-            prep.finish(Record { operation, inputs, out: Some(out) }, seen)
+            let mut tape = Tape((!again).then(Vec::new));
+            // A guard, which a panic for lack of memory ends too.
+            let _without = again.then(tch::no_grad_guard);
+            let out = operation.forward(&inputs.each_ref().map(|leaf| &leaf.tensor), &mut tape);
+            let out = TchTensor::new(out.detach());
+            prep.finish(Record { operation, inputs, parts: tape.0 }, out)
         }
         OpsKind::UnTracked(prep) => prep.finish(operation.untracked(inputs)),
     }

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 
 use burn::tensor::Tensor;
 use burn_tch::TchTensor;
-use tch::{CModule, Device, IValue, Kind};
+use tch::{Device, Kind};
 
-use super::{primitive, wrap};
+use super::{primitive, programs, wrap};
 use crate::ops::AdamWStep;
 
 /// PyTorch's fused AdamW; on a CPU, the kernel that Flex has does it too, and writes less.
@@ -39,36 +39,24 @@ pub(in crate::ops) fn adamw<const D: usize>(
 }
 
 /// Updates a parameter and its moments in place.
-///
-/// # Source
-/// `torch._fused_adamw_`, which `tch` does not bind: `make_adamw.py` made a program of it that libtorch runs.
-fn fused_adamw([param, first, second]: [&tch::Tensor; 3], grad: &tch::Tensor, step: &AdamWStep) {
+fn fused_adamw(tensors: [&tch::Tensor; 3], grad: &tch::Tensor, step: &AdamWStep) {
     thread_local! {
-        static PROGRAM: CModule =
-            CModule::load_data(&mut include_bytes!("adamw.pt").as_slice()).expect("the program is whole");
         /// The number of the update as a tensor, which all parameters of an update share.
         static TIME: RefCell<Option<(i32, tch::Tensor)>> = const { RefCell::new(None) };
     }
     let time = TIME.with_borrow_mut(|cached| match cached {
-        Some((time, tensor)) if *time == step.time && tensor.device() == param.device() => {
+        Some((time, tensor)) if *time == step.time && tensor.device() == grad.device() => {
             tensor.shallow_clone()
         }
         _ => {
-            let tensor = tch::Tensor::full([], f64::from(step.time), (Kind::Float, param.device()));
+            let tensor = tch::Tensor::full([], f64::from(step.time), (Kind::Float, grad.device()));
             *cached = Some((step.time, tensor.shallow_clone()));
             tensor
         }
     });
-    let list = |tensor: &tch::Tensor| IValue::TensorList(vec![tensor.shallow_clone()]);
     let (beta1, beta2) = (f64::from(step.betas.0), f64::from(step.betas.1));
-    let numbers = vec![step.lr, beta1, beta2, step.weight_decay, f64::from(step.eps)];
-    let [param, grad, first, second, time] = [param, grad, first, second, &time].map(list);
-    let _without = tch::no_grad_guard();
-    PROGRAM.with(|program| {
-        program
-            .method_is("forward", &[param, grad, first, second, time, IValue::DoubleList(numbers)])
-            .expect("tensors of one shape on one device")
-    });
+    let numbers = [step.lr, beta1, beta2, step.weight_decay, f64::from(step.eps)];
+    programs::fused_adamw(tensors, grad, &time, numbers);
 }
 
 /// A tensor that no one else holds, all of its memory in order.

@@ -1,0 +1,71 @@
+//! The transpose of a matrix, in order.
+//!
+//! The `gemm` crate packs a second factor that lies transposed one number at a time, each from another row, and again in
+//! every task. Products with such a factor are slow, above all where rows lie whole pages of memory apart.
+
+use rayon::prelude::*;
+
+use crate::{Buffer, on_pool};
+
+/// Rows and columns that are in registers at a time: a cache line's numbers.
+const TILE: usize = 16;
+/// Columns of a task: enough of a row at a time for the processor to fetch ahead.
+const TASK: usize = 64;
+
+/// Writes `x` `[R, C]` to `out` `[C, R]`.
+///
+/// # Panics
+/// If the sizes differ or do not divide into rows of `cols`.
+pub fn transpose(out: &mut [f32], x: &[f32], cols: usize) {
+    assert!(out.len() == x.len() && x.len().is_multiple_of(cols.max(1)), "rows of {cols} on both sides");
+    let rows = x.len() / cols.max(1);
+    let task = |(i, out)| transpose_columns(out, x, (rows, cols), i * TASK);
+    on_pool(|| out.par_chunks_mut((TASK * rows).max(1)).enumerate().for_each(task));
+}
+
+/// The same, in a new buffer.
+pub(crate) fn transposed(x: &[f32], cols: usize) -> Buffer {
+    let mut out = Buffer::any(x.len());
+    transpose(&mut out, x, cols);
+    out
+}
+
+/// As many columns of `x` from `first` on as `out` has rows.
+fn transpose_columns(out: &mut [f32], x: &[f32], (rows, cols): (usize, usize), first: usize) {
+    let width = out.len() / rows;
+    for row in (0..rows).step_by(TILE) {
+        for col in (0..width).step_by(TILE) {
+            let from = |r: usize| &x[(row + r) * cols + first + col..];
+            if row + TILE <= rows && col + TILE <= width {
+                let tile: [[f32; TILE]; TILE] =
+                    std::array::from_fn(|r| *from(r).first_chunk().expect("a tile"));
+                for c in 0..TILE {
+                    let line: [f32; TILE] = std::array::from_fn(|r| tile[r][c]);
+                    out[(col + c) * rows + row..][..TILE].copy_from_slice(&line);
+                }
+            } else {
+                for c in 0..TILE.min(width - col) {
+                    for r in 0..TILE.min(rows - row) {
+                        out[(col + c) * rows + row + r] = from(r)[c];
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_where_it_belongs() {
+        for (rows, cols) in [(1, 1), (16, 64), (17, 65), (100, 47), (3, 200), (0, 5), (33, 16)] {
+            let x: Vec<f32> = (0..rows * cols).map(|i| i as f32).collect();
+            let out = transposed(&x, cols);
+            for (i, x) in x.iter().enumerate() {
+                assert_eq!(out[i % cols * rows + i / cols], *x, "{i} of {rows} x {cols}");
+            }
+        }
+    }
+}

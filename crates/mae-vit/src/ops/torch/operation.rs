@@ -1,0 +1,222 @@
+//! The seam's operations on PyTorch's tensors, and their backward passes.
+//!
+//! Products have theirs written out here. What lies between them, PyTorch's autograd differentiates. An input that needs a
+//! gradient says so itself, by `requires_grad`.
+
+use burn_tch::TchTensor;
+use tch::{Kind, Reduction, Tensor};
+
+use super::programs::{gradients, product};
+use crate::Precision;
+
+/// An operation of the seam. Its inputs are in the order of the seam's arguments.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Operation {
+    Linear { precision: Precision },
+    LayerNorm { eps: f32 },
+    Attention { num_heads: usize, queries: usize, eps: f32, precision: Precision },
+    Mlp { eps: f32, precision: Precision },
+    Loss { norm_eps: Option<f32> },
+}
+
+/// What PyTorch recorded of all that lies between two products.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    inputs: Vec<TchTensor>,
+    out: TchTensor,
+}
+
+impl Part {
+    /// The gradients of the inputs that need one, by the one of the output.
+    fn backward(self, grad: &Tensor) -> Vec<Option<Tensor>> {
+        let needs = |input: &TchTensor| input.tensor.requires_grad();
+        let leaves: Vec<_> =
+            self.inputs.iter().filter(|input| needs(input)).map(|input| &input.tensor).collect();
+        let mut grads = gradients(&self.out.tensor, &leaves, grad).into_iter();
+        self.inputs.iter().map(|input| needs(input).then(|| grads.next()).flatten()).collect()
+    }
+}
+
+/// The parts of an operation in the order of its forward pass, or none, outside of autodiff.
+pub(super) struct Tape(pub(super) Option<Vec<Part>>);
+
+impl Tape {
+    fn part<const N: usize>(
+        &mut self,
+        inputs: [&Tensor; N],
+        compute: impl FnOnce([&Tensor; N]) -> Tensor,
+    ) -> Tensor {
+        let out = compute(inputs);
+        let Some(parts) = &mut self.0 else { return out };
+        let seen = out.detach();
+        let inputs = inputs.map(|input| TchTensor::new(input.shallow_clone()));
+        parts.push(Part { inputs: inputs.into(), out: TchTensor::new(out) });
+        seen
+    }
+
+    /// The output of a product, which the next part starts from.
+    fn leaf(&self, tensor: Tensor) -> Tensor {
+        tensor.set_requires_grad(self.0.is_some())
+    }
+}
+
+impl Operation {
+    /// What it makes of its inputs.
+    pub(super) fn forward(self, inputs: &[&Tensor], tape: &mut Tape) -> Tensor {
+        match (self, inputs) {
+            (Self::Linear { precision }, [x, weight, bias]) => {
+                linear(x, weight, bias, precision).to_kind(x.kind())
+            }
+            (Self::LayerNorm { eps }, &[x, weight, bias]) => {
+                tape.part([x, weight, bias], |[x, weight, bias]| layer_norm(x, weight, bias, eps))
+            }
+            (Self::Attention { num_heads, queries, eps, precision }, [x, params @ ..]) => {
+                let mixed = |qkv: &Tensor| attention(qkv, num_heads, queries);
+                last_tokens(x, queries) + branch(x, params, mixed, eps, precision, tape)
+            }
+            (Self::Mlp { eps, precision }, [x, params @ ..]) => {
+                *x + branch(x, params, |hidden| hidden.gelu("none"), eps, precision, tape)
+            }
+            (Self::Loss { norm_eps }, &[pred, patches]) => {
+                tape.part([pred, patches], |[pred, patches]| loss(pred, patches, norm_eps))
+            }
+            _ => unreachable!("{self:?} of {} inputs", inputs.len()),
+        }
+    }
+
+    /// The gradients of the inputs that need one, by the one of the output.
+    pub(super) fn backward(self, inputs: &[&Tensor], parts: Vec<Part>, grad: &Tensor) -> Vec<Option<Tensor>> {
+        let mut parts = parts.into_iter();
+        let mut part = || parts.next().expect("as many as the forward pass left");
+        match (self, inputs) {
+            (Self::Linear { precision }, &[x, weight, bias]) => {
+                linear_backward(x, weight, bias, grad, precision).into()
+            }
+            (Self::LayerNorm { .. } | Self::Loss { .. }, _) => part().backward(grad),
+            (Self::Attention { precision, .. } | Self::Mlp { precision, .. }, [_, params @ ..]) => {
+                branch_backward(params, [part(), part()], grad, precision)
+            }
+            _ => unreachable!("{self:?} of {} inputs", inputs.len()),
+        }
+    }
+}
+
+/// A factor of a matrix product; the same memory where it has that type.
+fn factor(x: &Tensor, precision: Precision) -> Tensor {
+    x.to_kind(match precision {
+        Precision::F32 => Kind::Float,
+        Precision::Bf16 => Kind::BFloat16,
+    })
+}
+
+/// `[.., D]` → `[R, D]`
+fn rows(x: &Tensor) -> Tensor {
+    x.reshape([-1, *x.size().last().expect("at least one axis")])
+}
+
+/// `[.., d_in]`, `[d_in, d_out]`, `[d_out]` → `[.., d_out]` in that precision
+fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> Tensor {
+    let [x, weight, bias] = [x, weight, bias].map(|tensor| factor(tensor, precision));
+    let mut shape = x.size();
+    *shape.last_mut().expect("at least one axis") = bias.size()[0];
+    product(&rows(&x), &weight, Some(&bias)).reshape(shape)
+}
+
+/// The gradients of a linear map's inputs, each in the type that its input has.
+fn linear_backward(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    grad: &Tensor,
+    precision: Precision,
+) -> [Option<Tensor>; 3] {
+    let grad = rows(&factor(grad, precision));
+    let of = |input: &Tensor, gradient: &dyn Fn() -> Tensor| {
+        input.requires_grad().then(|| gradient().to_kind(input.kind()))
+    };
+    [
+        of(x, &|| product(&grad, &factor(weight, precision).tr(), None).reshape(x.size())),
+        of(weight, &|| product(&rows(&factor(x, precision)).tr(), &grad, None)),
+        of(bias, &|| grad.sum_dim_intlist(0, false, None)),
+    ]
+}
+
+fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Tensor {
+    x.layer_norm(weight.size(), Some(weight), Some(bias), f64::from(eps), false)
+}
+
+/// A branch without what goes past it: its norm, its first linear map, what is `between`, and its second linear map.
+fn branch(
+    x: &Tensor,
+    params: &[&Tensor],
+    between: impl FnOnce(&Tensor) -> Tensor,
+    eps: f32,
+    precision: Precision,
+    tape: &mut Tape,
+) -> Tensor {
+    let &[norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = params else {
+        unreachable!("a branch has six parameters")
+    };
+    // Kept as the factor that the product takes.
+    let normed = tape.part([x, norm_weight, norm_bias], |[x, weight, bias]| {
+        factor(&layer_norm(x, weight, bias, eps), precision)
+    });
+    let mapped = tape.leaf(linear(&normed, in_weight, in_bias, precision));
+    let mixed = tape.part([&mapped], |[mapped]| between(mapped));
+    linear(&mixed, out_weight, out_bias, precision)
+}
+
+/// The gradients of a branch's input and parameters, what goes past it included.
+fn branch_backward(
+    params: &[&Tensor],
+    [norm, between]: [Part; 2],
+    grad: &Tensor,
+    precision: Precision,
+) -> Vec<Option<Tensor>> {
+    let &[_, _, in_weight, in_bias, out_weight, out_bias] = params else {
+        unreachable!("a branch has six parameters")
+    };
+    let [of_mixed, of_out_weight, of_out_bias] =
+        linear_backward(&between.out.tensor, out_weight, out_bias, grad, precision);
+    let of_mapped = of_mixed.and_then(|of_mixed| between.backward(&of_mixed).pop().flatten());
+    let of_mapped = of_mapped.expect("recorded from its input on");
+    let [of_normed, of_in_weight, of_in_bias] =
+        linear_backward(&norm.out.tensor, in_weight, in_bias, &of_mapped, precision);
+    let mut grads = match of_normed {
+        Some(of_normed) => norm.backward(&of_normed),
+        None => vec![None, None, None],
+    };
+    if let Some(of_x) = &grads[0] {
+        let _ = last_tokens(of_x, grad.size()[1] as usize).g_add_(grad);
+    }
+    grads.extend([of_in_weight, of_in_bias, of_out_weight, of_out_bias]);
+    grads
+}
+
+/// `[B, L, D]` → `[B, Q, D]`
+fn last_tokens(x: &Tensor, queries: usize) -> Tensor {
+    x.narrow(1, x.size()[1] - queries as i64, queries as i64)
+}
+
+/// Queries, keys and values `[B, L, 3 · D]` → `[B, Q, D]`
+fn attention(qkv: &Tensor, num_heads: usize, queries: usize) -> Tensor {
+    let (batch, _, width) = qkv.size3().expect("a tensor of rank 3");
+    let heads = num_heads as i64;
+    // Cut along the last axis: their gradients are put together by one copy.
+    let parts = qkv.chunk(3, 2);
+    let [q, k, v] = &parts[..] else { unreachable!("three times as wide as the tokens") };
+    let [q, k, v] = [&last_tokens(q, queries), k, v]
+        .map(|part| part.reshape([batch, part.size()[1], heads, -1]).transpose(1, 2)); // [B, N, L, D/N]
+    Tensor::scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, None, false)
+        .transpose(1, 2)
+        .reshape([batch, queries as i64, width / 3])
+}
+
+/// `[B, M, P·P·C]` twice → `[1]`
+fn loss(pred: &Tensor, patches: &Tensor, norm_eps: Option<f32>) -> Tensor {
+    let normalized = norm_eps.map(|eps| {
+        let (var, mean) = patches.var_mean_dim(-1, true, true);
+        (patches - mean) / (var + f64::from(eps)).sqrt()
+    });
+    pred.mse_loss(normalized.as_ref().unwrap_or(patches), Reduction::Mean).reshape([1])
+}

@@ -1,0 +1,78 @@
+//! Operations of PyTorch that `tch` does not bind, as programs that libtorch runs. `make_programs.py` makes them.
+
+use tch::{CModule, Device, IValue, Kind, Tensor};
+
+thread_local! {
+    static PROGRAMS: CModule =
+        CModule::load_data(&mut include_bytes!("programs.pt").as_slice()).expect("the program is whole");
+    /// None with a libtorch that was built without oneDNN.
+    static ONEDNN: Option<CModule> = CModule::load_data(&mut include_bytes!("onednn.pt").as_slice()).ok();
+}
+
+/// `[n, k]`, `[k, m]`, `[m]` → `[n, m]`, whose gradient is not recorded.
+///
+/// # Source
+/// `torch.addmm`; on a CPU `torch.ops.mkldnn._linear_pointwise`, which is what `torch.compile` makes of linear maps there:
+/// oneDNN multiplies such matrices faster than MKL, which eager PyTorch asks.
+pub(super) fn product(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    let (a, b, bias) = (a.detach(), b.detach(), bias.map(Tensor::detach));
+    ONEDNN.with(|program| match program {
+        Some(program) if suits_onednn(&a, &b) => {
+            let inputs =
+                [IValue::Tensor(a), IValue::Tensor(b.tr()), bias.map_or(IValue::None, IValue::Tensor)];
+            match program.method_is("linear", &inputs).expect("matrices that fit") {
+                IValue::Tensor(out) => out,
+                other => unreachable!("{other:?} is not a tensor"),
+            }
+        }
+        _ => match bias {
+            Some(bias) => bias.addmm(&a, &b),
+            None => a.mm(&b),
+        },
+    })
+}
+
+/// Not where PyTorch would first copy `a` on one thread, and not where the columns of `b` lie whole pages of memory apart:
+/// they share a few lines of the cache while oneDNN packs them.
+fn suits_onednn(a: &Tensor, b: &Tensor) -> bool {
+    const PAGE: i64 = 1024;
+    let apart = b.stride()[1] % PAGE == 0;
+    (a.kind(), a.device(), a.is_contiguous(), apart) == (Kind::Float, Device::Cpu, true, false)
+}
+
+/// The gradients of tensors that `out` was computed from under autograd.
+///
+/// # Source
+/// `torch.autograd.grad`; `tch` starts from scalars only.
+pub(super) fn gradients(out: &Tensor, inputs: &[&Tensor], grad: &Tensor) -> Vec<Tensor> {
+    let inputs = inputs.iter().map(|input| input.shallow_clone()).collect();
+    let inputs = [
+        IValue::Tensor(out.shallow_clone()),
+        IValue::TensorList(inputs),
+        IValue::Tensor(grad.shallow_clone()),
+    ];
+    let grads = PROGRAMS.with(|programs| programs.method_is("gradients", &inputs)).expect("a whole graph");
+    match grads {
+        IValue::TensorList(grads) => grads,
+        other => unreachable!("{other:?} are not tensors"),
+    }
+}
+
+/// One update of AdamW, of parameters and moments in place; `numbers` are the rate, both betas, the decay, eps.
+///
+/// # Source
+/// `torch._fused_adamw_`
+pub(super) fn fused_adamw(
+    [param, first, second]: [&Tensor; 3],
+    grad: &Tensor,
+    time: &Tensor,
+    numbers: [f64; 5],
+) {
+    let list = |tensor: &Tensor| IValue::TensorList(vec![tensor.shallow_clone()]);
+    let [param, grad, first, second, time] = [param, grad, first, second, time].map(list);
+    let inputs = [param, grad, first, second, time, IValue::DoubleList(numbers.to_vec())];
+    let _without = tch::no_grad_guard();
+    PROGRAMS
+        .with(|programs| programs.method_is("adamw", &inputs))
+        .expect("tensors of one shape on one device");
+}
