@@ -1,9 +1,9 @@
 //! `cargo xtask check`: the tools that keep the workspace honest, and its own rules.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -59,7 +59,9 @@ fn run(what: &str, command: &mut Command) -> Result<()> {
 /// The rules that no tool knows.
 fn rules() -> Result<()> {
     println!("check: house rules");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+    // As cargo says it now: the program may have been built when the workspace lay elsewhere.
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").context("this runs as cargo xtask")?;
+    let root = Path::new(&manifest).parent().context("xtask lies in the workspace")?;
     let mut broken = Vec::new();
     for file in sources(root)? {
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
