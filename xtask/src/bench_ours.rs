@@ -11,8 +11,10 @@ use crate::bench_step::Report;
 use crate::programs::{build_bench_step, run, target};
 use crate::{cargo, median};
 
-/// Images of an epoch, at least: fewer are repeated.
-const EPOCH_IMAGES: usize = 240;
+/// Images of an epoch, at least: fewer are repeated. So many that the first steps, which make their buffers, weigh little.
+const EPOCH_IMAGES: usize = 960;
+/// Steps on a batch in memory that an epoch is compared with: they take about as long.
+const EPOCH_STEPS: usize = 40;
 const EPOCH_BATCH: usize = 16;
 
 /// The encoder on visible patches beside one that sees every token: ViT-B and ViT-L, 8 decoder blocks and 1.
@@ -52,7 +54,7 @@ pub fn epoch(data: &Path, rounds: usize) -> Result<()> {
     let images = repeat(data, &folder.join("images"))?;
     let (mut step, mut whole, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
-        let report: Report = run(&mut bench_step(&program, "tiny", EPOCH_BATCH, 8, "train"))?;
+        let report: Report = run(&mut bench_step(&program, "tiny", EPOCH_BATCH, EPOCH_STEPS, "train"))?;
         step.push(EPOCH_BATCH as f64 / report.step_s());
         let (rate, waited) = train(&folder, images)?;
         println!(

@@ -41,6 +41,7 @@ impl Part {
 pub(super) struct Tape(pub(super) Option<Vec<Part>>);
 
 impl Tape {
+    /// Computes under PyTorch's autograd and keeps that, if anything is kept; what is returned has no history.
     fn part<const N: usize>(
         &mut self,
         inputs: [&Tensor; N],

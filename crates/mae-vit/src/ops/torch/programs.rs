@@ -35,7 +35,7 @@ pub(super) fn product(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Tensor {
 /// Not where PyTorch would first copy `a` on one thread, and not where the columns of `b` lie whole pages of memory apart:
 /// they share a few lines of the cache while oneDNN packs them.
 fn suits_onednn(a: &Tensor, b: &Tensor) -> bool {
-    const PAGE: i64 = 1024;
+    const PAGE: i64 = 4096 / size_of::<f32>() as i64;
     let apart = b.stride()[1] % PAGE == 0;
     (a.kind(), a.device(), a.is_contiguous(), apart) == (Kind::Float, Device::Cpu, true, false)
 }
