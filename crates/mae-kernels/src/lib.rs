@@ -41,7 +41,6 @@ pub use linear::{linear, linear_backward, linear_input_backward};
 pub use loss::{reconstruction, reconstruction_backward};
 pub use pool::{Buffer, release_idle};
 pub use rows::{add_bias, set_bias, sum_rows};
-pub use transpose::transpose;
 
 /// Runs `f` on one of rayon's threads. Parallel loops that are started there need not wake a thread each to start and
 /// put this one to sleep until they end.

@@ -5,28 +5,19 @@
 
 use rayon::prelude::*;
 
-use crate::{Buffer, on_pool};
+use crate::Buffer;
 
 /// Rows and columns that are in registers at a time: a cache line's numbers.
 const TILE: usize = 16;
 /// Columns of a task: enough of a row at a time for the processor to fetch ahead.
 const TASK: usize = 64;
 
-/// Writes `x` `[R, C]` to `out` `[C, R]`.
-///
-/// # Panics
-/// If the sizes differ or do not divide into rows of `cols`.
-pub fn transpose(out: &mut [f32], x: &[f32], cols: usize) {
-    assert!(out.len() == x.len() && x.len().is_multiple_of(cols.max(1)), "rows of {cols} on both sides");
-    let rows = x.len() / cols.max(1);
-    let task = |(i, out)| transpose_columns(out, x, (rows, cols), i * TASK);
-    on_pool(|| out.par_chunks_mut((TASK * rows).max(1)).enumerate().for_each(task));
-}
-
-/// The same, in a new buffer.
+/// `[R, C]` → `[C, R]`
 pub(crate) fn transposed(x: &[f32], cols: usize) -> Buffer {
+    let rows = x.len() / cols;
     let mut out = Buffer::any(x.len());
-    transpose(&mut out, x, cols);
+    let task = |(i, out)| transpose_columns(out, x, (rows, cols), i * TASK);
+    out.par_chunks_mut((TASK * rows).max(1)).enumerate().for_each(task);
     out
 }
 

@@ -188,6 +188,7 @@ fn recorded<C: CheckpointStrategy, const N: usize>(
             // A guard, which a panic for lack of memory ends too.
             let _without = again.then(tch::no_grad_guard);
             let out = operation.forward(&inputs.each_ref().map(|leaf| &leaf.tensor), &mut tape);
+            // No backward pass reads it, so that it may be written to.
             let out = TchTensor::new(out.detach());
             prep.finish(Record { operation, inputs, parts: tape.0 }, out)
         }
