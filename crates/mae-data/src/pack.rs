@@ -19,7 +19,7 @@ use crate::resample::Span;
 use crate::resize::check_size;
 use crate::shard_index::{INDEX_FILE, Index, Sample, Shard};
 use crate::worker::without_panic;
-use crate::{BadFile, DataError, DistributedSampler, Image, ImageFolder, ImageSource, View, ppm};
+use crate::{BadFile, DataError, DistributedSampler, Filter, Image, ImageFolder, ImageSource, View, ppm};
 
 /// How images are packed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -331,7 +331,8 @@ fn shrink(image: Image, short_side: usize) -> Image {
     }
     let resized = |side: usize| (short_side as u128 * side as u128 / short as u128) as usize;
     let (height, width) = (resized(size.0), resized(size.1));
-    let (rows, columns) = (Span::whole(size.0, height), Span::whole(size.1, width));
+    let whole = |side, resized| Span::whole(side, resized, Filter::Bicubic);
+    let (rows, columns) = (whole(size.0, height), whole(size.1, width));
     View::of_resized(rows, columns, (0, 0), (height, width)).cut(&Part::whole(image))
 }
 

@@ -1,16 +1,13 @@
-//! Pillow's bicubic resampling of bytes, to the bit.
+//! Pillow's resampling of bytes, to the bit.
 
 use std::ops::Range;
 
 use multiversion::multiversion;
 
-use crate::{Crop, Image};
+use crate::{Crop, Filter, Image};
 
 /// Bits behind the point of a coefficient: Pillow's, which leaves 8 for the pixel and 2 for overshooting.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
-
-/// How far the filter (Keys, a = -1/2, also called Catmull-Rom) reaches, in pixels of the coarser grid.
-const SUPPORT_PX: f64 = 2.0;
 
 /// Bytes of a column that are computed at once: 4 vectors of 8 sums.
 const LANES: usize = 32;
@@ -26,12 +23,14 @@ pub(crate) struct Span {
     pub start: usize,
     /// How many are shown, at least one.
     pub length: usize,
+    /// How they are weighed.
+    pub filter: Filter,
 }
 
 impl Span {
     /// All of a side that becomes `resized`.
-    pub(crate) fn whole(side: usize, resized: usize) -> Self {
-        Self { side, resized, start: 0, length: resized }
+    pub(crate) fn whole(side: usize, resized: usize, filter: Filter) -> Self {
+        Self { side, resized, start: 0, length: resized, filter }
     }
 
     /// The pixels that are seen.
@@ -52,7 +51,7 @@ impl Span {
     /// Centre of the i-th pixel that is shown, and the pixels that have a part in it.
     fn reach(&self, i: usize) -> (f64, Range<usize>) {
         let centre = ((self.start + i) as f64 + 0.5) * self.scale();
-        let support = SUPPORT_PX * self.stretch();
+        let support = self.filter.support_px() * self.stretch();
         let first = (centre - support + 0.5).max(0.0) as usize;
         (centre, first..((centre + support + 0.5) as usize).min(self.side))
     }
@@ -65,7 +64,7 @@ impl Span {
         for i in 0..self.length {
             let (centre, reach) = self.reach(i);
             weights.clear();
-            weights.extend(reach.clone().map(|x| cubic((x as f64 - centre + 0.5) * inverse)));
+            weights.extend(reach.clone().map(|x| self.filter.weight((x as f64 - centre + 0.5) * inverse)));
             let sum: f64 = weights.iter().sum();
             let begin = taps.coefficients.len();
             taps.coefficients.extend(weights.iter().map(|weight| fixed(weight / sum)));
@@ -86,19 +85,6 @@ struct Taps {
 impl Taps {
     fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
         self.pixels.iter().map(|(first, range)| (*first, &self.coefficients[range.clone()]))
-    }
-}
-
-/// Keys' cubic convolution kernel with a = -1/2.
-fn cubic(x: f64) -> f64 {
-    const A: f64 = -0.5;
-    let x = x.abs();
-    if x < 1.0 {
-        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
-    } else if x < 2.0 {
-        (((x - 5.0) * x + 8.0) * x - 4.0) * A
-    } else {
-        0.0
     }
 }
 

@@ -5,7 +5,7 @@ use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::resample::{Resampler, Span};
-use crate::{Crop, DataError, Image};
+use crate::{Crop, DataError, Filter, Image};
 
 /// What becomes of the pixels that a view sees.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +46,8 @@ pub fn resized_crop(image: &Image, crop: Crop, size: (usize, usize)) -> Result<I
         });
     }
     check_size(size)?;
-    let (rows, columns) = (Span::whole(crop.height, size.0), Span::whole(crop.width, size.1));
+    let whole = |side, resized| Span::whole(side, resized, Filter::Bicubic);
+    let (rows, columns) = (whole(crop.height, size.0), whole(crop.width, size.1));
     let mut scratch = Scratch::default();
     scratch.resize(image, crop, Resizing::Exact(rows, columns));
     Image::new(size.0, size.1, image.channels(), scratch.whole)

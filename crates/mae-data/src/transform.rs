@@ -1,7 +1,6 @@
 //! What happens to an image between its file and its batch.
 
 use crate::encoded::Part;
-use crate::resample::Span;
 use crate::resize::check_size;
 use crate::{DataError, Image, RandomResizedCrop, SampleRng, View, uniform};
 
@@ -58,7 +57,7 @@ impl TrainTransform {
     /// MAE §A.1: random resized crop and horizontal flip, no colour. torchvision's `RandomResizedCrop`, bicubic,
     /// then `RandomHorizontalFlip` with its probability of 1/2.
     /// Deviation: 99.9% of the bytes of a crop are within 1 of Pillow's, all within 2. Getting them equal, as
-    /// [`resized_crop`](crate::resized_crop) and [`EvalTransform`] do, takes 1.5 times as long.
+    /// [`resized_crop`](crate::resized_crop) and [`EvalTransform`](crate::EvalTransform) do, takes 1.5 times as long.
     pub fn new(size: (usize, usize), crop: RandomResizedCrop) -> Result<Self, DataError> {
         check_size(size)?;
         Ok(Self { size, crop, flip: true })
@@ -95,70 +94,6 @@ impl Transform for TrainTransform {
     }
 }
 
-/// Evaluation's view of an image: its shorter side resized to a length, then its centre.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EvalTransform {
-    short_side: usize,
-    size: (usize, usize),
-}
-
-impl EvalTransform {
-    /// The central `(height, width)` of images whose shorter side is resized to `short_side` pixels; where they
-    /// are smaller than that, black around them.
-    ///
-    /// # Errors
-    /// [`DataError::Argument`] for a size with a 0.
-    ///
-    /// # Source
-    /// torchvision's `Resize(short_side, BICUBIC)` and `CenterCrop(size)` on Pillow 13: the same bytes. MAE evaluates
-    /// at 256 and 224. Only the part that the crop keeps is ever computed, so that a very long image costs no more than
-    /// another.
-    pub fn new(short_side: usize, size: (usize, usize)) -> Result<Self, DataError> {
-        check_size((short_side, short_side))?;
-        check_size(size)?;
-        Ok(Self { short_side, size })
-    }
-}
-
-impl EvalTransform {
-    fn centre(&self, (height, width): (usize, usize)) -> View {
-        let short = height.min(width);
-        // The longer side rounds down, as torchvision's `int(size * long / short)`.
-        let resized = |side: usize| (self.short_side as u128 * side as u128 / short as u128) as usize;
-        let (rows, above) = centre_crop(height, resized(height), self.size.0);
-        let (columns, before) = centre_crop(width, resized(width), self.size.1);
-        View::of_resized(rows, columns, (above, before), self.size)
-    }
-}
-
-impl Transform for EvalTransform {
-    fn apply(&self, image: Image, _: &mut SampleRng) -> Image {
-        let view = self.centre((image.height(), image.width()));
-        view.cut(&Part::whole(image))
-    }
-
-    fn output_size(&self) -> (usize, usize) {
-        self.size
-    }
-
-    fn view(&self, size: (usize, usize), _: &mut SampleRng) -> Option<View> {
-        Some(self.centre(size))
-    }
-}
-
-/// What a centre crop of a length takes of a side that is resized, and the padding before it.
-///
-/// # Source
-/// torchvision `center_crop`: the odd pixel of padding goes to the end, half an odd pixel of cropping rounds to the
-/// even start.
-fn centre_crop(side: usize, resized: usize, length: usize) -> (Span, usize) {
-    if resized <= length {
-        return (Span::whole(side, resized), (length - resized) / 2);
-    }
-    let spare = resized - length;
-    (Span { side, resized, start: spare / 2 + usize::from(spare % 4 == 3), length }, 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,17 +120,8 @@ mod tests {
             let pixel: Vec<u8> = (0..channels as u8).map(|c| 40 * c + 17).collect();
             let image = Image::new(1, 1, channels, pixel.clone()).unwrap();
             let train = TrainTransform::new((5, 7), RandomResizedCrop::default()).unwrap();
-            assert_eq!(train.apply(image.clone(), &mut sample_rng(0, 0, 0)).into_data(), pixel.repeat(35));
-            let eval = EvalTransform::new(8, (5, 7)).unwrap();
-            assert_eq!(eval.apply(image, &mut sample_rng(0, 0, 0)).into_data(), pixel.repeat(35));
+            assert_eq!(train.apply(image, &mut sample_rng(0, 0, 0)).into_data(), pixel.repeat(35));
         }
-    }
-
-    #[test]
-    fn an_extremely_long_image_costs_no_more_than_another() {
-        let image = Image::new(1, 3_000_000, 3, vec![200; 9_000_000]).unwrap();
-        let eval = EvalTransform::new(256, (224, 224)).unwrap();
-        assert_eq!(eval.apply(image, &mut sample_rng(0, 0, 0)).into_data(), vec![200; 224 * 224 * 3]);
     }
 
     #[test]
@@ -204,7 +130,5 @@ mod tests {
             TrainTransform::new((0, 7), RandomResizedCrop::default()).unwrap_err().to_string(),
             "image size is 0x7, but must be 1 to 4294967295 on each side"
         );
-        assert!(EvalTransform::new(0, (7, 7)).is_err());
-        assert!(EvalTransform::new(7, (7, 0)).is_err());
     }
 }

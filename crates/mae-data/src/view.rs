@@ -122,6 +122,7 @@ fn split_rgb(pixels: &[u8], [red, green, blue]: [&mut [u8]; 3], mirrored: bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Filter;
 
     fn part(height: usize, width: usize, channels: usize, data: Vec<u8>) -> Part {
         Part::whole(Image::new(height, width, channels, data).unwrap())
@@ -168,8 +169,8 @@ mod tests {
         let whole = part(40, 30, 3, data.clone());
         let crop = View::of_crop(Crop { top: 11, left: 3, height: 17, width: 20 }, (9, 8), true);
         let (rows, columns) = (
-            Span { side: 40, resized: 23, start: 7, length: 9 },
-            Span { side: 30, resized: 17, start: 6, length: 8 },
+            Span { side: 40, resized: 23, start: 7, length: 9, filter: Filter::Bicubic },
+            Span { side: 30, resized: 17, start: 6, length: 8, filter: Filter::Lanczos },
         );
         let window = View::of_resized(rows, columns, (1, 2), (12, 12));
         for view in [crop, window] {

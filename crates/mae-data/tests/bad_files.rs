@@ -221,7 +221,7 @@ fn a_folder_with_every_kind_of_bad_file() {
     let source = Arc::new(ImageFolder::open(folder.path(), FolderOptions::default()).unwrap());
     let len = source.len();
     let loader =
-        Loader::new(source.clone(), Arc::new(EvalTransform::new(8, (8, 8)).unwrap()), skip(0.2)).unwrap();
+        Loader::new(source.clone(), Arc::new(EvalTransform::new((8, 8), None).unwrap()), skip(0.2)).unwrap();
     assert_eq!(all(&loader, upto(len), 0).iter().map(|batch| batch.indices.len()).sum::<usize>(), len);
     let names = bad_names(&loader);
     assert_eq!(names.len(), expected.len());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mae_data::{
-    Crop, DecodeLimits, EvalTransform, Image, RandomResizedCrop, TrainTransform, Transform, decode_file,
+    Crop, DecodeLimits, EvalTransform, Fit, Image, RandomResizedCrop, TrainTransform, Transform, decode_file,
     resized_crop, sample_rng,
 };
 use serde_json::Value;
@@ -78,8 +78,13 @@ fn crops_are_pillows_to_the_bit() {
 fn evaluation_views_are_pillows_to_the_bit() {
     for case in cases("evals.json") {
         let [height, width] = numbers(&case["size"]);
-        let short_side = case["short_side"].as_u64().unwrap() as usize;
-        let view = EvalTransform::new(short_side, (height, width)).unwrap();
+        let fitted: [usize; 2] = numbers(&case["fitted"]);
+        let fit = match case["mode"].as_str() {
+            Some("squash") => Fit::Squash(fitted.into()),
+            _ => Fit::Cover(fitted.into()),
+        };
+        let filter = serde_json::from_value(case["filter"].clone()).unwrap();
+        let view = EvalTransform::resized(fit, filter, (height, width)).unwrap();
         assert_equal(&case, |image| view.apply(image, &mut sample_rng(0, 0, 0)));
     }
 }

@@ -66,7 +66,7 @@ fn plain_pixels_are_those_of_the_folder_resized_once() {
     let shards = open_images(&out, FolderOptions::default()).unwrap();
     assert_eq!(shards.class_names(), folder.class_names());
     assert_eq!(shards.len(), folder.len());
-    let resized = EvalTransform::new(16, (16, 24)).unwrap();
+    let resized = EvalTransform::new((16, 24), None).unwrap();
     for index in 0..folder.len() {
         assert_eq!(shards.label(index), folder.label(index));
         let relative = folder.relative_path(index).unwrap().to_str().unwrap();
@@ -83,7 +83,7 @@ fn plain_pixels_are_those_of_the_folder_resized_once() {
 fn compressed_pixels_are_nearly_those() {
     let Packing { folder, out, temporary: _temporary } = packing(Store::Jpeg { quality: 100 });
     let shards = open(&out).unwrap();
-    let resized = EvalTransform::new(16, (16, 24)).unwrap();
+    let resized = EvalTransform::new((16, 24), None).unwrap();
     for index in 0..folder.len() - 1 {
         let image = shards.load(index).unwrap();
         let expected = resized.apply(folder.load(index).unwrap(), &mut sample_rng(0, 0, 0));
@@ -102,7 +102,7 @@ fn batches_are_what_the_transforms_make_of_whole_images() {
     let sources: [Arc<dyn ImageSource>; 2] = [Arc::new(folder), Arc::new(open(&out).unwrap())];
     let train = TrainTransform::new((9, 7), RandomResizedCrop::default()).unwrap();
     let transforms: [Arc<dyn Transform>; 2] =
-        [Arc::new(train), Arc::new(EvalTransform::new(14, (20, 12)).unwrap())];
+        [Arc::new(train), Arc::new(EvalTransform::new((20, 12), Some(14)).unwrap())];
     for source in &sources {
         for transform in &transforms {
             let config = LoaderConfig { batch_size: 14, repeats: 2, workers: 2, ..LoaderConfig::default() };

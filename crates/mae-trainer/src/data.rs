@@ -143,10 +143,10 @@ impl ImageSet {
         self
     }
 
-    /// A loader of these images as evaluation sees them: short side resized, centre cropped.
+    /// A loader of these images as evaluation sees them.
     pub(crate) fn loader(&self, recipe: &Recipe, batch_size: usize) -> Result<Loader, TrainerError> {
         let size = recipe.mae_config()?.geometry.image_size();
-        let transform = EvalTransform::new(size.0.max(size.1), size)?;
+        let transform = EvalTransform::new(size, None)?;
         let mut config = LoaderConfig { repeats: 1, drop_last: false, ..loader_config(recipe, batch_size)? };
         if !recipe.data.strict {
             // A run that has come this far is measured on what can be read.

@@ -10,6 +10,7 @@ import skimage.data
 import torch
 from PIL import Image
 from store import Store
+from timm.data.transforms_factory import transforms_imagenet_eval
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
@@ -78,6 +79,27 @@ EVALS = [
     ("pixel", 16, 12, 14),
 ]
 
+# (source, height and width that are covered or squashed to, crop height and width, mode, filter), by timm's transform
+TIMM = [
+    ("astronaut", (64, 64), (64, 64), "center", "bicubic"),
+    ("astronaut", (16, 64), (16, 64), "center", "bicubic"),
+    ("astronaut", (64, 24), (64, 24), "center", "bicubic"),
+    ("chelsea", (73, 146), (64, 128), "center", "bicubic"),
+    ("chelsea", (149, 223), (149, 223), "center", "bicubic"),  # its own size
+    ("chelsea", (201, 100), (192, 96), "center", "bilinear"),
+    ("coffee", (33, 75), (31, 71), "center", "lanczos"),
+    ("tower", (53, 30), (51, 29), "center", "hamming"),
+    ("tower", (41, 83), (41, 83), "center", "box"),
+    ("row", (8, 20), (8, 20), "center", "bicubic"),
+    ("column", (9, 5), (9, 5), "center", "lanczos"),
+    ("astronaut", (64, 64), (64, 64), "squash", "bilinear"),
+    ("chelsea", (48, 112), (48, 112), "squash", "bicubic"),
+    ("chelsea", (300, 100), (288, 96), "squash", "lanczos"),
+    ("coffee", (70, 70), (64, 64), "squash", "hamming"),
+    ("tower", (29, 83), (29, 83), "squash", "box"),
+    ("pixel", (8, 12), (8, 12), "squash", "bilinear"),
+]
+
 # Heights and widths that crops are drawn for; the last four reach the central fallback.
 DRAWN = [(375, 500), (500, 375), (224, 224), (33, 21), (8, 8), (2, 3), (1, 1), (30, 300), (1000, 10), (3, 1)]
 RECIPES = {
@@ -120,6 +142,16 @@ def same_for_each_band(image, transform):
     return expected
 
 
+def timm_view(fitted, size, mode, name):
+    """timm's evaluation transform up to the tensor, which resizes to `fitted` and cuts out `size`."""
+    percent = size[0] / fitted[0]
+    view = transforms_imagenet_eval(size, percent, mode, interpolation=name, normalize=False)
+    resize, crop = view.transforms[:2]
+    chosen = resize.size if isinstance(resize.size, (tuple, list)) else (resize.size, resize.size)
+    assert tuple(chosen) == fitted, (chosen, fitted)
+    return transforms.Compose([resize, crop])
+
+
 def main():
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -142,7 +174,14 @@ def main():
         file = f"eval-{number:02}.png"
         view = transforms.Compose([transforms.Resize(short, BICUBIC), transforms.CenterCrop(size)])
         store.pixels(file, same_for_each_band(sources[source], view))
-        evals.append({"source": f"{source}.png", "short_side": short, "size": size, "expected": file})
+        fitted = {"mode": "cover", "fitted": [short, short], "filter": "bicubic"}
+        evals.append({"source": f"{source}.png", **fitted, "size": size, "expected": file})
+    for number, (source, fitted, size, mode, name) in enumerate(TIMM):
+        file = f"timm-{number:02}.png"
+        view = timm_view(fitted, size, mode, name)
+        store.pixels(file, same_for_each_band(sources[source], view))
+        how = {"mode": "cover" if mode == "center" else mode, "fitted": fitted, "filter": name}
+        evals.append({"source": f"{source}.png", **how, "size": size, "expected": file})
     store.json("evals.json", evals)
 
     draws = []

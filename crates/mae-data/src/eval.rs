@@ -1,0 +1,174 @@
+//! Evaluation's view of an image: resized, then its centre.
+
+use crate::encoded::Part;
+use crate::resample::Span;
+use crate::resize::check_size;
+use crate::{DataError, Filter, Image, SampleRng, Transform, View};
+
+/// How an image is resized before its centre is cut out. Sizes are `(height, width)` in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// To the smallest size of its own aspect ratio that covers this one: what is cut off lies on two sides.
+    ///
+    /// # Source
+    /// timm's `crop_mode="center"`: torchvision's `Resize` of the shorter side if both sides are equal, else timm's
+    /// `ResizeKeepRatio`.
+    Cover((usize, usize)),
+    /// To exactly this size: nothing is cut off, and the aspect ratio changes.
+    ///
+    /// # Source
+    /// timm's `crop_mode="squash"`; transformers' `ViTImageProcessor` with a height and a width.
+    Squash((usize, usize)),
+}
+
+/// Evaluation's view of an image: resized, then its centre.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvalTransform {
+    fit: Fit,
+    filter: Filter,
+    size: (usize, usize),
+}
+
+impl EvalTransform {
+    /// The central `size`, `(height, width)`, of images that are resized to cover it. `resize` resizes them further: it is
+    /// the number of pixels that the shorter side of `size` counts before the crop, and the longer side grows in
+    /// proportion.
+    ///
+    /// An image of just this size stays as it is unless `resize` is given.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for a size with a 0, or a `resize` below the shorter side of `size`.
+    ///
+    /// # Source
+    /// timm's evaluation transform with bicubic interpolation and `crop_pct` = shorter side / `resize`, on Pillow 13: the
+    /// same bytes. MAE evaluates at 256 and 224.
+    pub fn new(size: (usize, usize), resize: Option<usize>) -> Result<Self, DataError> {
+        check_size(size)?;
+        let short = size.0.min(size.1);
+        let resize = resize.unwrap_or(short);
+        if resize < short {
+            let bound = format!("at least {short}, the shorter side of {}x{}", size.0, size.1);
+            return Err(DataError::Argument { name: "resize", value: resize.to_string(), bound });
+        }
+        let scaled = |side: usize| (side as u128 * resize as u128 / short as u128) as usize;
+        Self::resized(Fit::Cover((scaled(size.0), scaled(size.1))), Filter::Bicubic, size)
+    }
+
+    /// The central `size`, `(height, width)`, of images that are resized by `fit` and `filter`; black around images that
+    /// are smaller than that.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for a size with a 0.
+    pub fn resized(fit: Fit, filter: Filter, size: (usize, usize)) -> Result<Self, DataError> {
+        let (Fit::Cover(fitted) | Fit::Squash(fitted)) = fit;
+        check_size(fitted)?;
+        check_size(size)?;
+        Ok(Self { fit, filter, size })
+    }
+
+    /// What becomes of an image of `(height, width)` before the crop.
+    fn fitted(&self, (height, width): (usize, usize)) -> (usize, usize) {
+        match self.fit {
+            Fit::Squash(size) => size,
+            Fit::Cover((rows, columns)) if rows == columns => {
+                let short = height.min(width) as u128;
+                // The longer side rounds down, as torchvision's `int(size * long / short)`.
+                let side = |side: usize| (rows as u128 * side as u128 / short) as usize;
+                (side(height), side(width))
+            }
+            Fit::Cover((rows, columns)) => {
+                let ratio = (height as f64 / rows as f64).min(width as f64 / columns as f64);
+                // As Python's `round`.
+                let side = |side: usize| (side as f64 / ratio).round_ties_even() as usize;
+                (side(height), side(width))
+            }
+        }
+    }
+
+    fn centre(&self, (height, width): (usize, usize)) -> View {
+        let fitted = self.fitted((height, width));
+        let (rows, above) = centre_crop(Span::whole(height, fitted.0, self.filter), self.size.0);
+        let (columns, before) = centre_crop(Span::whole(width, fitted.1, self.filter), self.size.1);
+        View::of_resized(rows, columns, (above, before), self.size)
+    }
+}
+
+/// Only the part that the crop keeps is ever computed, so that a very long image costs no more than another.
+impl Transform for EvalTransform {
+    fn apply(&self, image: Image, _: &mut SampleRng) -> Image {
+        let view = self.centre((image.height(), image.width()));
+        view.cut(&Part::whole(image))
+    }
+
+    fn output_size(&self) -> (usize, usize) {
+        self.size
+    }
+
+    fn view(&self, size: (usize, usize), _: &mut SampleRng) -> Option<View> {
+        Some(self.centre(size))
+    }
+}
+
+/// What a centre crop of `length` keeps of a resized side, and the padding before it.
+///
+/// # Source
+/// torchvision `center_crop`: the odd pixel of padding goes to the end, half an odd pixel of cropping rounds to the
+/// even start.
+fn centre_crop(whole: Span, length: usize) -> (Span, usize) {
+    let resized = whole.resized;
+    if resized <= length {
+        return (whole, (length - resized) / 2);
+    }
+    let spare = resized - length;
+    (Span { start: spare / 2 + usize::from(spare % 4 == 3), length, ..whole }, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample_rng;
+
+    fn apply(transform: &EvalTransform, image: &Image) -> Image {
+        transform.apply(image.clone(), &mut sample_rng(0, 0, 0))
+    }
+
+    #[test]
+    fn an_image_of_the_models_size_stays_as_it_is() {
+        for (height, width) in [(16, 64), (256, 128), (7, 7), (1, 5)] {
+            let data = (0..height * width * 3).map(|at| (at * 7919 % 251) as u8).collect();
+            let image = Image::new(height, width, 3, data).unwrap();
+            assert_eq!(apply(&EvalTransform::new((height, width), None).unwrap(), &image), image);
+        }
+    }
+
+    #[test]
+    fn one_pixel_fills_any_size_with_any_channels() {
+        for channels in [1, 2, 3, 4, 5] {
+            let pixel: Vec<u8> = (0..channels as u8).map(|c| 40 * c + 17).collect();
+            let image = Image::new(1, 1, channels, pixel.clone()).unwrap();
+            for resize in [None, Some(8)] {
+                let eval = EvalTransform::new((5, 7), resize).unwrap();
+                assert_eq!(apply(&eval, &image).into_data(), pixel.repeat(35));
+            }
+        }
+    }
+
+    #[test]
+    fn an_extremely_long_image_costs_no_more_than_another() {
+        let image = Image::new(1, 3_000_000, 3, vec![200; 9_000_000]).unwrap();
+        for size in [(224, 224), (224, 96)] {
+            let eval = EvalTransform::new(size, Some(256)).unwrap();
+            assert_eq!(apply(&eval, &image).into_data(), vec![200; size.0 * size.1 * 3]);
+        }
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused_with_the_bound() {
+        assert!(EvalTransform::new((7, 0), None).is_err());
+        assert!(EvalTransform::resized(Fit::Squash((0, 7)), Filter::Bicubic, (7, 7)).is_err());
+        assert_eq!(
+            EvalTransform::new((16, 64), Some(8)).unwrap_err().to_string(),
+            "resize is 8, but must be at least 16, the shorter side of 16x64"
+        );
+    }
+}
