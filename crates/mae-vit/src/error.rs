@@ -40,7 +40,7 @@ pub enum VitError {
         /// The offending value.
         value: f64,
         /// The admissible range, in words.
-        bound: &'static str,
+        bound: String,
     },
     /// Normalisation constants for another number of channels.
     #[error("normalisation has {mean} means and {std} standard deviations for {channels} channels")]

@@ -25,7 +25,7 @@ impl Normalize {
     /// Constants for `mean.len()` channels.
     ///
     /// # Errors
-    /// If the lengths differ or a standard deviation is not positive.
+    /// As [`validate`](Self::validate); if the lengths differ.
     pub fn new(mean: Vec<f32>, std: Vec<f32>) -> Result<Self, VitError> {
         let normalize = Self { mean, std };
         normalize.validate(normalize.mean.len())?;
@@ -55,18 +55,24 @@ impl Normalize {
     /// Checks the constants against a number of channels.
     ///
     /// # Errors
-    /// If there is not one finite mean and one positive deviation a channel.
+    /// If there is not one mean from 0 to 1 and one deviation above 0 and up to 1 for each channel.
     pub fn validate(&self, channels: usize) -> Result<(), VitError> {
         if self.mean.len() != channels || self.std.len() != channels {
             return Err(VitError::Channels { mean: self.mean.len(), std: self.std.len(), channels });
         }
-        let refused =
-            |name, value: &f32, bound| VitError::OutOfRange { name, value: f64::from(*value), bound };
-        if let Some(mean) = self.mean.iter().find(|mean| !mean.is_finite()) {
-            return Err(refused("mean", mean, "finite"));
+        let refused = |name, value: f32, bound: &str| {
+            // Other libraries count white as 255.
+            let bound = match value > 1.0 && value <= 255.0 {
+                true => format!("{bound}, since white is 1: divide by 255, which makes it {}", value / 255.0),
+                false => bound.into(),
+            };
+            VitError::OutOfRange { name, value: f64::from(value), bound }
+        };
+        if let Some(mean) = self.mean.iter().find(|mean| !(0.0..=1.0).contains(*mean)) {
+            return Err(refused("mean", *mean, "from 0 to 1"));
         }
-        match self.std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
-            Some(std) => Err(refused("std", std, "positive and finite")),
+        match self.std.iter().find(|std| !(**std > 0.0 && **std <= 1.0)) {
+            Some(std) => Err(refused("std", *std, "above 0 and at most 1")),
             None => Ok(()),
         }
     }
@@ -128,5 +134,17 @@ mod tests {
     fn constants_for_other_channels_are_refused() {
         assert!(Normalize::imagenet().validate(4).unwrap_err().to_string().contains("4 channels"));
         assert!(Normalize::new(vec![0.5], vec![0.0]).is_err());
+    }
+
+    #[test]
+    fn constants_for_pixels_up_to_255_are_refused_with_those_up_to_1() {
+        let refused = |mean, std| Normalize::new(vec![mean; 3], vec![std; 3]).unwrap_err().to_string();
+        let error = refused(123.675, 58.395);
+        assert!(error.contains("mean is 123.675") && error.contains("from 0 to 1"), "{error}");
+        assert!(error.ends_with("divide by 255, which makes it 0.485"), "{error}");
+        assert!(refused(0.485, 58.395).ends_with("which makes it 0.229"));
+        // No guess where there is none to make.
+        assert_eq!(refused(-1.0, 0.5), "mean is -1, but must be from 0 to 1");
+        assert!(refused(f32::NAN, 0.5).contains("NaN") && refused(32768.0, 0.5).ends_with("from 0 to 1"));
     }
 }

@@ -93,7 +93,11 @@ impl VitConfig {
     pub fn validate(&self) -> Result<(), VitError> {
         self.stack.validate()?;
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
-            return Err(VitError::OutOfRange { name: "norm_eps", value: self.norm_eps, bound: "in (0, 1)" });
+            return Err(VitError::OutOfRange {
+                name: "norm_eps",
+                value: self.norm_eps,
+                bound: "in (0, 1)".into(),
+            });
         }
         Ok(())
     }
