@@ -139,7 +139,8 @@ impl DataReport {
             unreadable,
             warnings: Vec::new(),
         };
-        report.warnings = warnings(&report, folder);
+        let sizes = readable().map(|image| (image.height as usize, image.width as usize)).collect();
+        report.warnings = warnings(&report, folder, sizes);
         Ok(report)
     }
 

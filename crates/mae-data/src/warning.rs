@@ -53,6 +53,22 @@ pub enum DataWarning {
         /// Groups of equal images that lie under more than one class.
         groups: usize,
     },
+    /// Half of the images are enlarged more than twice.
+    Enlarged {
+        /// (height, width) in pixels that they are enlarged to.
+        image_size: (usize, usize),
+        /// How many times as long as before a side becomes, at the median.
+        times: f64,
+    },
+    /// A model of exchanged height and width would show much more of the images.
+    Orientation {
+        /// The model's (height, width) in pixels.
+        image_size: (usize, usize),
+        /// The share of an image's area, 0 to 1, that evaluation shows, at the median.
+        shown: f64,
+        /// The same for the exchanged size.
+        turned: f64,
+    },
     /// Files that cannot be read.
     Unreadable {
         /// How many.
@@ -65,7 +81,11 @@ pub enum DataWarning {
 }
 
 /// The warnings that a report calls for, in the order of its lines.
-pub(crate) fn warnings(report: &DataReport, folder: &ImageFolder) -> Vec<DataWarning> {
+pub(crate) fn warnings(
+    report: &DataReport,
+    folder: &ImageFolder,
+    sizes: Vec<(usize, usize)>,
+) -> Vec<DataWarning> {
     let mut warnings = Vec::new();
     if let [ClassCount { name, .. }] = &report.classes[..] {
         let sub_folders = sub_folders_of_classes(folder);
@@ -81,6 +101,9 @@ pub(crate) fn warnings(report: &DataReport, folder: &ImageFolder) -> Vec<DataWar
         && most.files > IMBALANCE.saturating_mul(least.files)
     {
         warnings.push(DataWarning::Imbalance { most: most.clone(), least: least.clone() });
+    }
+    if let Some(smaller) = report.smaller {
+        warnings.extend(crate::sizes::warnings(sizes, smaller.size));
     }
     if !report.duplicates.is_empty() {
         let copies = report.duplicates.iter().map(|group| group.files.len() - 1).sum();
@@ -143,6 +166,18 @@ impl fmt::Display for DataWarning {
                     "{groups} group(s) of equal images lie under different classes: labels contradict each other"
                 )
             }
+            Self::Enlarged { image_size: (height, width), times } => write!(
+                f,
+                "half of the images are enlarged {times:.1} times or more to {height}x{width} px: a smaller image size \
+                 shows as much and costs less"
+            ),
+            Self::Orientation { image_size: (height, width), shown, turned } => write!(
+                f,
+                "at {height}x{width} px, height first, evaluation shows {:.0}% of an image; at {width}x{height} it would show \
+                 {:.0}%",
+                100.0 * shown,
+                100.0 * turned
+            ),
             Self::Unreadable { files, share, exceeded } => {
                 write!(f, "{files} file(s), {:.1}%, cannot be read", 100.0 * share)?;
                 match exceeded {

@@ -43,6 +43,10 @@ pub fn dry_run(
     for batch in loader.epoch(run.recipe.seed, 0, sample.indices, 0)? {
         batch?;
     }
+    let size = run.plan.config.geometry.image_size();
+    for warning in mae_data::size_warnings(run.data.train.as_ref(), size) {
+        line("warning", warning.to_string());
+    }
     let bad = loader.bad_files();
     line("looked at", format!("{count} images, {} of them unreadable", bad.len()));
     bad.iter().for_each(|file| line("unreadable", file.reason.clone()));

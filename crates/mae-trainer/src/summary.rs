@@ -9,7 +9,7 @@ use mae_model::Mae;
 use crate::draw::{BORROWED, draw_curve, draw_pictures};
 use crate::evaluate::{Accuracies, FeatureReport, feature_report};
 use crate::progress::{BAD_FILES, duration};
-use crate::records::read_records;
+use crate::records::{EVALUATIONS, Evaluation, read_evaluations, read_records};
 use crate::report::{ReportFacts, write_report};
 use crate::{Run, TrainState, TrainerError};
 
@@ -58,6 +58,16 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
         );
     }
     line("loss", format!("{first:.4} at first, {last:.4} at last, {zero:.4} for predicting zero"));
+    if last >= zero {
+        line(
+            "warning",
+            format!("the last loss, {last:.4}, is no lower than {zero:.4}, which predicting zero costs"),
+        );
+    }
+    let evaluations = read_evaluations(&run.path(EVALUATIONS))?;
+    for (name, number) in MEASURED {
+        fall(name, &evaluations, number).into_iter().for_each(|text| line("warning", text));
+    }
     match &features {
         Some(FeatureReport { knn, probe, images, k, held_out }) => {
             let which = if *held_out { "held-out images" } else { "others of the training set" };
@@ -82,6 +92,28 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
     Ok(text)
 }
 
+/// Accuracies that a run is warned about when they fall.
+const MEASURED: [(&str, fn(&Evaluation) -> Option<f64>); 2] =
+    [("kNN accuracy", |e| e.knn), ("the linear probe", |e| e.probe)];
+
+/// Says that an accuracy ended far below its best, if it did.
+pub(crate) fn fall(
+    name: &str,
+    evaluations: &[Evaluation],
+    number: impl Fn(&Evaluation) -> Option<f64>,
+) -> Option<String> {
+    let measured = evaluations.iter().filter_map(|e| Some((e.step, number(e)?)));
+    let (_, last) = measured.clone().last()?;
+    let (step, best) = measured.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    (best - last > FALL).then(|| {
+        let [best, last] = [best, last].map(|accuracy| 100.0 * accuracy);
+        format!("{name} fell from {best:.1}% after step {step} to {last:.1}% at the end")
+    })
+}
+
+/// The fall of an accuracy that is worth a warning. Ours: several times the standard error on a few hundred images.
+const FALL: f64 = 0.1;
+
 fn accuracy_line(accuracies: &Accuracies) -> String {
     let Accuracies { trained, untrained, pixels } = accuracies;
     let pixels = pixels.map_or(String::new(), |pixels| format!(", {:.1}% raw pixels", 100.0 * pixels));
@@ -93,4 +125,25 @@ fn zero_loss(run: &Run, model: &Mae, device: &Device) -> Result<f64, TrainerErro
     let batch = run.batches(0)?.next().ok_or(TrainerError::EpochTooShort { step: 0 })??;
     let (images, masks) = run.inputs(batch, device)?;
     Ok(f64::from(model.zero_loss(images, &masks).into_scalar::<f32>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accuracy_that_fell_is_named_with_its_best() {
+        let at = |step, probe| Evaluation { step, probe, ..Evaluation::default() };
+        let fell = |values: &[Option<f64>]| {
+            let evaluations: Vec<_> = (1..).zip(values).map(|(step, value)| at(10 * step, *value)).collect();
+            fall("the linear probe", &evaluations, |e| e.probe)
+        };
+        assert_eq!(
+            fell(&[Some(0.5), Some(0.85), None, Some(0.85), Some(0.27)]).unwrap(),
+            "the linear probe fell from 85.0% after step 20 to 27.0% at the end"
+        );
+        for steady in [&[Some(0.85), Some(0.78)][..], &[Some(0.2), Some(0.9)], &[None], &[]] {
+            assert_eq!(fell(steady), None);
+        }
+    }
 }

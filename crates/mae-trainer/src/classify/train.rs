@@ -16,8 +16,8 @@ use crate::curve::draw_loss_curve;
 use crate::memory::within_memory;
 use crate::pace::Job;
 use crate::progress::duration;
-use crate::records::{METRICS, read_records};
-use crate::summary::MODEL;
+use crate::records::{EVALUATIONS, METRICS, read_evaluations, read_records};
+use crate::summary::{MODEL, fall};
 use crate::{Evaluation, Progress, TrainerError, save_png};
 
 /// How a training ended.
@@ -194,6 +194,9 @@ impl ClassifyRun {
         );
         line("steps", format!("{} = {} epochs x {}", pace.total_steps, pace.epochs, pace.steps_per_epoch));
         line("run", self.path("").display().to_string());
+        let size = self.config.vit.geometry.image_size();
+        let warnings = mae_data::size_warnings(self.train.as_ref(), size);
+        warnings.iter().for_each(|warning| line("warning", warning.to_string()));
         damaged.iter().for_each(|error| line("damaged", crate::chain(error)));
         if state.step > 0 {
             line("continuing", format!("after step {} of {}", state.step, pace.total_steps));
@@ -218,6 +221,8 @@ impl ClassifyRun {
         if let Some((step, top1)) = self.best()?.filter(|(step, _)| *step < state.step) {
             line("best", format!("top-1 {:.1}% after step {step}", 100.0 * top1));
         }
+        let evaluations = read_evaluations(&self.path(EVALUATIONS))?;
+        fall("top-1", &evaluations, |e| e.top1).into_iter().for_each(|text| line("warning", text));
         for (name, file) in [
             ("scores", "scores.json"),
             ("confusion", "confusion.png"),

@@ -1,0 +1,113 @@
+//! Whether the sizes of a set's images suit the size that a model takes.
+
+use crate::{DataWarning, ImageSource};
+
+/// Images of a set whose sizes are looked at before training: enough for a median, few enough to decode at once.
+const LOOKED_AT: usize = 16;
+
+/// How many times longer a side may become without a warning. Ours: an image enlarged twice has a quarter of the
+/// information that its pixels could hold.
+const ENLARGED: f64 = 2.0;
+
+/// How many times as much of an image a turned model may show without a warning. Ours: photographs of 4:3 shown at 2:3
+/// have 1.8.
+const TURNED: f64 = 1.5;
+
+/// What about the sizes of some images of `source`, evenly spread over it, should be looked at before a model that takes
+/// images of `image_size`, `(height, width)` in pixels, is trained on them. Images that cannot be read are passed over.
+#[must_use]
+pub fn size_warnings(source: &dyn ImageSource, image_size: (usize, usize)) -> Vec<DataWarning> {
+    let count = source.len().min(LOOKED_AT);
+    let indices = (0..count).map(|i| i * source.len() / count);
+    let sizes = indices.filter_map(|index| source.open(index).ok()).map(|image| image.size());
+    warnings(sizes.collect(), image_size)
+}
+
+/// What about these `(height, width)` should be looked at.
+pub(crate) fn warnings(sizes: Vec<(usize, usize)>, image_size: (usize, usize)) -> Vec<DataWarning> {
+    let mut warnings = Vec::new();
+    let ratio = |long: usize, short: usize| long as f64 / short as f64;
+    let (height, width) = image_size;
+    let median = |number: &dyn Fn((usize, usize)) -> f64| {
+        let mut numbers: Vec<f64> = sizes.iter().map(|size| number(*size)).collect();
+        numbers.sort_unstable_by(f64::total_cmp);
+        numbers.get(numbers.len().wrapping_sub(1) / 2).copied()
+    };
+    let times = median(&|(rows, columns)| ratio(height, rows).max(ratio(width, columns)));
+    if let Some(times) = times.filter(|times| *times > ENLARGED) {
+        warnings.push(DataWarning::Enlarged { image_size, times });
+    }
+    // The share of an image's area that is left when it covers a size of another aspect ratio.
+    let shown = |(rows, columns), size: (usize, usize)| {
+        let ratio = ratio(rows, columns) / ratio(size.0, size.1);
+        ratio.min(1.0 / ratio)
+    };
+    let [as_is, turned] = [(height, width), (width, height)].map(|size| median(&|image| shown(image, size)));
+    if let (Some(shown), Some(turned)) = (as_is, turned)
+        && turned > TURNED * shown
+    {
+        warnings.push(DataWarning::Orientation { image_size, shown, turned });
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DataError, Image, Shapes};
+
+    #[test]
+    fn sizes_that_suit_are_passed_in_silence() {
+        for (size, image_size) in [
+            ((375, 500), (224, 224)),
+            ((500, 375), (224, 224)),
+            ((48, 96), (64, 96)),
+            ((9, 9), (16, 12)),
+            ((23, 20), (16, 20)),
+        ] {
+            assert_eq!(warnings(vec![size; 3], image_size), [], "{size:?} for {image_size:?}");
+        }
+        assert_eq!(warnings(Vec::new(), (16, 16)), []);
+    }
+
+    #[test]
+    fn small_images_and_turned_models_are_named_with_their_numbers() {
+        let small = warnings(vec![(8, 8), (8, 8), (300, 300)], (224, 224));
+        assert_eq!(small, [DataWarning::Enlarged { image_size: (224, 224), times: 28.0 }]);
+        let text = small[0].to_string();
+        assert!(text.contains("28.0 times") && text.contains("224x224"), "{text}");
+
+        let turned = warnings(vec![(300, 400), (300, 400), (500, 400)], (96, 64));
+        let text = turned[0].to_string();
+        assert_eq!(turned.len(), 1);
+        assert!(text.contains("96x64") && text.contains("50%"), "{text}");
+        assert!(text.contains("64x96") && text.contains("89%"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over() {
+        struct Broken;
+        impl ImageSource for Broken {
+            fn len(&self) -> usize {
+                3
+            }
+            fn load(&self, index: usize) -> Result<Image, DataError> {
+                match index {
+                    1 => Image::new(8, 8, 3, vec![0; 192]),
+                    _ => Err(DataError::Index { index, len: 3 }),
+                }
+            }
+            fn name(&self, _: usize) -> String {
+                String::new()
+            }
+            fn label(&self, _: usize) -> Option<u32> {
+                None
+            }
+            fn class_names(&self) -> &[String] {
+                &[]
+            }
+        }
+        assert_eq!(size_warnings(&Broken, (64, 64)).len(), 1);
+        assert_eq!(size_warnings(&Shapes::new(0, 100, (32, 48)).unwrap(), (32, 48)), []);
+    }
+}
