@@ -136,7 +136,7 @@ fn what_cannot_be_learnt_from_is_refused_and_leaves_nothing() {
         refused(at, &format!("{new} --base-lr 0"), &["base_lr is 0"]);
         refused(at, &format!("{new} --epochs 0"), &["epochs is 0"]);
         refused(at, &format!("{new} --recipe gigantic"), &["gigantic", "finetune-base"]);
-        refused(at, &format!("{verb} --resume new"), &["cannot read new/recipe.toml"]);
+        refused(at, &format!("{verb} --resume new"), &["new holds no run: there is nothing of that name"]);
     }
     refused(at, "finetune . train val --out new --blocks 5", &["blocks is 5", "at most the encoder's 4"]);
     refused(at, "finetune . train val --out new --mean 0.5 --std 0.5", &["channels"]);
@@ -202,7 +202,7 @@ fn weights_that_are_no_numbers_are_refused() {
     refused(
         at,
         "finetune . train val --out new --base-lr 1e30 --epochs 5",
-        &["step", "the last checkpoint is intact"],
+        &["step", "the last checkpoint is that of step 0"],
     );
     assert!(at.join("new/checkpoints").read_dir().unwrap().count() > 0);
 }

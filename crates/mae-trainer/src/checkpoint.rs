@@ -198,6 +198,12 @@ pub(crate) fn name_of(step: u64) -> String {
     format!("step-{step:09}")
 }
 
+/// The step of the newest checkpoint in `folder`, if there is one.
+pub(crate) fn last_step(folder: &Path) -> Result<Option<u64>, TrainerError> {
+    let step = |path: PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
+    Ok(list_checkpoints(folder)?.into_iter().filter_map(step).next_back())
+}
+
 /// Complete checkpoints in `folder`, the newest last.
 ///
 /// # Errors

@@ -73,8 +73,9 @@ pub enum TrainerError {
     },
     /// A classifier's loss or gradient is infinite or not a number.
     #[error(
-        "step {step} has the loss {loss} and the gradient norm {grad_norm}: training stopped, and the last checkpoint is \
-         intact; a lower base_lr or a longer warm-up may help"
+        "step {step} has the loss {loss} and the gradient norm {grad_norm}: training stopped, and {}; a lower base_lr or a \
+         longer warm-up may help",
+        last_checkpoint(*checkpoint)
     )]
     Diverged {
         /// The update that it would have been, counted from 1.
@@ -83,6 +84,8 @@ pub enum TrainerError {
         loss: f64,
         /// The gradient's norm.
         grad_norm: f64,
+        /// The step of the last checkpoint, if there is one.
+        checkpoint: Option<u64>,
     },
     /// The training images are not those that the run began with.
     #[error(
@@ -93,6 +96,24 @@ pub enum TrainerError {
         images: usize,
         /// Images now.
         len: usize,
+    },
+    /// A folder that holds no run.
+    #[error("{} holds no run: {reason}", path.display())]
+    NoRun {
+        /// What was given.
+        path: PathBuf,
+        /// What it is.
+        reason: String,
+    },
+    /// A run of another kind.
+    #[error("{} holds a run of {found}, not of {wanted}", path.display())]
+    OtherRun {
+        /// The run's folder.
+        path: PathBuf,
+        /// What kind of run it is.
+        found: &'static str,
+        /// What kind was wanted.
+        wanted: &'static str,
     },
     /// A new run was to be made where one is.
     #[error(
@@ -130,9 +151,15 @@ pub enum TrainerError {
     },
     /// A loss or a gradient is infinite or not a number.
     #[error(
-        "step {step} has the loss {loss} and the gradient norm {grad_norm}, after {skipped} such steps were left out: \
-         training stopped; its images are named in {}, and the last checkpoint is intact",
-        path.display()
+        "step {step} has the loss {loss} and the gradient norm {grad_norm}{}: training stopped; its images are named in {}, \
+         and {}",
+        match skipped {
+            0 => String::new(),
+            1 => ", after 1 such step was left out".into(),
+            _ => format!(", after {skipped} such steps were left out"),
+        },
+        path.display(),
+        last_checkpoint(*checkpoint)
     )]
     NonFinite {
         /// The loss.
@@ -145,6 +172,8 @@ pub enum TrainerError {
         skipped: usize,
         /// What was written down of it.
         path: PathBuf,
+        /// The step of the last checkpoint, if there is one.
+        checkpoint: Option<u64>,
     },
     /// A step does not fit in the device's memory.
     #[error("the device's memory is too small for {batch_size} images at a time: {advice} ({said})")]
@@ -283,6 +312,13 @@ impl TrainerError {
 
     pub(crate) fn unknown_device(name: &str) -> Self {
         Self::UnknownDevice { name: name.into(), known: DEVICE_NAMES }
+    }
+}
+
+fn last_checkpoint(step: Option<u64>) -> String {
+    match step {
+        Some(step) => format!("the last checkpoint is that of step {step}"),
+        None => "there is no checkpoint yet".into(),
     }
 }
 

@@ -70,6 +70,7 @@ mod recipe;
 mod records;
 mod report;
 mod run;
+mod run_folder;
 mod schedule;
 mod step;
 #[cfg(feature = "cli")]

@@ -83,6 +83,7 @@ impl Run {
             step: step + 1,
             skipped: skipped.len(),
             path,
+            checkpoint: self.last_checkpoint()?,
         };
         skipped.push(step);
         reaction.ok_or(stop)

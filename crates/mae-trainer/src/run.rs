@@ -11,11 +11,12 @@ use mae_data::{Batch, Batches, DistributedSampler, Loader};
 use mae_masking::{MaskBatch, MaskKey, Masker};
 
 use crate::atomic::write_atomic;
-use crate::checkpoint::{TrainState, list_checkpoints, load_checkpoint, name_of, save_checkpoint};
+use crate::checkpoint::{TrainState, last_step, list_checkpoints, load_checkpoint, name_of, save_checkpoint};
 use crate::data::{Data, train_loader};
 use crate::device::check_compute;
 use crate::lock::FolderLock;
 use crate::records::{EVALUATIONS, Evaluation, read_evaluations};
+use crate::run_folder::{CHECKPOINTS, Kind, RECIPE, read_recipe};
 use crate::step::Updates;
 use crate::{Collective, Ema, Job, Pace, Plan, Recipe, Single, TrainerError, chain};
 
@@ -42,9 +43,6 @@ pub struct Restored {
     /// Newer checkpoints that could not be used, each with what is wrong with it.
     pub damaged: Vec<TrainerError>,
 }
-
-const RECIPE: &str = "recipe.toml";
-const CHECKPOINTS: &str = "checkpoints";
 
 impl Run {
     /// Starts a new run in `folder`, which must not hold one yet.
@@ -111,14 +109,13 @@ impl Run {
         folder: &Path,
         change: impl FnOnce(&Recipe) -> Result<Recipe, TrainerError>,
     ) -> Result<(Self, Vec<String>), TrainerError> {
-        let path = folder.join(RECIPE);
         let (mut text, mut lock) = (Vec::new(), None);
         if ranks.is_main() {
-            text = fs::read(&path).map_err(|source| TrainerError::Read { path: path.clone(), source })?;
+            text = read_recipe(folder, Kind::Pretrain)?.into_bytes();
             lock = Some(FolderLock::take(folder)?);
         }
         ranks.broadcast(&mut text);
-        let mut before = Recipe::parse(&String::from_utf8_lossy(&text), &path)?;
+        let mut before = Recipe::parse(&String::from_utf8_lossy(&text), &folder.join(RECIPE))?;
         before.ranks.get_or_insert(1);
         let mut run = Self::prepare_on(ranks, &change(&before)?, folder)?;
         run.agree()?;
@@ -243,6 +240,11 @@ impl Run {
         Ok(lowest(read_evaluations(&self.path(EVALUATIONS))?))
     }
 
+    /// The step of the newest checkpoint, on the main rank.
+    pub(crate) fn last_checkpoint(&self) -> Result<Option<u64>, TrainerError> {
+        last_step(&self.path(CHECKPOINTS))
+    }
+
     /// The folder of a step's checkpoint.
     pub fn checkpoint(&self, step: u64) -> PathBuf {
         self.path(CHECKPOINTS).join(name_of(step))
@@ -345,6 +347,9 @@ impl Run {
         let mut line =
             |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
         line("run", self.path("").display().to_string());
+        let size = self.plan.config.geometry.image_size();
+        let warnings = mae_data::size_warnings(self.data.train.as_ref(), size);
+        warnings.iter().for_each(|warning| line("warning", warning.to_string()));
         damaged.iter().for_each(|error| line("damaged", chain(error)));
         changes.iter().for_each(|change| line("changed", change.clone()));
         if state.step > 0 {

@@ -90,7 +90,8 @@ pub struct ClassifyData {
     pub rand_augment: f64,
     /// Share of the training images of which a rectangle is replaced by noise.
     pub erasing: f64,
-    /// Shorter side in pixels to which images are resized before their centre is measured; the model's size by default.
+    /// Pixels of the model's shorter side before the crop of an evaluation; the model's own by default.
+    /// [`EvalTransform::new`](mae_data::EvalTransform::new) says what it does.
     pub resize: Option<usize>,
     /// Pixel means and deviations by channel; as the weights' file says by default, or ImageNet's.
     pub normalize: Option<Normalize>,

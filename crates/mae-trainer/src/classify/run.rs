@@ -23,6 +23,7 @@ use crate::lock::FolderLock;
 use crate::pace::{Job, Pace};
 use crate::records::{EVALUATIONS, read_evaluations};
 use crate::run::single;
+use crate::run_folder::{CHECKPOINTS, Kind, RECIPE, read_recipe};
 use crate::summary::MODEL;
 use crate::{Collective, TrainerError};
 
@@ -43,9 +44,6 @@ pub struct ClassifyRun {
     ranks: Arc<dyn Collective>,
     _lock: FolderLock,
 }
-
-const RECIPE: &str = "recipe.toml";
-const CHECKPOINTS: &str = "checkpoints";
 
 /// RandAugment's operations an image, and by how much their magnitudes deviate.
 ///
@@ -111,7 +109,8 @@ impl ClassifyRun {
         folder: &Path,
         device: &Device,
     ) -> Result<(Self, TrainState<Classifier>, Vec<TrainerError>), TrainerError> {
-        let recipe = ClassifyRecipe::read(&folder.join(RECIPE))?;
+        let text = read_recipe(folder, Kind::Classify)?;
+        let recipe = ClassifyRecipe::parse(&text, &folder.join(RECIPE))?;
         let [train, val] = open_both(&recipe)?;
         let recipe = recipe.resolve(train.len())?;
         check_compute(recipe.compute(), device)?;
@@ -170,11 +169,10 @@ impl ClassifyRun {
         Ok(Self { recipe, config, normalize, pace, train, val, loader, sampler, folder, ranks, _lock: lock })
     }
 
-    /// Images as evaluation sees them: shorter side resized, centre cropped.
+    /// A loader of images as evaluation sees them.
     pub(super) fn evaluation_loader(&self, source: &Arc<dyn ImageSource>) -> Result<Loader, TrainerError> {
         let geometry = self.config.vit.geometry;
-        let size = geometry.image_size();
-        let resize = self.recipe.data.resize.unwrap_or(size.0.max(size.1));
+        let transform = EvalTransform::new(geometry.image_size(), self.recipe.data.resize)?;
         let config = LoaderConfig {
             batch_size: BATCH.min(source.len()),
             workers: self.recipe.data.workers,
@@ -185,7 +183,7 @@ impl ClassifyRun {
             bad_files: BadFilePolicy::Skip { max_share: 1.0 },
             ..LoaderConfig::default()
         };
-        Ok(Loader::new(source.clone(), Arc::new(EvalTransform::new(resize, size)?), config)?)
+        Ok(Loader::new(source.clone(), Arc::new(transform), config)?)
     }
 
     /// Writes a checkpoint. The newest are kept, and that of the best evaluation.

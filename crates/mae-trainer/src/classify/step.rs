@@ -9,8 +9,10 @@ use mae_vit::DropPath;
 
 use super::inputs::Input;
 use super::{ClassifyRun, Method, Mix, Mixing};
-use crate::checkpoint::TrainState;
+use crate::Job;
+use crate::checkpoint::{TrainState, last_step};
 use crate::gradients::{clip, global_norm};
+use crate::run_folder::CHECKPOINTS;
 use crate::{StepReport, TrainerError};
 
 /// Stands for an epoch in the draws of mixtures and dropped branches: one that no training reaches.
@@ -46,7 +48,8 @@ impl ClassifyRun {
         let grad_norm = global_norm(&model, &gradients, device);
         let report = StepReport { loss, grad_norm };
         if !report.is_finite() {
-            return Err(TrainerError::Diverged { step: state.step + 1, loss, grad_norm });
+            let checkpoint = last_step(&self.path(CHECKPOINTS))?;
+            return Err(TrainerError::Diverged { step: state.step + 1, loss, grad_norm, checkpoint });
         }
         let gradients = match self.recipe.optim.clip_grad {
             Some(max_norm) => clip(&model, gradients, grad_norm, max_norm),
