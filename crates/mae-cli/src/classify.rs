@@ -141,7 +141,8 @@ struct Common {
     /// Mirror half of the training images.
     #[arg(long, value_name = "BOOL", help_heading = "Recipe", conflicts_with = "resume")]
     flip: Option<bool>,
-    /// Shorter side in pixels to which an image is resized before its centre is measured [default: the model's size].
+    /// Resize images to cover the model's size enlarged to PX pixels on its shorter side, before the centre is measured
+    /// [default: the model's own size].
     #[arg(long, value_name = "PX", help_heading = "Recipe", conflicts_with = "resume")]
     resize: Option<usize>,
     /// The channels' means by which images are normalised, such as 0.5,0.5,0.5 [default: the file's, or ImageNet's].

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use mae_model::{Hints, Precision, Scheme, WeightFile};
-
-use crate::weights::size;
+use mae_trainer::cli::parse_size;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +33,7 @@ pub struct Args {
     #[arg(long, default_value = "same")]
     precision: Precision,
     /// Resamples the positions for images of this height and width, such as 384 or 384x256.
-    #[arg(long, value_name = "PX", value_parser = size)]
+    #[arg(long, value_name = "PX", value_parser = parse_size)]
     resample_to: Option<(usize, usize)>,
     /// Resamples an encoder's patch projection for patches of this size.
     #[arg(long, value_name = "PX")]

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use mae_data::{Doctor, FolderOptions, ImageFolder};
-
-use crate::weights::size;
+use mae_trainer::cli::parse_size;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +21,7 @@ pub struct Args {
     /// A folder of images, every one of which is decoded.
     folder: PathBuf,
     /// Counts images that are smaller than this, such as 224 or 192x256.
-    #[arg(long, value_name = "PX", value_parser = size)]
+    #[arg(long, value_name = "PX", value_parser = parse_size)]
     image_size: Option<(usize, usize)>,
     /// Prints everything as JSON; otherwise long lists are shortened.
     #[arg(long)]

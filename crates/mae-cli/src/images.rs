@@ -22,8 +22,8 @@ pub struct ImageArgs {
     /// Images of one pass.
     #[arg(long, default_value_t = 32)]
     pub batch_size: usize,
-    /// Shorter side in pixels to which an image is resized before its centre is cut out: the model's own size otherwise, as
-    /// runs are evaluated. For crops of 224 the paper has 256, timm 248.
+    /// Resize images to cover the model's size enlarged to PX pixels on its shorter side, then cut out the centre [default:
+    /// the model's own size, as runs are evaluated]. For a size of 224 the paper takes 256, timm 248.
     #[arg(long, value_name = "PX")]
     resize: Option<usize>,
     /// The channels' means by which images are normalised, such as 0.5,0.5,0.5: the file's otherwise, or ImageNet's.
@@ -60,8 +60,7 @@ impl ImageArgs {
         geometry: &Geometry,
         bad_files: BadFilePolicy,
     ) -> Result<Loader> {
-        let size = geometry.image_size();
-        let resize = self.resize.unwrap_or(size.0.max(size.1));
+        let transform = EvalTransform::new(geometry.image_size(), self.resize)?;
         let mut config = LoaderConfig {
             batch_size: self.batch_size,
             drop_last: false,
@@ -70,7 +69,7 @@ impl ImageArgs {
             ..LoaderConfig::default()
         };
         config.workers = self.workers.unwrap_or(config.workers);
-        Ok(Loader::new(source.clone(), Arc::new(EvalTransform::new(resize, size)?), config)?)
+        Ok(Loader::new(source.clone(), Arc::new(transform), config)?)
     }
 }
 

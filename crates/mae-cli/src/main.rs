@@ -78,7 +78,7 @@ enum Verb {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match run(Cli::parse().verb) {
+    match run(mae_trainer::cli::parse::<Cli>().verb) {
         Ok(status) => status,
         Err(error) => {
             eprintln!("error: {}", mae_trainer::chain(error.as_ref()));

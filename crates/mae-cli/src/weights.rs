@@ -2,13 +2,14 @@
 
 use clap::Args;
 use mae_model::Hints;
+use mae_trainer::cli::parse_size;
 
 /// What a file does not say itself; needed where the verb says so.
 #[derive(Args)]
 #[command(next_help_heading = "What a file may not say")]
 pub struct Described {
     /// Height and width of the images in pixels, such as 224 or 224x160: a square otherwise.
-    #[arg(long, value_name = "PX", value_parser = size)]
+    #[arg(long, value_name = "PX", value_parser = parse_size)]
     image_size: Option<(usize, usize)>,
     /// The encoder's attention heads: those of the published model of its width otherwise.
     #[arg(long, value_name = "N")]
@@ -33,14 +34,5 @@ impl Described {
             norm_pix_loss: self.norm_pix_loss,
             norm_eps: self.norm_eps,
         }
-    }
-}
-
-/// Height and width: `224`, or `224x160`.
-pub fn size(text: &str) -> Result<(usize, usize), String> {
-    let number = |text: &str| text.parse().map_err(|_| format!("'{text}' is no number of pixels"));
-    match text.split_once('x') {
-        Some((height, width)) => Ok((number(height)?, number(width)?)),
-        None => number(text).map(|side| (side, side)),
     }
 }

@@ -1,5 +1,7 @@
 //! The command line that every training program shares.
 
+mod parse;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use crate::device::{DEVICE_NAMES, DeviceName, check_compute};
 use crate::run::{next_folder, single};
 use crate::summary::MODEL;
 use crate::{Collective, OnNan, Recipe, Restored, Run, TrainerError, dry_run};
+
+pub use parse::parse;
 
 /// What `--help` ends with.
 pub const EXAMPLES: &str = "\
@@ -346,11 +350,13 @@ impl RecipeArgs {
     }
 }
 
-/// `N` or `HEIGHTxWIDTH`.
-fn parse_size(text: &str) -> Result<(usize, usize), String> {
-    let number = |t: &str| t.parse().map_err(|_| format!("'{t}' is not a number of pixels"));
-    match text.split_once('x') {
-        Some((height, width)) => Ok((number(height)?, number(width)?)),
-        None => number(text).map(|side| (side, side)),
-    }
+/// `N` or `HEIGHTxWIDTH`, as (height, width).
+///
+/// # Errors
+/// If it is neither.
+pub fn parse_size(text: &str) -> Result<(usize, usize), String> {
+    let refused =
+        |_| format!("'{text}' is not a size in pixels: expected N or HEIGHTxWIDTH, such as 224 or 96x64");
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    Ok((height.parse().map_err(refused)?, width.parse().map_err(refused)?))
 }

@@ -26,7 +26,7 @@ struct Cli {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = Cli::parse().train;
+    let args = mae_trainer::cli::parse::<Cli>().train;
     let ranks = match launched_ranks() {
         Ok(ranks) => ranks,
         Err(error) => {

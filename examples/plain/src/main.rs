@@ -28,7 +28,7 @@ struct Cli {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match train(&Cli::parse().train) {
+    match train(&mae_trainer::cli::parse::<Cli>().train) {
         Ok(status) => status,
         Err(error) => {
             eprintln!("error: {}", mae_trainer::chain(error.as_ref()));

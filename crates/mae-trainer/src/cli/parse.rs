@@ -1,0 +1,119 @@
+//! How command lines are read: with numbers below 0 as values, and with answers to the names that other tools use.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Command, Parser};
+
+/// Options of timm, lightly and the official code, and what they are called here.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("--lr", "--base-lr"),
+    ("--blr", "--base-lr"),
+    ("--bs", "--batch-size"),
+    ("--arch", "--preset"),
+    ("--model", "--preset"),
+    ("--data-path", "--data"),
+    ("--data-dir", "--data"),
+    ("--input-size", "--image-size"),
+    ("--output-dir", "--out"),
+    ("--num-workers", "--workers"),
+    ("--clip-grad-norm", "--clip-grad"),
+    ("--norm-pix", "--norm-pix-loss"),
+];
+
+/// Reads the command line, or ends the program with a message as clap does.
+///
+/// A negative number is the value of the option before it, so that the option's bound answers it. The error for an unknown
+/// option that another tool has names ours.
+pub fn parse<C: Parser>() -> C {
+    read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+fn read<C: Parser>(
+    args: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+) -> Result<C, clap::Error> {
+    let mut command = with_negative_numbers(C::command());
+    let parsed = command.try_get_matches_from_mut(args).and_then(|matches| C::from_arg_matches(&matches));
+    parsed.map_err(|error| bound(suggest(error), &mut command).format(&mut command))
+}
+
+fn with_negative_numbers(command: Command) -> Command {
+    let option = |arg: clap::Arg| match arg.get_action() {
+        ArgAction::Set | ArgAction::Append if !arg.is_positional() => arg.allow_negative_numbers(true),
+        _ => arg,
+    };
+    command.mut_args(option).mut_subcommands(with_negative_numbers)
+}
+
+/// clap itself finds names that differ by a few letters, `--mask_ratio` for one.
+fn suggest(mut error: clap::Error) -> clap::Error {
+    if let (ErrorKind::UnknownArgument, Some(ContextValue::String(given))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    {
+        let given = given.replace('_', "-");
+        if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == given) {
+            error.insert(ContextKind::SuggestedArg, ContextValue::String((*ours).into()));
+        }
+    }
+    error
+}
+
+/// The standard library says of `-1` or `1.5` that a digit is invalid.
+fn bound(error: clap::Error, command: &mut Command) -> clap::Error {
+    let whole =
+        std::error::Error::source(&error).is_some_and(|source| source.is::<std::num::ParseIntError>());
+    match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+        (Some(option), Some(value)) if whole => {
+            let text =
+                format!("invalid value '{value}' for '{option}': it must be a whole number, 0 or more");
+            command.error(ErrorKind::ValueValidation, text)
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        train: super::super::TrainArgs,
+    }
+
+    fn refused(args: &str) -> String {
+        read::<Program>(["program"].into_iter().chain(args.split(' '))).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_negative_number_is_a_value() {
+        let program: Program = read(["program", "--base-lr", "-1", "--seed", "3"]).unwrap();
+        assert_eq!((program.train.recipe.base_lr, program.train.recipe.seed), (Some(-1.0), Some(3)));
+        for args in ["--seed -1", "--batch-size 1.5", "--epochs many"] {
+            let error = refused(args);
+            assert!(error.contains("it must be a whole number, 0 or more"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_of_other_tools_are_answered_with_ours() {
+        for (given, ours) in [
+            ("--lr 0.1", "'--base-lr'"),
+            ("--blr=0.1", "'--base-lr'"),
+            ("--mask_ratio 0.5", "'--mask-ratio'"),
+            ("--arch tiny", "'--preset'"),
+        ] {
+            let error = refused(given);
+            assert!(error.contains(&format!("a similar argument exists: {ours}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_a_number_or_height_and_width() {
+        assert!(
+            refused("--image-size 96,64")
+                .contains("'96,64' is not a size in pixels: expected N or HEIGHTxWIDTH")
+        );
+        let program: Program = read(["program", "--image-size", "96x64"]).unwrap();
+        assert_eq!(program.train.recipe.image_size, Some((96, 64)));
+    }
+}
