@@ -66,7 +66,8 @@ impl Normalize {
                 true => format!("{bound}, since white is 1: divide by 255, which makes it {}", value / 255.0),
                 false => bound.into(),
             };
-            VitError::OutOfRange { name, value: f64::from(value), bound }
+            // By its decimals: those of f32 alone.
+            VitError::OutOfRange { name, value: value.to_string().parse().unwrap_or(f64::NAN), bound }
         };
         if let Some(mean) = self.mean.iter().find(|mean| !(0.0..=1.0).contains(*mean)) {
             return Err(refused("mean", *mean, "from 0 to 1"));

@@ -43,14 +43,17 @@ def main() -> None:
     mae, photos = sys.argv[1], Path(sys.argv[2])
     torch.manual_seed(0)
     # timm's weights for MAE are normalised by ImageNet's numbers, its tiny ones by halves: both are tried.
-    for name, options in [
-        ("vit_tiny_patch16_224", ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]),
-        ("vit_base_patch16_224.mae", []),
+    halves = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]
+    for name, size, crop_pct, options in [
+        ("vit_tiny_patch16_224", None, None, halves),
+        ("vit_base_patch16_224.mae", None, None, []),
+        ("vit_tiny_patch16_224", (96, 160), 1.0, [*halves, "--image-size", "96x160"]),
+        ("vit_tiny_patch16_224", (160, 96), 0.8, [*halves, "--image-size", "160x96"]),
     ]:
-        model = timm.create_model(name, pretrained=False, num_classes=0).eval()
-        config = resolve_data_config(model=model)
+        model = timm.create_model(name, pretrained=False, num_classes=0, **({"img_size": size} if size else {})).eval()
+        config = resolve_data_config({"input_size": (3, *size), "crop_pct": crop_pct} if size else {}, model=model)
         transform = create_transform(**config)
-        resize = int(config["input_size"][1] / config["crop_pct"])
+        resize = int(min(config["input_size"][1:]) / config["crop_pct"])
         with tempfile.TemporaryDirectory() as folder:
             weights, out = Path(folder, "weights.safetensors"), Path(folder, "features.npy")
             save_file(model.state_dict(), weights)
@@ -71,7 +74,7 @@ def main() -> None:
             found = {what: np.abs(a - b).max() / np.abs(b).max() for what, (a, b) in pairs.items()}
             found["all"] = np.linalg.norm(tokens - theirs) / np.linalg.norm(theirs)
             worst = {what: max(worst[what], float(found[what])) for what in worst}
-        print(f"{name}: {len(ours)} images, within", ", ".join(f"{x:.1e} ({what})" for what, x in worst.items()))
+        print(f"{name} {size or ''}: {len(ours)} images, within", ", ".join(f"{x:.1e} ({what})" for what, x in worst.items()))
         assert all(worst[what] < TOLERANCE[what] for what in worst), worst
     check_memory(mae)
 
