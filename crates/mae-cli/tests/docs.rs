@@ -14,7 +14,9 @@ fn every_verbs_help_is_the_programs() {
     let (mut fresh, mut lines, mut verbs) = (String::new(), written.lines(), 0);
     while let Some(line) = lines.next() {
         writeln!(fresh, "{line}").unwrap();
-        let Some(verb) = line.strip_prefix("$ mae ").and_then(|args| args.strip_suffix(" -h")) else { continue };
+        let Some(verb) = line.strip_prefix("$ mae ").and_then(|args| args.strip_suffix(" -h")) else {
+            continue;
+        };
         verbs += 1;
         let output = Command::new(env!("CARGO_BIN_EXE_mae")).args([verb, "-h"]).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();

@@ -1,0 +1,47 @@
+//! What people mean otherwise than they say it: `mae` warns of it, or refuses it by its right name.
+
+mod common;
+
+use std::fs;
+
+use common::{mae, refused, setting};
+use image::RgbImage;
+
+#[test]
+fn sizes_that_waste_work_or_hide_images_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    setting(at);
+    fs::create_dir(at.join("wide")).unwrap();
+    for i in 0..8 {
+        RgbImage::new(40, 30).save(at.join(format!("wide/{i}.png"))).unwrap();
+    }
+    let says = |args: &str, words: &[&str]| {
+        let output = mae(at, args);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{args}: {output:?}");
+        words.iter().for_each(|word| assert!(text.contains(word), "{args}: '{word}' is not in: {text}"));
+        if words.is_empty() {
+            assert!(!text.contains("warning"), "{args}: {text}");
+        }
+    };
+    for command in ["pretrain --preset nano --dry-run --data", "doctor"] {
+        says(&format!("{command} train --image-size 64"), &["warning", "enlarged 4.0 times", "64x64 px"]);
+        says(&format!("{command} wide --image-size 24x16"), &["warning", "24x16 px", "50%", "16x24", "89%"]);
+    }
+    says("pretrain --preset nano --dry-run --data wide --image-size 32", &[]);
+    // 16 px are what the weights take.
+    says("finetune . train train --epochs 1 --out tuned --quiet", &[]);
+}
+
+#[test]
+fn a_run_of_another_kind_is_called_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    setting(at);
+    assert!(mae(at, "probe . train train --epochs 1 --out probed --quiet").status.success());
+    refused(at, "pretrain --resume probed", &["probed holds a run of a probe, not of pre-training"]);
+    refused(at, "finetune --resume probed", &["probed is a run of Probe, not fine-tuning"]);
+    refused(at, "pretrain --resume train", &["train holds no run: it has no recipe.toml"]);
+    refused(at, "pretrain --resume probed/checkpoints", &["it is a part of the run in", "probed"]);
+}
