@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use mae_data::{
     BadFilePolicy, Batch, DataError, DecodeLimits, EvalTransform, FolderOptions, Image, ImageSource, Loader,
-    LoaderConfig, decode_file, open_images,
+    LoaderConfig, decode_file, open_images, path_name,
 };
 use mae_model::WeightFile;
 use mae_trainer::save_png;
@@ -128,7 +128,7 @@ impl ImageSource for OneFile {
     }
 
     fn name(&self, _: usize) -> String {
-        self.0.display().to_string()
+        path_name(&self.0)
     }
 
     fn label(&self, _: usize) -> Option<u32> {

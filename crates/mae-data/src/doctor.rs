@@ -11,7 +11,7 @@ use crossbeam_channel::bounded;
 use crate::bad::reason;
 use crate::report::{DataReport, DuplicateGroup, FoundImage};
 use crate::worker::without_panic;
-use crate::{BadFile, DataError, ImageFolder, ImageSource};
+use crate::{BadFile, DataError, ImageFolder, ImageSource, path_name};
 
 /// How a folder is examined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,9 +179,7 @@ fn duplicates(folder: &ImageFolder, images: &[Option<FoundImage>]) -> Vec<Duplic
     let mut groups: Vec<&[(FoundImage, usize)]> =
         found.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1).collect();
     groups.sort_unstable_by_key(|group| group[0].1);
-    let name = |&(_, index): &(_, usize)| {
-        folder.relative_path(index).map_or_else(String::new, |path| path.display().to_string())
-    };
+    let name = |&(_, index): &(_, usize)| folder.relative_path(index).map_or_else(String::new, path_name);
     let group = |group: &[(FoundImage, usize)]| {
         let mut labels: Vec<u32> = group.iter().filter_map(|&(_, index)| folder.label(index)).collect();
         labels.dedup();

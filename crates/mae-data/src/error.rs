@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::{PassedOver, path_name};
+
 /// Why an image, a folder, a transform or a loader was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,7 +37,7 @@ pub enum DataError {
     },
 
     /// An image file that could not be read.
-    #[error("cannot read the image {}", path.display())]
+    #[error("cannot read the image {}", path_name(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -45,14 +47,14 @@ pub enum DataError {
     },
 
     /// An image file without a byte in it.
-    #[error("the image {} is empty: 0 bytes", path.display())]
+    #[error("the image {} is empty: 0 bytes", path_name(path))]
     EmptyFile {
         /// The file.
         path: PathBuf,
     },
 
     /// A file whose first bytes belong to no image format that is read here.
-    #[error("{} is not an image: its first bytes belong to none of {known}", path.display())]
+    #[error("{} is not an image: its first bytes belong to none of {known}", path_name(path))]
     NotAnImage {
         /// The file.
         path: PathBuf,
@@ -61,7 +63,7 @@ pub enum DataError {
     },
 
     /// An image file that is cut short, damaged or of a kind its decoder does not know.
-    #[error("cannot decode the image {} ({bytes} bytes)", path.display())]
+    #[error("cannot decode the image {} ({bytes} bytes)", path_name(path))]
     Decode {
         /// The file.
         path: PathBuf,
@@ -70,6 +72,17 @@ pub enum DataError {
         /// What the decoder said.
         #[source]
         source: image::ImageError,
+    },
+
+    /// An image file that is sound, but of a kind that is not read.
+    #[error("the image {} is {kind}, which is not read: {advice}", path_name(path))]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: String,
+        /// What to do.
+        advice: &'static str,
     },
 
     /// An image that its new format cannot hold: JPEG has 65,535 pixels a side at most.
@@ -87,7 +100,7 @@ pub enum DataError {
     },
 
     /// A JPEG file that ends before its image does.
-    #[error("the image {} is cut short: its {bytes} bytes hold no end of the image", path.display())]
+    #[error("the image {} is cut short: its {bytes} bytes hold no end of the image", path_name(path))]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -96,7 +109,7 @@ pub enum DataError {
     },
 
     /// An image file that is larger than an image may be.
-    #[error("the file {} has {bytes} bytes: more than the limit of {max_bytes} bytes", path.display())]
+    #[error("the file {} has {bytes} bytes: more than the limit of {max_bytes} bytes", path_name(path))]
     FileTooLarge {
         /// The file.
         path: PathBuf,
@@ -107,7 +120,7 @@ pub enum DataError {
     },
 
     /// An image file whose image has no pixels.
-    #[error("the image {} is {height}x{width}: it has no pixels", path.display())]
+    #[error("the image {} is {height}x{width}: it has no pixels", path_name(path))]
     NoPixels {
         /// The file.
         path: PathBuf,
@@ -120,7 +133,7 @@ pub enum DataError {
     /// An image with more pixels than allowed: perhaps a decompression bomb.
     #[error(
         "the image {} is {height}x{width}, {pixels} pixels: more than the limit of {max_pixels} pixels",
-        path.display()
+        path_name(path)
     )]
     TooManyPixels {
         /// The file.
@@ -138,7 +151,7 @@ pub enum DataError {
     /// An image that takes more memory to decode than allowed: perhaps a decompression bomb.
     #[error(
         "the image {} is {height}x{width} and takes {bytes} bytes decoded: more than the limit of {max_bytes} bytes",
-        path.display()
+        path_name(path)
     )]
     TooManyBytes {
         /// The file.
@@ -153,8 +166,15 @@ pub enum DataError {
         max_bytes: u64,
     },
 
-    /// A folder that is missing, or not a folder, or may not be listed.
-    #[error("cannot list the folder {}, where images ({extensions}) were looked for", path.display())]
+    /// A file where a folder of images is needed.
+    #[error("{} is a file, but a folder of images is needed", path_name(path))]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A folder that is missing or may not be listed.
+    #[error("cannot list the folder {}, where images ({extensions}) were looked for", path_name(path))]
     Folder {
         /// The folder that was asked for.
         path: PathBuf,
@@ -166,12 +186,29 @@ pub enum DataError {
     },
 
     /// A folder with no image in it.
-    #[error("no images in the folder {}: looked for {extensions} in it and its sub-folders", path.display())]
+    #[error(
+        "no images in the folder {}: looked for {extensions} in it and its sub-folders{}",
+        path_name(path),
+        passed_over.warning().map_or_else(String::new, |warning| format!("; {warning}"))
+    )]
     EmptyFolder {
         /// The folder.
         path: PathBuf,
         /// The extensions that were looked for.
         extensions: String,
+        /// What there was instead.
+        passed_over: Box<PassedOver>,
+    },
+
+    /// A folder that a run was written into, where images were looked for.
+    #[error(
+        "{} is the folder of a run, not of images: name a folder of images, or {} for the run's pictures",
+        path_name(path),
+        path_name(&path.join("pictures"))
+    )]
+    RunFolder {
+        /// The folder.
+        path: PathBuf,
     },
 
     /// An index past the end of a data set.
@@ -241,7 +278,7 @@ pub enum DataError {
     },
 
     /// An index of packed shards that is cut short, damaged or of another kind.
-    #[error("cannot read line {line} of the index {}", path.display())]
+    #[error("cannot read line {line} of the index {}", path_name(path))]
     ShardIndex {
         /// The index.
         path: PathBuf,
@@ -253,7 +290,7 @@ pub enum DataError {
     },
 
     /// An index of packed shards that another version wrote.
-    #[error("the index {} is of version {version}, but only version {known} is read", path.display())]
+    #[error("the index {} is of version {version}, but only version {known} is read", path_name(path))]
     ShardVersion {
         /// The index.
         path: PathBuf,
@@ -264,7 +301,7 @@ pub enum DataError {
     },
 
     /// A number in an index that its shards or its own lines contradict.
-    #[error("the index {} is wrong: {name} is {value}, but must be {bound}", path.display())]
+    #[error("the index {} is wrong: {name} is {value}, but must be {bound}", path_name(path))]
     ShardNumber {
         /// The index.
         path: PathBuf,
@@ -277,7 +314,7 @@ pub enum DataError {
     },
 
     /// A shard that is missing, or is no tar file.
-    #[error("cannot read the shard {}", path.display())]
+    #[error("cannot read the shard {}", path_name(path))]
     Shard {
         /// The shard.
         path: PathBuf,
@@ -287,7 +324,7 @@ pub enum DataError {
     },
 
     /// A shard that is cut short, or not the one that was packed.
-    #[error("the shard {} has {bytes} bytes, but must have {expected}", path.display())]
+    #[error("the shard {} has {bytes} bytes, but must have {expected}", path_name(path))]
     ShardLength {
         /// The shard.
         path: PathBuf,
@@ -298,7 +335,7 @@ pub enum DataError {
     },
 
     /// A place in a shard where there is no such file as was said.
-    #[error("the shard {} has no {entry} of {bytes} bytes at byte {offset}", path.display())]
+    #[error("the shard {} has no {entry} of {bytes} bytes at byte {offset}", path_name(path))]
     ShardEntry {
         /// The shard.
         path: PathBuf,
@@ -311,16 +348,22 @@ pub enum DataError {
     },
 
     /// A folder that has neither an index nor a tar file with an image.
-    #[error("no packed images in the folder {}: looked for {looked_for}", path.display())]
+    #[error(
+        "no packed images in the folder {}: looked for {looked_for}{}",
+        path_name(path),
+        passed_over.warning().map_or_else(String::new, |warning| format!("; {warning}"))
+    )]
     NoShards {
         /// The folder.
         path: PathBuf,
         /// What would have been read.
         looked_for: String,
+        /// What there was instead.
+        passed_over: PassedOver,
     },
 
     /// A file that could not be written.
-    #[error("cannot write {}", path.display())]
+    #[error("cannot write {}", path_name(path))]
     Write {
         /// The file.
         path: PathBuf,
@@ -330,7 +373,7 @@ pub enum DataError {
     },
 
     /// A folder that images cannot be packed into.
-    #[error("cannot pack into the folder {}: {reason}", path.display())]
+    #[error("cannot pack into the folder {}: {reason}", path_name(path))]
     PackInto {
         /// The folder.
         path: PathBuf,

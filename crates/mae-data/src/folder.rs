@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::decode::{decode_with_format, read};
-use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource};
+use crate::name::{os_name, path_name};
+use crate::passed_over::is_run;
+use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource, PassedOver};
 
 /// What a file must be called to be taken for an image, in any case.
-pub const IMAGE_EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+pub const IMAGE_EXTENSIONS: [&str; 16] = [
+    "jpg", "jpeg", "jpe", "jfif", "jif", "png", "apng", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm",
+    "pbm", "pnm",
+];
 
 /// How an [`ImageFolder`] is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -22,6 +27,9 @@ pub struct FolderOptions {
 /// The image files under a folder, at any depth, sorted by path.
 ///
 /// - A file is listed if it has one of [`IMAGE_EXTENSIONS`]; hidden files and folders are passed over.
+/// - Folders that file servers and systems make (`@eaDir`, `#recycle`, …) and folders of runs, whose pictures are no data,
+///   are passed over and counted, as are files whose names end as images or archives that are not read:
+///   [`passed_over`](ImageSource::passed_over).
 /// - The order is that of the paths' names from the root down, byte by byte: the same on every file system.
 /// - The class of an image is the first-level sub-folder that it lies in, at whatever depth; a sub-folder
 ///   without images is no class. Images that lie in the root itself, beside such sub-folders or alone, are
@@ -41,6 +49,7 @@ pub struct ImageFolder {
     paths: Vec<Box<Path>>,
     labels: Vec<Option<u32>>,
     class_names: Vec<String>,
+    passed_over: PassedOver,
     options: FolderOptions,
 }
 
@@ -48,16 +57,24 @@ impl ImageFolder {
     /// Lists the images under `root`, without opening them.
     ///
     /// # Errors
-    /// [`DataError::Folder`] if `root` is missing or it or a folder below it may not be listed,
-    /// [`DataError::EmptyFolder`] if there is no image in it.
+    /// [`DataError::NotAFolder`] if `root` is a file, [`DataError::Folder`] if it is missing or it or a folder below it
+    /// may not be listed, [`DataError::EmptyFolder`] if there is no image in it, [`DataError::RunFolder`] if it is the
+    /// folder of a run.
     pub fn open(root: impl Into<PathBuf>, options: FolderOptions) -> Result<Self, DataError> {
         let root = root.into();
-        let paths = list(&root)?;
+        if root.is_file() {
+            return Err(DataError::NotAFolder { path: root });
+        }
+        if is_run(&root) {
+            return Err(DataError::RunFolder { path: root });
+        }
+        let (paths, passed_over) = list(&root)?;
         if paths.is_empty() {
-            return Err(DataError::EmptyFolder { path: root, extensions: known_extensions() });
+            let passed_over = Box::new(passed_over);
+            return Err(DataError::EmptyFolder { path: root, extensions: known_extensions(), passed_over });
         }
         let (labels, class_names) = classes(&paths);
-        Ok(Self { root, paths, labels, class_names, options })
+        Ok(Self { root, paths, labels, class_names, passed_over, options })
     }
 
     /// The folder that was opened.
@@ -86,12 +103,20 @@ impl ImageFolder {
             // The sorted paths have a folder's images in one stretch.
             let first = self.paths.partition_point(|path| path.iter().next() < Some(&name));
             let has_images = self.paths.get(first).is_some_and(|path| path.starts_with(&name));
-            if !has_images && !is_hidden(&name) && entry.path().is_dir() {
-                names.push(name.to_string_lossy().into_owned());
+            if !has_images && !is_hidden(&name) && !self.is_passed_over(&name) && entry.path().is_dir() {
+                names.push(os_name(&name));
             }
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// Whether a first-level sub-folder, or something below it, is no part of the data set.
+    fn is_passed_over(&self, name: &OsStr) -> bool {
+        let name = os_name(name);
+        let PassedOver { folders, runs, .. } = &self.passed_over;
+        let holds = |run: &String| Path::new(run).iter().next() == Some(OsStr::new(&name));
+        folders.contains_key(&name) || runs.iter().any(holds)
     }
 
     /// The image at `index` and the name of its file's format.
@@ -120,7 +145,7 @@ impl ImageSource for ImageFolder {
     }
 
     fn name(&self, index: usize) -> String {
-        self.relative_path(index).map_or_else(String::new, |path| self.root.join(path).display().to_string())
+        self.relative_path(index).map_or_else(String::new, |path| path_name(&self.root.join(path)))
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -130,27 +155,47 @@ impl ImageSource for ImageFolder {
     fn class_names(&self) -> &[String] {
         &self.class_names
     }
+
+    fn passed_over(&self) -> &PassedOver {
+        &self.passed_over
+    }
 }
 
-/// Relative paths of the images under `root`, sorted.
-fn list(root: &Path) -> Result<Vec<Box<Path>>, DataError> {
+/// Relative paths of the images under `root`, sorted, and what was passed over.
+fn list(root: &Path) -> Result<(Vec<Box<Path>>, PassedOver), DataError> {
     // The walk would take a file for a folder with itself in it.
     std::fs::read_dir(root).map_err(|source| refuse_folder(root, source))?;
 
-    let mut paths = Vec::new();
-    let mut take = |path: &Path| {
-        if is_image(path) {
-            paths.push(path.strip_prefix(root).unwrap_or(path).into());
-        }
-    };
-    let walk = WalkDir::new(root).follow_links(true).into_iter();
-    for entry in walk.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name())) {
+    let (mut paths, mut passed_over) = (Vec::new(), PassedOver::default());
+    let below = |path: &Path| -> Box<Path> { path.strip_prefix(root).unwrap_or(path).into() };
+    let mut walk = WalkDir::new(root).follow_links(true).into_iter();
+    while let Some(entry) = walk.next() {
         match entry {
-            Ok(entry) if entry.file_type().is_file() => take(entry.path()),
-            Ok(_) => {}
+            Ok(entry) if entry.depth() == 0 => {}
+            Ok(entry) if entry.file_type().is_dir() => {
+                let (path, hidden) = (entry.path(), is_hidden(entry.file_name()));
+                let run = !hidden && is_run(path);
+                if run {
+                    passed_over.runs.push(path_name(&below(path)));
+                }
+                if hidden || run || passed_over.see_folder(path) {
+                    walk.skip_current_dir();
+                }
+            }
+            Ok(entry) if is_image(entry.path()) => {
+                if entry.file_type().is_file() {
+                    paths.push(below(entry.path()));
+                }
+            }
+            Ok(entry) if is_hidden(entry.file_name()) => {}
+            Ok(entry) => passed_over.see_file(entry.path()),
             Err(error) if error.loop_ancestor().is_some() => {}
             Err(error) => match error.path() {
-                Some(path) if is_broken_link(path) => take(path),
+                Some(path) if is_broken_link(path) => {
+                    if is_image(path) {
+                        paths.push(below(path));
+                    }
+                }
                 path => {
                     let path = path.unwrap_or(root).to_path_buf();
                     return Err(refuse_folder(&path, error.into()));
@@ -159,7 +204,8 @@ fn list(root: &Path) -> Result<Vec<Box<Path>>, DataError> {
         }
     }
     paths.sort_unstable();
-    Ok(paths)
+    passed_over.runs.sort_unstable();
+    Ok((paths, passed_over))
 }
 
 /// The label of each of the sorted `paths`, and the labels' names.
@@ -180,10 +226,10 @@ fn classes(paths: &[Box<Path>]) -> (Vec<Option<u32>>, Vec<String>) {
         };
         labels.push(label);
     }
-    (labels, names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
+    (labels, names.iter().map(|name| os_name(name)).collect())
 }
 
-fn is_image(path: &Path) -> bool {
+pub(crate) fn is_image(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
     !is_hidden(path.file_name().unwrap_or_default())
         && IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))

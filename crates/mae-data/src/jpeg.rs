@@ -1,24 +1,19 @@
-//! What the markers of a JPEG file say, and the part of its pixels that is wanted.
+//! A JPEG file's markers and the segments that they open.
 
 mod baseline;
 mod bits;
+mod colour;
+mod frame;
 mod idct;
 mod rows;
+mod scans;
+mod tables;
 
-use std::error::Error;
 use std::ops::Range;
 
-use ::image::error::{DecodingError, ImageFormatHint};
-use ::image::metadata::Orientation;
-use ::image::{ImageError, ImageFormat};
 use memchr::memchr;
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
-use self::baseline::Baseline;
-use crate::Crop;
+pub(crate) use self::frame::{CONVERT, Frame, Refused, damaged};
 
 /// The second bytes of markers.
 ///
@@ -28,11 +23,13 @@ mod marker {
     pub(super) const BASELINE: u8 = 0xC0;
     pub(super) const EXTENDED: u8 = 0xC1;
     pub(super) const PROGRESSIVE: u8 = 0xC2;
+    pub(super) const LOSSLESS: u8 = 0xC3;
     pub(super) const HUFFMAN: u8 = 0xC4;
     pub(super) const END_OF_IMAGE: u8 = 0xD9;
     pub(super) const SCAN: u8 = 0xDA;
     pub(super) const QUANTISATION: u8 = 0xDB;
     pub(super) const RESTART: u8 = 0xDD;
+    pub(super) const JFIF: u8 = 0xE0;
     pub(super) const EXIF: u8 = 0xE1;
     pub(super) const ADOBE: u8 = 0xEE;
 }
@@ -42,18 +39,8 @@ mod marker {
 pub(crate) struct Markers {
     /// Whether the image reaches its end marker. What follows that does not matter.
     ///
-    /// The decoder would quietly fill up with grey an image that was cut short. Pillow refuses the same files:
-    /// "image file is truncated".
+    /// Pillow refuses a file that does not: "image file is truncated".
     pub(crate) complete: bool,
-    /// The image's frame, if it is one of the usual kind.
-    pub(crate) frame: Option<Frame>,
-}
-
-/// An upright image of three channels and 8 bits.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Frame {
-    pub(crate) height: usize,
-    pub(crate) width: usize,
     segments: Vec<Segment>,
 }
 
@@ -99,77 +86,12 @@ impl Markers {
                 }
             }
         };
-        Self { complete, frame: Frame::of(file, segments) }
+        Self { complete, segments }
     }
-}
-
-impl Frame {
-    fn of(file: &[u8], segments: Vec<Segment>) -> Option<Self> {
-        let is_frame = |segment: &&Segment| {
-            [marker::BASELINE, marker::EXTENDED, marker::PROGRESSIVE].contains(&segment.marker)
-        };
-        let mut frames = segments.iter().filter(is_frame);
-        let frame = frames.next().filter(|_| frames.next().is_none())?;
-        let &[8, high, low, left, right, 3] = file[frame.data.clone()].first_chunk()? else { return None };
-        let (height, width) = (u16::from_be_bytes([high, low]), u16::from_be_bytes([left, right]));
-        let mut exif = segments.iter().filter(|segment| segment.marker == marker::EXIF);
-        let upright = exif.all(|segment| is_upright(&file[segment.data.clone()]));
-        let frame = Self { height: height.into(), width: width.into(), segments };
-        (upright && height > 0 && width > 0).then_some(frame)
-    }
-
-    /// Decodes `crop`, or more, into `pixels`; returns what they are.
-    ///
-    /// # Shapes
-    /// `[H, W, 3]` of what is returned
-    pub(crate) fn decode(&self, file: &[u8], crop: Crop, pixels: &mut Vec<u8>) -> Result<Crop, ImageError> {
-        let decoded = Baseline::new(file, &self.segments).and_then(|image| image.decode(crop, pixels));
-        if decoded.is_some() {
-            return Ok(crop);
-        }
-        // Of another kind, or damaged: the other decoder knows what can be made of it.
-        let (height, width) = (self.height, self.width);
-        decode_whole(file, (height, width), pixels)?;
-        Ok(Crop { top: 0, left: 0, height, width })
-    }
-}
-
-fn decode_whole(
-    file: &[u8],
-    (height, width): (usize, usize),
-    pixels: &mut Vec<u8>,
-) -> Result<(), ImageError> {
-    let options = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let refuse = |error: Box<dyn Error + Send + Sync>| {
-        ImageError::Decoding(DecodingError::new(ImageFormatHint::Exact(ImageFormat::Jpeg), error))
-    };
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(file), options);
-    decoder.decode_headers().map_err(|error| refuse(error.into()))?;
-    if decoder.dimensions() != Some((width, height)) {
-        let message = format!("the decoder takes it for another image than one of {height}x{width}");
-        return Err(refuse(message.into()));
-    }
-    // Where a damaged file leaves pixels out, they are black and not those of another image.
-    pixels.clear();
-    pixels.resize(height * width * 3, 0);
-    decoder.decode_into(pixels).map_err(|error| refuse(error.into()))
-}
-
-/// Whether an application segment, which may be EXIF's, leaves the image as it lies.
-fn is_upright(segment: &[u8]) -> bool {
-    let exif = segment.strip_prefix(b"Exif\0\0");
-    let turned = exif.and_then(Orientation::from_exif_chunk);
-    turned.is_none_or(|orientation| orientation == Orientation::NoTransforms)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]
@@ -183,68 +105,5 @@ mod tests {
         for cut in 0..whole.len() - 2 {
             assert!(!has_end(&whole[..cut]), "cut at {cut}");
         }
-    }
-
-    /// Golden files of every way to thin out colours, and one that another decoder reads.
-    #[test]
-    fn a_crop_is_that_of_the_whole_image() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode");
-        for name in ["full-chroma", "half-chroma", "quarter-chroma", "progressive", "orientation-1"] {
-            let file = std::fs::read(folder.join(name).with_extension("jpg")).unwrap();
-            let frame = Markers::find(&file).frame.unwrap();
-            let (mut whole, mut part) = (Vec::new(), Vec::new());
-            let all = Crop { top: 0, left: 0, height: frame.height, width: frame.width };
-            assert_eq!(frame.decode(&file, all, &mut whole).unwrap(), all);
-            let mut rng = crate::sample_rng(0, 0, 0);
-            let mut below = |bound: usize| crate::below(&mut rng, bound as u64) as usize;
-            for _ in 0..500 {
-                let (top, left) = (below(all.height), below(all.width));
-                let (height, width) = (1 + below(all.height - top), 1 + below(all.width - left));
-                let crop = Crop { top, left, height, width };
-                let decoded = frame.decode(&file, crop, &mut part).unwrap();
-                assert_eq!(decoded, if name == "progressive" { all } else { crop });
-                for row in 0..decoded.height {
-                    let from = 3 * ((decoded.top + row) * all.width + decoded.left);
-                    let (part, whole) = (&part[3 * row * decoded.width..], &whole[from..]);
-                    assert!(part[..3 * decoded.width] == whole[..3 * decoded.width], "{name}: {crop:?}");
-                }
-            }
-        }
-    }
-
-    /// Whatever the bytes: an image of the size that the frame says, or an error.
-    #[test]
-    fn damaged_files_are_decoded_or_refused() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode");
-        let mut rng = crate::sample_rng(1, 0, 0);
-        let mut below = |bound: usize| crate::below(&mut rng, bound as u64) as usize;
-        let (mut decoded, mut refused) = (0, 0);
-        for name in ["full-chroma", "half-chroma", "quarter-chroma"] {
-            let whole = std::fs::read(folder.join(name).with_extension("jpg")).unwrap();
-            for _ in 0..300 {
-                let mut file = whole.clone();
-                for _ in 0..1 + below(4) {
-                    let at = below(file.len());
-                    file[at] = below(256) as u8;
-                }
-                let Some(frame) =
-                    Markers::find(&file).frame.filter(|frame| frame.height * frame.width < 1 << 16)
-                else {
-                    continue;
-                };
-                let crop =
-                    Crop { top: frame.height / 4, left: 0, height: frame.height / 2 + 1, width: frame.width };
-                let crop = Crop { height: crop.height.min(frame.height - crop.top), ..crop };
-                let mut pixels = Vec::new();
-                match frame.decode(&file, crop, &mut pixels) {
-                    Ok(part) => {
-                        assert_eq!(pixels.len(), 3 * part.height * part.width);
-                        decoded += 1;
-                    }
-                    Err(_) => refused += 1,
-                }
-            }
-        }
-        assert!(decoded > 100 && refused > 10, "{decoded} decoded, {refused} refused");
     }
 }

@@ -1,6 +1,6 @@
 //! Folders of images as batches of bytes: decoding, augmentation, a deterministic loader and distributed sampling.
 //!
-//! An [`ImageSource`] is a data set: an [`ImageFolder`] of JPEG, PNG, WebP, GIF, BMP and TIFF files, or your own. A
+//! An [`ImageSource`] is a data set: an [`ImageFolder`] of JPEG, PNG, WebP, GIF, BMP, TIFF and PPM files, or your own. A
 //! [`Transform`] makes images of one size, as torchvision does on Pillow: [`TrainTransform`] by a random crop and
 //! flip, [`EvalTransform`] from the centre; [`FinetuneTransform`] adds timm's [`RandAugment`] and [`RandomErasing`]. A
 //! [`Loader`] does both on several threads, in the order that a [`DistributedSampler`] gives, and hands out each
@@ -45,14 +45,17 @@ mod doctor;
 mod encoded;
 mod error;
 mod eval;
+mod exif;
 mod filter;
 mod finetune;
 mod folder;
 mod image;
 mod jpeg;
 mod loader;
+mod name;
 mod pack;
 mod pack_files;
+mod passed_over;
 mod ppm;
 mod rand_augment;
 mod random_erasing;
@@ -87,7 +90,9 @@ pub use finetune::FinetuneTransform;
 pub use folder::{FolderOptions, IMAGE_EXTENSIONS, ImageFolder};
 pub use image::Image;
 pub use loader::{Loader, LoaderConfig};
+pub use name::path_name;
 pub use pack::{PackOptions, Packed, Store, pack};
+pub use passed_over::PassedOver;
 pub use rand_augment::RandAugment;
 pub use random_erasing::RandomErasing;
 pub use report::{ClassCount, DataReport, DuplicateGroup, Smaller, Spread};
@@ -96,7 +101,7 @@ pub use rng::{SampleRng, below, sample_rng, uniform};
 pub use sampler::DistributedSampler;
 pub use shapes::Shapes;
 pub use shards::{ShardSource, open_images};
-pub use sizes::size_warnings;
+pub use sizes::data_warnings;
 pub use source::ImageSource;
 pub use transform::{TrainTransform, Transform};
 pub use view::View;

@@ -19,7 +19,9 @@ use crate::resample::Span;
 use crate::resize::check_size;
 use crate::shard_index::{INDEX_FILE, Index, Sample, Shard};
 use crate::worker::without_panic;
-use crate::{BadFile, DataError, DistributedSampler, Filter, Image, ImageFolder, ImageSource, View, ppm};
+use crate::{
+    BadFile, DataError, DistributedSampler, Filter, Image, ImageFolder, ImageSource, View, path_name, ppm,
+};
 
 /// How images are packed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,8 +242,7 @@ fn pack_shard(
                 let index = index as usize;
                 match contents {
                     Ok(contents) => {
-                        let path =
-                            folder.relative_path(index).unwrap_or(Path::new("")).to_string_lossy().into();
+                        let path = folder.relative_path(index).map_or_else(String::new, path_name).into();
                         let entry = format!("{index:08}.{extension}").into_boxed_str();
                         let offset = tar.append(&entry, &contents)?;
                         let (label, bytes) = (folder.label(index), contents.len() as u64);
@@ -249,7 +250,17 @@ fn pack_shard(
                             tar.append(&format!("{index:08}.cls"), label.to_string().as_bytes())?;
                         }
                         let shard = number as u32;
-                        finished.samples.push(Sample { index, path, label, shard, entry, offset, bytes });
+                        let checksum = None;
+                        finished.samples.push(Sample {
+                            index,
+                            path,
+                            label,
+                            shard,
+                            entry,
+                            offset,
+                            bytes,
+                            checksum,
+                        });
                     }
                     Err(error) => {
                         let (name, reason) = (folder.name(index), reason(&error));

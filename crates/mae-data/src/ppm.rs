@@ -1,10 +1,11 @@
-//! Uncompressed images in the PPM format, of which any rows can be read alone.
+//! Uncompressed images in Netpbm's formats; of the usual kind of PPM any rows can be read alone.
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::DataError;
+use crate::decode::check_size;
+use crate::{DataError, DecodeLimits, Image};
 
 /// More than a header without comments has: 3 numbers of 10 digits.
 pub(crate) const HEADER_BYTES: usize = 64;
@@ -14,23 +15,130 @@ pub(crate) fn header(height: usize, width: usize) -> String {
     format!("P6\n{width} {height}\n255\n")
 }
 
-/// `(height, width)` and the header's length, if `bytes` begin with the header of an image of three channels and 8
-/// bits.
+/// What stands before the pixels of a Netpbm image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// 1 to 6, as behind the `P`: bits, grey, colour as text, and the same as bytes.
+    pub(crate) kind: u8,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    /// The value of white.
+    white: u32,
+    /// The header's length.
+    pub(crate) length: usize,
+}
+
+impl Header {
+    /// Whether any of its rows can be read alone: three channels of 8 bits.
+    pub(crate) fn is_raster(&self) -> bool {
+        (self.kind, self.white) == (6, 255)
+    }
+
+    /// The header that `bytes` begin with; nothing if it is none, or longer than them.
+    ///
+    /// # Source
+    /// Netpbm's descriptions of PBM, PGM and PPM.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let &[b'P', kind @ b'1'..=b'6', ..] = bytes else { return None };
+        let (mut tokens, kind) = (Tokens { bytes, at: 2 }, kind - b'0');
+        if !bytes.get(2).is_some_and(|byte| byte.is_ascii_whitespace() || *byte == b'#') {
+            return None;
+        }
+        let (width, height) = (tokens.number()?, tokens.number()?);
+        let white = if kind % 3 == 1 { 1 } else { tokens.number()? };
+        let white = u32::try_from(white).ok().filter(|white| (1..=65535).contains(white))?;
+        let one_blank = bytes.get(tokens.at).is_some_and(u8::is_ascii_whitespace);
+        one_blank.then_some(Self { kind, height, width, white, length: tokens.at + 1 })
+    }
+}
+
+/// Numbers as text, between blanks and comments.
+struct Tokens<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Tokens<'_> {
+    fn skip_blanks(&mut self) {
+        while let Some(byte) = self.bytes.get(self.at) {
+            match byte {
+                b'#' => {
+                    let line = memchr::memchr2(b'\n', b'\r', &self.bytes[self.at..]);
+                    self.at = line.map_or(self.bytes.len(), |end| self.at + end);
+                }
+                byte if byte.is_ascii_whitespace() => self.at += 1,
+                _ => return,
+            }
+        }
+    }
+
+    fn number(&mut self) -> Option<usize> {
+        self.skip_blanks();
+        let digits = self.bytes[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let text = std::str::from_utf8(&self.bytes[self.at..][..digits]).ok()?;
+        self.at += digits;
+        text.parse().ok()
+    }
+
+    /// A digit that need not stand alone.
+    fn bit(&mut self) -> Option<usize> {
+        self.skip_blanks();
+        let bit = self.bytes.get(self.at).filter(|byte| matches!(byte, b'0' | b'1'))?;
+        self.at += 1;
+        Some(usize::from(bit - b'0'))
+    }
+}
+
+/// Decodes a whole Netpbm image of any kind, to RGB.
 ///
 /// # Source
-/// Netpbm's description of PPM. Deviation: no comments.
-pub(crate) fn read_header(bytes: &[u8]) -> Option<((usize, usize), usize)> {
-    let mut at = 2;
-    let mut number = || {
-        let blank = bytes.get(at..)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        let digits = bytes[at + blank..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let text = std::str::from_utf8(&bytes[at + blank..][..digits]).ok()?;
-        at += blank + digits;
-        if blank == 0 { None } else { text.parse::<usize>().ok() }
+/// Netpbm's descriptions, and Pillow's rounding. Deviation: Pillow cuts 16-bit grey off at 255.
+pub(crate) fn decode(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DataError> {
+    let truncated = || DataError::Truncated { path: path.into(), bytes: bytes.len() as u64 };
+    let header = Header::read(bytes).ok_or_else(|| DataError::NotAnImage {
+        path: path.into(),
+        known: "PBM, PGM and PPM with a whole header and white from 1 to 65535".to_owned(),
+    })?;
+    let Header { kind, height, width, white, length } = header;
+    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+    check_size(path, (side(height), side(width)), 3 * height as u64 * width as u64, limits)?;
+    let channels = if kind % 3 == 0 { 3 } else { 1 };
+    let wide = white > 255;
+    let data = &bytes[length..];
+    let level = |value: usize| {
+        let level = value.min(white as usize) as f64 / f64::from(white) * 255.0;
+        level.round_ties_even() as u8
     };
-    let (width, height, white) = (number()?, number()?, number()?);
-    let one_blank = bytes.get(at).is_some_and(u8::is_ascii_whitespace);
-    (bytes.starts_with(b"P6") && white == 255 && one_blank).then_some(((height, width), at + 1))
+    let values = height * width * channels;
+    let mut levels = Vec::with_capacity(if data.len() >= values / 8 { values } else { 0 });
+    match kind {
+        1..=3 => {
+            let mut tokens = Tokens { bytes: data, at: 0 };
+            for _ in 0..values {
+                let value = if kind == 1 { tokens.bit().map(|bit| 1 - bit) } else { tokens.number() };
+                levels.push(level(value.ok_or_else(truncated)?));
+            }
+        }
+        4 => {
+            let row = width.div_ceil(8);
+            for row in data.get(..row * height).ok_or_else(truncated)?.chunks_exact(row) {
+                levels.extend((0..width).map(|x| if row[x / 8] >> (7 - x % 8) & 1 == 0 { 255 } else { 0 }));
+            }
+        }
+        _ if wide => {
+            let data = data.get(..2 * values).ok_or_else(truncated)?.as_chunks().0;
+            levels.extend(data.iter().map(|pair| level(u16::from_be_bytes(*pair).into())));
+        }
+        _ => {
+            let all: [u8; 256] = std::array::from_fn(level);
+            let data = data.get(..values).ok_or_else(truncated)?;
+            levels.extend(data.iter().map(|value| all[usize::from(*value)]));
+        }
+    }
+    if channels == 1 {
+        levels = levels.into_iter().flat_map(|level| [level; 3]).collect();
+    }
+    Image::new(height, width, 3, levels)
 }
 
 /// An image in a file, whose rows are read when they are wanted.
@@ -77,13 +185,21 @@ mod tests {
 
     #[test]
     fn reads_the_headers_that_are_written_and_those_of_others() {
-        assert_eq!(read_header(header(256, 341).as_bytes()), Some(((256, 341), 15)));
-        assert_eq!(read_header(b"P6 7 9 255 \n"), Some(((9, 7), 11)));
+        let size = |bytes: &[u8]| {
+            let header = Header::read(bytes).filter(Header::is_raster)?;
+            Some(((header.height, header.width), header.length))
+        };
+        assert_eq!(size(header(256, 341).as_bytes()), Some(((256, 341), 15)));
+        assert_eq!(size(b"P6 7 9 255 \n"), Some(((9, 7), 11)));
+        assert_eq!(size(b"P6# 1 2\n7# 3\n 9 255 \n"), Some(((9, 7), 20)));
         for wrong in [
             &b"P5\n7 9\n255\n"[..],
             b"P6\n7 9\n65535\n",
+            b"P6\n7 9\n0\n",
+            b"P6\n7 9\n65536\n",
             b"P6\n7 9\n255",
             b"P6\n7 9\n",
+            b"P6\n7 9#",
             b"P67 9 255\n",
             b"P6",
             b"P",
@@ -91,7 +207,7 @@ mod tests {
             b"P6\n99999999999999999999999 1\n255\n",
             b"P6\n-7 9\n255\n",
         ] {
-            assert_eq!(read_header(wrong), None, "{}", String::from_utf8_lossy(wrong));
+            assert_eq!(size(wrong), None, "{}", String::from_utf8_lossy(wrong));
         }
     }
 }

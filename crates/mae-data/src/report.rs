@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::doctor::PixelSums;
 use crate::warning::warnings;
-use crate::{BadFile, DataError, DataWarning, ImageFolder, ImageSource};
+use crate::{BadFile, DataError, DataWarning, ImageFolder, ImageSource, PassedOver, path_name};
 
 /// Classes, groups, files of a group and unreadable files that are listed before "and N more".
 const SHOWN: usize = 10;
@@ -30,6 +30,8 @@ pub struct DataReport {
     pub unlabelled: usize,
     /// First-level sub-folders without an image.
     pub empty_folders: Vec<String>,
+    /// What is no part of the data set, though somebody may think so.
+    pub passed_over: PassedOver,
     /// Readable files by format, which is told from the content and not from the name.
     pub formats: BTreeMap<&'static str, usize>,
     /// Heights of the upright images in pixels; nothing if none could be read.
@@ -123,12 +125,13 @@ impl DataReport {
         });
         let (mean, std) = pixels.mean_and_std().unzip();
         let mut report = Self {
-            root: folder.root().display().to_string(),
+            root: path_name(folder.root()),
             files: folder.len(),
             readable: readable().count(),
             classes,
             unlabelled,
             empty_folders: folder.empty_folders()?,
+            passed_over: folder.passed_over().clone(),
             formats,
             height_px: Spread::of(readable().map(|image| image.height).collect()),
             width_px: Spread::of(readable().map(|image| image.width).collect()),
@@ -177,6 +180,9 @@ impl fmt::Display for DataReport {
             line("", class)?;
         }
         let formats: Vec<_> = self.formats.iter().map(|(name, files)| format!("{files} {name}")).collect();
+        if !self.passed_over.is_empty() {
+            line("passed over", self.passed_over.to_string())?;
+        }
         line("formats", some_or_none(formats.join(", ")))?;
         for (name, spread) in [("height", self.height_px), ("width", self.width_px)] {
             if let Some(Spread { min, median, max }) = spread {

@@ -60,6 +60,9 @@ pub(crate) struct Sample {
     pub(crate) offset: u64,
     /// Its length.
     pub(crate) bytes: u64,
+    /// The checksum of its header, where the shard was scanned; otherwise the header is known by the name in it.
+    #[serde(skip)]
+    pub(crate) checksum: Option<u32>,
 }
 
 impl Index {

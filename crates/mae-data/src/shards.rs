@@ -6,17 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::decode::check_size;
+use crate::folder::is_image;
 use crate::ppm::{self, HEADER_BYTES, Raster, read_at};
 use crate::shard_index::{INDEX_FILE, Index, Sample};
-use crate::tar_scan::{RASTER_EXTENSION, scan};
-use crate::{DataError, DecodeLimits, Encoded, FolderOptions, Image, ImageFolder, ImageSource};
+use crate::tar_scan::scan;
+use crate::{
+    DataError, DecodeLimits, Encoded, FolderOptions, Image, ImageFolder, ImageSource, PassedOver, path_name,
+};
 
 /// Images in the tar files of a folder, as [`pack`](crate::pack()) or WebDataset's tools write them.
 ///
 /// With the index that `pack` writes, images are found without reading the shards, in the order of the folder that was
 /// packed. Without one, the headers of all tar files are read once: a file `KEY.jpg` (or of another of
-/// [`IMAGE_EXTENSIONS`](crate::IMAGE_EXTENSIONS), or `ppm`) is an image, `KEY.cls` its class as a decimal number;
-/// other files are passed over.
+/// [`IMAGE_EXTENSIONS`](crate::IMAGE_EXTENSIONS)) is an image, `KEY.cls` its class as a decimal number, wherever in the tar
+/// file it stands. A key has no dot, as WebDataset has it: `a.b.jpg` is no image. Such files, links, a second image of
+/// one key, classes without an image, and image files beside the tar files are
+/// [passed over](ImageSource::passed_over) and counted.
 ///
 /// Any image can be read alone. Order, resuming and sharing among ranks are therefore the loader's, as with a folder
 /// of files: no buffer is shuffled, and an epoch is one permutation of all images. The price is a seek for each image,
@@ -25,6 +30,7 @@ use crate::{DataError, DecodeLimits, Encoded, FolderOptions, Image, ImageFolder,
 pub struct ShardSource {
     folder: PathBuf,
     index: Index,
+    passed_over: PassedOver,
     limits: DecodeLimits,
 }
 
@@ -38,13 +44,16 @@ impl ShardSource {
     /// or wrong.
     pub fn open(folder: impl Into<PathBuf>, options: FolderOptions) -> Result<Self, DataError> {
         let folder = folder.into();
+        let mut passed_over = PassedOver::default();
         let index = match Index::is_in(&folder) {
             true => Index::read(&folder)?,
-            false => scan(&folder)?,
+            false => scan(&folder, &mut passed_over)?,
         };
+        see_beside(&folder, &index, &mut passed_over)
+            .map_err(|source| DataError::Shard { path: folder.clone(), source })?;
         if index.samples.is_empty() {
             let looked_for = format!("{INDEX_FILE}, or *.tar with images in them");
-            return Err(DataError::NoShards { path: folder, looked_for });
+            return Err(DataError::NoShards { path: folder, looked_for, passed_over });
         }
         for shard in &index.header.shards {
             let path = folder.join(&shard.file);
@@ -54,7 +63,7 @@ impl ShardSource {
                 return Err(DataError::ShardLength { path, bytes: metadata.len(), expected: shard.bytes });
             }
         }
-        Ok(Self { folder, index, limits: options.limits })
+        Ok(Self { folder, index, passed_over, limits: options.limits })
     }
 
     /// The image's shard, and its path to call it by: the shard's with the image's below.
@@ -94,13 +103,10 @@ impl ImageSource for ShardSource {
             });
         }
 
-        if sample.entry.ends_with(RASTER_EXTENSION) {
-            let head = &head[TAR_HEADER..];
+        let raster = ppm::Header::read(&head[TAR_HEADER..]).filter(ppm::Header::is_raster);
+        if let Some(ppm::Header { height, width, length, .. }) = raster {
             let truncated = || DataError::Truncated { path: path.clone(), bytes: sample.bytes };
-            let (size, length) = ppm::read_header(head).ok_or_else(|| {
-                let known = "PPM with 8 bits a channel".to_owned();
-                DataError::NotAnImage { path: path.clone(), known }
-            })?;
+            let size = (height, width);
             let sides = (side(size.0, &path)?, side(size.1, &path)?);
             let pixels = 3 * u64::from(sides.0) * u64::from(sides.1);
             check_size(&path, sides, pixels, &self.limits)?;
@@ -121,7 +127,8 @@ impl ImageSource for ShardSource {
 
     fn name(&self, index: usize) -> String {
         let Ok((sample, shard)) = self.sample(index) else { return String::new() };
-        let name = shard.join(&*sample.entry).display().to_string();
+        // What stands in the tar file is named already.
+        let name = path_name(&shard) + "/" + &sample.entry;
         if sample.path == sample.entry { name } else { format!("{name} ({})", sample.path) }
     }
 
@@ -132,17 +139,43 @@ impl ImageSource for ShardSource {
     fn class_names(&self) -> &[String] {
         &self.index.header.classes
     }
+
+    fn passed_over(&self) -> &PassedOver {
+        &self.passed_over
+    }
+}
+
+/// Counts what lies beside the tar files of an index and might be taken for a part of them.
+fn see_beside(folder: &Path, index: &Index, passed_over: &mut PassedOver) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default();
+        let shards = &index.header.shards;
+        if name.as_encoded_bytes().starts_with(b".") || shards.iter().any(|shard| *shard.file == *name) {
+            continue;
+        }
+        match path.extension().and_then(|end| end.to_str()) {
+            Some(end) if is_image(&path) => {
+                passed_over.file(format!("beside the tar files .{}", end.to_ascii_lowercase()));
+            }
+            _ => passed_over.see_file(&path),
+        }
+    }
+    Ok(())
 }
 
 const TAR_HEADER: usize = 512;
 
 /// Whether these bytes open the file that the sample is said to be.
 fn is_header_of(header: &[u8], sample: &Sample) -> bool {
-    const SHORT_NAME: usize = 100;
     let header = tar::Header::from_byte_slice(header);
-    // Longer names stand in a header before this one.
-    let named = sample.entry.len() > SHORT_NAME || *header.path_bytes() == *sample.entry.as_bytes();
-    named && header.entry_size().is_ok_and(|bytes| bytes == sample.bytes)
+    match sample.checksum {
+        Some(checksum) => header.cksum().is_ok_and(|found| found == checksum),
+        None => {
+            let named = *header.path_bytes() == *sample.entry.as_bytes();
+            named && header.entry_size().is_ok_and(|bytes| bytes == sample.bytes)
+        }
+    }
 }
 
 fn side(length: usize, path: &Path) -> Result<u32, DataError> {
@@ -161,7 +194,7 @@ pub fn open_images(folder: &Path, options: FolderOptions) -> Result<Arc<dyn Imag
     }
     match ImageFolder::open(folder, options.clone()) {
         Err(empty @ DataError::EmptyFolder { .. }) => match ShardSource::open(folder, options) {
-            Err(DataError::NoShards { .. }) => Err(empty),
+            Err(DataError::NoShards { passed_over, .. }) if passed_over.is_empty() => Err(empty),
             opened => Ok(Arc::new(opened?)),
         },
         opened => Ok(Arc::new(opened?)),

@@ -1,4 +1,4 @@
-//! Whether the sizes of a set's images suit the size that a model takes.
+//! What about a data set shows before its images are decoded: what was passed over, and sizes that do not suit a model.
 
 use crate::{DataWarning, ImageSource};
 
@@ -13,14 +13,14 @@ const ENLARGED: f64 = 2.0;
 /// have 1.8.
 const TURNED: f64 = 1.5;
 
-/// What about the sizes of some images of `source`, evenly spread over it, should be looked at before a model that takes
-/// images of `image_size`, `(height, width)` in pixels, is trained on them. Images that cannot be read are passed over.
+/// What about `source` should be looked at before a model that takes images of `image_size`, `(height, width)` in pixels, is
+/// trained on it: what was passed over, and the sizes of some images, evenly spread. Images that cannot be read are left out.
 #[must_use]
-pub fn size_warnings(source: &dyn ImageSource, image_size: (usize, usize)) -> Vec<DataWarning> {
+pub fn data_warnings(source: &dyn ImageSource, image_size: (usize, usize)) -> Vec<DataWarning> {
     let count = source.len().min(LOOKED_AT);
     let indices = (0..count).map(|i| i * source.len() / count);
     let sizes = indices.filter_map(|index| source.open(index).ok()).map(|image| image.size());
-    warnings(sizes.collect(), image_size)
+    source.passed_over().warning().into_iter().chain(warnings(sizes.collect(), image_size)).collect()
 }
 
 /// What about these `(height, width)` should be looked at.
@@ -107,7 +107,7 @@ mod tests {
                 &[]
             }
         }
-        assert_eq!(size_warnings(&Broken, (64, 64)).len(), 1);
-        assert_eq!(size_warnings(&Shapes::new(0, 100, (32, 48)).unwrap(), (32, 48)), []);
+        assert_eq!(data_warnings(&Broken, (64, 64)).len(), 1);
+        assert_eq!(data_warnings(&Shapes::new(0, 100, (32, 48)).unwrap(), (32, 48)), []);
     }
 }

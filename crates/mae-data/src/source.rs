@@ -1,6 +1,6 @@
 //! What a data set is: images by index.
 
-use crate::{DataError, Encoded, Image};
+use crate::{DataError, Encoded, Image, PassedOver};
 
 /// A data set, shared by the threads that decode it.
 pub trait ImageSource: Send + Sync {
@@ -27,7 +27,8 @@ pub trait ImageSource: Send + Sync {
         self.load(index).map(Encoded::from)
     }
 
-    /// What messages and logs call the image at `index`: a path, or `shapes/00012`.
+    /// What messages, logs and lists call the image at `index`: a path, or `shapes/00012`. It is one line, and images of
+    /// different files have different names: see [`path_name`](crate::path_name).
     fn name(&self, index: usize) -> String;
 
     /// The class of the image at `index`, an index into [`class_names`](Self::class_names).
@@ -35,4 +36,10 @@ pub trait ImageSource: Send + Sync {
 
     /// The classes' names, empty for a data set without labels.
     fn class_names(&self) -> &[String];
+
+    /// What was found where the images are and is no part of the data set; by default nothing.
+    fn passed_over(&self) -> &PassedOver {
+        static NOTHING: PassedOver = PassedOver::NOTHING;
+        &NOTHING
+    }
 }

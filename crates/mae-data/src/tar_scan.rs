@@ -1,17 +1,16 @@
 //! An index of tar files that come without one.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
-use tar::{Archive, EntryType};
+use tar::{Archive, Entry, EntryType};
 
-use crate::DataError;
 use crate::folder::IMAGE_EXTENSIONS;
+use crate::name::byte_name;
 use crate::shard_index::{Index, Sample, Shard};
-
-/// What a file of uncompressed pixels is called.
-pub(crate) const RASTER_EXTENSION: &str = ".ppm";
+use crate::{DataError, PassedOver};
 
 /// More than the digits of any class.
 const LABEL_BYTES: u64 = 32;
@@ -19,82 +18,229 @@ const LABEL_BYTES: u64 = 32;
 /// More classes than any data set has: their names are kept.
 const MAX_CLASSES: u32 = 1 << 20;
 
-/// Reads the headers of all tar files in `folder`, sorted by name, and the classes.
+/// Reads the headers of all tar files in `folder`, sorted by name, and the classes; counts what is passed over.
 ///
 /// # Source
 /// WebDataset's conventions: what stands before the first dot of a file's name, with its folder, is the key of a
-/// sample, and the files of a sample stand together.
-pub(crate) fn scan(folder: &Path) -> Result<Index, DataError> {
+/// sample, and the files of a sample stand together. Deviation: a class that stands apart from its image is joined with
+/// it by their key, where WebDataset sees two samples.
+pub(crate) fn scan(folder: &Path, passed_over: &mut PassedOver) -> Result<Index, DataError> {
     let refuse = |source| DataError::Shard { path: folder.into(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(refuse)? {
-        let name = entry.map_err(refuse)?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".tar") && !name.starts_with('.') {
+        let name = entry.map_err(refuse)?.file_name();
+        if name.as_encoded_bytes().ends_with(b".tar") && !name.as_encoded_bytes().starts_with(b".") {
             files.push(name);
         }
     }
     files.sort_unstable();
-    let (mut shards, mut samples) = (Vec::new(), Vec::new());
+    let mut scan = Scan { shard: 0, samples: Vec::new(), passed_over };
+    let mut shards = Vec::new();
     for file in files {
         let path = folder.join(&file);
-        let bytes = scan_shard(&path, shards.len() as u32, &mut samples)
-            .map_err(|source| DataError::Shard { path: path.clone(), source })?;
-        shards.push(Shard { file, bytes });
+        let bytes = scan.shard(&path).map_err(|source| DataError::Shard { path: path.clone(), source })?;
+        let Some(file) = file.to_str() else {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "its name is not UTF-8: rename it");
+            return Err(DataError::Shard { path, source });
+        };
+        shards.push(Shard { file: file.to_owned(), bytes });
+        scan.shard += 1;
     }
+    let samples = scan.samples;
     let classes = samples.iter().filter_map(|sample: &Sample| sample.label).max().map_or(0, |most| most + 1);
     Ok(Index::new((0..classes).map(|class| class.to_string()).collect(), shards, samples))
 }
 
-/// Adds a shard's images to `samples`; returns the shard's length.
-fn scan_shard(path: &Path, shard: u32, samples: &mut Vec<Sample>) -> io::Result<u64> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut archive = Archive::new(file);
-    // The last image and class, until the other comes along.
-    let mut image: Option<(String, usize)> = None;
-    let mut class: Option<(String, u32)> = None;
-    for entry in archive.entries_with_seek()? {
-        let mut entry = entry?;
-        if entry.header().entry_type() != EntryType::Regular {
-            continue;
+struct Scan<'a> {
+    /// The number of the tar file.
+    shard: u32,
+    samples: Vec<Sample>,
+    passed_over: &'a mut PassedOver,
+}
+
+/// Files of one key that stand together.
+#[derive(Default)]
+struct Group {
+    key: Vec<u8>,
+    extensions: Vec<String>,
+    /// Its image's place among the samples.
+    image: Option<usize>,
+    label: Option<u32>,
+}
+
+/// Samples of which a part is missing where they stand, by key.
+#[derive(Default)]
+struct Apart {
+    images: HashMap<Vec<u8>, Vec<usize>>,
+    labels: Vec<(Vec<u8>, u32)>,
+}
+
+impl Scan<'_> {
+    /// Adds a tar file's images; returns its length.
+    fn shard(&mut self, path: &Path) -> io::Result<u64> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        refuse_compressed(&mut file)?;
+        let mut archive = Archive::new(file);
+        let (mut group, mut apart) = (Group::default(), Apart::default());
+        for entry in archive.entries_with_seek()? {
+            let mut entry = entry?;
+            let other = other_kind(&mut entry)?;
+            let name = entry.path_bytes().into_owned();
+            let Some((key, extension)) = split(&name) else { continue };
+            if is_meta(&name) || name.ends_with(b"/") {
+                continue;
+            }
+            let is_image = IMAGE_EXTENSIONS.contains(&extension.as_str());
+            if let Some(other) = other {
+                if is_image || extension == "cls" {
+                    self.passed_over.file(format!("{other} .{extension}"));
+                }
+                continue;
+            }
+            if key != group.key {
+                apart.take(std::mem::take(&mut group), &mut self.samples);
+                group.key = key.to_owned();
+            }
+            if group.extensions.contains(&extension) {
+                return Err(invalid(format!("{} is there twice", byte_name(&name))));
+            }
+            if extension == "cls" {
+                group.label = Some(label_of(&mut entry, &name)?);
+            } else if is_image && group.image.is_some() {
+                self.passed_over.file(format!("further images of a sample .{extension}"));
+            } else if is_image {
+                group.image = Some(self.samples.len());
+                let sample = self.sample(&entry, &name, length)?;
+                self.samples.push(sample);
+            } else if let Some(image) =
+                extension.rsplit('.').next().filter(|end| IMAGE_EXTENSIONS.contains(end))
+            {
+                self.passed_over.file(format!("files with several dots in their names .{image}"));
+            } else {
+                self.passed_over.see_file(Path::new(&format!("x.{extension}")));
+            }
+            group.extensions.push(extension);
         }
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let (key, extension) = split(&name);
+        apart.take(group, &mut self.samples);
+        self.join(apart)?;
+        Ok(length)
+    }
+
+    fn sample(&self, entry: &Entry<'_, impl Read>, name: &[u8], length: u64) -> io::Result<Sample> {
         let (offset, bytes) = (entry.raw_file_position(), entry.size());
+        let name = byte_name(name).into_boxed_str();
         if offset.checked_add(bytes).is_none_or(|end| end > length) {
             let message = format!("{name} ends beyond the file's {length} bytes: it is cut short");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        let known = |known: &&str| extension.eq_ignore_ascii_case(known);
-        if extension.eq_ignore_ascii_case("cls") {
-            let mut text = String::new();
-            (&mut entry).take(LABEL_BYTES).read_to_string(&mut text)?;
-            let label = text.trim().parse().ok().filter(|label| *label < MAX_CLASSES).ok_or_else(|| {
-                let text = text.trim();
-                let message =
-                    format!("{name} is '{text}', but must be a class, a number below {MAX_CLASSES}");
-                io::Error::new(io::ErrorKind::InvalidData, message)
-            })?;
-            class = Some((key.to_owned(), label));
-        } else if IMAGE_EXTENSIONS.iter().chain([&&RASTER_EXTENSION[1..]]).any(known) {
-            image = Some((key.to_owned(), samples.len()));
-            let (index, entry) = (samples.len(), Box::from(&*name));
-            samples.push(Sample { index, path: name.into(), label: None, shard, entry, offset, bytes });
-        }
-        if let (Some((of_image, at)), Some((of_class, label))) = (&image, &class)
-            && of_image == of_class
-        {
-            samples[*at].label = Some(*label);
-        }
+        Ok(Sample {
+            index: self.samples.len(),
+            path: name.clone(),
+            label: None,
+            shard: self.shard,
+            entry: name,
+            offset,
+            bytes,
+            checksum: Some(entry.header().cksum()?),
+        })
     }
-    Ok(length)
+
+    /// Joins classes and images that stand apart.
+    fn join(&mut self, mut apart: Apart) -> io::Result<()> {
+        for (key, label) in apart.labels {
+            match apart.images.remove(&key).as_deref() {
+                None => self.passed_over.file("classes without an image .cls"),
+                Some([image]) => self.samples[*image].label = Some(label),
+                Some(_) => {
+                    let message = format!("{}.cls is the class of several images", byte_name(&key));
+                    return Err(invalid(message));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-/// The key of a file's sample, and what the file is of it.
-fn split(name: &str) -> (&str, &str) {
-    let begin = name.rfind('/').map_or(0, |slash| slash + 1);
-    match name[begin..].find('.') {
-        Some(dot) => (&name[..begin + dot], &name[begin + dot + 1..]),
-        None => (name, ""),
+impl Apart {
+    /// Takes over a group that is at its end.
+    fn take(&mut self, group: Group, samples: &mut [Sample]) {
+        match (group.image, group.label) {
+            (Some(image), Some(label)) => samples[image].label = Some(label),
+            (Some(image), None) => self.images.entry(group.key).or_default().push(image),
+            (None, Some(label)) => self.labels.push((group.key, label)),
+            (None, None) => {}
+        }
     }
+}
+
+/// The class that a `.cls` file tells.
+fn label_of(entry: &mut Entry<'_, impl Read>, name: &[u8]) -> io::Result<u32> {
+    let mut text = Vec::new();
+    entry.take(LABEL_BYTES + 1).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    let number = text.trim().parse().ok().filter(|label| *label < MAX_CLASSES);
+    number.filter(|_| text.len() as u64 <= LABEL_BYTES).ok_or_else(|| {
+        let (name, text) = (byte_name(name), text.trim());
+        invalid(format!("{name} is '{text}', but must be a class, a number below {MAX_CLASSES}"))
+    })
+}
+
+/// What an entry is, if it has no bytes of its own in one piece.
+fn other_kind(entry: &mut Entry<'_, impl Read>) -> io::Result<Option<&'static str>> {
+    Ok(match entry.header().entry_type() {
+        EntryType::Regular | EntryType::Continuous => {
+            let mut kind = None;
+            for extension in entry.pax_extensions()?.into_iter().flatten() {
+                let unread = |error| {
+                    invalid(format!(
+                        "a PAX header cannot be read, perhaps for a line break in a name: {error}"
+                    ))
+                };
+                if extension.map_err(unread)?.key_bytes().starts_with(b"GNU.sparse.") {
+                    kind = Some("sparse files");
+                }
+            }
+            kind
+        }
+        EntryType::GNUSparse => Some("sparse files"),
+        _ => Some("links to"),
+    })
+}
+
+/// Refuses what only looks like a tar file.
+fn refuse_compressed(file: &mut File) -> io::Result<()> {
+    let mut begin = Vec::new();
+    file.take(6).read_to_end(&mut begin)?;
+    file.rewind()?;
+    let kinds: [(&[u8], &str); 4] =
+        [(b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
+    match kinds.into_iter().find(|(magic, _)| begin.starts_with(magic)) {
+        Some((_, kind)) => {
+            Err(invalid(format!("it is compressed with {kind}: uncompress it, images are read in place")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// The key of a file's sample, and what the file is of it, in lower case; nothing for a file that belongs to none.
+///
+/// # Source
+/// WebDataset's `base_plus_ext`, `^((?:.*/|)[^.]+)[.]([^/]*)$`.
+fn split(name: &[u8]) -> Option<(&[u8], String)> {
+    let begin = memchr::memrchr(b'/', name).map_or(0, |slash| slash + 1);
+    let dot = begin + memchr::memchr(b'.', &name[begin..])?;
+    // A name of nothing before the dot: the folder's is the key, unless it has dots itself.
+    let is_key = dot > begin || dot > 0 && !name[..dot].contains(&b'.');
+    is_key.then(|| (&name[..dot], byte_name(&name[dot + 1..]).to_lowercase()))
+}
+
+/// Whether WebDataset takes a file for something about the data set: `__NAME__` or in such a folder.
+fn is_meta(name: &[u8]) -> bool {
+    let first = name.split(|byte| *byte == b'/').next().unwrap_or_default();
+    first.len() >= 4 && first.starts_with(b"__") && first.ends_with(b"__")
 }

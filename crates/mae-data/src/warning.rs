@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::report::shown;
-use crate::{BadFilePolicy, ClassCount, DataReport, ImageFolder, ImageSource};
+use crate::{BadFilePolicy, ClassCount, DataReport, ImageFolder, ImageSource, PassedOver};
 
 /// How many times as many images as the smallest class the largest may have without a warning. Ours: ImageNet's
 /// classes differ by less than 2, and sets made to be imbalanced begin at 10.
@@ -69,6 +69,8 @@ pub enum DataWarning {
         /// The same for the exchanged size.
         turned: f64,
     },
+    /// Files and folders that are no part of the data set, though somebody may think so.
+    PassedOver(PassedOver),
     /// Files that cannot be read.
     Unreadable {
         /// How many.
@@ -113,6 +115,7 @@ pub(crate) fn warnings(
     if groups > 0 {
         warnings.push(DataWarning::DuplicatesAcrossClasses { groups });
     }
+    warnings.extend(report.passed_over.warning());
     let files = report.unreadable.len();
     if files > 0 {
         let exceeded = BadFilePolicy::default().exceeded_by(files, report.files);
@@ -178,6 +181,10 @@ impl fmt::Display for DataWarning {
                 100.0 * shown,
                 100.0 * turned
             ),
+            Self::PassedOver(passed_over) => {
+                write!(f, "passed over {passed_over}")?;
+                passed_over.advice().map_or(Ok(()), |advice| write!(f, ": {advice}"))
+            }
             Self::Unreadable { files, share, exceeded } => {
                 write!(f, "{files} file(s), {:.1}%, cannot be read", 100.0 * share)?;
                 match exceeded {

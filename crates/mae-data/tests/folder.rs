@@ -78,7 +78,7 @@ fn no_labels_without_sub_folders() {
 #[test]
 fn nothing_to_list_is_an_error_that_says_what_was_looked_for() {
     let root = tempfile::tempdir().unwrap();
-    let known = "jpg, jpeg, png, webp, gif, bmp, tif, tiff";
+    let known = mae_data::IMAGE_EXTENSIONS.join(", ");
     let error = |path: &Path| ImageFolder::open(path, FolderOptions::default()).unwrap_err();
 
     fill(root.path(), &["a/readme.md"]);
@@ -89,13 +89,12 @@ fn nothing_to_list_is_an_error_that_says_what_was_looked_for() {
         format!("no images in the folder {path}: looked for {known} in it and its sub-folders")
     );
 
-    for wrong in [root.path().join("missing"), root.path().join("a/readme.md")] {
-        let error = error(&wrong);
-        let expected =
-            format!("cannot list the folder {}, where images ({known}) were looked for", wrong.display());
-        assert_eq!(error.to_string(), expected);
-        assert!(std::error::Error::source(&error).is_some());
-    }
+    let missing = error(&root.path().join("missing"));
+    let expected = format!("cannot list the folder {path}/missing, where images ({known}) were looked for");
+    assert_eq!(missing.to_string(), expected);
+    assert!(std::error::Error::source(&missing).is_some());
+    let file = error(&root.path().join("a/readme.md")).to_string();
+    assert_eq!(file, format!("{path}/a/readme.md is a file, but a folder of images is needed"));
 }
 
 #[cfg(unix)]

@@ -52,7 +52,7 @@ fn files_that_are_empty_or_no_images() {
     let (_, message) = refusal("text.png", b"What I wrote about my holiday", DecodeLimits::default());
     assert_eq!(
         message,
-        " is not an image: its first bytes belong to none of JPEG, PNG, WebP, GIF, BMP, TIFF"
+        " is not an image: its first bytes belong to none of JPEG, PNG, WebP, GIF, BMP, TIFF, PNM"
     );
     // A format that exists, but is not read.
     let (_, message) = refusal("icon.png", &[0, 0, 1, 0, 1, 0, 16, 16], DecodeLimits::default());

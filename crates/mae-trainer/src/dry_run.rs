@@ -44,7 +44,7 @@ pub fn dry_run(
         batch?;
     }
     let size = run.plan.config.geometry.image_size();
-    for warning in mae_data::size_warnings(run.data.train.as_ref(), size) {
+    for warning in mae_data::data_warnings(run.data.train.as_ref(), size) {
         line("warning", warning.to_string());
     }
     let bad = loader.bad_files();

@@ -348,7 +348,7 @@ impl Run {
             |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
         line("run", self.path("").display().to_string());
         let size = self.plan.config.geometry.image_size();
-        let warnings = mae_data::size_warnings(self.data.train.as_ref(), size);
+        let warnings = mae_data::data_warnings(self.data.train.as_ref(), size);
         warnings.iter().for_each(|warning| line("warning", warning.to_string()));
         damaged.iter().for_each(|error| line("damaged", chain(error)));
         changes.iter().for_each(|change| line("changed", change.clone()));

@@ -3,18 +3,19 @@
 /// Bits that a code is looked up by.
 const LOOK: u32 = 11;
 
-/// Where the coefficients of a block stand, row by row, in the order in which they are coded; beyond the block, one
-/// place for what does not belong to it.
+/// Where the coefficients of a block stand, row by row, in the order in which they are coded; beyond the block, the last
+/// of them.
 ///
 /// # Source
-/// ITU-T T.81, figure A.6.
-const PLACES: [u8; 128] = {
+/// ITU-T T.81, figure A.6. What damaged data codes beyond the block is the last coefficient, as in libjpeg's
+/// `jpeg_natural_order`.
+pub(crate) const PLACES: [u8; 128] = {
     let zigzag = [
         0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13,
         6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38,
         31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
     ];
-    let mut places = [64; 128];
+    let mut places = [63; 128];
     let mut at = 0;
     while at < 64 {
         places[at] = zigzag[at];
@@ -23,10 +24,10 @@ const PLACES: [u8; 128] = {
     places
 };
 
-/// A block's coefficients, row by row, and a place for what does not belong to it.
+/// A block's coefficients, row by row; the rest is there for the compiler, which then checks no bounds.
 pub(crate) type Coefficients = [i16; 128];
 
-/// What coefficients are multiplied by, in the order in which they are coded; 0 beyond the block.
+/// What coefficients are multiplied by, in the order in which they are coded; beyond the block, as the last.
 pub(crate) type Quantisation = [u16; 128];
 
 /// A Huffman table.
@@ -174,6 +175,29 @@ impl<'a> Bits<'a> {
         extend(bits, size)
     }
 
+    /// The next `size` bits, at most 16, as a number.
+    #[inline(always)]
+    pub(crate) fn number(&mut self, size: u32) -> u32 {
+        self.refill();
+        let bits = ((self.buffer >> 1) >> (63 - size)) as u32;
+        self.skip(size);
+        bits
+    }
+
+    /// The symbol that the next bits stand for; nothing if there is no such code.
+    #[inline(always)]
+    pub(crate) fn next_symbol(&mut self, table: &Huffman) -> Option<u32> {
+        self.refill();
+        self.symbol(table)
+    }
+
+    /// The value that the next `size` bits, at most 15, hold.
+    #[inline(always)]
+    pub(crate) fn next_value(&mut self, size: u32) -> i32 {
+        self.refill();
+        self.value(size)
+    }
+
     #[inline(always)]
     fn look(&self) -> usize {
         (self.buffer >> (64 - LOOK)) as usize
@@ -233,8 +257,9 @@ impl<'a> Bits<'a> {
             let value = value.wrapping_mul(quantisation[at & 127] as i16);
             coefficients[usize::from(PLACES[at & 127]) & 127] = value;
             at += 1;
-            if at <= 64 {
-                end = at;
+            // The block's end stands beyond it too, as a 0.
+            if at <= 64 || value != 0 {
+                end = at.min(64);
             }
         }
         Some((difference, end))

@@ -39,6 +39,19 @@ pub(crate) fn double_columns(row: &[u8], out: &mut [u8]) {
     out[2 * n - 1] = row[n - 1];
 }
 
+/// Interpolates between two rows of a colour, three parts of `near` to one of `far`; `upper` says which of the two rows
+/// between them it is.
+///
+/// # Source
+/// libjpeg-turbo's `h1v2_fancy_upsample`.
+#[multiversion(targets = "simd")]
+pub(crate) fn double_rows(near: &[u8], far: &[u8], upper: bool, out: &mut [u8]) {
+    let bias = if upper { 1 } else { 2 };
+    for ((out, near), far) in out.iter_mut().zip(near).zip(far) {
+        *out = ((3 * u16::from(*near) + u16::from(*far) + bias) >> 2) as u8;
+    }
+}
+
 /// Makes RGB of brightness, blueness and redness.
 ///
 /// # Source

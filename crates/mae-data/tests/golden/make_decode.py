@@ -7,11 +7,17 @@ python make_decode.py --check    # compares decode/ with what this makes
 
 import io
 import struct
+import sys
+from pathlib import Path
+from random import Random
 
 import numpy as np
 import skimage.data
 from PIL import Image, ImageOps
 from store import Store
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "python"))
+from jpeg_files import random_jpeg, segment  # noqa: E402 - it lies beside what checks whole programs
 
 ORIENTATION = 0x0112
 
@@ -64,7 +70,23 @@ def files():
     yield "palette.bmp", encode(palette, "BMP"), None
     yield "rgb-lzw.tif", encode(photo, "TIFF", compression="tiff_lzw"), None
     yield "grey-16.tif", encode(Image.fromarray(deep), "TIFF"), narrowed
+    yield "big.tif", encode(photo, "TIFF", big_tiff=True, exif=orientation(3)), None
     yield "rgb-orientation-6.tif", encode(photo, "TIFF", exif=orientation(6)), None
+
+    small = photo.resize((13, 9), Image.BICUBIC)
+    values = np.asarray(small)
+    yield "rgb.ppm", encode(small, "PPM"), None
+    yield "grey.pgm", encode(small.convert("L"), "PPM"), None
+    yield "one-bit.pbm", encode(small.convert("1"), "PPM"), None
+    yield "text-one-bit.pbm", b"P1\n# dots\n3 2\n1 0 1\n010\n", None
+    yield "text-grey.pgm", b"P2 3 2 # white is\n15\n0 1 7\n8 14 15\n", None
+    yield "text-rgb.ppm", b"P3\n2 1\n10\n0 1 3 5 9 10\n", None
+    yield "sixteen-levels.ppm", b"P6 13 9 15\n" + (values >> 4).tobytes(), None
+    yield "rgb-16.ppm", b"P6 13 9 1000\n" + (values.astype(">u2") * 3).tobytes(), None
+    deep_small = np.asarray(small.convert("L")).astype(np.uint32) * 257 + 100
+    deep_small = np.minimum(deep_small, 65535)
+    narrow = np.stack([((deep_small * 2 + 257) // 514).astype(np.uint8)] * 3, axis=-1)
+    yield "grey-16.pgm", b"P5\n13 9\n65535\n" + deep_small.astype(">u2").tobytes(), narrow
 
     yield "palette.gif", encode(palette, "GIF"), None
     yield "transparent.gif", encode(palette, "GIF", transparency=3), None
@@ -89,8 +111,42 @@ def files():
     yield "ycck.jpg", as_ycck(cmyk), None
     for value in range(1, 9):
         yield f"orientation-{value}.jpg", encode(photo, "JPEG", quality=90, exif=orientation(value)), None
+    for name, data in layouts(12):
+        yield name, data, None
+    plain = encode(photo, "JPEG", quality=90, subsampling="4:2:0")
+    exifs = {value: segment(0xE1, orientation(value)) for value in (1, 6)}
+    yield "exif-6-then-1.jpg", plain[:20] + exifs[6] + exifs[1] + plain[20:], None
+    yield "exif-1-then-6.jpg", plain[:20] + exifs[1] + exifs[6] + plain[20:], None
+    for order, name in [("<", "little"), (">", "big")]:
+        for value in (0, 3, 9):
+            yield f"exif-long-{value}-{name}.jpg", plain[:20] + long_exif(order, value) + plain[20:], None
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta><rdf:Description tiff:Orientation="8"/></x:xmpmeta>'
+    yield "xmp-8.jpg", plain[:20] + segment(0xE1, xmp) + plain[20:], None
+    yield "jfif-with-adobe-0.jpg", plain[:20] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\0") + plain[20:], None
+    yield "restarts.jpg", encode(photo, "JPEG", quality=90, subsampling="4:2:0", restart_marker_blocks=3), None
     yield "orientation-8.png", encode(photo, "PNG", exif=orientation(8)), None
     yield "orientation-5.webp", encode(photo, "WEBP", lossless=True, exif=orientation(5)), None
+
+
+def layouts(count):
+    """Files of layouts that no common encoder writes, the first ones that Pillow reads."""
+    seed = 0
+    while count:
+        data = random_jpeg(Random(seed))
+        try:
+            Image.open(io.BytesIO(data)).load()
+            yield f"layout-{seed}.jpg", data
+            count -= 1
+        except OSError:
+            pass
+        seed += 1
+
+
+def long_exif(order, value):
+    """An EXIF segment whose orientation is a LONG."""
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    tiff = head + struct.pack(order + "LHHHLLL", 8, 1, ORIENTATION, 4, 1, value, 0)
+    return segment(0xE1, b"Exif\0\0" + tiff)
 
 
 def orientation(value):

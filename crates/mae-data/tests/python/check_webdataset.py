@@ -1,19 +1,25 @@
 """Reads packed shards with WebDataset's own package, and makes the shard that our reader is tested with.
 
-usage: python check_webdataset.py [--write]    (Python 3.11, pip install -r requirements.txt)
+usage: python check_webdataset.py EXAMPLES [--write]    (Python 3.11, pip install -r requirements.txt)
 
-Packs the photographs of golden/transforms with `cargo run --example pack`, as JPEG and as PPM, reads the shards
-with webdataset and Pillow and compares them with the index. Then compares golden/shards/webdataset.tar, which
-tests/shards.rs reads, with what webdataset writes; --write writes it.
+EXAMPLES is the folder that `cargo build --examples` builds into. Packs the photographs of golden/transforms with its
+`pack`, as JPEG and as PPM, reads the shards with webdataset and Pillow and compares them with the index. Makes random
+tar files of every dialect with Python's tarfile (long names, names outside ASCII or UTF-8, links, folders, classes before
+and far from their images, several dots) and compares what `list` says of them with what webdataset reads. Compares
+golden/shards/webdataset.tar, which tests/shards.rs reads, with what webdataset writes; --write writes it.
 """
 
 import argparse
 import io
 import json
+import os
+import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import webdataset as wds
@@ -26,13 +32,13 @@ PHOTOS = ["astronaut", "chelsea", "coffee"]
 SHORT_SIDE = 24
 
 
-def check_packed(store: str, folder: Path) -> None:
+def check_packed(examples: Path, store: str, folder: Path) -> None:
     """Packs photographs in two classes and reads them with webdataset."""
     photos, out = folder / "photos", folder / store
     for number, name in enumerate(PHOTOS):
         (photos / f"class-{number % 2}").mkdir(parents=True, exist_ok=True)
         shutil.copy(GOLDEN / "transforms" / f"{name}.png", photos / f"class-{number % 2}")
-    command = ["cargo", "run", "--quiet", "--package", "mae-data", "--example", "pack", "--", photos, out]
+    command = [examples / "pack", photos, out]
     options = ["--store", store, "--short-side", str(SHORT_SIDE), "--images-per-shard", "2"]
     subprocess.run([*map(str, command), *options], check=True)
 
@@ -71,18 +77,131 @@ def fixture() -> bytes:
     return tar.getvalue()
 
 
+def random_tar(random: Random, path: Path) -> None:
+    """A tar file of some dialect with samples in some order."""
+    dialect = random.choice([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+    encoding = random.choice(["utf-8", "utf-8", "latin-1"])
+    folders = ["", "", "./", "train/", "a.b/", "/", "__meta__/", "grün/", "x" * 60 + "/" + "y" * 60 + "/"]
+    stems = ["1", "IMG_1", "höhle", "a b", "x" * 90, "back\\slash", "", "__about__"]
+    if dialect != tarfile.PAX_FORMAT:
+        stems.append("two\nlines")  # The tar crate splits PAX headers at line breaks: an error.
+    if dialect != tarfile.USTAR_FORMAT:
+        folders.append("deep/" * 60)
+        stems.append("z" * 200)
+    images = random.choice([["jpg"], ["JPG"], ["png"], ["jpeg"], ["jpg", "png"], ["seg.png"], ["jpg", "seg.png"], ["v2.jpg"], ["PPM"]])
+    files = []
+    for number in range(random.randint(1, 6)):
+        key = random.choice(folders) + random.choice(stems) + random.choice(["", str(number)])
+        sample = [(f"{key}.{end}", number) for end in [*images, "cls", "json"] if random.random() < 0.85]
+        if random.random() < 0.5:
+            random.shuffle(sample)
+        files.append(sample)
+    order = random.choice(["together", "together", "mixed", "classes first"])
+    files = [file for sample in files for file in sample]
+    if order == "mixed":
+        random.shuffle(files)
+    elif order == "classes first":
+        files.sort(key=lambda file: not file[0].endswith(".cls"))
+    with tarfile.open(path, "w", format=dialect, encoding=encoding) as tar:
+        for name, number in files:
+            info = tarfile.TarInfo(name)
+            if random.random() < 0.05:
+                info.type = random.choice([tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+                info.linkname = files[0][0][-90:] if info.type == tarfile.LNKTYPE else "elsewhere.jpg"
+                tar.addfile(info)
+                continue
+            if random.random() < 0.1 and len(name) < 99:
+                info.type = random.choice([tarfile.AREGTYPE, tarfile.CONTTYPE])
+            data = io.BytesIO()
+            if name.endswith((".cls", ".json")):
+                data.write(random.choice([b"%d", b" %d\n", b"0%d"]) % number)
+            else:
+                Image.new("RGB", (1, 1), (40 * number, 9, 9)).save(data, "PNG")
+            info.size = data.tell()
+            data.seek(0)
+            tar.addfile(info, data)
+
+
+ENDS = {"jpg", "jpeg", "png", "ppm"}
+
+
+def as_webdataset_reads(path: Path) -> list | str:
+    """Name, first byte and class of each image: the first of a sample, with a class that stands apart joined by its key."""
+    try:
+        samples = list(wds.WebDataset([str(path)], shardshuffle=False, empty_check=False))
+    except ValueError as error:
+        return str(error)
+    found, apart = [], {}
+    for sample in samples:
+        image = next((end for end in sample if end in ENDS), None)
+        label = int(sample["cls"]) if "cls" in sample else None
+        if image:
+            first = np.asarray(Image.open(io.BytesIO(sample[image])))[0, 0, 0]
+            found.append([sample["__key__"], image, int(first), label])
+        elif label is not None:
+            apart.setdefault(sample["__key__"], []).append(label)
+    for key, labels in apart.items():
+        alone = [sample for sample in found if sample[0] == key and sample[3] is None]
+        if len(alone) > 1:
+            return f"{key} is the class of several images"
+        for sample in alone:
+            sample[3] = labels[0]
+    return found
+
+
+def as_text(name: str) -> str:
+    """A name of the tar file as mae-data writes names: one line, any byte."""
+    text = ""
+    for character in os.fsencode(name).decode("utf-8", "surrogateescape"):
+        code = ord(character)
+        escape = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character, character)
+        text += f"\\x{code & 0xFF:02X}" if 0xDC80 <= code <= 0xDCFF else escape
+    return text
+
+
+def check_dialects(examples: Path, files: int) -> None:
+    """Holds what `list` says of random tar files against webdataset."""
+    random, images, refused, passed_over = Random(0), 0, 0, {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "some.tar"
+        for _ in range(files):
+            random_tar(random, path)
+            theirs = as_webdataset_reads(path)
+            out = subprocess.run([examples / "list", folder], capture_output=True, check=True, text=True).stdout
+            *listed, last = map(json.loads, out.splitlines())
+            if isinstance(theirs, str) or not theirs:
+                assert "error" in last, (theirs, out)
+                refused += 1
+                continue
+            assert "error" not in last, (theirs, out)
+            for line, (key, end, first, label) in zip(listed, theirs, strict=True):
+                name = line["name"].removeprefix(f"{path}/")
+                stem, dot, extension = name.rpartition(".")
+                assert (stem, dot, extension.lower()) == (as_text(key), ".", end), (line, key)
+                assert (line["first"], line["label"]) == (first, label), (line, key, label)
+                images += 1
+            for what, count in last["passed_over"]["files"].items():
+                passed_over[what] = passed_over.get(what, 0) + count
+    print(f"{files} tar files: {images} images with webdataset's names, pixels and classes, {refused} refused")
+    print(f"passed over and counted: {passed_over}")
+    assert images > files and re.search("several dots", str(passed_over)), "too few were compared"
+
+
 def main() -> None:
     """Parses the command line and does both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("examples", type=Path)
     parser.add_argument("--write", action="store_true", help="write the fixture")
-    if parser.parse_args().write:
+    args = parser.parse_args()
+    if args.write:
         FIXTURE.parent.mkdir(exist_ok=True)
         FIXTURE.write_bytes(fixture())
     assert FIXTURE.read_bytes() == fixture(), f"{FIXTURE} is not what webdataset writes"
     print(f"{FIXTURE.name}: {FIXTURE.stat().st_size} bytes, as webdataset writes them")
     with tempfile.TemporaryDirectory() as folder:
         for store in ("jpeg", "ppm"):
-            check_packed(store, Path(folder))
+            check_packed(args.examples, store, Path(folder))
+    check_dialects(args.examples, files=400)
 
 
 if __name__ == "__main__":

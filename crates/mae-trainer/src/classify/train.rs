@@ -195,7 +195,7 @@ impl ClassifyRun {
         line("steps", format!("{} = {} epochs x {}", pace.total_steps, pace.epochs, pace.steps_per_epoch));
         line("run", self.path("").display().to_string());
         let size = self.config.vit.geometry.image_size();
-        let warnings = mae_data::size_warnings(self.train.as_ref(), size);
+        let warnings = mae_data::data_warnings(self.train.as_ref(), size);
         warnings.iter().for_each(|warning| line("warning", warning.to_string()));
         damaged.iter().for_each(|error| line("damaged", crate::chain(error)));
         if state.step > 0 {

@@ -1,0 +1,124 @@
+//! Files and folders below a data set's folder that are no part of it, though somebody may think so.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::DataWarning;
+
+/// Images of kinds that are not read, by the end of their names.
+const OTHER_IMAGES: [&str; 44] = [
+    "heic", "heif", "hif", "avif", "jxl", "jp2", "j2k", "j2c", "jpf", "jpx", "jpc", "jls", "jxr", "wdp",
+    "pam", "pfm", "exr", "hdr", "dds", "tga", "pcx", "ico", "cur", "psd", "svg", "qoi", "ff", "dcm", "dicom",
+    "dib", "sgi", "fits", "raw", "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef", "srw", "x3f",
+];
+
+/// Files that may hold images, of kinds that are not looked into.
+const ARCHIVES: [&str; 15] = [
+    "tar", "tgz", "gz", "bz2", "xz", "zst", "zip", "7z", "rar", "parquet", "arrow", "tfrecord", "lmdb",
+    "mdb", "h5",
+];
+
+/// Folders that file servers and systems make: small copies of images, and images that were deleted.
+const SYSTEM_FOLDERS: [&str; 5] = ["@eaDir", "__MACOSX", "#recycle", "@Recycle", "$RECYCLE.BIN"];
+
+/// What was found below a data set's folder and is no part of the data set, though somebody may think so.
+///
+/// Its `Display` is one line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PassedOver {
+    /// Files by what they are, such as `.heic`, or `links to .jpg` in a tar file.
+    pub files: BTreeMap<String, usize>,
+    /// Folders that file servers and systems make, such as `@eaDir`, by name.
+    pub folders: BTreeMap<String, usize>,
+    /// Folders of runs, whose pictures are no data: their paths below the data set's folder.
+    pub runs: Vec<String>,
+}
+
+impl PassedOver {
+    pub(crate) const NOTHING: Self =
+        Self { files: BTreeMap::new(), folders: BTreeMap::new(), runs: Vec::new() };
+
+    /// Whether nothing was passed over.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.folders.is_empty() && self.runs.is_empty()
+    }
+
+    /// A warning that says what was passed over and what to do; nothing if all was read.
+    #[must_use]
+    pub fn warning(&self) -> Option<DataWarning> {
+        (!self.is_empty()).then(|| DataWarning::PassedOver(self.clone()))
+    }
+
+    /// What to do, if there is something.
+    pub(crate) fn advice(&self) -> Option<String> {
+        let ends = |known: &[&str]| {
+            let known = |name: &&String| known.iter().any(|end| name.strip_prefix('.') == Some(*end));
+            self.files.keys().find(known).cloned()
+        };
+        let image = ends(&OTHER_IMAGES).map(|end| {
+            format!("convert images, for instance with ImageMagick's `magick mogrify -format png *{end}`")
+        });
+        let archive = ends(&ARCHIVES).map(|end| match end.as_str() {
+            ".tar" => "name a folder that holds tar files and no image files, or unpack them".to_owned(),
+            _ => format!("unpack {end} files"),
+        });
+        let advice: Vec<_> = image.into_iter().chain(archive).collect();
+        (!advice.is_empty()).then(|| advice.join("; "))
+    }
+
+    pub(crate) fn file(&mut self, what: impl Into<String>) {
+        *self.files.entry(what.into()).or_insert(0) += 1;
+    }
+
+    /// Counts a file if its name ends as one that may hold images.
+    pub(crate) fn see_file(&mut self, path: &Path) {
+        let Some(end) = path.extension().and_then(|end| end.to_str()) else { return };
+        let end = end.to_ascii_lowercase();
+        if OTHER_IMAGES.contains(&end.as_str()) || ARCHIVES.contains(&end.as_str()) {
+            self.file(format!(".{end}"));
+        }
+    }
+
+    /// Counts a folder if it is one that file servers and systems make; returns whether.
+    pub(crate) fn see_folder(&mut self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let known = SYSTEM_FOLDERS.contains(&name);
+        if known {
+            *self.folders.entry(name.to_owned()).or_insert(0) += 1;
+        }
+        known
+    }
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = |counts: &BTreeMap<String, usize>| {
+            counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+        };
+        let mut parts = Vec::new();
+        if !self.files.is_empty() {
+            parts.push(format!("files: {}", counts(&self.files)));
+        }
+        if !self.folders.is_empty() {
+            parts.push(format!("system folders: {}", counts(&self.folders)));
+        }
+        if !self.runs.is_empty() {
+            parts.push(format!(
+                "folders of runs: {}",
+                crate::report::shown(&self.runs, String::clone).collect::<Vec<_>>().join(", ")
+            ));
+        }
+        f.write_str(&if parts.is_empty() { "nothing".to_owned() } else { parts.join("; ") })
+    }
+}
+
+/// Whether a folder is a run's: it has a recipe, and beside it what a run makes.
+pub(crate) fn is_run(folder: &Path) -> bool {
+    folder.join("recipe.toml").is_file()
+        && ["lock", "checkpoints", "metrics.jsonl"].iter().any(|name| folder.join(name).exists())
+}
