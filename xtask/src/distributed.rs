@@ -1,17 +1,13 @@
 //! Training in several processes on this machine: `mpirun`, and signals passed on to it.
 
 use std::env;
-use std::process::{Child, Command, ExitCode};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{available_parallelism, sleep};
-use std::time::Duration;
+use std::process::{Command, ExitCode};
+use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::exit_code;
 use crate::programs::{build, target};
+use crate::signals::Signals;
 
 /// Builds the program and runs it in so many processes, which share the cores.
 pub fn train(ranks: usize, features: &str, args: &[String]) -> Result<ExitCode> {
@@ -26,10 +22,11 @@ pub fn train(ranks: usize, features: &str, args: &[String]) -> Result<ExitCode> 
     // Ctrl-C is for this process: `mpirun` would give its ranks no time for a checkpoint.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let signals = Signals::listen()?;
     let child = command.spawn().context(
         "cannot start mpirun: the distributed program needs MPI, on Debian openmpi-bin, libopenmpi-dev and libclang-dev",
     )?;
-    wait(child)
+    signals.escalate(child)
 }
 
 /// Starts so many processes of the program that is to follow, each with so many threads.
@@ -38,24 +35,4 @@ pub fn mpirun(ranks: usize, threads: usize) -> Command {
     command.args(["--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()]);
     command.env("RAYON_NUM_THREADS", threads.to_string());
     command
-}
-
-/// Waits for the end; the first signal asks the ranks to stop, the second ends them.
-fn wait(mut child: Child) -> Result<ExitCode> {
-    let asked = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, asked.clone())?;
-    }
-    let mut signals = ["-USR1", "-TERM", "-KILL"].into_iter();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(exit_code(status));
-        }
-        if asked.swap(false, Ordering::SeqCst)
-            && let Some(signal) = signals.next()
-        {
-            Command::new("kill").args([signal, &child.id().to_string()]).status()?;
-        }
-        sleep(Duration::from_millis(50));
-    }
 }

@@ -1,5 +1,12 @@
 //! Development commands of the workspace.
-#![allow(clippy::print_stdout, reason = "a command line talks to people")]
+
+// In place of the standard ones, which panic where nobody reads on.
+macro_rules! println {
+    ($($text:tt)*) => { $crate::signals::print(format_args!("{}\n", format_args!($($text)*))) };
+}
+macro_rules! print {
+    ($($text:tt)*) => { $crate::signals::print(format_args!($($text)*)) };
+}
 
 mod bench_digits;
 mod bench_gpu;
@@ -12,6 +19,7 @@ mod bench_step;
 mod check;
 mod distributed;
 mod programs;
+mod signals;
 
 use std::env;
 use std::path::PathBuf;
@@ -194,7 +202,8 @@ fn main() -> Result<ExitCode> {
             distributed::train(ranks, &features, &args)
         }
         Task::Train { program, features, args, .. } => {
-            let status = cargo()
+            let signals = signals::Signals::listen()?;
+            let child = cargo()
                 .args([
                     "run",
                     "--quiet",
@@ -206,14 +215,14 @@ fn main() -> Result<ExitCode> {
                     "--",
                 ])
                 .args(args)
-                .status()
+                .spawn()
                 .context("cannot start cargo")?;
-            Ok(exit_code(status))
+            signals.pass_on(child)
         }
         Task::Pack { args } => {
             let run = ["run", "--quiet", "--release", "--package=mae-data", "--example=pack", "--"];
             let status = cargo().args(run).args(args).status().context("cannot start cargo")?;
-            Ok(exit_code(status))
+            Ok(signals::exit_code(status))
         }
         Task::Bench(Bench::Digits(options)) => bench_digits::digits(&options).map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Gpu(options)) => bench_gpu::gpu(&options).map(|()| ExitCode::SUCCESS),
@@ -253,8 +262,4 @@ fn median(values: &mut [f64]) -> f64 {
         0 => (values[middle - 1] + values[middle]) / 2.0,
         _ => values[middle],
     }
-}
-
-fn exit_code(status: std::process::ExitStatus) -> ExitCode {
-    ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 use burn::tensor::Tensor;
 use clap::ValueEnum;
-use mae_model::WeightFile;
 use mae_trainer::{Heatmap, draw_heatmaps, images_of};
 
 use crate::images::ImageArgs;
@@ -46,13 +45,13 @@ enum Mode {
 
 pub fn run(args: &Args) -> Result<()> {
     let device = args.images_as.device.open()?;
-    let file = WeightFile::open(&args.weights)?;
+    let file = args.described.open(&args.weights)?;
     let (encoder, _) = file.encoder(&args.described.hints(), &device)?;
     let geometry = encoder.config().geometry;
-    let normalize = args.images_as.normalize(&file, geometry.in_chans())?;
-    args.images_as.pictures(&args.images, &geometry, &args.out, |batch| {
+    let preparation = args.images_as.preparation(&file, &geometry)?;
+    args.images_as.pictures(&args.images, &preparation, &args.out, |batch| {
         let originals = images_of(&batch.images, batch.shape)?;
-        let images = normalize.images(batch.images, batch.shape, &device);
+        let images = preparation.normalize.images(batch.images, batch.shape, &device);
         let maps: Tensor<3> = match args.mode {
             Mode::Rollout => encoder.rollout(images).unsqueeze_dim(1), // [B, 1, L]
             Mode::Last => encoder.class_attention(images),             // [B, N, L]

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use mae_trainer::{
-    ClassifyRecipe, ClassifyRun, INTERRUPTED, Job, Method, StopFlag, Trained, next_folder, train_classifier,
+    ClassifyRecipe, ClassifyRun, INTERRUPTED, Job, Method, StopFlag, Trained, next_folder, output,
+    train_classifier,
 };
 use mae_vit::{Normalize, Pooling, Precision};
 
@@ -90,6 +91,12 @@ struct Common {
     /// Continue the run in this folder from its last checkpoint; needs nothing else.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["weights", "out"])]
     resume: Option<PathBuf>,
+    /// Where the images to learn from lie now, of a run that is continued.
+    #[arg(long, value_name = "DIR", requires = "resume")]
+    data: Option<PathBuf>,
+    /// Where the images to be measured on lie now, of a run that is continued.
+    #[arg(long = "val", value_name = "DIR", requires = "resume")]
+    new_val: Option<PathBuf>,
     /// Folder of the new run [default: the first free runs/NAME-N].
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
@@ -220,7 +227,8 @@ fn run(
     let device = args.device.open()?;
     let (run, mut state, damaged) = match &args.resume {
         Some(folder) => {
-            let (run, state, damaged) = ClassifyRun::open(folder, &device)?;
+            let moved = [args.data.as_deref(), args.new_val.as_deref()];
+            let (run, state, damaged) = ClassifyRun::open(folder, moved, &device)?;
             let found = run.recipe.method;
             ensure!(found == method, "{} is a run of {found:?}, not {named}", folder.display());
             (run, state, damaged)
@@ -231,12 +239,17 @@ fn run(
             if args.device.is_card() {
                 recipe.precision.get_or_insert_with(|| args.device.default_precision(&device));
             }
+            if described.weights_key.is_some() {
+                recipe.model.weights_key.clone_from(&described.weights_key);
+            }
+            // Says which model is taken where there are several.
+            crate::weights::open(&recipe.model.weights, recipe.model.weights_key.as_deref())?;
             let folder = args.out.clone().unwrap_or_else(|| new_folder(&recipe.data.train, method));
             let (run, state) = ClassifyRun::create(&recipe, &described.hints(), &folder, &device)?;
             (run, state, Vec::new())
         }
     };
-    let say = |text: &str| if args.json { eprint!("{text}") } else { print!("{text}") };
+    let say = |text: &str| if args.json { output::warn(text) } else { output::tell(text) };
     say(&run.describe(&state, &args.device.describe(&device), &damaged));
     say("\n");
     let flag = StopFlag::listen()?;
@@ -255,11 +268,12 @@ fn run(
             Ok(ExitCode::from(INTERRUPTED))
         }
         Trained::Finished(scores) if args.json => {
-            println!("{}", serde_json::to_string_pretty(&scores.to_json())?);
+            output::print(format_args!("{}\n", serde_json::to_string_pretty(&scores.to_json())?))?;
             Ok(ExitCode::SUCCESS)
         }
         Trained::Finished(scores) => {
-            println!("\n{scores}\n{}", run.summarize(&state, &scores)?.trim_end());
+            let summary = run.summarize(&state, &scores)?;
+            output::tell(format_args!("\n{scores}\n{}\n", summary.trim_end()));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -288,6 +302,10 @@ impl Common {
             if let Some(given) = given {
                 path.clone_from(given);
             }
+        }
+        if self.train.is_some() {
+            // A recipe of another run counts that one's images.
+            recipe.data.images = None;
         }
         set(&mut recipe.epochs, self.epochs);
         recipe.batch_size = self.batch_size.or(recipe.batch_size);

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use mae_model::{Hints, Precision, Scheme, WeightFile};
+use mae_model::{Hints, Precision, Scheme};
+use mae_trainer::PublicRecipe;
 use mae_trainer::cli::parse_size;
+use mae_trainer::output;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +21,9 @@ In Python:
   timm.create_model('vit_base_patch16_224', num_classes=0, checkpoint_path='encoder.safetensors')
   transformers.ViTMAEForPreTraining.from_pretrained('vit-mae')
   models_mae.mae_vit_base_patch16().load_state_dict(safetensors.torch.load_file('base.safetensors'))";
+
+/// Where a run's recipe is in the metadata of its weights.
+const RECIPE: &str = "mae.recipe";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -44,17 +49,24 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let hints = args.described.hints();
-    let mut file = WeightFile::open(&args.weights)?;
+    let mut file = args.described.open(&args.weights)?;
+    let recipe = file.metadata().get(RECIPE).and_then(|text| PublicRecipe::of(text));
+    let mask_ratio = recipe.as_ref().and_then(|recipe| recipe.mask_ratio);
+    // Nobody is told where the images lay.
+    file = file.with_metadata(RECIPE, recipe.map(|recipe| recipe.text));
     if args.resample_to.is_some() || args.resample_patches_to.is_some() {
         file = file.resampled(args.resample_to, args.resample_patches_to, &hints)?;
     }
-    let hints = Hints { image_size: args.resample_to.or(hints.image_size), ..hints };
+    let hints = Hints { image_size: args.resample_to.or(hints.image_size), mask_ratio, ..hints };
     let left = file.export(args.to, args.precision, &hints, &args.out)?;
-    println!("{} holds {}", file.path().display(), file.contents());
-    println!("written         {}", args.out.display());
+    output::tell(format_args!("{} holds {}\n", file.path().display(), file.contents()));
+    output::tell(format_args!("written         {}\n", args.out.display()));
     if let [first, rest @ ..] = left.as_slice() {
         let more = if rest.is_empty() { "" } else { ", …" };
-        println!("left out        {} tensors, which {} has no place for: {first}{more}", left.len(), args.to);
+        let (count, scheme) = (left.len(), args.to);
+        output::tell(format_args!(
+            "left out        {count} tensors, which {scheme} has no place for: {first}{more}\n"
+        ));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use mae_data::{Doctor, FolderOptions, ImageFolder};
 use mae_trainer::cli::parse_size;
+use mae_trainer::output;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -35,13 +36,13 @@ pub fn run(args: &Args) -> Result<()> {
     let progress = |done, total| {
         if last_line.elapsed() >= LINE_EVERY {
             last_line = Instant::now();
-            eprintln!("{done} of {total} files");
+            output::warn(format_args!("{done} of {total} files\n"));
         }
     };
     let report = doctor.examine(&folder, progress)?;
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&report)?),
-        false => print!("{report}"),
+        true => output::print(format_args!("{}\n", serde_json::to_string_pretty(&report)?))?,
+        false => output::print(report)?,
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use mae_trainer::INTERRUPTED;
+use mae_trainer::{INTERRUPTED, output};
 
 use crate::encode::{EncodeArgs, Tokens};
 use crate::images;
@@ -56,11 +56,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     if encoder.encode(&source, done, |rows| writer.write(rows))? {
         writer.pause()?;
-        eprintln!("stopped; the same command continues");
+        output::warn("stopped; the same command continues\n");
         return Ok(ExitCode::from(INTERRUPTED));
     }
     table.finish(writer)?;
     let names = table.list()?.map_or(String::new(), |list| format!(", names in {}", list.display()));
-    println!("written         {len} rows of {row:?} in {}{names}", args.out.display());
+    let out = args.out.display();
+    output::tell(format_args!("written         {len} rows of {row:?} in {out}{names}\n"));
     Ok(ExitCode::SUCCESS)
 }

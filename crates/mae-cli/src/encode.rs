@@ -10,11 +10,11 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use mae_data::{BadFilePolicy, ImageSource};
-use mae_model::{ClassifierConfig, Head, WeightFile};
-use mae_trainer::{StopFlag, duration};
-use mae_vit::{Normalize, Pooling, VisionTransformer, VitConfig};
+use mae_model::{ClassifierConfig, Head};
+use mae_trainer::{StopFlag, duration, output};
+use mae_vit::{Pooling, VisionTransformer, VitConfig};
 
-use crate::images::ImageArgs;
+use crate::images::{ImageArgs, Preparation};
 use crate::weights::Described;
 
 /// What becomes of an image's tokens.
@@ -50,16 +50,18 @@ pub struct Encoder<'a> {
     encoder: VisionTransformer,
     /// Whether its norm comes behind the mean over tokens.
     norm_behind: bool,
-    normalize: Normalize,
+    preparation: Preparation,
     device: Device,
     weights: PathBuf,
+    /// All files that the weights are in.
+    files: Vec<PathBuf>,
 }
 
 impl EncodeArgs {
     /// The encoder of a file of weights.
     pub fn open(&self, weights: &Path, tokens: Tokens) -> Result<Encoder<'_>> {
         let device = self.images_as.device.open()?;
-        let file = WeightFile::open(weights)?;
+        let file = self.described.open(weights)?;
         let (encoder, used) = file.encoder(&self.described.hints(), &device)?;
         let config = encoder.config();
         if let Some(block) = self.block {
@@ -80,16 +82,17 @@ impl EncodeArgs {
             file.path().display(),
             config.stack.depth
         );
-        let normalize = self.images_as.normalize(&file, config.geometry.in_chans())?;
+        let preparation = self.images_as.preparation(&file, &config.geometry)?;
         let all = used.used.len() + used.unused.len();
         let encoder = Encoder {
             args: self,
             tokens,
             encoder,
             norm_behind,
-            normalize,
+            preparation,
             device,
             weights: file.path().into(),
+            files: file.files().to_vec(),
         };
         encoder.say(&format!(
             "the encoder is {} of the {all} tensors in {}",
@@ -114,18 +117,19 @@ impl Encoder<'_> {
     /// All that the numbers depend on but the images.
     pub fn about(&self) -> Result<serde_json::Value> {
         Ok(serde_json::json!({
-            "weights": self.weights,
-            "checksum": checksum(&self.weights)?,
+            "weights": self.weights.display().to_string(),
+            "checksum": checksum(&self.files)?,
             "tokens": format!("{:?}", self.tokens),
             "block": self.args.block,
-            "normalize": self.normalize,
+            "normalize": self.preparation.normalize,
+            "resized": format!("{:?}", self.preparation.transform),
             "options": format!("{} {:?}", self.args.images_as.seen(), self.args.described.hints()),
         }))
     }
 
     pub fn say(&self, text: &str) {
         if !self.args.quiet {
-            eprintln!("{text}");
+            output::warn(format_args!("{text}\n"));
         }
     }
 
@@ -143,7 +147,7 @@ impl Encoder<'_> {
         }
         let stop = StopFlag::listen()?;
         let skip = BadFilePolicy::Skip { max_share: 1.0 };
-        let loader = self.args.images_as.loader(source, &self.config().geometry, skip)?;
+        let loader = self.args.images_as.loader(source, &self.preparation, skip)?;
         let (began, mut told) = (Instant::now(), Instant::now());
         let mut batches = loader.epoch(0, 0, (first as u32..len as u32).collect(), 0)?;
         let (mut next, mut encoding) = (first, Duration::ZERO);
@@ -176,7 +180,7 @@ impl Encoder<'_> {
             }
         }
         for file in loader.bad_files() {
-            eprintln!("not read: {}", file.reason);
+            output::warn(format_args!("not read: {}\n", file.reason));
         }
         let elapsed = began.elapsed().as_secs_f64();
         let (took, rate) = (duration(elapsed), (next - first) as f64 / elapsed);
@@ -190,7 +194,7 @@ impl Encoder<'_> {
     }
 
     fn rows(&self, bytes: Vec<u8>, shape: [usize; 4]) -> Vec<f32> {
-        let images = self.normalize.images(bytes, shape, &self.device);
+        let images = self.preparation.normalize.images(bytes, shape, &self.device);
         let tokens: Tensor<3> = match self.args.block {
             None if self.norm_behind => self.encoder.forward_to(images, self.config().stack.depth),
             Some(block) => self.encoder.forward_to(images, block),
@@ -211,14 +215,17 @@ impl Encoder<'_> {
     }
 }
 
-/// Of a whole file: another one may have come in its place.
-fn checksum(path: &Path) -> Result<u32> {
-    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+/// Of all bytes of files: others may have come in their place.
+fn checksum(paths: &[PathBuf]) -> Result<u32> {
     let (mut crc, mut buffer) = (crc32fast::Hasher::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
-            0 => return Ok(crc.finalize()),
-            count => crc.update(&buffer[..count]),
+    for path in paths {
+        let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        loop {
+            match file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
+                0 => break,
+                count => crc.update(&buffer[..count]),
+            }
         }
     }
+    Ok(crc.finalize())
 }

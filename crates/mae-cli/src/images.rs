@@ -1,16 +1,14 @@
 //! Images that verbs take: a file, a folder, packed shards.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use mae_data::{
-    BadFilePolicy, Batch, DataError, DecodeLimits, EvalTransform, FolderOptions, Image, ImageSource, Loader,
-    LoaderConfig, decode_file, open_images, path_name,
+    BadFilePolicy, DataError, DecodeLimits, EvalTransform, Filter, Fit, FolderOptions, Image, ImageSource,
+    Loader, LoaderConfig, decode_file, open_images, path_name,
 };
-use mae_model::WeightFile;
-use mae_trainer::save_png;
+use mae_model::{Resize, WeightFile};
 use mae_vit::{Geometry, Normalize};
 
 /// Options of verbs that encode images.
@@ -23,7 +21,8 @@ pub struct ImageArgs {
     #[arg(long, default_value_t = 32)]
     pub batch_size: usize,
     /// Resize images to cover the model's size enlarged to PX pixels on its shorter side, then cut out the centre [default:
-    /// the model's own size, as runs are evaluated]. For a size of 224 the paper takes 256, timm 248.
+    /// as the files beside the weights say, else the model's own size, as runs are evaluated]. For a size of 224 the paper
+    /// takes 256, timm 248.
     #[arg(long, value_name = "PX")]
     resize: Option<usize>,
     /// The channels' means by which images are normalised, such as 0.5,0.5,0.5: the file's otherwise, or ImageNet's.
@@ -37,71 +36,69 @@ pub struct ImageArgs {
     workers: Option<usize>,
 }
 
+/// How images are shown to a model.
+pub struct Preparation {
+    pub transform: EvalTransform,
+    pub normalize: Normalize,
+    channels: usize,
+}
+
 impl ImageArgs {
-    /// What the numbers depend on.
+    /// What the numbers depend on besides the preparation.
     pub fn seen(&self) -> String {
-        format!("on {}, resized to {:?}", self.device, self.resize)
+        format!("on {}", self.device)
     }
 
-    /// How images are normalised for the weights in a file.
-    pub fn normalize(&self, file: &WeightFile, channels: usize) -> Result<Normalize> {
-        if self.mean.is_empty() {
-            return Ok(file.normalize()?);
-        }
-        let normalize = Normalize::new(self.mean.clone(), self.std.clone())?;
+    /// How images are shown to the weights in a file: as the options say, else as the file or what lies beside it does,
+    /// else as runs are evaluated.
+    pub fn preparation(&self, file: &WeightFile, geometry: &Geometry) -> Result<Preparation> {
+        let (size, channels) = (geometry.image_size(), geometry.in_chans());
+        let normalize = match self.mean.is_empty() {
+            true => file.normalize()?,
+            false => Normalize::new(self.mean.clone(), self.std.clone())?,
+        };
         normalize.validate(channels)?;
-        Ok(normalize)
+        let said = if self.resize.is_some() { None } else { file.said_resizing(size)? };
+        let Some(said) = said else {
+            let transform = EvalTransform::new(size, self.resize)?;
+            return Ok(Preparation { transform, normalize, channels });
+        };
+        let (path, source) = (file.path().display(), said.source);
+        let fit = match said.value.resize {
+            Resize::Cover(size) => Fit::Cover(size),
+            Resize::Squash(size) => Fit::Squash(size),
+            Resize::No => bail!(
+                "{path}: {source} says that images are not resized, and those here may have any size: say how by \
+                 --resize"
+            ),
+        };
+        let filters = [Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos];
+        let Some(filter) = filters.into_iter().find(|filter| filter.to_string() == said.value.filter) else {
+            bail!(
+                "{path}: {source} says that images are resized by {} interpolation, which is not done here: take \
+                 bicubic by --resize",
+                said.value.filter
+            );
+        };
+        Ok(Preparation { transform: EvalTransform::resized(fit, filter, size)?, normalize, channels })
     }
 
-    /// A loader that shows images as evaluation does, all of them in their order.
+    /// A loader that shows images so, all of them in their order.
     pub fn loader(
         &self,
         source: &Arc<dyn ImageSource>,
-        geometry: &Geometry,
+        preparation: &Preparation,
         bad_files: BadFilePolicy,
     ) -> Result<Loader> {
-        let transform = EvalTransform::new(geometry.image_size(), self.resize)?;
         let mut config = LoaderConfig {
             batch_size: self.batch_size,
             drop_last: false,
-            channels: geometry.in_chans(),
+            channels: preparation.channels,
             bad_files,
             ..LoaderConfig::default()
         };
         config.workers = self.workers.unwrap_or(config.workers);
-        Ok(Loader::new(source.clone(), Arc::new(transform), config)?)
-    }
-}
-
-impl ImageArgs {
-    /// Writes a picture of each image, named after it, into a folder.
-    pub fn pictures(
-        &self,
-        images: &Path,
-        geometry: &Geometry,
-        out: &Path,
-        draw: impl Fn(Batch) -> Result<Vec<Image>>,
-    ) -> Result<()> {
-        let source = open(images)?;
-        let loader = self.loader(&source, geometry, BadFilePolicy::Strict)?;
-        fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-        let mut written = 0;
-        for batch in loader.epoch(0, 0, (0..source.len() as u32).collect(), 0)? {
-            let batch = batch?;
-            let indices = batch.indices.clone();
-            for (index, picture) in indices.into_iter().zip(draw(batch)?) {
-                let name = source.name(index);
-                let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                // Images of several folders may have one name.
-                let name =
-                    if source.len() == 1 { format!("{stem}.png") } else { format!("{index:06}-{stem}.png") };
-                save_png(&picture, &out.join(name))?;
-                written += 1;
-            }
-        }
-        let pictures = if written == 1 { "picture" } else { "pictures" };
-        println!("written         {written} {pictures} in {}", out.display());
-        Ok(())
+        Ok(Loader::new(source.clone(), Arc::new(preparation.transform.clone()), config)?)
     }
 }
 

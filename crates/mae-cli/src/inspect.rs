@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use mae_model::WeightFile;
+use mae_trainer::output;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -24,11 +25,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let file = WeightFile::open(&args.weights)?;
+    let file = WeightFile::open_model(&args.weights, args.described.weights_key.as_deref())?;
     let hints = args.described.hints();
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&file.to_json(&hints))?),
-        false => print!("{}", file.describe(&hints)),
+        true => output::print(format_args!("{}\n", serde_json::to_string_pretty(&file.to_json(&hints))?))?,
+        false => output::print(file.describe(&hints))?,
     }
     Ok(())
 }

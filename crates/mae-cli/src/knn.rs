@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use mae_data::ImageSource;
-use mae_trainer::{Features, INTERRUPTED, KNN_TEMPERATURE, Scores, knn_predict};
+use mae_trainer::{Features, INTERRUPTED, KNN_TEMPERATURE, Scores, knn_predict, output};
 use serde_json::json;
 
 use crate::encode::{EncodeArgs, Encoder, Tokens};
@@ -80,17 +80,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "accuracy": scores.top1(), "k": k, "temperature": args.temperature, "classes": scores.classes,
             "train_images": images.0, "test_images": images.1, "confusion": scores.confusion,
         });
-        println!("{}", serde_json::to_string_pretty(&about)?);
+        output::print(format_args!("{}\n", serde_json::to_string_pretty(&about)?))?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
-        "kNN accuracy    {:.1}% (k = {}; {} labelled images, {} held-out images)\n\n{}",
+    output::print(format_args!(
+        "kNN accuracy    {:.1}% (k = {}; {} labelled images, {} held-out images)\n\n{}\n",
         100.0 * scores.top1(),
         k,
         images.0,
         images.1,
         scores.to_string().trim_end()
-    );
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,5 @@
 //! `mae`: masked autoencoders from a shell.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+#![warn(clippy::print_stderr)]
 
 mod attention;
 mod classify;
@@ -11,6 +11,7 @@ mod images;
 mod inspect;
 mod knn;
 mod parquet_file;
+mod pictures;
 mod pretrain;
 mod reconstruct;
 mod table;
@@ -21,11 +22,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use mae_trainer::output;
 
 /// Masked autoencoders: pre-training, probes and fine-tuning, features and pictures of images, weights to and from Python.
 ///
-/// Exit status: 0 where all went well, 1 for an error, 2 for a command line that cannot be understood, 130 for an
-/// interrupted job that can be continued.
+/// Exit status: 0 where all went well or the reader of the output has stopped, 1 for an error, 2 for a command line that
+/// cannot be understood, 130 for an interrupted job that can be continued.
 #[derive(Parser)]
 #[command(name = "mae", version, max_term_width = 100)]
 struct Cli {
@@ -80,10 +82,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match run(mae_trainer::cli::parse::<Cli>().verb) {
         Ok(status) => status,
-        Err(error) => {
-            eprintln!("error: {}", mae_trainer::chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
+        Err(error) => output::fail(error.as_ref()),
     }
 }
 
@@ -100,7 +99,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Reconstruct(args) => reconstruct::run(&args)?,
         Verb::Attention(args) => attention::run(&args)?,
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "mae", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "mae", &mut script);
+            output::print(String::from_utf8_lossy(&script))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use mae_trainer::cli::TrainArgs;
 use mae_trainer::managed::{Launch, View};
-use mae_trainer::{INTERRUPTED, Restored, StopFlag, summarize};
+use mae_trainer::{INTERRUPTED, Restored, StopFlag, output, summarize};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -20,12 +20,12 @@ Without options: on built-in shapes, a few minutes on two cores.";
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let device = args.device.open()?;
     if let Some(text) = args.dry_run(&device)? {
-        print!("{text}");
+        output::print(text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (run, changes) = args.run(&device)?;
     let Restored { state, damaged } = args.state(&run, &device)?;
-    print!("{}", run.describe(&state, &args.device.describe(&device), &changes, &damaged));
+    output::tell(run.describe(&state, &args.device.describe(&device), &changes, &damaged));
     let run = Arc::new(run);
     let stop = StopFlag::listen()?;
     let launch = Launch {
@@ -36,9 +36,14 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     };
     let state = launch.train(&run, state)?;
     if !run.finished(state.step)? {
-        println!("\nstopped after step {}; continue with --resume {}", state.step, run.path("").display());
+        let folder = run.path("");
+        output::tell(format_args!(
+            "\nstopped after step {}; continue with --resume {}\n",
+            state.step,
+            folder.display()
+        ));
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    print!("\n{}", summarize(&run, &state, &device)?);
+    output::tell(format_args!("\n{}", summarize(&run, &state, &device)?));
     Ok(ExitCode::SUCCESS)
 }

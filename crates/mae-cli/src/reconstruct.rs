@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use mae_data::{DecodeLimits, Image, decode_file};
 use mae_masking::{MaskBatch, MaskKey, Masker, Masking, Strategy};
-use mae_model::WeightFile;
 use mae_trainer::{draw_sheet, reconstruct};
 use mae_vit::Geometry;
 
@@ -46,20 +45,20 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let device = args.images_as.device.open()?;
-    let file = WeightFile::open(&args.weights)?;
+    let file = args.described.open(&args.weights)?;
     let (model, _) = file.mae(&args.described.hints(), &device)?;
     let config = *model.config();
     let geometry = config.geometry;
-    let normalize = args.images_as.normalize(&file, geometry.in_chans())?;
+    let preparation = args.images_as.preparation(&file, &geometry)?;
     let masker = Masker::new(args.strategy, geometry.grid(), args.mask_ratio)?;
     let painted = args.mask.as_deref().map(|mask| painted(mask, &geometry)).transpose()?;
-    args.images_as.pictures(&args.images, &geometry, &args.out, |batch| {
+    args.images_as.pictures(&args.images, &preparation, &args.out, |batch| {
         let masking = |index: &usize| match &painted {
             Some(masking) => masking.clone(),
             None => masker.draw(MaskKey { seed: args.seed, epoch: 0, sample: *index as u64 }),
         };
         let masks = MaskBatch::new(&batch.indices.iter().map(masking).collect::<Vec<_>>())?;
-        let samples = reconstruct(&model, &normalize, batch, &masks, &device)?;
+        let samples = reconstruct(&model, &preparation.normalize, batch, &masks, &device)?;
         samples.into_iter().map(|sample| Ok(draw_sheet(&[sample], &config)?)).collect()
     })
 }

@@ -1,8 +1,12 @@
 //! Options about a file of weights that several verbs take.
 
+use std::path::Path;
+
+use anyhow::Result;
 use clap::Args;
-use mae_model::Hints;
+use mae_model::{Hints, WeightFile};
 use mae_trainer::cli::parse_size;
+use mae_trainer::output;
 
 /// What a file does not say itself; needed where the verb says so.
 #[derive(Args)]
@@ -23,6 +27,10 @@ pub struct Described {
     /// Epsilon of the layer norms: 1e-6 otherwise, 1e-12 under transformers' names.
     #[arg(long, value_name = "X")]
     norm_eps: Option<f64>,
+    /// Which model of a file or checkpoint that holds several, such as student or ema [default: timm's choice, a
+    /// checkpoint's average].
+    #[arg(long, value_name = "NAME", help_heading = "Weights")]
+    pub weights_key: Option<String>,
 }
 
 impl Described {
@@ -33,6 +41,26 @@ impl Described {
             decoder_num_heads: self.decoder_num_heads,
             norm_pix_loss: self.norm_pix_loss,
             norm_eps: self.norm_eps,
+            mask_ratio: None,
+            as_options: true,
         }
     }
+
+    /// Opens a file of weights, and says which of several models is taken.
+    pub fn open(&self, path: &Path) -> Result<WeightFile> {
+        open(path, self.weights_key.as_deref())
+    }
+}
+
+/// Opens a file of weights, and says which of several models is taken.
+pub fn open(path: &Path, key: Option<&str>) -> Result<WeightFile> {
+    let file = WeightFile::open_model(path, key)?;
+    if let (taken, others @ [_, ..]) = file.models() {
+        output::warn(format_args!(
+            "{} holds several models: {taken} is taken; --weights-key takes another: {}\n",
+            path.display(),
+            others.join(", ")
+        ));
+    }
+    Ok(file)
 }

@@ -71,6 +71,50 @@ fn a_file_is_told_and_carried_there_and_back() {
 }
 
 #[test]
+fn what_is_published_says_how_it_was_trained_and_not_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let model = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).init(3, &Device::flex()).unwrap();
+    let recipe = "seed = 7\n[data]\npath = '/home/someone/images'\nval = 'C:\\someone\\val'\n[masking]\nmask_ratio = 0.6\n";
+    let metadata = BTreeMap::from([("mae.recipe".to_owned(), recipe.to_owned())]);
+    save(&model, &Normalize::half(3), &metadata, &at.join("model.safetensors")).unwrap();
+    for to in ["official", "timm", "transformers"] {
+        let output = mae(at, &format!("convert model.safetensors --to {to} {to}"));
+        assert!(output.status.success(), "{output:?}");
+    }
+    for file in ["official", "timm"] {
+        let bytes = fs::read(at.join(file)).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let recipe = &header.metadata().as_ref().unwrap()["mae.recipe"];
+        assert!(recipe.contains("seed = 7") && !recipe.contains("someone"), "{recipe}");
+    }
+    let config = fs::read_to_string(at.join("transformers/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["mask_ratio"], 0.6);
+}
+
+#[test]
+fn a_checkpoint_is_its_average_unless_told_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for (seed, name) in [(1, "model.safetensors"), (2, "ema.safetensors")] {
+        let config = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap());
+        let model = config.init(seed, &Device::flex()).unwrap();
+        save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join(name)).unwrap();
+    }
+    says(&mae(at, "inspect ."), &["ema, taken of ema, model"]);
+    says(&mae(at, "inspect . --weights-key model"), &["model, taken of model, ema"]);
+    for (options, out, same) in
+        [("", "a", "ema"), (" --weights-key ema", "b", "ema"), (" --weights-key model", "c", "model")]
+    {
+        let output = mae(at, &format!("convert . --to official {out}{options}"));
+        says(&output, &["holds several models", "--weights-key takes another"]);
+        assert_eq!(tensors(&at.join(out)), tensors(&at.join(format!("{same}.safetensors"))));
+    }
+    says(&mae(at, "inspect . --weights-key teacher"), &["'teacher' is not the name of one of its models"]);
+}
+
+#[test]
 fn what_cannot_be_is_refused_and_nothing_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -85,7 +129,7 @@ fn what_cannot_be_is_refused_and_nothing_is_left() {
     refused("convert model.safetensors --to onnx out", 2, &["onnx", "official, timm, transformers"]);
     refused("inspect nowhere", 1, &["cannot read nowhere"]);
     fs::create_dir(at.join("empty")).unwrap();
-    refused("inspect empty", 1, &["cannot read empty"]);
+    refused("inspect empty", 1, &["cannot read empty", "the folder is empty"]);
     refused(
         "convert model.safetensors --to timm no/such/folder.safetensors",
         1,
@@ -96,7 +140,11 @@ fn what_cannot_be_is_refused_and_nothing_is_left() {
     let encoder =
         file.tensors().into_iter().filter(|(name, _)| !name.starts_with("decoder_") && name != "mask_token");
     safetensors::serialize_to_file(encoder, None, &at.join("timm.safetensors")).unwrap();
-    refused("convert timm.safetensors --to transformers hf", 1, &["how many heads", "width 64", "num_heads"]);
+    refused(
+        "convert timm.safetensors --to transformers hf",
+        1,
+        &["how many heads", "width 64", "--num-heads"],
+    );
     refused(
         "convert timm.safetensors --to transformers hf --num-heads 2 --image-size 16x20",
         1,
@@ -107,7 +155,7 @@ fn what_cannot_be_is_refused_and_nothing_is_left() {
     let more = file.tensors().into_iter().chain([("norm_pre.weight".to_owned(), norm)]);
     safetensors::serialize_to_file(more, None, &at.join("clip.safetensors")).unwrap();
     let hints = "--num-heads 2 --decoder-num-heads 4 --norm-pix-loss true";
-    let words = ["transformers has no place for norm_pre.weight"];
+    let words = ["a norm before the blocks (norm_pre.weight)"];
     refused(&format!("convert clip.safetensors --to transformers hf {hints}"), 1, &words);
     // Nor is anything removed that lies in the way.
     fs::create_dir(at.join("other.partial")).unwrap();

@@ -1,8 +1,9 @@
 //! Packs a folder of images into tar files: `cargo xtask pack -- DIR OUT [--short-side PX] [--store ppm]`.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -30,13 +31,13 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
-        println!("{USAGE}");
+        say(USAGE);
         return ExitCode::SUCCESS;
     }
     let (folders, options) = match parse(args) {
         Ok(parsed) => parsed,
         Err(message) => {
-            eprintln!("error: {message}\n\n{USAGE}");
+            complain(format_args!("{message}\n\n{USAGE}"));
             return ExitCode::from(2);
         }
     };
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
                 text += &format!(": {error}");
                 cause = error.source();
             }
-            eprintln!("error: {text}");
+            complain(text);
             ExitCode::FAILURE
         }
     }
@@ -96,20 +97,30 @@ fn run([folder, out]: &[PathBuf; 2], options: &PackOptions) -> Result<Packed, Bo
             last_line = Instant::now();
             let rate = (done - first) as f64 / began.elapsed().as_secs_f64();
             let left = (total - done) as f64 / rate;
-            println!("{done} of {total} images, {rate:.0} images/s, {left:.0} s left");
+            say(format_args!("{done} of {total} images, {rate:.0} images/s, {left:.0} s left"));
         }
     })?;
     for file in &packed.unreadable {
-        println!("left out        {}", file.reason);
+        say(format_args!("left out        {}", file.reason));
     }
     let mb = packed.bytes as f64 / 1e6;
-    println!("packed          {} images in {} shards, {mb:.0} MB", packed.images, packed.shards);
+    say(format_args!("packed          {} images in {} shards, {mb:.0} MB", packed.images, packed.shards));
     if packed.kept_shards > 0 {
-        println!("kept            {} shards of a packing that was interrupted", packed.kept_shards);
+        say(format_args!("kept            {} shards of a packing that was interrupted", packed.kept_shards));
     }
     if !packed.unreadable.is_empty() {
-        println!("unreadable      {} images, named above", packed.unreadable.len());
+        say(format_args!("unreadable      {} images, named above", packed.unreadable.len()));
     }
-    println!("took            {:.0} s", began.elapsed().as_secs_f64());
+    say(format_args!("took            {:.0} s", began.elapsed().as_secs_f64()));
     Ok(packed)
+}
+
+/// Prints a line; packing goes on when nobody reads it.
+fn say(line: impl Display) {
+    let _ = writeln!(stdout(), "{line}");
+}
+
+/// The same for an error, whose exit status says enough where it cannot be printed.
+fn complain(error: impl Display) {
+    let _ = writeln!(stderr(), "error: {error}");
 }

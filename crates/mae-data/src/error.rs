@@ -258,14 +258,12 @@ pub enum DataError {
     },
 
     /// A bad image whose place no other could take.
-    #[error(
-        "{name} cannot be read, and neither can any of the images drawn to take its place: {tried} were tried"
-    )]
+    #[error("{reason}{}", none_of(*others))]
     NoSubstitute {
-        /// What the data set calls the image.
-        name: String,
-        /// The images that were tried, itself included.
-        tried: usize,
+        /// What is wrong with the image, which is named.
+        reason: String,
+        /// The images that were tried in its place.
+        others: usize,
     },
 
     /// A batch that the samples do not fill.
@@ -388,4 +386,12 @@ pub enum DataError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// What is said of images that could not take the place of another.
+fn none_of(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        others => format!("; nor can any of the {others} images be read that were drawn to take its place"),
+    }
 }

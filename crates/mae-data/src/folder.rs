@@ -148,6 +148,10 @@ impl ImageSource for ImageFolder {
         self.relative_path(index).map_or_else(String::new, |path| path_name(&self.root.join(path)))
     }
 
+    fn bytes(&self, index: usize) -> Option<u64> {
+        std::fs::metadata(self.path(index).ok()?).ok().map(|metadata| metadata.len())
+    }
+
     fn label(&self, index: usize) -> Option<u32> {
         self.labels.get(index).copied().flatten()
     }

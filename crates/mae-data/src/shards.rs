@@ -132,6 +132,10 @@ impl ImageSource for ShardSource {
         if sample.path == sample.entry { name } else { format!("{name} ({})", sample.path) }
     }
 
+    fn bytes(&self, index: usize) -> Option<u64> {
+        self.index.samples.get(index).map(|sample| sample.bytes)
+    }
+
     fn label(&self, index: usize) -> Option<u32> {
         self.index.samples.get(index)?.label
     }

@@ -31,6 +31,11 @@ pub trait ImageSource: Send + Sync {
     /// different files have different names: see [`path_name`](crate::path_name).
     fn name(&self, index: usize) -> String;
 
+    /// The size in bytes of the file of the image at `index`, as it is stored now; none where there is no such file.
+    fn bytes(&self, _index: usize) -> Option<u64> {
+        None
+    }
+
     /// The class of the image at `index`, an index into [`class_names`](Self::class_names).
     fn label(&self, index: usize) -> Option<u32>;
 

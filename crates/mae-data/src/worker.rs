@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::BytesMut;
 use crossbeam_channel::Receiver;
 
+use crate::bad::reason;
 use crate::batch::{Filling, Outcome};
 use crate::resize::Scratch;
 use crate::{
@@ -88,7 +89,8 @@ impl Work {
             }
             index = below(&mut draws, self.source.len() as u64) as usize;
         }
-        let error = DataError::NoSubstitute { name: self.source.name(wanted), tried: bad.len() };
+        let reason = bad.first().map_or_else(String::new, |(_, error)| reason(error));
+        let error = DataError::NoSubstitute { reason, others: bad.len().saturating_sub(1) };
         Outcome { bad, index: Err(error) }
     }
 

@@ -18,6 +18,10 @@ pub struct Buffer(Vec<f32>);
 
 impl Buffer {
     /// `len` numbers of any value.
+    ///
+    /// # Panics
+    /// Where the system has no memory for them, even without the buffers that nobody uses: a panic can be caught, an
+    /// allocation that fails by itself ends the process.
     pub fn any(len: usize) -> Self {
         let most = if len < LARGE { len } else { len + len / 2 };
         let mut idle = IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -28,7 +32,7 @@ impl Buffer {
                 buffer.resize(len, 0.0);
                 Self(buffer)
             }
-            None => Self(vec![0.0; len]),
+            None => Self(new_buffer(len)),
         }
     }
 
@@ -64,7 +68,31 @@ impl DerefMut for Buffer {
     }
 }
 
+/// Memory for `len` numbers.
+fn new_buffer(len: usize) -> Vec<f32> {
+    let mut buffer = Vec::new();
+    if buffer.try_reserve_exact(len).is_err() {
+        release_idle();
+        let reserved = buffer.try_reserve_exact(len);
+        assert!(reserved.is_ok(), "cannot allocate memory: {} bytes", len.saturating_mul(size_of::<f32>()));
+    }
+    buffer.resize(len, 0.0);
+    buffer
+}
+
 /// Gives idle buffers back to the system: worth it where the shapes change for good.
 pub fn release_idle() {
     IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_not_there_is_a_panic_and_no_abort() {
+        let refused = std::panic::catch_unwind(|| Buffer::any(isize::MAX as usize / 8));
+        let said = refused.unwrap_err().downcast::<String>().unwrap();
+        assert!(said.starts_with("cannot allocate memory: "), "{said}");
+    }
 }

@@ -60,6 +60,46 @@ pub enum ModelError {
         /// What the reader found.
         reason: String,
     },
+    /// The file is something else than weights.
+    #[error("{} is {what}", path.display())]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        what: String,
+    },
+    /// Several models are there, or one, and none or more than one of them is called so.
+    #[error("{}: '{name}' is not the name of one of its models, which are: {known}", path.display())]
+    NoModel {
+        /// The file.
+        path: PathBuf,
+        /// The name that was given.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The file holds another kind of vision transformer.
+    #[error("{}: its model has {what} ({name}), which is not computed here", path.display())]
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// The tensor that tells.
+        name: String,
+        /// What it is a part of.
+        what: &'static str,
+    },
+    /// The file says that it was trained as another model.
+    #[error("{}: it says that {field} is {found}, but the model has {expected}", path.display())]
+    Different {
+        /// The file.
+        path: PathBuf,
+        /// In what they differ.
+        field: &'static str,
+        /// As the file says.
+        found: String,
+        /// As the model has it.
+        expected: String,
+    },
     /// A decoder is needed, and the file has none.
     #[error("{} holds {contents}: its pixels cannot be predicted, for which the decoder is needed", path.display())]
     NoDecoder {

@@ -41,5 +41,6 @@ pub use error::ModelError;
 pub use mae::{Mae, Reconstruction};
 pub use params::{ParamInfo, list_params};
 pub use weights::{
-    Contents, Hints, Loaded, Precision, SavedModel, Scheme, Used, WeightFile, load, load_into, save,
+    Contents, Hints, Loaded, Precision, Resize, Resizing, SavedModel, Scheme, Source, Sourced, Used,
+    WeightFile, load, load_into, save,
 };

@@ -6,7 +6,8 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use mae_masking::{Masker, Strategy};
 use mae_model::{
-    Contents, Hints, Mae, MaeConfig, ModelError, Preset, WeightFile, list_params, load, load_into, save,
+    Contents, Hints, Mae, MaeConfig, ModelError, Precision, Preset, Scheme, WeightFile, list_params, load,
+    load_into, save,
 };
 use mae_vit::{Geometry, Normalize};
 use safetensors::SafeTensors;
@@ -126,10 +127,12 @@ fn what_does_not_fit_is_refused_by_name() {
 
     let (_, path) = saved(folder.path());
     let whole = std::fs::read(&path).unwrap();
-    for len in [0, 7, 100, whole.len() - 1] {
+    for len in [7, 100, whole.len() - 1] {
         std::fs::write(&path, &whole[..len]).unwrap();
         refused(&path, &["not a complete safetensors file"]);
     }
+    std::fs::write(&path, b"").unwrap();
+    refused(&path, &["is empty"]);
     let mut lying = whole;
     lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     std::fs::write(&path, lying).unwrap();
@@ -186,13 +189,75 @@ fn an_encoder_is_no_model_and_numbers_have_to_be_finite() {
     let bytes = std::fs::read(&path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let hints = Hints { num_heads: Some(2), image_size: Some((16, 24)), ..Hints::default() };
-    for name in ["blocks.0.ls1.gamma", "norm_pre.weight", "reg_token"] {
+    for (name, what) in [
+        ("blocks.0.ls1.gamma", "LayerScale"),
+        ("norm_pre.weight", "a norm before the blocks"),
+        ("reg_token", "register tokens"),
+        ("something", "1 are unknown"),
+    ] {
         let scales = TensorView::new(Dtype::F32, vec![64], &[0; 256]).unwrap();
         let more = file.tensors().into_iter().chain([(name.to_owned(), scales)]);
         safetensors::serialize_to_file(more, None, &path).unwrap();
         let error = WeightFile::open(&path).unwrap().encoder(&hints, &device).unwrap_err().to_string();
-        assert!(error.contains(&format!("1 are unknown ({name})")), "{error}");
+        assert!(error.contains(&format!("{what} ({name})")), "{error}");
     }
+}
+
+#[test]
+fn weights_of_other_images_or_heads_are_refused_though_all_shapes_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, path) = saved(folder.path());
+    let device = Device::flex();
+    let refused = |config: MaeConfig, words: &[&str]| {
+        let error = load_into(config.init(0, &device).unwrap(), &path).unwrap_err();
+        assert!(matches!(error, ModelError::Different { .. }), "{error}");
+        let error = error.to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    let same = config(8);
+    // 2 x 3 patches, and 3 x 2.
+    let geometry = Geometry::new((24, 16), 8, 3).unwrap();
+    refused(MaeConfig { geometry, ..same }, &["image_size is 16x24", "the model has 24x16"]);
+    let mut other = same;
+    other.encoder.num_heads = 8;
+    refused(other, &["num_heads is 2", "the model has 8"]);
+    let mut other = same;
+    other.decoder.num_heads = 8;
+    refused(other, &["decoder_num_heads is 4", "the model has 8"]);
+    // What is learnt next may differ.
+    let other = MaeConfig { norm_pix_loss: false, ..same };
+    assert!(load_into(other.init(0, &device).unwrap(), &path).is_ok());
+    // Resampled, they fit.
+    let file = WeightFile::open(&path).unwrap();
+    let hints = Hints::default();
+    let turned = folder.path().join("turned.safetensors");
+    let resampled = file.resampled(Some((24, 16)), None, &hints).unwrap();
+    resampled.export(Scheme::Official, Precision::Same, &hints, &turned).unwrap();
+    assert!(load_into(MaeConfig { geometry, ..same }.init(0, &device).unwrap(), &turned).is_ok());
+}
+
+#[test]
+fn what_a_file_says_is_not_contradicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, path) = saved(folder.path());
+    let file = WeightFile::open(&path).unwrap();
+    for (hints, words) in [
+        (Hints { num_heads: Some(4), ..Hints::default() }, "num_heads is 4, but the file says 2"),
+        (
+            Hints { image_size: Some((24, 16)), ..Hints::default() },
+            "image_size is (24, 16), but the file says",
+        ),
+        (
+            Hints { norm_pix_loss: Some(false), as_options: true, ..Hints::default() },
+            "--norm-pix-loss is false",
+        ),
+        (Hints { decoder_num_heads: Some(2), ..Hints::default() }, "decoder_num_heads is 2"),
+    ] {
+        let error = file.mae_config(&hints).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    let hints = Hints { num_heads: Some(2), norm_pix_loss: Some(true), ..Hints::default() };
+    assert_eq!(file.mae_config(&hints).unwrap(), config(8));
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::{fs, io};
 
 use burn::store::RecordError;
-use mae_data::ImageSource;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{CHECKPOINT_FILES, load_checkpoint, name_of, save_checkpoint};
@@ -16,23 +15,11 @@ struct Facts {
     version: String,
     recipe: Recipe,
     /// Images, and a checksum of their names and labels: those trained on, and those held out.
-    data: Vec<(usize, u32)>,
+    data: Vec<(usize, String)>,
 }
 
 /// What may be another on each machine.
 const LOCAL: [&str; 4] = ["data.path", "data.val", "data.workers", "data.prefetch_batches"];
-
-/// The number of a data set's images, and a checksum of their names below its folder and of their labels.
-fn fingerprint(set: &dyn ImageSource, folder: Option<&Path>) -> (usize, u32) {
-    let mut crc = crc32fast::Hasher::new();
-    for i in 0..set.len() {
-        let name = set.name(i);
-        let below = folder.and_then(|folder| Path::new(&name).strip_prefix(folder).ok());
-        crc.update(below.unwrap_or(Path::new(&name)).as_os_str().as_encoded_bytes());
-        crc.update(&set.label(i).unwrap_or(u32::MAX).to_le_bytes());
-    }
-    (set.len(), crc.finalize())
-}
 
 impl Run {
     /// That all ranks are about to do the same.
@@ -43,9 +30,7 @@ impl Run {
         if self.ranks().size() == 1 {
             return Ok(());
         }
-        let paths = &self.recipe.data;
-        let mut data = vec![fingerprint(self.data.train.as_ref(), paths.path.as_deref())];
-        data.extend(self.data.val.iter().map(|val| fingerprint(val.as_ref(), paths.val.as_deref())));
+        let data = self.contents().in_brief();
         let facts = Facts { version: env!("CARGO_PKG_VERSION").into(), recipe: self.recipe.clone(), data };
         let json = serde_json::to_vec(&facts).expect("a recipe has string keys and plain values");
         for (rank, json) in self.ranks().gather(&json).into_iter().enumerate() {

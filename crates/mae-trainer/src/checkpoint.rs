@@ -193,14 +193,17 @@ pub fn load_checkpoint<M: SavedModel>(
     Ok(TrainState { optimizer, step, elapsed_s, skipped, ..state })
 }
 
+/// What a checkpoint's name begins with.
+const STEP: &str = "step-";
+
 /// The name of a step's checkpoint.
 pub(crate) fn name_of(step: u64) -> String {
-    format!("step-{step:09}")
+    format!("{STEP}{step:09}")
 }
 
 /// The step of the newest checkpoint in `folder`, if there is one.
 pub(crate) fn last_step(folder: &Path) -> Result<Option<u64>, TrainerError> {
-    let step = |path: PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
+    let step = |path: PathBuf| path.file_name()?.to_str()?.strip_prefix(STEP)?.parse().ok();
     Ok(list_checkpoints(folder)?.into_iter().filter_map(step).next_back())
 }
 
@@ -217,7 +220,7 @@ pub fn list_checkpoints(folder: &Path) -> Result<Vec<PathBuf>, TrainerError> {
     let mut paths = Vec::new();
     for entry in entries {
         let entry = entry.map_err(read)?;
-        if entry.file_name().to_string_lossy().starts_with("step-") {
+        if entry.file_name().to_string_lossy().starts_with(STEP) {
             paths.push(entry.path());
         }
     }

@@ -13,7 +13,6 @@ use mae_vit::Precision;
 
 use crate::device::{DEVICE_NAMES, DeviceName, check_compute};
 use crate::run::{next_folder, single};
-use crate::summary::MODEL;
 use crate::{Collective, OnNan, Recipe, Restored, Run, TrainerError, dry_run};
 
 pub use parse::parse;
@@ -281,8 +280,7 @@ impl TrainArgs {
         let mut restored = run.latest_state(device)?;
         if let Some(path) = &self.init_from {
             if run.ranks().is_main() {
-                let path = if path.is_dir() { &path.join(MODEL) } else { path };
-                restored.state = restored.state.with_weights(path)?;
+                restored.state = restored.state.with_weights(path).map_err(TrainerError::with_advice)?;
                 // Whoever continues the run finds the weights in its folder.
                 run.save(&restored.state)?;
             }
@@ -319,6 +317,10 @@ impl RecipeArgs {
             }
         }
         fill(&mut recipe.data.path, &self.data);
+        if self.data.is_some() {
+            // A recipe of another run counts that one's images.
+            recipe.data.images = None;
+        }
         fill(&mut recipe.data.val, &self.val);
         set(&mut recipe.data.workers, &self.workers);
         set(&mut recipe.data.repeats, &self.repeats);

@@ -27,6 +27,19 @@ pub enum TrainerError {
     /// A model that cannot be built, read or written.
     #[error(transparent)]
     Model(#[from] mae_model::ModelError),
+    /// Weights for images of another size.
+    #[error(
+        "{difference}; resample its positions first: mae convert {} NEW.safetensors --to official --resample-to {size}",
+        path.display()
+    )]
+    OtherSize {
+        /// The file with the weights.
+        path: PathBuf,
+        /// The size that the model has.
+        size: String,
+        /// In what they differ.
+        difference: Box<mae_model::ModelError>,
+    },
     /// A geometry that does not fit.
     #[error(transparent)]
     Vit(#[from] mae_vit::VitError),
@@ -114,6 +127,24 @@ pub enum TrainerError {
         found: &'static str,
         /// What kind was wanted.
         wanted: &'static str,
+    },
+    /// Images of a continued run have other names, classes or another order.
+    #[error(
+        "the {set} images are not those that the run began with: {changes}; put them back, or begin a new run with them"
+    )]
+    ImagesChanged {
+        /// Which of them.
+        set: &'static str,
+        /// What differs.
+        changes: String,
+    },
+    /// The folder with the images of a continued run is gone.
+    #[error("{} is gone, where the run's images were: {option} DIR says where they are now", path.display())]
+    ImagesGone {
+        /// The folder.
+        path: PathBuf,
+        /// The option that names another one.
+        option: &'static str,
     },
     /// A new run was to be made where one is.
     #[error(
@@ -253,6 +284,14 @@ pub enum TrainerError {
         source: std::io::Error,
     },
 
+    /// Standard output takes no more.
+    #[error("cannot write to standard output")]
+    Output {
+        /// What the system said; a broken pipe where its reader has stopped.
+        #[source]
+        source: std::io::Error,
+    },
+
     /// A file of the run directory that could not be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -308,6 +347,23 @@ pub enum TrainerError {
 impl TrainerError {
     pub(crate) fn argument(name: &'static str, value: impl ToString, bound: impl Into<String>) -> Self {
         Self::Argument { name, value: value.to_string(), bound: bound.into() }
+    }
+
+    /// What a person at a command line can do about weights that do not fit.
+    pub(crate) fn with_advice(self) -> Self {
+        match self {
+            Self::Model(difference) => match &difference {
+                mae_model::ModelError::Different { path, field: "image_size", expected, .. } => {
+                    Self::OtherSize {
+                        path: path.clone(),
+                        size: expected.clone(),
+                        difference: difference.into(),
+                    }
+                }
+                _ => Self::Model(difference),
+            },
+            other => other,
+        }
     }
 
     pub(crate) fn unknown_device(name: &str) -> Self {

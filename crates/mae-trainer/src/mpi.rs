@@ -74,7 +74,10 @@ fn watch(rank: usize, timeout: Duration, waiting_since: &Arc<Mutex<Option<Instan
         while let Some(since) = waiting_since.upgrade() {
             let since = *since.lock().unwrap_or_else(PoisonError::into_inner);
             if since.is_some_and(|since| since.elapsed() > timeout) {
-                eprintln!("error: rank {rank}: another rank has not answered for {} s", timeout.as_secs());
+                let s = timeout.as_secs();
+                crate::output::warn(format_args!(
+                    "error: rank {rank}: another rank has not answered for {s} s\n"
+                ));
                 // No way out but this one: the main thread is inside MPI.
                 std::process::exit(1);
             }

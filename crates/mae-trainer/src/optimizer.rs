@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
 
+/// Numbers that AdamW keeps for each parameter.
+pub(crate) const ADAMW_MOMENTS: usize = 2;
+
 /// AdamW's numbers.
 ///
 /// # Source

@@ -71,6 +71,20 @@ impl Pace {
         (step / self.steps_per_epoch, step % self.steps_per_epoch)
     }
 
+    /// Checks that the job does not end before the update that it has reached: it would never come to its end, and its
+    /// checkpoints would go for others.
+    pub(crate) fn check_reached(&self, step: u64) -> Result<(), TrainerError> {
+        let Self { epochs, steps_per_epoch, total_steps, .. } = *self;
+        if step <= total_steps {
+            return Ok(());
+        }
+        let least = step.div_ceil(steps_per_epoch);
+        let bound = format!(
+            "at least {least}: the run has done {step} updates already, {steps_per_epoch} to an epoch"
+        );
+        Err(TrainerError::argument("epochs", format!("{epochs} ({total_steps} updates)"), bound))
+    }
+
     /// How many epochs so many updates are.
     pub fn epoch(&self, step: u64) -> f64 {
         step as f64 / self.steps_per_epoch as f64

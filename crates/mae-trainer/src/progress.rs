@@ -1,6 +1,5 @@
 //! What a run tells while it goes: one line now and then, one record an update and one an evaluation.
 
-use std::io::Write;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +12,7 @@ use crate::records::{
     EVALUATIONS, Evaluation, EvaluationWriter, METRICS, Record, RecordWriter, read_evaluations, read_records,
 };
 use crate::tensorboard::TensorBoard;
-use crate::{Job, StepReport, TrainState, TrainerError};
+use crate::{Job, StepReport, TrainState, TrainerError, output};
 
 /// Writes `metrics.jsonl`, `evaluations.jsonl`, the same for TensorBoard, and progress lines.
 pub struct Progress {
@@ -179,9 +178,7 @@ impl Progress {
 
     fn print(&self, line: &str) {
         if !self.quiet {
-            let mut out = std::io::stdout().lock();
-            // A closed pipe is no reason to stop training.
-            let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+            output::tell(format_args!("{line}\n"));
         }
     }
 
@@ -223,10 +220,9 @@ impl Tuning {
         let (done, ended) = mpsc::channel();
         thread::spawn(move || {
             if ended.recv_timeout(TUNING_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let mut out = std::io::stdout().lock();
-                let text = "tuning kernels for this device and these shapes: it takes minutes once, and what is found is kept";
-                // A closed pipe is no reason to stop training.
-                let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+                output::tell(
+                    "tuning kernels for this device and these shapes: it takes minutes once, and what is found is kept\n",
+                );
             }
         });
         Some(Self { _done: done })

@@ -8,6 +8,7 @@ use mae_vit::{Compute, Geometry, Normalize, Pooling, Precision, StackConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::knn::KNN_TEMPERATURE;
+use crate::paths::settle;
 use crate::{AdamW, OnNan, TrainerError};
 
 /// A pre-training run. Every field has a default; unknown keys are refused.
@@ -271,6 +272,9 @@ impl Recipe {
     }
 
     /// The recipe as TOML.
+    ///
+    /// # Panics
+    /// If a path is not UTF-8; a resolved recipe has none such.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a recipe has string keys and plain values")
     }
@@ -291,14 +295,17 @@ impl Recipe {
         self.eval.metric_steps.get_or_insert(1);
         self.eval.every_epochs.get_or_insert((self.epochs / 10).max(5));
         self.optim.warmup_epochs.get_or_insert(self.epochs as f64 / 10.0);
-        // Paths keep their meaning when the run is continued from another folder.
-        for path in [&mut self.data.path, &mut self.data.val].into_iter().flatten() {
-            if let Ok(absolute) = std::path::absolute(&path) {
-                *path = absolute;
-            }
-        }
+        self.settle_paths()?;
         self.validate(len)?;
         Ok(self)
+    }
+
+    /// Makes paths absolute.
+    pub(crate) fn settle_paths(&mut self) -> Result<(), TrainerError> {
+        for (field, path) in [("data.path", &mut self.data.path), ("data.val", &mut self.data.val)] {
+            path.as_mut().map_or(Ok(()), |path| settle(field, path))?;
+        }
+        Ok(())
     }
 
     /// How the model computes.

@@ -12,11 +12,15 @@ use mae_masking::{MaskBatch, MaskKey, Masker};
 
 use crate::atomic::write_atomic;
 use crate::checkpoint::{TrainState, last_step, list_checkpoints, load_checkpoint, name_of, save_checkpoint};
+use crate::contents::Contents;
 use crate::data::{Data, train_loader};
 use crate::device::check_compute;
+use crate::disk::no_room;
 use crate::lock::FolderLock;
+use crate::optimizer::ADAMW_MOMENTS;
+use crate::recipe::DataRecipe;
 use crate::records::{EVALUATIONS, Evaluation, read_evaluations};
-use crate::run_folder::{CHECKPOINTS, Kind, RECIPE, read_recipe};
+use crate::run_folder::{CHECKPOINTS, RECIPE};
 use crate::step::Updates;
 use crate::{Collective, Ema, Job, Pace, Plan, Recipe, Single, TrainerError, chain};
 
@@ -33,7 +37,7 @@ pub struct Run {
     sampler: DistributedSampler,
     masker: Masker,
     ranks: Arc<dyn Collective>,
-    _lock: Option<FolderLock>,
+    pub(crate) lock: Option<FolderLock>,
 }
 
 /// A state from which a run goes on.
@@ -72,66 +76,14 @@ impl Run {
         }
         let write = |source| TrainerError::Write { path: folder.into(), source };
         fs::create_dir_all(folder).map_err(write)?;
-        run._lock = Some(FolderLock::take(folder)?);
+        run.lock = Some(FolderLock::take(folder)?);
+        // Before the recipe, which makes a run of the folder.
+        run.contents().write(folder)?;
         run.write_recipe()?;
         Ok(run)
     }
 
-    /// Opens a run to continue it; its folder is all that is needed.
-    ///
-    /// # Errors
-    /// If the folder holds no run, or its data cannot be used any more.
-    pub fn open(folder: &Path) -> Result<Self, TrainerError> {
-        Self::open_with(folder, |recipe| Ok(recipe.clone())).map(|(run, _)| run)
-    }
-
-    /// Opens a run to continue it with another recipe, which `change` makes of the present one; also returns what
-    /// differs, a line each.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open); if something differs that the weights, the order of the images or the schedule's
-    /// position depend on; the run's own recipe is then as it was.
-    pub fn open_with(
-        folder: &Path,
-        change: impl FnOnce(&Recipe) -> Result<Recipe, TrainerError>,
-    ) -> Result<(Self, Vec<String>), TrainerError> {
-        Self::open_on(&single(), folder, change)
-    }
-
-    /// The same on several ranks, of which the main one alone needs the folder. Another number of ranks than before
-    /// keeps the images of an update and their order.
-    ///
-    /// # Errors
-    /// As [`open_with`](Self::open_with); if the ranks are not about to do the same; if the images of an update cannot
-    /// be dealt out to so many.
-    pub fn open_on(
-        ranks: &Arc<dyn Collective>,
-        folder: &Path,
-        change: impl FnOnce(&Recipe) -> Result<Recipe, TrainerError>,
-    ) -> Result<(Self, Vec<String>), TrainerError> {
-        let (mut text, mut lock) = (Vec::new(), None);
-        if ranks.is_main() {
-            text = read_recipe(folder, Kind::Pretrain)?.into_bytes();
-            lock = Some(FolderLock::take(folder)?);
-        }
-        ranks.broadcast(&mut text);
-        let mut before = Recipe::parse(&String::from_utf8_lossy(&text), &folder.join(RECIPE))?;
-        before.ranks.get_or_insert(1);
-        let mut run = Self::prepare_on(ranks, &change(&before)?, folder)?;
-        run.agree()?;
-        run._lock = lock;
-        let changes = before.changes(&run.recipe);
-        let fixed: Vec<_> = changes.iter().filter(|change| change.fixed).map(ToString::to_string).collect();
-        if !fixed.is_empty() {
-            return Err(TrainerError::ResumeWithOptions { path: folder.into(), changes: fixed.join(", ") });
-        }
-        if !changes.is_empty() && ranks.is_main() {
-            run.write_recipe()?;
-        }
-        Ok((run, changes.iter().map(ToString::to_string).collect()))
-    }
-
-    fn write_recipe(&self) -> Result<(), TrainerError> {
+    pub(crate) fn write_recipe(&self) -> Result<(), TrainerError> {
         write_atomic(&self.path(RECIPE), |file| file.write_all(self.recipe.to_toml().as_bytes()))
     }
 
@@ -148,9 +100,12 @@ impl Run {
         recipe: &Recipe,
         folder: &Path,
     ) -> Result<Self, TrainerError> {
+        // Images have the same names when the run is continued from another folder.
+        let mut recipe = recipe.clone();
+        recipe.settle_paths()?;
         let image_size = recipe.mae_config()?.geometry.image_size();
         let data = Data::open(&recipe.data, image_size)?;
-        Self::assemble(ranks, (ranks.rank(), ranks.size()), recipe, data, folder)
+        Self::assemble(ranks, (ranks.rank(), ranks.size()), &recipe, data, folder)
     }
 
     /// The run of one of so many sharers of its images.
@@ -172,7 +127,14 @@ impl Run {
         let masker =
             Masker::new(recipe.masking.strategy, plan.config.geometry.grid(), recipe.masking.mask_ratio)?;
         let (folder, ranks) = (folder.into(), ranks.clone());
-        Ok(Self { recipe, plan, data, folder, loader, sampler, masker, ranks, _lock: None })
+        Ok(Self { recipe, plan, data, folder, loader, sampler, masker, ranks, lock: None })
+    }
+
+    /// What its folders hold.
+    pub(crate) fn contents(&self) -> Contents {
+        let DataRecipe { path, val, .. } = &self.recipe.data;
+        let held_out = self.data.val.as_deref().map(|source| (source, val.as_deref()));
+        Contents::of((self.data.train.as_ref(), path.as_deref()), held_out)
     }
 
     /// The processes that train the run together.
@@ -257,7 +219,7 @@ impl Run {
     /// If the evaluations cannot be read.
     pub fn finished(&self, step: u64) -> Result<bool, TrainerError> {
         let Some(patience) = self.recipe.eval.patience.filter(|_| self.plan.pace.evaluation_due(step)) else {
-            return Ok(step == self.plan.pace.total_steps);
+            return Ok(step >= self.plan.pace.total_steps);
         };
         let mut worse = 0;
         if self.ranks.is_main() {
@@ -266,7 +228,7 @@ impl Run {
             let best = lowest(evaluations).map_or(0, |best| best.step);
             worse = steps.into_iter().filter(|other| (best + 1..=step).contains(other)).count() as u64;
         }
-        Ok(step == self.plan.pace.total_steps || self.ranks.main_number(worse) >= patience)
+        Ok(step >= self.plan.pace.total_steps || self.ranks.main_number(worse) >= patience)
     }
 
     /// Writes a checkpoint, on the main rank. The newest are kept, and that of the best evaluation.
@@ -350,6 +312,7 @@ impl Run {
         let size = self.plan.config.geometry.image_size();
         let warnings = mae_data::data_warnings(self.data.train.as_ref(), size);
         warnings.iter().for_each(|warning| line("warning", warning.to_string()));
+        no_room(state, ADAMW_MOMENTS, &self.folder).into_iter().for_each(|text| line("warning", text));
         damaged.iter().for_each(|error| line("damaged", chain(error)));
         changes.iter().for_each(|change| line("changed", change.clone()));
         if state.step > 0 {

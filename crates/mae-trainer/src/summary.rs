@@ -93,8 +93,10 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
 }
 
 /// Accuracies that a run is warned about when they fall.
-const MEASURED: [(&str, fn(&Evaluation) -> Option<f64>); 2] =
-    [("kNN accuracy", |e| e.knn), ("the linear probe", |e| e.probe)];
+const MEASURED: [(&str, Accuracy); 2] = [("kNN accuracy", |e| e.knn), ("the linear probe", |e| e.probe)];
+
+/// An accuracy of an evaluation, 0 to 1.
+type Accuracy = fn(&Evaluation) -> Option<f64>;
 
 /// Says that an accuracy ended far below its best, if it did.
 pub(crate) fn fall(

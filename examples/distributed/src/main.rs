@@ -1,5 +1,5 @@
 //! Masked pre-training handed to `burn-train` in many processes, each with its part of the data.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+#![warn(clippy::print_stderr)]
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Parser;
 use mae_trainer::cli::TrainArgs;
 use mae_trainer::managed::{Launch, View};
-use mae_trainer::{Collective, INTERRUPTED, Restored, StopFlag, launched_ranks, summarize};
+use mae_trainer::{Collective, INTERRUPTED, Restored, StopFlag, launched_ranks, output, summarize};
 
 /// Pre-trains a masked autoencoder in all processes of an MPI job and draws what it has learnt.
 ///
@@ -30,14 +30,14 @@ fn main() -> ExitCode {
     let ranks = match launched_ranks() {
         Ok(ranks) => ranks,
         Err(error) => {
-            eprintln!("error: {}", mae_trainer::chain(&error));
-            return ExitCode::FAILURE;
+            return output::fail(&error);
         }
     };
     match train(&args, &ranks) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("error: rank {}: {}", ranks.rank(), mae_trainer::chain(error.as_ref()));
+            let error = mae_trainer::chain(error.as_ref());
+            output::warn(format_args!("error: rank {}: {error}\n", ranks.rank()));
             // The others would wait for this one.
             ranks.abort()
         }
@@ -50,14 +50,14 @@ fn train(args: &TrainArgs, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {
     let device = device_name.open()?;
     if let Some(text) = args.dry_run_on(ranks, &device)? {
         if ranks.is_main() {
-            print!("{text}");
+            output::tell(text);
         }
         return Ok(ExitCode::SUCCESS);
     }
     let (run, changes) = args.run_on(ranks, &device)?;
     let Restored { state, damaged } = args.state(&run, &device)?;
     if ranks.is_main() {
-        print!("{}", run.describe(&state, &device_name.describe(&device), &changes, &damaged));
+        output::tell(run.describe(&state, &device_name.describe(&device), &changes, &damaged));
     }
 
     let run = Arc::new(run);
@@ -72,17 +72,18 @@ fn train(args: &TrainArgs, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {
 
     if !run.finished(state.step)? {
         if ranks.is_main() {
-            println!(
-                "\nstopped after step {}; continue with --resume {}",
+            let folder = run.path("");
+            output::tell(format_args!(
+                "\nstopped after step {}; continue with --resume {}\n",
                 state.step,
-                run.path("").display()
-            );
+                folder.display()
+            ));
         }
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let summary = summarize(&run, &state, &device)?;
     if ranks.is_main() {
-        print!("\n{summary}");
+        output::tell(format_args!("\n{summary}"));
     }
     Ok(ExitCode::SUCCESS)
 }

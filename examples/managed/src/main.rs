@@ -1,5 +1,5 @@
 //! Masked pre-training handed to `burn-train`.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+#![warn(clippy::print_stderr)]
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Parser;
 use mae_trainer::cli::TrainArgs;
 use mae_trainer::managed::{Launch, View};
-use mae_trainer::{INTERRUPTED, Restored, StopFlag, summarize};
+use mae_trainer::{INTERRUPTED, Restored, StopFlag, output, summarize};
 
 /// Pre-trains a masked autoencoder and draws what it has learnt.
 ///
@@ -27,10 +27,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match train(&mae_trainer::cli::parse::<Cli>().train) {
         Ok(status) => status,
-        Err(error) => {
-            eprintln!("error: {}", mae_trainer::chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
+        Err(error) => output::fail(error.as_ref()),
     }
 }
 
@@ -38,12 +35,12 @@ fn train(args: &TrainArgs) -> Result<ExitCode> {
     // What was asked for, checked and resolved, before anything is computed.
     let device = args.device.open()?;
     if let Some(text) = args.dry_run(&device)? {
-        print!("{text}");
+        output::print(text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (run, changes) = args.run(&device)?;
     let Restored { state, damaged } = args.state(&run, &device)?;
-    print!("{}", run.describe(&state, &args.device.describe(&device), &changes, &damaged));
+    output::tell(run.describe(&state, &args.device.describe(&device), &changes, &damaged));
 
     let run = Arc::new(run);
     let stop = StopFlag::listen()?;
@@ -56,9 +53,14 @@ fn train(args: &TrainArgs) -> Result<ExitCode> {
     let state = launch.train(&run, state)?;
 
     if !run.finished(state.step)? {
-        println!("\nstopped after step {}; continue with --resume {}", state.step, run.path("").display());
+        let folder = run.path("");
+        output::tell(format_args!(
+            "\nstopped after step {}; continue with --resume {}\n",
+            state.step,
+            folder.display()
+        ));
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    print!("\n{}", summarize(&run, &state, &device)?);
+    output::tell(format_args!("\n{}", summarize(&run, &state, &device)?));
     Ok(ExitCode::SUCCESS)
 }

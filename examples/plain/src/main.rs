@@ -1,5 +1,5 @@
 //! Masked pre-training as one explicit loop, to be read and copied.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+#![warn(clippy::print_stderr)]
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use clap::Parser;
 use mae_trainer::cli::TrainArgs;
 use mae_trainer::{
-    INTERRUPTED, Progress, Restored, Run, StopFlag, TrainState, draw_pictures, evaluate, summarize,
+    INTERRUPTED, Progress, Restored, Run, StopFlag, TrainState, draw_pictures, evaluate, output, summarize,
     train_step,
 };
 
@@ -30,10 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match train(&mae_trainer::cli::parse::<Cli>().train) {
         Ok(status) => status,
-        Err(error) => {
-            eprintln!("error: {}", mae_trainer::chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
+        Err(error) => output::fail(error.as_ref()),
     }
 }
 
@@ -41,18 +38,23 @@ fn train(args: &TrainArgs) -> Result<ExitCode> {
     // What was asked for, checked and resolved, before anything is computed.
     let device = args.device.open()?;
     if let Some(text) = args.dry_run(&device)? {
-        print!("{text}");
+        output::print(text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (run, changes) = args.run(&device)?;
     let Restored { mut state, damaged } = args.state(&run, &device)?;
-    print!("{}", run.describe(&state, &args.device.describe(&device), &changes, &damaged));
+    output::tell(run.describe(&state, &args.device.describe(&device), &changes, &damaged));
 
     if !train_loop(args, &run, &mut state, &device)? {
-        println!("\nstopped after step {}; continue with --resume {}", state.step, run.path("").display());
+        let folder = run.path("");
+        output::tell(format_args!(
+            "\nstopped after step {}; continue with --resume {}\n",
+            state.step,
+            folder.display()
+        ));
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    print!("\n{}", summarize(&run, &state, &device)?);
+    output::tell(format_args!("\n{}", summarize(&run, &state, &device)?));
     Ok(ExitCode::SUCCESS)
 }
 

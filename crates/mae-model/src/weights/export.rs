@@ -11,7 +11,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::describe::{CONFIG_KEY, Contents, Hints, NORMALIZE_KEY};
+use super::contents::Contents;
+use super::describe::{CONFIG_KEY, Hints, NORMALIZE_KEY};
 use super::file::{WeightFile, is_float};
 use super::layout::float;
 use super::model::settle;
@@ -119,6 +120,8 @@ impl WeightFile {
         if out.exists() {
             return Err(self.refused("there is something already".into(), out));
         }
+        // Nobody would know from the tensors alone.
+        self.said()?;
         let configs = match scheme {
             Scheme::Transformers => Some(self.transformers_configs(hints, out)?),
             _ => None,
@@ -245,9 +248,11 @@ impl WeightFile {
             "patch_size": vit.geometry.patch_size(),
             "num_channels": vit.geometry.in_chans(),
             "qkv_bias": true,
-            "mask_ratio": 0.75,
             "architectures": ["ViTMAEModel"],
         });
+        if let Some(mask_ratio) = self.mask_ratio(hints)? {
+            config["mask_ratio"] = mask_ratio.into();
+        }
         if contents == Contents::Full {
             let mae = self.mae_config(hints)?;
             config["architectures"] = json!(["ViTMAEForPreTraining"]);
@@ -258,15 +263,20 @@ impl WeightFile {
             config["norm_pix_loss"] = mae.norm_pix_loss.into();
         }
         let normalize = serde_json::to_value(self.normalize()?).expect("means and deviations are numbers");
+        // The processor of transformers that resizes the shorter side and cuts out the centre, as evaluation does here; its
+        // own for ViT resizes both sides to a square.
         let preprocessor = json!({
-            "image_processor_type": "ViTImageProcessor",
+            "image_processor_type": "BitImageProcessor",
+            "do_convert_rgb": true,
             "do_resize": true,
-            "do_rescale": true,
-            "do_normalize": true,
-            "size": { "height": height, "width": width },
+            "size": { "shortest_edge": height },
             // Pillow's number for bicubic.
             "resample": 3,
+            "do_center_crop": true,
+            "crop_size": { "height": height, "width": width },
+            "do_rescale": true,
             "rescale_factor": 1.0 / 255.0,
+            "do_normalize": true,
             "image_mean": normalize["mean"],
             "image_std": normalize["std"],
         });

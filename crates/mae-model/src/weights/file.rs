@@ -2,25 +2,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
-use mae_vit::{Geometry, InitRng, Normalize, VisionTransformer};
-use pytorch_reader::{PytorchError, PytorchReader};
-use safetensors::SafeTensors;
-use safetensors::tensor::Dtype;
+use mae_vit::{Geometry, InitRng, VisionTransformer};
+use serde_json::Value;
 
-use super::describe::{CLASSIFIER_KEY, CONFIG_KEY, Contents, Hints, NORMALIZE_KEY};
+use super::adapt::adapt;
+use super::choose::{Chosen, Models, choose};
+use super::contents::Contents;
+use super::describe::{CLASSIFIER_KEY, CONFIG_KEY, Hints, NORMALIZE_KEY};
 use super::layout::{float, from_official, official_name, official_shape};
-use super::names::{Part, from_transformers, part};
+use super::names::{Part, part};
+use super::open::{Opened, locate, read};
+use super::said::Said;
 use super::stored::Stored;
 use crate::params::{replace_params, visit_params};
 use crate::{Classifier, Mae, ModelError, Scheme};
 
-/// A file of weights: a run's, an official or timm's checkpoint, a model of transformers; safetensors or `.pth`.
+/// A file of weights: a run's, an official or timm's checkpoint, a model of transformers; safetensors or `.pth`, in one file or several.
 ///
 /// What it holds is seen by looking at it. Tensors are read when they are used; nothing in a `.pth` is executed.
 ///
@@ -42,8 +43,27 @@ pub struct WeightFile {
     /// Names in the file that are nothing of a model's, such as an optimizer's state.
     pub(super) other: Vec<String>,
     pub(super) metadata: BTreeMap<String, String>,
-    /// transformers' `config.json` and `preprocessor_config.json` beside it.
-    pub(super) configs: [Option<serde_json::Value>; 2],
+    /// The files that it was read from.
+    files: Vec<PathBuf>,
+    pub(super) models: Models,
+    /// What stands before the encoder's names in the file.
+    pub(super) prefix: String,
+    pub(super) beside: Beside,
+    /// What is said around its tensors, or which of it cannot be done.
+    pub(super) said: Result<Said, String>,
+    /// What the file leaves out that a model here has.
+    pub(super) added: Vec<&'static str>,
+}
+
+/// What lies around the tensors.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// transformers' or timm's `config.json`.
+    pub config: Option<Value>,
+    /// transformers' `preprocessor_config.json`.
+    pub preprocessor: Option<Value>,
+    /// The options that a PyTorch checkpoint keeps.
+    pub args: BTreeMap<String, Value>,
 }
 
 /// Which of a file's tensors a model was given.
@@ -55,35 +75,61 @@ pub struct Used {
     pub unused: Vec<String>,
 }
 
-/// Files in a folder of a run, of transformers or of timm.
-const IN_FOLDERS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
-
 impl WeightFile {
-    /// Looks at a file, or at the weights in a folder of transformers or of a run.
+    /// Looks at a file, or at the weights in a folder of transformers, of timm, of a run or of one of its checkpoints.
+    ///
+    /// Where there are several models, timm's choice is taken, and of a checkpoint the average by which its run is
+    /// evaluated; [`models`](Self::models) says which there are.
     ///
     /// # Errors
     /// If it cannot be read, is neither safetensors nor a PyTorch checkpoint, is damaged, or holds no vision
     /// transformer.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let read = |source| ModelError::Read { path: path.into(), source };
-        let inside = IN_FOLDERS.map(|name| path.join(name)).into_iter().find(|path| path.is_file());
-        let path = match path.is_dir() {
-            true => &inside.ok_or_else(|| read(ErrorKind::NotFound.into()))?,
-            false => path,
+        Self::open_model(path, None)
+    }
+
+    /// The same for the model of this name, where there are several: `student` or `state_dict.student.backbone`, all of
+    /// what stands before the names of its tensors or a part of it; `model` or `ema` of a run's checkpoint.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`ModelError::NoModel`] if not just one is called so.
+    pub fn open_model(path: &Path, key: Option<&str>) -> Result<Self, ModelError> {
+        let (path, in_folder) = locate(path, key)?;
+        let Opened { files, tensors, unread, metadata, args } = read(&path)?;
+        let named = |models: &&Models| key == Some(models.taken.as_str());
+        let key = if in_folder.as_ref().filter(named).is_some() { None } else { key };
+        let Chosen { scheme, prefix, mut tensors, mut other, models } = choose(&path, tensors, key)?;
+        other.extend(unread);
+        let config = |name: &str| match std::fs::read(path.with_file_name(name)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| ModelError::Description {
+                path: path.with_file_name(name),
+                reason: error.to_string(),
+            }),
+            Err(_) => Ok(None),
         };
-        let (tensors, metadata) = match is_pytorch(path).map_err(read)? {
-            true => (pytorch(path)?, BTreeMap::new()),
-            false => safetensors(path)?,
-        };
-        let (scheme, tensors, other) = officially(path, tensors)?;
-        let config = |name: &str| {
-            // A file of another scheme may lie in the same folder, and is not what they describe.
-            let bytes =
-                (scheme == Scheme::Transformers).then(|| std::fs::read(path.with_file_name(name)).ok())?;
-            serde_json::from_slice(&bytes?).ok()
-        };
-        let configs = [config("config.json"), config("preprocessor_config.json")];
-        Ok(Self { path: path.into(), scheme, tensors, other, metadata, configs })
+        // A file of another scheme may lie in the same folder, and is not what they describe.
+        let preprocessor =
+            if scheme == Scheme::Transformers { config("preprocessor_config.json")? } else { None };
+        let beside = Beside { config: config("config.json")?, preprocessor, args };
+        let said = Said::of(&beside, scheme);
+        let patches = said.as_ref().ok().and_then(|said| {
+            let ((height, width), patch) =
+                (said.image_size.as_ref()?.value, *tensors.get("patch_embed.proj.weight")?.shape.last()?);
+            Some((height / patch.max(1)) * (width / patch.max(1)))
+        });
+        let added = adapt(&mut tensors, patches);
+        let models = in_folder.unwrap_or(models);
+        Ok(Self { path, scheme, tensors, other, metadata, files, models, prefix, beside, said, added })
+    }
+
+    /// The name of the model that was taken, and those of the others in the file or folder, best first.
+    pub fn models(&self) -> (&str, &[String]) {
+        (&self.models.taken, &self.models.others)
+    }
+
+    /// All files that it was read from.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// The file.
@@ -103,35 +149,19 @@ impl WeightFile {
         metadata
     }
 
+    /// The same file with another value in its metadata, or without it.
+    #[must_use]
+    pub fn with_metadata(mut self, key: &str, value: Option<String>) -> Self {
+        match value {
+            Some(value) => drop(self.metadata.insert(key.into(), value)),
+            None => drop(self.metadata.remove(key)),
+        }
+        self
+    }
+
     /// What is in it.
     pub fn contents(&self) -> Contents {
         Contents::of(&self.tensors)
-    }
-
-    /// How its images were normalised: as it says, else by ImageNet's mean and deviation.
-    ///
-    /// # Errors
-    /// If what it says cannot be used, or it says nothing and its images have no three channels.
-    pub fn normalize(&self) -> Result<Normalize, ModelError> {
-        let refuse = |reason: String| ModelError::Description { path: self.path.clone(), reason };
-        let normalize = self.said_normalize()?.unwrap_or_else(Normalize::imagenet);
-        normalize.validate(self.patch_embed()?[1]).map_err(|e| refuse(e.to_string()))?;
-        Ok(normalize)
-    }
-
-    /// As the file says, or transformers' preprocessor beside it.
-    pub(super) fn said_normalize(&self) -> Result<Option<Normalize>, ModelError> {
-        let refuse = |reason: String| ModelError::Description { path: self.path.clone(), reason };
-        let numbers = |key: &str| serde_json::from_value(self.configs[1].as_ref()?.get(key)?.clone()).ok();
-        match (self.metadata.get(NORMALIZE_KEY), numbers("image_mean"), numbers("image_std")) {
-            (Some(text), ..) => {
-                serde_json::from_str(text).map(Some).map_err(|e| refuse(format!("'{NORMALIZE_KEY}': {e}")))
-            }
-            (None, Some(mean), Some(std)) => {
-                Normalize::new(mean, std).map(Some).map_err(|e| refuse(e.to_string()))
-            }
-            _ => Ok(None),
-        }
     }
 
     /// The encoder, and which tensors it was given. Where it was fine-tuned on means of tokens its norm is the one behind the
@@ -253,100 +283,7 @@ impl fmt::Debug for WeightFile {
     }
 }
 
-/// Whether it begins as `torch.save` does: a zip archive, or a pickle.
-fn is_pytorch(path: &Path) -> std::io::Result<bool> {
-    let mut head = Vec::new();
-    std::fs::File::open(path)?.take(9).read_to_end(&mut head)?;
-    // The header of safetensors begins after 8 bytes of its length, which may look like a pickle's beginning.
-    let pickle = matches!(head[..], [0x80, 2..=5, ..]) && head.get(8) != Some(&b'{');
-    Ok(head.starts_with(b"PK\x03\x04") || pickle)
-}
-
-fn pytorch(path: &Path) -> Result<Vec<Stored>, ModelError> {
-    let reader = PytorchReader::new(path).map_err(|error| match error {
-        PytorchError::Io(source) => ModelError::Read { path: path.into(), source },
-        error => ModelError::Pytorch { path: path.into(), reason: error.to_string() },
-    })?;
-    Ok(reader.into_tensors().into_values().map(Stored::pytorch).collect())
-}
-
-fn safetensors(path: &Path) -> Result<(Vec<Stored>, BTreeMap<String, String>), ModelError> {
-    let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
-    let file = Arc::new(bytes);
-    let refuse = |source| ModelError::Format { path: path.into(), source };
-    let (header, metadata) = SafeTensors::read_metadata(&file).map_err(refuse)?;
-    // Checks that the tensors fill the file.
-    SafeTensors::deserialize(&file).map_err(refuse)?;
-    let begin = header + size_of::<u64>();
-    let tensors = metadata.tensors().into_iter().map(|(name, info)| {
-        let (from, to) = info.data_offsets;
-        Stored::bytes(&name, info.dtype, &info.shape, &file, begin + from..begin + to)
-    });
-    let tensors = tensors.collect();
-    let mut metadata: BTreeMap<_, _> = metadata.metadata().clone().unwrap_or_default().into_iter().collect();
-    metadata.remove("format");
-    Ok((tensors, metadata))
-}
-
-/// What the patch projection is called by each scheme; what stands before it stands before all of the encoder's names.
-const PROJECTIONS: [(Scheme, &str); 2] = [
-    (Scheme::Official, "patch_embed.proj.weight"),
-    (Scheme::Transformers, "embeddings.patch_embeddings.projection.weight"),
-];
-
-/// The tensors under their official names, and the names of those that are nothing of a model's.
-#[allow(clippy::type_complexity, reason = "one caller takes it apart")]
-fn officially(
-    path: &Path,
-    tensors: Vec<Stored>,
-) -> Result<(Scheme, BTreeMap<String, Stored>, Vec<String>), ModelError> {
-    let prefixes = PROJECTIONS.into_iter().flat_map(|(scheme, projection)| {
-        let prefix =
-            move |stored: &'_ Stored| Some((scheme, stored.name.strip_suffix(projection)?.to_owned()));
-        tensors.iter().filter_map(prefix).collect::<Vec<_>>()
-    });
-    let named = |prefix: &str| prefix.is_empty() || prefix.ends_with('.');
-    let Some((scheme, prefix)) =
-        prefixes.filter(|(_, prefix)| named(prefix)).min_by_key(|(_, prefix)| prefix.len())
-    else {
-        let first = tensors.iter().map(|stored| stored.name.as_str()).min().unwrap_or("nothing");
-        let reason =
-            format!("no patch projection among its {} tensors, the first being {first}", tensors.len());
-        return Err(ModelError::Description { path: path.into(), reason });
-    };
-    // transformers' decoder stands beside its encoder.
-    let outer = prefix.strip_suffix("vit.").unwrap_or(&prefix);
-    let official = |name: &str| match scheme {
-        Scheme::Transformers => {
-            let decoder = name.strip_prefix(outer).filter(|rest| rest.starts_with("decoder."));
-            from_transformers(decoder.or_else(|| name.strip_prefix(prefix.as_str()))?)
-        }
-        _ => name.strip_prefix(prefix.as_str()).map(|rest| (rest.to_owned(), None)),
-    };
-    let (mut all, mut thirds, mut other) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    for stored in tensors {
-        match official(&stored.name) {
-            None => other.push(stored.name),
-            Some((name, Some(third))) => {
-                thirds.entry(name).or_insert_with(BTreeMap::new).insert(third, stored);
-            }
-            Some((name, None)) => drop(all.insert(name, stored)),
-        }
-    }
-    for (name, parts) in thirds {
-        let names: Vec<String> = parts.values().map(|part| part.name.clone()).collect();
-        let stacked = Some(parts).filter(|parts| parts.len() == 3);
-        let Some(stacked) = stacked.and_then(|parts| Stored::stacked(parts.into_values().collect())) else {
-            let reason = format!("query, key and value are not three equal tensors: {}", names.join(", "));
-            return Err(ModelError::Description { path: path.into(), reason });
-        };
-        all.insert(name, stacked);
-    }
-    other.sort();
-    Ok((scheme, all, other))
-}
-
 /// Whether a tensor holds what weights are made of.
-pub(super) fn is_float(dtype: Dtype) -> bool {
-    float(dtype).is_some() || dtype == Dtype::F64
+pub(super) fn is_float(dtype: safetensors::tensor::Dtype) -> bool {
+    float(dtype).is_some() || dtype == safetensors::tensor::Dtype::F64
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
-use mae_vit::{Geometry, Normalize};
+use mae_vit::{Geometry, Normalize, StackConfig};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::describe::{CLASSIFIER_KEY, CONFIG_KEY, Hints, NORMALIZE_KEY, json};
 use super::file::WeightFile;
 use super::layout::{official_name, to_official};
+use super::said::Sourced;
 use crate::params::visit_params;
 use crate::{Classifier, Mae, ModelError};
 
@@ -33,6 +34,9 @@ pub trait SavedModel: Module + Clone {
     /// What its images are.
     fn geometry(&self) -> Geometry;
 
+    /// The encoder's blocks, and the decoder's.
+    fn stacks(&self) -> (StackConfig, Option<StackConfig>);
+
     /// What a parameter is called in an official file.
     fn official_name(&self, path: &str) -> String;
 }
@@ -44,6 +48,10 @@ impl SavedModel for Mae {
 
     fn geometry(&self) -> Geometry {
         self.config().geometry
+    }
+
+    fn stacks(&self) -> (StackConfig, Option<StackConfig>) {
+        (self.config().encoder, Some(self.config().decoder))
     }
 
     fn official_name(&self, path: &str) -> String {
@@ -58,6 +66,10 @@ impl SavedModel for Classifier {
 
     fn geometry(&self) -> Geometry {
         self.config().vit.geometry
+    }
+
+    fn stacks(&self) -> (StackConfig, Option<StackConfig>) {
+        (self.config().vit.stack, None)
     }
 
     fn official_name(&self, path: &str) -> String {
@@ -101,10 +113,31 @@ pub fn save<M: SavedModel>(
 /// Reads the weights of `path` into a model of the same shape; every tensor must be there, and no other.
 ///
 /// # Errors
-/// As [`WeightFile::open`]; if the tensors are not the model's.
+/// As [`WeightFile::open`]; [`ModelError::Different`] if the file says that it was trained on images of another size, whose
+/// positions may be as many, or with another number of heads, which no tensor shows; if the tensors are not the model's.
 pub fn load_into<M: SavedModel>(model: M, path: &Path) -> Result<M, ModelError> {
     let file = WeightFile::open(path)?;
     let like = model.clone();
+    let said = file.says()?;
+    let (encoder, decoder) = like.stacks();
+    let size = |(height, width): (usize, usize)| format!("{height}x{width}");
+    let heads = |said: Option<Sourced<usize>>| said.map(|said| said.value.to_string());
+    let other_decoder = decoder.map(|stack| stack.num_heads.to_string());
+    for (field, said, has) in [
+        (
+            "image_size",
+            said.image_size.map(|said| size(said.value)),
+            Some(size(like.geometry().image_size())),
+        ),
+        ("num_heads", heads(said.num_heads), Some(encoder.num_heads.to_string())),
+        ("decoder_num_heads", heads(said.decoder_num_heads), other_decoder),
+    ] {
+        if let (Some(found), Some(expected)) = (said, has)
+            && found != expected
+        {
+            return Err(ModelError::Different { path: file.path().into(), field, found, expected });
+        }
+    }
     let (model, used) = file.replace(model, &like.geometry(), |path| like.official_name(path), |_| true)?;
     match used.unused.is_empty() {
         true => Ok(model),

@@ -60,6 +60,23 @@ fn block(rest: &str, tower: &str) -> Option<(String, Option<usize>)> {
     Some((format!("{tower}.{index}.{part}"), third))
 }
 
+/// The official name of a tensor of lightly's decoder, which stands beside the encoder's `backbone.vit`.
+///
+/// Up to lightly 1.5 it has the official names; from 1.6 on it is a stack of blocks, and the linear maps before and behind
+/// it are called `embed` and `head`, as lightly's example for MAE has them.
+pub(super) fn from_lightly(name: &str) -> Option<String> {
+    let Some(rest) = name.strip_prefix("decoder.") else {
+        let maps = [("embed", "decoder_embed"), ("head", "decoder_pred")];
+        return maps.iter().find_map(|(theirs, official)| {
+            replaced(name, theirs, official).or_else(|| replaced(name, official, official))
+        });
+    };
+    if rest == "mask_token" || rest.starts_with("decoder_") {
+        return Some(rest.into());
+    }
+    ["pos_embed", "blocks", "norm"].iter().find_map(|part| replaced(rest, part, &format!("decoder_{part}")))
+}
+
 /// `name` with `new` in place of `old`, if it is that or one of its parts.
 fn replaced(name: &str, old: &str, new: &str) -> Option<String> {
     let rest = name.strip_prefix(old)?;

@@ -8,6 +8,7 @@ use safetensors::tensor::Dtype;
 
 use super::describe::{CONFIG_KEY, Hints, json};
 use super::file::WeightFile;
+use super::said::Sourced;
 use super::stored::Stored;
 use crate::{MaeConfig, ModelError};
 
@@ -65,6 +66,10 @@ impl WeightFile {
             && let Ok(config) = serde_json::from_str::<MaeConfig>(text)
         {
             *text = json(&MaeConfig { geometry: new, ..config });
+        }
+        if let Ok(said) = &mut self.said {
+            said.image_size = said.image_size.take().map(|said| Sourced { value: new.image_size(), ..said });
+            said.shapes.retain(|(key, _)| *key != "patch_size");
         }
         Ok(self)
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use safetensors::tensor::Dtype;
 
+use super::pytorch;
+
 /// A tensor in a file, read when it is asked for.
 #[derive(Clone)]
 pub(crate) struct Stored {
@@ -22,7 +24,7 @@ enum Part {
     /// In a file that was read.
     Bytes(Arc<Vec<u8>>, Range<usize>),
     /// In a PyTorch checkpoint.
-    Pytorch(pytorch_reader::Tensor),
+    Pytorch(pytorch::Tensor),
 }
 
 impl Stored {
@@ -37,25 +39,24 @@ impl Stored {
         Self { name: name.into(), dtype, shape: shape.into(), parts }
     }
 
-    pub fn pytorch(tensor: pytorch_reader::Tensor) -> Self {
-        use pytorch_reader::DType;
-        let dtype = match tensor.dtype() {
-            DType::F64 => Dtype::F64,
-            DType::F32 => Dtype::F32,
-            DType::F16 => Dtype::F16,
-            DType::BF16 => Dtype::BF16,
-            DType::I64 => Dtype::I64,
-            DType::I32 => Dtype::I32,
-            DType::I16 => Dtype::I16,
-            DType::I8 => Dtype::I8,
-            DType::U64 => Dtype::U64,
-            DType::U32 => Dtype::U32,
-            DType::U16 => Dtype::U16,
-            DType::U8 => Dtype::U8,
-            DType::Bool => Dtype::BOOL,
-        };
-        let (name, shape) = (tensor.name.clone(), tensor.shape().to_vec());
+    pub fn pytorch(name: String, tensor: pytorch::Tensor) -> Self {
+        let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
         Self { name, dtype, shape, parts: vec![Part::Pytorch(tensor)] }
+    }
+
+    /// A tensor of zeros, which have the same bytes in every type of floating point.
+    pub fn zeros(name: &str, dtype: Dtype, shape: &[usize]) -> Self {
+        let len = shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        Self::bytes(name, dtype, shape, &Arc::new(vec![0; len]), 0..len)
+    }
+
+    /// A `[1, rows, width]` with a row of zeros before the others.
+    pub fn with_zero_row(&self) -> Self {
+        let mut all = self.clone();
+        let mut parts = Self::zeros(&self.name, self.dtype, &self.shape[2..]).parts;
+        parts.append(&mut all.parts);
+        all.shape[1] += 1;
+        Self { parts, ..all }
     }
 
     /// One tensor of several equal ones, such as the rows of query, key and value; none if they are not equal.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use mae_vit::VitConfig;
+use mae_vit::StackConfig;
 use serde_json::{Value, json};
 
-use super::describe::Hints;
+use super::describe::{Hints, Told};
 use super::file::WeightFile;
+use super::said::Sourced;
 use crate::{MaeConfig, ModelError};
 
 impl WeightFile {
@@ -17,6 +18,9 @@ impl WeightFile {
         let mut line =
             |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
         line("file", self.path.display().to_string());
+        if let (taken, others @ [_, ..]) = self.models() {
+            line("model", format!("{taken}, taken of {}", [&[taken.to_owned()], others].concat().join(", ")));
+        }
         line("holds", self.contents().to_string());
         line("names", self.scheme.to_string());
         let mut types: BTreeMap<String, usize> = BTreeMap::new();
@@ -27,36 +31,59 @@ impl WeightFile {
         let numbers: usize = self.tensors.values().map(|stored| stored.shape.iter().product::<usize>()).sum();
         let millions = numbers as f64 / 1e6;
         line("tensors", format!("{} ({}), {millions:.1} M numbers", self.tensors.len(), types.join(", ")));
-        let normalised = match (self.said_normalize(), self.normalize()) {
-            (Ok(Some(said)), Ok(_)) => said.to_string(),
-            (Ok(None), Ok(assumed)) => format!("not said; by ImageNet's {assumed} if not told otherwise"),
-            (Err(error), _) | (_, Err(error)) => format!("not known: {error}"),
-        };
-        line("normalised", normalised);
-        match self.vit_config(hints) {
-            Ok(VitConfig { geometry: g, stack, norm_eps }) => {
+        match self.said_normalize() {
+            Ok(Sourced { value, source }) => line("normalised", format!("{value} ({source})")),
+            Err(error) => line("normalised", format!("not known: {error}")),
+        }
+        match self.told(hints) {
+            Ok(Told { geometry: Sourced { value: g, source }, stack, heads, norm_eps }) => {
                 let ((height, width), channels, patch) = (g.image_size(), g.in_chans(), g.patch_size());
-                line("images", format!("{height} x {width} px, {channels} channels, patches of {patch} px"));
-                let (dim, depth, heads) = (stack.embed_dim, stack.depth, stack.num_heads);
-                let encoder = format!("{dim} wide, {depth} blocks, {heads} heads, norm epsilon {norm_eps:e}");
-                line("encoder", encoder);
+                line(
+                    "images",
+                    format!("{height} x {width} px ({source}), {channels} channels, patches of {patch} px"),
+                );
+                match self.said_resizing((height, width)) {
+                    Ok(Some(Sourced { value, source })) => line("resized", format!("{value} ({source})")),
+                    Ok(None) => {}
+                    Err(error) => line("resized", format!("not known: {error}")),
+                }
+                let StackConfig { embed_dim, depth, num_heads, .. } = stack;
+                let Sourced { value: eps, source } = norm_eps;
+                line(
+                    "encoder",
+                    format!(
+                        "{embed_dim} wide, {depth} blocks, {num_heads} heads ({heads}), norm epsilon {eps:e} ({source})"
+                    ),
+                );
             }
             Err(error) => line("encoder", format!("not known: {error}")),
         }
         let assumed = Hints { norm_pix_loss: hints.norm_pix_loss.or(Some(false)), ..*hints };
-        match self.mae_config(&assumed) {
-            Ok(MaeConfig { decoder, .. }) => {
-                let targets = match self.mae_config(hints).map(|config| config.norm_pix_loss) {
-                    Ok(true) => "normalised by patch",
-                    Ok(false) => "pixels",
-                    Err(_) => "not known",
+        let told = self.told_mae(hints);
+        match told
+            .as_ref()
+            .map(|(config, heads, _)| (*config, *heads))
+            .or_else(|_| self.told_mae(&assumed).map(|(config, heads, _)| (config, heads)))
+        {
+            Ok((MaeConfig { decoder: StackConfig { embed_dim, depth, num_heads, .. }, .. }, heads)) => {
+                let targets = match told {
+                    Ok((MaeConfig { norm_pix_loss: true, .. }, _, source)) => {
+                        format!("normalised by patch ({source})")
+                    }
+                    Ok((_, _, source)) => format!("pixels ({source})"),
+                    Err(_) => "not known".into(),
                 };
-                let (dim, depth, heads) = (decoder.embed_dim, decoder.depth, decoder.num_heads);
-                line("decoder", format!("{dim} wide, {depth} blocks, {heads} heads; targets: {targets}"));
+                line(
+                    "decoder",
+                    format!(
+                        "{embed_dim} wide, {depth} blocks, {num_heads} heads ({heads}); targets: {targets}"
+                    ),
+                );
             }
             Err(ModelError::NoDecoder { .. }) => line("decoder", "none".into()),
             Err(error) => line("decoder", format!("not known: {error}")),
         }
+        self.added.iter().for_each(|added| line("added", (*added).into()));
         if let [first, rest @ ..] = self.other.as_slice() {
             let more = if rest.is_empty() { "" } else { ", …" };
             line("not a model's", format!("{} tensors ({first}{more})", self.other.len()));
@@ -73,7 +100,9 @@ impl WeightFile {
             (name.clone(), about)
         });
         json!({
-            "file": self.path,
+            "file": self.path.display().to_string(),
+            "models": { "taken": self.models().0, "others": self.models().1 },
+            "normalize": self.normalize().ok(),
             "scheme": self.scheme,
             "contents": self.contents(),
             "encoder": self.vit_config(hints).ok(),

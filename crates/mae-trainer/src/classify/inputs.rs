@@ -1,6 +1,5 @@
 //! What updates learn from: batches of augmented images, or features that were taken once.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +9,8 @@ use mae_data::{Batch, Batches, ImageSource};
 use mae_model::Classifier;
 
 use super::ClassifyRun;
-use crate::TrainerError;
 use crate::progress::duration;
+use crate::{TrainerError, output};
 
 /// Numbers of each image of a set, and its class.
 pub(super) struct Rows {
@@ -132,9 +131,9 @@ impl ClassifyRun {
                 told = Instant::now();
                 let rate = wanted as f64 / began.elapsed().as_secs_f64();
                 let left = duration((len - wanted) as f64 / rate);
-                // A closed pipe is no reason to stop.
-                let mut out = std::io::stdout().lock();
-                let _ = writeln!(out, "{wanted} of {len} images encoded, {rate:.0} images/s, {left} left");
+                output::tell(format_args!(
+                    "{wanted} of {len} images encoded, {rate:.0} images/s, {left} left\n"
+                ));
             }
         }
         match rows.labels.is_empty() {

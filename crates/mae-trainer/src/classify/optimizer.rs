@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::AdamW;
 
+/// Numbers that LARS keeps for each parameter.
+pub(super) const LARS_MOMENTS: usize = 1;
+
 /// By what each trained parameter's learning rate is multiplied: `decay` once for each layer above it, so that what lies
 /// deepest changes least.
 ///

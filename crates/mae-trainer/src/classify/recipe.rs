@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Lars, Mix};
 use crate::pace::{Pace, PaceConfig};
+use crate::paths::settle;
 use crate::{AdamW, TrainerError};
 
 /// What is trained of a classifier.
@@ -57,6 +58,8 @@ pub struct ClassifyRecipe {
 pub struct ClassifyModel {
     /// A file with an encoder, or a run's folder.
     pub weights: PathBuf,
+    /// Which model of a file that holds several; timm's choice by default.
+    pub weights_key: Option<String>,
     /// Random weights instead, of the same shape: what pre-training is to be compared with.
     pub from_scratch: bool,
     /// Blocks that are fine-tuned, the last ones; all, and what is before them, by default.
@@ -226,6 +229,9 @@ impl ClassifyRecipe {
     }
 
     /// The recipe as TOML.
+    ///
+    /// # Panics
+    /// If a path is not UTF-8; a resolved recipe has none such.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a recipe has string keys and plain values")
     }
@@ -259,14 +265,16 @@ impl ClassifyRecipe {
         self.model.pooling = Some(self.pooling());
         self.eval.every_epochs.get_or_insert((self.epochs / 10).max(1));
         self.optim.warmup_epochs.get_or_insert(self.epochs as f64 / 10.0);
-        // Paths keep their meaning when the run is continued from another folder.
-        for path in [&mut self.model.weights, &mut self.data.train, &mut self.data.val] {
-            if let Ok(absolute) = std::path::absolute(&path) {
-                *path = absolute;
-            }
-        }
+        self.settle_paths()?;
         self.validate(len)?;
         Ok(self)
+    }
+
+    /// Makes paths absolute.
+    pub(super) fn settle_paths(&mut self) -> Result<(), TrainerError> {
+        settle("model.weights", &mut self.model.weights)?;
+        settle("data.train", &mut self.data.train)?;
+        settle("data.val", &mut self.data.val)
     }
 
     /// Updates and what is due when, of a resolved recipe.

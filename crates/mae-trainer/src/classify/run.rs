@@ -17,7 +17,8 @@ use mae_vit::Normalize;
 use super::optimizer::layer_wise;
 use super::{ClassifyData, ClassifyRecipe, Method};
 use crate::atomic::write_atomic;
-use crate::checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
+use crate::checkpoint::{TrainState, last_step, list_checkpoints, load_checkpoint, save_checkpoint};
+use crate::contents::{Contents, check_there};
 use crate::device::check_compute;
 use crate::lock::FolderLock;
 use crate::pace::{Job, Pace};
@@ -42,6 +43,8 @@ pub struct ClassifyRun {
     pub(super) sampler: DistributedSampler,
     folder: PathBuf,
     ranks: Arc<dyn Collective>,
+    /// What is not as it was when the run was last continued, a line each.
+    pub(super) changed: Vec<String>,
     _lock: FolderLock,
 }
 
@@ -69,10 +72,12 @@ impl ClassifyRun {
         if folder.join(RECIPE).exists() {
             return Err(TrainerError::RunExists { path: folder.into() });
         }
-        let [train, val] = open_both(recipe)?;
-        let recipe = recipe.clone().resolve(train.len())?;
+        let mut recipe = recipe.clone();
+        recipe.settle_paths()?;
+        let [train, val] = open_both(&recipe)?;
+        let recipe = recipe.resolve(train.len())?;
         check_compute(recipe.compute(), device)?;
-        let file = WeightFile::open(&recipe.model.weights)?;
+        let file = WeightFile::open_model(&recipe.model.weights, recipe.model.weights_key.as_deref())?;
         let vit = file.vit_config(hints)?;
         let normalize = recipe.data.normalize.clone().map_or_else(|| file.normalize(), Ok)?;
         normalize.validate(vit.geometry.in_chans())?;
@@ -95,23 +100,41 @@ impl ClassifyRun {
         fs::create_dir_all(folder).map_err(make)?;
         let lock = FolderLock::take(folder)?;
         let run = Self::assemble(recipe, config, normalize, [train, val], folder, lock)?;
-        write_atomic(&run.path(RECIPE), |file| file.write_all(run.recipe.to_toml().as_bytes()))?;
+        // Before the recipe, which makes a run of the folder.
+        run.contents().write(folder)?;
+        run.write_recipe()?;
         // From here on the folder and the images are enough.
         run.save(&state)?;
         Ok((run, state))
     }
 
-    /// Opens a run to continue it from its last checkpoint that is whole; also returns what is wrong with newer ones.
+    /// Opens a run to continue it from its last checkpoint that is whole; also returns what is wrong with newer ones. Its
+    /// images lie where `train` and `val` say, or else where they were.
     ///
     /// # Errors
-    /// If the folder holds no run, its images cannot be used any more, or no checkpoint is whole.
+    /// If the folder holds no run, its images cannot be used any more or are others, or no checkpoint is whole.
     pub fn open(
         folder: &Path,
+        [new_train, new_val]: [Option<&Path>; 2],
         device: &Device,
     ) -> Result<(Self, TrainState<Classifier>, Vec<TrainerError>), TrainerError> {
         let text = read_recipe(folder, Kind::Classify)?;
-        let recipe = ClassifyRecipe::parse(&text, &folder.join(RECIPE))?;
+        let before = ClassifyRecipe::parse(&text, &folder.join(RECIPE))?;
+        let mut recipe = before.clone();
+        let old = |new: Option<&Path>, old| new.is_none().then_some(old);
+        check_there([
+            ("--data", old(new_train, before.data.train.as_path())),
+            ("--val", old(new_val, before.data.val.as_path())),
+        ])?;
+        for (path, new) in [(&mut recipe.data.train, new_train), (&mut recipe.data.val, new_val)] {
+            if let Some(new) = new {
+                *path = new.into();
+            }
+        }
+        recipe.settle_paths()?;
         let [train, val] = open_both(&recipe)?;
+        // Counted anew, and compared below with more than their number.
+        recipe.data.images = None;
         let recipe = recipe.resolve(train.len())?;
         check_compute(recipe.compute(), device)?;
         let lock = FolderLock::take(folder)?;
@@ -129,7 +152,8 @@ impl ClassifyRun {
                         let reason = format!("it tells [{was}] apart, but the classes are [{is}] now");
                         return Err(TrainerError::Checkpoint { path: path.clone(), reason });
                     }
-                    let run = Self::assemble(recipe, config, normalize, [train, val], folder, lock)?;
+                    let mut run = Self::assemble(recipe, config, normalize, [train, val], folder, lock)?;
+                    run.take_up(&before)?;
                     return Ok((run, state, damaged));
                 }
                 Err(error) => damaged.push(error),
@@ -139,6 +163,39 @@ impl ClassifyRun {
             path: folder.join(CHECKPOINTS),
             source: std::io::ErrorKind::NotFound.into(),
         }))
+    }
+
+    /// Checks what a continued run cannot go on with, and keeps what has changed.
+    fn take_up(&mut self, before: &ClassifyRecipe) -> Result<(), TrainerError> {
+        let found = self.contents().compare(&self.folder, before.data.images)?;
+        self.pace.check_reached(last_step(&self.path(CHECKPOINTS))?.unwrap_or(0))?;
+        let (old, new) = (&before.data, &self.recipe.data);
+        let moved = [("data.train", &old.train, &new.train), ("data.val", &old.val, &new.val)];
+        let moved = moved.into_iter().filter(|(_, old, new)| old != new);
+        let line = |(field, old, new): (_, &PathBuf, &PathBuf)| {
+            format!("{field} ({} before, {} now)", old.display(), new.display())
+        };
+        let moved: Vec<String> = moved.map(line).collect();
+        if !found.known && !moved.is_empty() {
+            let (path, changes) = (self.folder.clone(), moved.join(", "));
+            return Err(TrainerError::ResumeWithOptions { path, changes });
+        }
+        self.changed = found.keep(&self.folder)?;
+        if !moved.is_empty() {
+            self.write_recipe()?;
+        }
+        self.changed.extend(moved);
+        Ok(())
+    }
+
+    fn write_recipe(&self) -> Result<(), TrainerError> {
+        write_atomic(&self.path(RECIPE), |file| file.write_all(self.recipe.to_toml().as_bytes()))
+    }
+
+    /// What its folders hold.
+    fn contents(&self) -> Contents {
+        let ClassifyData { train, val, .. } = &self.recipe.data;
+        Contents::of((self.train.as_ref(), Some(train)), Some((self.val.as_ref(), Some(val))))
     }
 
     fn assemble(
@@ -166,7 +223,20 @@ impl ClassifyRun {
             },
         )?;
         let (folder, ranks) = (folder.into(), single());
-        Ok(Self { recipe, config, normalize, pace, train, val, loader, sampler, folder, ranks, _lock: lock })
+        Ok(Self {
+            recipe,
+            config,
+            normalize,
+            pace,
+            train,
+            val,
+            loader,
+            sampler,
+            folder,
+            ranks,
+            changed: Vec::new(),
+            _lock: lock,
+        })
     }
 
     /// A loader of images as evaluation sees them.

@@ -9,11 +9,14 @@ use mae_model::Classifier;
 
 use super::draw::{draw_confusion, draw_examples};
 use super::inputs::{Aside, Inputs, Rows};
-use super::{ClassifyRun, Scores, score};
+use super::optimizer::LARS_MOMENTS;
+use super::{ClassifyRun, Method, Scores, score};
 use crate::atomic::write_atomic;
 use crate::checkpoint::TrainState;
 use crate::curve::draw_loss_curve;
+use crate::disk::no_room;
 use crate::memory::within_memory;
+use crate::optimizer::ADAMW_MOMENTS;
 use crate::pace::Job;
 use crate::progress::duration;
 use crate::records::{EVALUATIONS, METRICS, read_evaluations, read_records};
@@ -197,7 +200,10 @@ impl ClassifyRun {
         let size = self.config.vit.geometry.image_size();
         let warnings = mae_data::data_warnings(self.train.as_ref(), size);
         warnings.iter().for_each(|warning| line("warning", warning.to_string()));
+        let moments = if recipe.method == Method::Finetune { ADAMW_MOMENTS } else { LARS_MOMENTS };
+        no_room(state, moments, &self.path("")).into_iter().for_each(|text| line("warning", text));
         damaged.iter().for_each(|error| line("damaged", crate::chain(error)));
+        self.changed.iter().for_each(|change| line("changed", change.clone()));
         if state.step > 0 {
             line("continuing", format!("after step {} of {}", state.step, pace.total_steps));
         }

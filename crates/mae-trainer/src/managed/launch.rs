@@ -55,6 +55,7 @@ impl Launch<'_> {
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
         let renderer = view.renderer(&training.interrupter());
         let error = training.renderer(renderer).launch(learner).error;
+        view.closed();
         let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
         let state = result.expect("the strategy leaves a result")?;
         match error {

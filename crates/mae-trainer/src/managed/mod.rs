@@ -38,6 +38,8 @@ mod loader;
 mod metrics;
 mod quiet;
 mod scheduler;
+#[cfg(feature = "tui")]
+mod screen;
 mod strategy;
 mod view;
 
@@ -46,5 +48,7 @@ pub use learner::Pretraining;
 pub use loader::UpdateLoader;
 pub use metrics::{GradNorm, ImagesPerSecond, Loss, Quantity, Scalar, Waiting};
 pub use scheduler::RunSchedule;
+#[cfg(all(feature = "cli", feature = "tui"))]
+pub(crate) use screen::leave_screen;
 pub use strategy::PretrainingStrategy;
 pub use view::View;

@@ -4,6 +4,8 @@ use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 
 use super::quiet::Quiet;
+#[cfg(feature = "tui")]
+use super::screen;
 
 /// What is shown of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,27 +33,23 @@ impl View {
         match self {
             Self::Quiet | Self::Lines => Box::new(Quiet),
             #[cfg(feature = "tui")]
-            Self::FullScreen => {
-                let tui =
-                    burn_train::renderer::tui::TuiMetricsRendererWrapper::new(_interrupter.clone(), None);
-                Box::new(tui)
-            }
+            Self::FullScreen => screen::open(_interrupter),
         }
     }
 
     /// Lets Ctrl-C ask to stop in the full-screen view too: its raw mode makes a key of it that nobody reads.
     pub(super) fn hear_interrupts(self) {
-        #[cfg(all(unix, feature = "tui"))]
+        #[cfg(feature = "tui")]
         if self == Self::FullScreen {
-            use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-            let stdin = std::io::stdin();
-            if let Ok(mut modes) = tcgetattr(&stdin)
-                && !modes.local_modes.contains(LocalModes::ISIG)
-            {
-                modes.local_modes.insert(LocalModes::ISIG);
-                // Without it there is still `q`.
-                let _ = tcsetattr(&stdin, OptionalActions::Now, &modes);
-            }
+            screen::hear_interrupts();
+        }
+    }
+
+    /// Says that the view has closed, and has left the terminal as it was.
+    pub(super) fn closed(self) {
+        #[cfg(feature = "tui")]
+        if self == Self::FullScreen {
+            screen::closed();
         }
     }
 }

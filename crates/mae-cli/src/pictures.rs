@@ -1,0 +1,75 @@
+//! A picture of each image in a folder, whatever the images are called and whichever of them can be read.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use mae_data::{BadFilePolicy, Batch, Image};
+use mae_trainer::{TrainerError, output, save_png};
+
+use crate::images::{ImageArgs, Preparation, open};
+
+/// Bytes of a picture's name, tried in turn: most file systems take 255, which a name has to share with what the file is
+/// called while it is written.
+const NAME_BYTES: [usize; 2] = [usize::MAX, 200];
+
+/// The same where that is too long: encrypted file systems take 143.
+const SHORT_NAME_BYTES: usize = 100;
+
+impl ImageArgs {
+    /// Writes a picture of each image, named after it, into a folder. Those that cannot be read are named, once the others
+    /// are done.
+    pub fn pictures(
+        &self,
+        images: &Path,
+        preparation: &Preparation,
+        out: &Path,
+        draw: impl Fn(Batch) -> Result<Vec<Image>>,
+    ) -> Result<()> {
+        let source = open(images)?;
+        let len = source.len();
+        let loader = self.loader(&source, preparation, BadFilePolicy::Skip { max_share: 1.0 })?;
+        let (mut next, mut written) = (0, 0);
+        for batch in loader.epoch(0, 0, (0..len as u32).collect(), 0)? {
+            let batch = batch?;
+            let indices = batch.indices.clone();
+            for (index, picture) in indices.into_iter().zip(draw(batch)?) {
+                // Something else stands in for what cannot be read.
+                if index == next {
+                    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+                    let name = source.name(index);
+                    let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy();
+                    // Images of several folders may have one name.
+                    let number = if len == 1 { String::new() } else { format!("{index:06}-") };
+                    save_named(&picture, out, &format!("{number}{stem}"))?;
+                    written += 1;
+                }
+                next += 1;
+            }
+        }
+        let pictures = if written == 1 { "picture" } else { "pictures" };
+        output::tell(format_args!("written         {written} {pictures} in {}\n", out.display()));
+        let bad = loader.bad_files();
+        for file in &bad {
+            output::warn(format_args!("not read: {}\n", file.reason));
+        }
+        ensure!(bad.is_empty(), "{} of {len} images cannot be read, which are named above", bad.len());
+        Ok(())
+    }
+}
+
+/// Saves a picture under the longest beginning of its name that the file system takes.
+fn save_named(picture: &Image, out: &Path, name: &str) -> Result<(), TrainerError> {
+    let save = |bytes: usize| {
+        let end = (0..=name.len().min(bytes)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        save_png(picture, &out.join(format!("{}.png", &name[..end])))
+    };
+    for bytes in NAME_BYTES {
+        match save(bytes) {
+            Err(TrainerError::Write { source, .. }) if source.kind() == ErrorKind::InvalidFilename => {}
+            saved => return saved,
+        }
+    }
+    save(SHORT_NAME_BYTES)
+}

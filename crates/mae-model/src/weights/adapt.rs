@@ -1,0 +1,79 @@
+//! Forms of the same model, and parts of other models that are told by their tensors.
+
+use std::collections::BTreeMap;
+
+use super::stored::Stored;
+
+/// Gives tensors the form that they have here, where another says the same: attention without biases is attention with
+/// zeros, and positions without one for the class token are positions with zeros there. Returns what was added.
+///
+/// `patches` is how many an image has, where that is said.
+pub(super) fn adapt(tensors: &mut BTreeMap<String, Stored>, patches: Option<usize>) -> Vec<&'static str> {
+    let mut added = Vec::new();
+    let biased = |tensors: &BTreeMap<String, Stored>, blocks: &str| {
+        let own =
+            |name: &String| name.strip_prefix(blocks).is_some_and(|rest| rest.ends_with(".attn.qkv.bias"));
+        tensors.keys().any(own)
+    };
+    for blocks in ["blocks.", "decoder_blocks."] {
+        if biased(tensors, blocks) {
+            continue;
+        }
+        let weights = tensors.iter().filter(|(name, _)| name.starts_with(blocks));
+        let biases: Vec<(String, Stored)> = weights
+            .filter_map(|(name, weight)| {
+                let block = name.strip_suffix("attn.qkv.weight")?;
+                // BEiT's are elsewhere.
+                let other = tensors.contains_key(&format!("{block}attn.q_bias"));
+                let name = format!("{block}attn.qkv.bias");
+                (!other).then(|| (name.clone(), Stored::zeros(&name, weight.dtype, &weight.shape[..1])))
+            })
+            .collect();
+        if !biases.is_empty() {
+            tensors.extend(biases);
+            added.push("attention has no biases: zeros");
+        }
+    }
+    if let Some(positions) = tensors.get("pos_embed")
+        && let [1, rows, _] = positions.shape[..]
+        && tensors.contains_key("cls_token")
+        && part_of_others(tensors.keys()).is_none()
+    {
+        // Without a word on the image's size it would be a guess: 16 rows are those of 4 x 4 patches, or of 3 x 5 and a class.
+        if patches == Some(rows) {
+            let positions = positions.with_zero_row();
+            tensors.insert("pos_embed".into(), positions);
+            added.push("the class token has no position: zeros");
+        }
+    }
+    added
+}
+
+/// Parts of names that tell a part of other models, and what it is.
+const OTHERS: [(&str, &str); 15] = [
+    ("reg_token", "register tokens"),
+    ("register_tokens", "register tokens"),
+    ("dist_token", "a distillation token"),
+    ("distillation_token", "a distillation token"),
+    ("ls1.gamma", "LayerScale"),
+    ("layer_scale1", "LayerScale"),
+    ("gamma_1", "LayerScale"),
+    ("q_norm", "norms of queries and keys"),
+    ("norm_pre", "a norm before the blocks"),
+    ("mlp.w12", "a SwiGLU"),
+    ("weights_in", "a SwiGLU"),
+    ("mlp.fc1_g", "a SwiGLU"),
+    ("relative_position", "relative positions"),
+    ("rope", "rotary positions"),
+    ("attn.q_bias", "biases of queries and values alone, as BEiT has"),
+];
+
+/// The first name that tells another model, and what it tells.
+pub(super) fn part_of_others<'a>(
+    names: impl IntoIterator<Item = &'a String>,
+) -> Option<(&'a str, &'static str)> {
+    names.into_iter().find_map(|name| {
+        let (_, what) = OTHERS.iter().find(|(part, _)| name.contains(part))?;
+        Some((name.as_str(), *what))
+    })
+}

@@ -1,0 +1,311 @@
+//! How images are prepared for a model, as the files around its tensors say.
+
+use std::fmt;
+
+use mae_vit::Normalize;
+use serde_json::{Map, Value};
+
+use super::describe::NORMALIZE_KEY;
+use super::file::WeightFile;
+use super::said::{Source, Sourced, sides};
+use crate::{ModelError, Scheme};
+
+/// How an image gets the model's size: its sides are resized, then the centre of that size is cut out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resizing {
+    /// How its sides are resized.
+    pub resize: Resize,
+    /// Pillow's name of the interpolation: nearest, lanczos, bilinear, bicubic, box or hamming.
+    pub filter: &'static str,
+}
+
+/// How the sides of an image are resized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// Not at all: images have to come in the model's size.
+    No,
+    /// In their ratio, so that they just cover this height and width: a square is the length of the shorter side.
+    Cover((usize, usize)),
+    /// To this height and width, whatever their ratio.
+    Squash((usize, usize)),
+}
+
+/// Pillow's names of interpolations, by its numbers.
+const FILTERS: [&str; 6] = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
+
+impl fmt::Display for Resizing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.resize {
+            Resize::No => return write!(f, "not at all"),
+            Resize::Cover((height, width)) if height == width => write!(f, "shorter side to {height} px")?,
+            Resize::Cover((height, width)) => write!(f, "in their ratio to cover {height} x {width} px")?,
+            Resize::Squash((height, width)) => write!(f, "to {height} x {width} px whatever their ratio")?,
+        }
+        write!(f, ", {}", self.filter)
+    }
+}
+
+impl WeightFile {
+    /// How its images were normalised: as it says, else by ImageNet's mean and deviation.
+    ///
+    /// # Errors
+    /// If what it says cannot be used, or it says nothing and its images have no three channels.
+    pub fn normalize(&self) -> Result<Normalize, ModelError> {
+        let normalize = self.said_normalize()?.value;
+        normalize.validate(self.patch_embed()?[1]).map_err(|error| self.unusable(error.to_string()))?;
+        Ok(normalize)
+    }
+
+    /// How its images are normalised, and what says so: the file itself, transformers' preprocessor or timm's
+    /// configuration beside it.
+    ///
+    /// # Errors
+    /// If what it says cannot be used.
+    pub fn said_normalize(&self) -> Result<Sourced<Normalize>, ModelError> {
+        let refuse = |reason: String| self.unusable(reason);
+        if let Some(text) = self.metadata.get(NORMALIZE_KEY) {
+            let normalize =
+                serde_json::from_str(text).map_err(|e| refuse(format!("'{NORMALIZE_KEY}': {e}")))?;
+            return Ok(Sourced::new(normalize, Source::File));
+        }
+        let said = match (self.preprocessor(), self.timm_images()) {
+            (Some(config), _) => transformers_normalize(config, self.patch_embed()?[1]),
+            (None, Some(config)) => timm_normalize(config),
+            (None, None) => Ok(None),
+        };
+        let said = said.map_err(refuse)?;
+        Ok(said.unwrap_or_else(|| Sourced::new(Normalize::imagenet(), Source::Usual)))
+    }
+
+    /// How its images get the model's size, this height and width, where something beside the tensors says so.
+    ///
+    /// # Errors
+    /// If what is said is not understood, or makes images of another size.
+    pub fn said_resizing(&self, size: (usize, usize)) -> Result<Option<Sourced<Resizing>>, ModelError> {
+        let said = match (self.preprocessor(), self.timm_images()) {
+            (Some(config), _) => transformers_resizing(config, size),
+            (None, Some(config)) => timm_resizing(config, size),
+            (None, None) => Ok(None),
+        };
+        said.map_err(|reason| self.unusable(reason))
+    }
+
+    fn unusable(&self, reason: String) -> ModelError {
+        ModelError::Description { path: self.path.clone(), reason }
+    }
+
+    fn preprocessor(&self) -> Option<&Map<String, Value>> {
+        self.beside.preprocessor.as_ref()?.as_object().filter(|_| self.scheme == Scheme::Transformers)
+    }
+
+    /// What timm's configuration says of images.
+    fn timm_images(&self) -> Option<&Map<String, Value>> {
+        let config = self.beside.config.as_ref()?.as_object()?;
+        // Older ones have it all at one level.
+        let images = config.get("pretrained_cfg").map_or(Some(config), Value::as_object);
+        images.filter(|_| config.contains_key("architecture") && self.scheme != Scheme::Transformers)
+    }
+}
+
+/// A switch of transformers' preprocessor, which is on unless it says otherwise.
+fn switch(config: &Map<String, Value>, key: &str) -> Result<bool, String> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(true),
+        Some(Value::Bool(on)) => Ok(*on),
+        Some(other) => Err(not_understood(key, other)),
+    }
+}
+
+fn not_understood(key: &str, value: &Value) -> String {
+    format!("its preprocessor_config.json says {key} = {value}, which is not understood")
+}
+
+/// `(x · rescale_factor − mean) / std` of bytes, as the `(x / 255 − mean) / std` that it is.
+fn transformers_normalize(
+    config: &Map<String, Value>,
+    channels: usize,
+) -> Result<Option<Sourced<Normalize>>, String> {
+    for key in
+        ["do_flip_channel_order", "do_pad", "do_grayscale", "do_binarize", "do_color_quantize", "offset"]
+    {
+        if config.get(key).is_some_and(|value| value == &Value::Bool(true)) {
+            return Err(format!("its preprocessor_config.json says {key}, which is not done here"));
+        }
+    }
+    let factor = match (switch(config, "do_rescale")?, config.get("rescale_factor")) {
+        (false, _) => 1.0,
+        (true, None | Some(Value::Null)) => 1.0 / 255.0,
+        (true, Some(value)) => value.as_f64().ok_or_else(|| not_understood("rescale_factor", value))?,
+    };
+    let numbers = |key: &str, usual: f64| match config.get(key) {
+        // What transformers' own ViT takes then.
+        None | Some(Value::Null) if is_vit(config) => Ok(Some(vec![usual; channels])),
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) => Ok(number.as_f64().map(|number| vec![number; channels])),
+        Some(value) => serde_json::from_value::<Vec<f64>>(value.clone())
+            .map(Some)
+            .map_err(|_| not_understood(key, value)),
+    };
+    let (mean, std) = match switch(config, "do_normalize")? {
+        true => (numbers("image_mean", 0.5)?, numbers("image_std", 0.5)?),
+        false => (Some(vec![0.0; channels]), Some(vec![1.0; channels])),
+    };
+    let (Some(mean), Some(std)) = (mean, std) else {
+        return match config
+            .keys()
+            .any(|key| key == "image_mean" || key == "image_std" || key == "do_normalize")
+        {
+            true => Err(
+                "its preprocessor_config.json says that images are normalised, but not by which mean and \
+                         deviation"
+                    .into(),
+            ),
+            false => Ok(None),
+        };
+    };
+    let scaled =
+        |numbers: Vec<f64>| numbers.into_iter().map(|number| (number / (255.0 * factor)) as f32).collect();
+    let normalize = Normalize::new(scaled(mean), scaled(std))
+        .map_err(|error| format!("its preprocessor_config.json: {error}"))?;
+    Ok(Some(Sourced::new(normalize, Source::Preprocessor)))
+}
+
+/// What the configuration of a preprocessor calls itself.
+fn processor(config: &Map<String, Value>) -> &str {
+    let names = ["image_processor_type", "feature_extractor_type"];
+    names.into_iter().find_map(|key| config.get(key)?.as_str()).unwrap_or_default()
+}
+
+/// transformers' own processor of a ViT, which it also takes where none is named.
+fn is_vit(config: &Map<String, Value>) -> bool {
+    let name = processor(config);
+    name.is_empty() || name.starts_with("ViTImageProcessor") || name.starts_with("ViTFeatureExtractor")
+}
+
+fn transformers_resizing(
+    config: &Map<String, Value>,
+    size: (usize, usize),
+) -> Result<Option<Sourced<Resizing>>, String> {
+    let keys = ["size", "do_resize", "do_center_crop", "crop_size", "crop_pct", "resample"];
+    if !is_vit(config) && !keys.iter().any(|key| config.contains_key(*key)) {
+        return Ok(None);
+    }
+    let filter = match config.get("resample") {
+        None | Some(Value::Null) if is_vit(config) => "bilinear",
+        None | Some(Value::Null) => "bicubic",
+        Some(value) => {
+            let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+            let found = number.and_then(|number| FILTERS.get(number).copied());
+            found.ok_or_else(|| not_understood("resample", value))?
+        }
+    };
+    if !switch(config, "do_resize")? {
+        return Ok(Some(Sourced::new(Resizing { resize: Resize::No, filter }, Source::Preprocessor)));
+    }
+    // All but transformers' own ViT cut out the centre unless told otherwise.
+    let crops = match config.get("do_center_crop") {
+        None | Some(Value::Null) => !is_vit(config),
+        Some(Value::Bool(crops)) => *crops,
+        Some(value) => return Err(not_understood("do_center_crop", value)),
+    };
+    let crop = match config.get("crop_size") {
+        _ if !crops => None,
+        None | Some(Value::Null) => Some(size),
+        Some(value) => Some(named_sides(value).ok_or_else(|| not_understood("crop_size", value))?),
+    };
+    let resize = resize(config, crops, size)?;
+    let made = match (resize, crop) {
+        (_, Some(crop)) => crop,
+        (Resize::Squash(made), None) => made,
+        _ => {
+            return Err("its preprocessor_config.json says that the shorter side is resized but no centre cut out, which \
+                        makes images of any size: say how to resize by --resize"
+                .into());
+        }
+    };
+    if made != size {
+        return Err(format!(
+            "its preprocessor_config.json makes images of {} x {} px, but the model's have {} x {}",
+            made.0, made.1, size.0, size.1
+        ));
+    }
+    Ok(Some(Sourced::new(Resizing { resize, filter }, Source::Preprocessor)))
+}
+
+/// `{"height": h, "width": w}`, a number or a pair.
+fn named_sides(value: &Value) -> Option<(usize, usize)> {
+    match value {
+        Value::Object(object) => {
+            sides(&Value::Array(vec![object.get("height")?.clone(), object.get("width")?.clone()]))
+        }
+        other => sides(other),
+    }
+}
+
+fn resize(config: &Map<String, Value>, cropped: bool, size: (usize, usize)) -> Result<Resize, String> {
+    if let Some(value) = config.get("crop_pct").filter(|value| !value.is_null()) {
+        return Err(format!(
+            "its preprocessor_config.json says crop_pct = {value} for {}, which is not done here",
+            processor(config)
+        ));
+    }
+    let Some(value) = config.get("size").filter(|value| !value.is_null()) else {
+        return Ok(Resize::Squash(size));
+    };
+    if let Some(side) = value.get("shortest_edge") {
+        let side = sides(side).ok_or_else(|| not_understood("size", value))?;
+        return Ok(Resize::Cover(side));
+    }
+    let found = named_sides(value).ok_or_else(|| not_understood("size", value))?;
+    // A number is the shorter side to those that crop, and both sides to transformers' own ViT.
+    let shorter = value.is_number() && !is_vit(config) && cropped;
+    Ok(if shorter { Resize::Cover(found) } else { Resize::Squash(found) })
+}
+
+fn timm_normalize(config: &Map<String, Value>) -> Result<Option<Sourced<Normalize>>, String> {
+    let numbers = |key: &str| -> Result<Option<Vec<f32>>, String> {
+        let Some(value) = config.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
+        let read = serde_json::from_value(value.clone()).map(Some);
+        read.map_err(|_| format!("its config.json says {key} = {value}, which is not understood"))
+    };
+    let (Some(mean), Some(std)) = (numbers("mean")?, numbers("std")?) else { return Ok(None) };
+    let normalize = Normalize::new(mean, std).map_err(|error| format!("its config.json: {error}"))?;
+    Ok(Some(Sourced::new(normalize, Source::Config)))
+}
+
+/// # Source
+/// timm `transforms_imagenet_eval`.
+fn timm_resizing(
+    config: &Map<String, Value>,
+    size: (usize, usize),
+) -> Result<Option<Sourced<Resizing>>, String> {
+    let refuse = |key: &str| format!("its config.json says {key} = {}, which is not understood", config[key]);
+    let said = |key: &str| config.get(key).filter(|value| !value.is_null());
+    if ["crop_pct", "crop_mode", "interpolation"].into_iter().all(|key| said(key).is_none()) {
+        return Ok(None);
+    }
+    let share = match said("crop_pct") {
+        // timm's `DEFAULT_CROP_PCT`.
+        None => 0.875,
+        Some(value) => {
+            value.as_f64().filter(|share| *share > 0.0 && *share <= 1.0).ok_or_else(|| refuse("crop_pct"))?
+        }
+    };
+    let scaled = |side: usize| (side as f64 / share).floor() as usize;
+    let scaled = (scaled(size.0), scaled(size.1));
+    let filter = match said("interpolation") {
+        None => "bicubic",
+        Some(name) => {
+            FILTERS.into_iter().find(|filter| name == filter).ok_or_else(|| refuse("interpolation"))?
+        }
+    };
+    let resize = match said("crop_mode").map(Value::as_str) {
+        None | Some(Some("center")) => Resize::Cover(scaled),
+        Some(Some("squash")) => Resize::Squash(scaled),
+        Some(Some("border")) => {
+            return Err("its config.json says crop_mode = \"border\", which is not done here".into());
+        }
+        Some(_) => return Err(refuse("crop_mode")),
+    };
+    Ok(Some(Sourced::new(Resizing { resize, filter }, Source::Config)))
+}
