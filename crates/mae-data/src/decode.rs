@@ -161,7 +161,9 @@ fn decode(path: &Path, bytes: &[u8], format: ImageFormat, limits: &DecodeLimits)
     reader.limits(decoder_limits);
     let mut decoder = reader.into_decoder().map_err(refuse)?;
     let (width, height) = decoder.dimensions();
-    check_size(path, (height, width), decoder.total_bytes(), limits)?;
+    // WebP's decoder holds four channels while it writes three.
+    let held = if format == ImageFormat::WebP { 4 * u64::from(height) * u64::from(width) } else { 0 };
+    check_size(path, (height, width), decoder.total_bytes().max(held), limits)?;
 
     let orientation = orientation(&mut decoder, bytes, format);
     upright(DynamicImage::from_decoder(decoder).map_err(refuse)?.into_rgb8(), orientation)

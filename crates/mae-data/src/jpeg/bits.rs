@@ -146,6 +146,11 @@ impl<'a> Bits<'a> {
                     self.at += 2;
                     0xFF
                 }
+                // As before a marker, any number of 0xFF may stand before a zero: libjpeg's `jpeg_fill_bit_buffer`.
+                [0xFF, 0xFF, ..] => {
+                    self.at += 1;
+                    continue;
+                }
                 // A marker, or the end.
                 [0xFF, ..] | [] => {
                     self.invented += 8;

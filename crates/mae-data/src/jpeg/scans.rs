@@ -37,6 +37,9 @@ struct Part<'a> {
     others: Option<&'a Huffman>,
 }
 
+/// Coefficients that libjpeg makes up from the blocks around if the scans of a progressive image leave them open.
+const SMOOTHED: usize = 10;
+
 /// Decodes all scans of an image into the planes of its components.
 ///
 /// # Errors
@@ -44,11 +47,13 @@ struct Part<'a> {
 ///
 /// # Source
 /// ITU-T T.81, annexes F and G; what libjpeg-turbo makes of scans that leave something open: a sequential image ends with
-/// a first scan of all components, coefficients that no scan has told are 0.
+/// a first scan of all components, coefficients that no scan has told are 0. Deviation: a progressive image without some of its
+/// first coefficients is refused; libjpeg smooths its blocks.
 pub(crate) fn decode(file: &[u8], frame: &Frame) -> Result<Vec<Plane>, &'static str> {
     let mut all: Vec<Blocks> =
         frame.components.iter().map(|component| Blocks::new(frame, component)).collect();
     let mut tables = Tables::default();
+    let mut open = vec![[true; 64]; all.len()];
     for segment in &frame.segments {
         let data = file.get(segment.data.clone()).ok_or("a segment ends beyond the file")?;
         if segment.marker != marker::SCAN {
@@ -66,11 +71,17 @@ pub(crate) fn decode(file: &[u8], frame: &Frame) -> Result<Vec<Plane>, &'static 
             if blocks.quantisation.is_none() {
                 blocks.quantisation = Some(quantisation.ok_or("a quantisation table is missing")?);
             }
+            if frame.progressive {
+                open[part.component][scan.first..=scan.last].fill(scan.after > 0);
+            }
         }
         scan.decode(frame, &mut all).ok_or("the data of a scan is damaged")?;
         if !frame.progressive && scan.components.len() == all.len() {
             break;
         }
+    }
+    if frame.progressive && open.iter().any(|open| open[..SMOOTHED].contains(&true)) {
+        return Err("its scans end before the image is complete");
     }
     Ok(frame.components.iter().zip(all).map(|(component, blocks)| blocks.samples(frame, component)).collect())
 }

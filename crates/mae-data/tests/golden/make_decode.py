@@ -124,6 +124,10 @@ def files():
     yield "xmp-8.jpg", plain[:20] + segment(0xE1, xmp) + plain[20:], None
     yield "jfif-with-adobe-0.jpg", plain[:20] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\0") + plain[20:], None
     yield "restarts.jpg", encode(photo, "JPEG", quality=90, subsampling="4:2:0", restart_marker_blocks=3), None
+    # Damage that libjpeg does not notice: coefficients coded beyond a block's last; 0xFF again and again before a stuffed
+    # zero. Found by fuzzing, kept as they are.
+    for name in ("beyond-the-block.jpg", "fill-bytes.jpg"):
+        yield name, (Path(__file__).parent / "decode" / name).read_bytes(), None
     yield "orientation-8.png", encode(photo, "PNG", exif=orientation(8)), None
     yield "orientation-5.webp", encode(photo, "WEBP", lossless=True, exif=orientation(5)), None
 
