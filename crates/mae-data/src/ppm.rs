@@ -101,7 +101,9 @@ pub(crate) fn decode(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result
     })?;
     let Header { kind, height, width, white, length } = header;
     let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
-    check_size(path, (side(height), side(width)), 3 * height as u64 * width as u64, limits)?;
+    let sides = (side(height), side(width));
+    let bytes_held = (u64::from(sides.0) * u64::from(sides.1)).saturating_mul(3);
+    check_size(path, sides, bytes_held, limits)?;
     let channels = if kind % 3 == 0 { 3 } else { 1 };
     let wide = white > 255;
     let data = &bytes[length..];

@@ -37,6 +37,13 @@ fn channels_that_a_decoder_holds_count() {
     assert!(matches!(refusal(file), DataError::TooManyBytes { bytes: 687_185_628, .. }));
 }
 
+/// Sides whose product is beyond 64 bits.
+#[test]
+fn a_side_that_no_image_has_is_counted() {
+    let file = b"P2 3555555555555555555 52 7\n8 14 15\n".to_vec();
+    assert!(matches!(refusal(file), DataError::TooManyPixels { height: 52, width: u32::MAX, .. }));
+}
+
 /// libjpeg makes up what is missing of the blocks around.
 #[test]
 fn a_progressive_image_without_its_last_scans_is_refused() {
