@@ -96,7 +96,7 @@ fn rules() -> Result<()> {
 
 /// All Rust files of the workspace.
 fn sources(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut folders: Vec<PathBuf> = ["crates", "examples", "xtask"].map(|f| root.join(f)).into();
+    let mut folders: Vec<PathBuf> = ["crates", "examples", "xtask", "fuzz"].map(|f| root.join(f)).into();
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {

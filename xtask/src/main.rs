@@ -18,8 +18,10 @@ mod bench_scaling;
 mod bench_step;
 mod check;
 mod distributed;
+mod fuzz;
 mod programs;
 mod signals;
+mod soak;
 
 use std::env;
 use std::path::PathBuf;
@@ -78,6 +80,19 @@ Examples:
     /// Measure, in turns on the same machine, and print medians and ratios.
     #[command(subcommand)]
     Bench(Bench),
+    /// Run each fuzz target of everything that parses files, from the kept corpus on; print a table.
+    #[command(after_help = "\
+Examples:
+  cargo xtask fuzz
+  cargo xtask fuzz --seconds 5 --without-models
+  cargo xtask fuzz --runs 1000000 jpeg tar")]
+    Fuzz(fuzz::Options),
+    /// Disturb training, embedding and packing at random moments; each must end in the bits of an undisturbed run.
+    #[command(after_help = "\
+Examples:
+  cargo xtask soak --minutes 60
+  cargo xtask soak --minutes 5 --seed 7 --programs target/debug")]
+    Soak(soak::Options),
     /// Format, lint, document, audit and test, and check the house rules.
     Check {
         /// The house rules alone, which takes a second.
@@ -245,6 +260,8 @@ fn main() -> Result<ExitCode> {
         Task::Bench(Bench::Scaling(options)) => bench_scaling::scaling(&options).map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Sizes) => bench_ours::sizes().map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Step(options)) => bench_step::step(&options).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz(options) => fuzz::fuzz(&options).map(|()| ExitCode::SUCCESS),
+        Task::Soak(options) => soak::soak(&options).map(|()| ExitCode::SUCCESS),
         Task::Check { rules, without_tests } => check::check(rules, !without_tests),
     }
 }

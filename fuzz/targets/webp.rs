@@ -1,0 +1,13 @@
+//! WebP files.
+#![no_main]
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+use mae_fuzz::{ImageFormat, SMALL, decode, is};
+
+fuzz_target!(|data: &[u8]| -> Corpus {
+    if !is(ImageFormat::WebP, data) {
+        return Corpus::Reject;
+    }
+    let _ = decode(data, &SMALL);
+    Corpus::Keep
+});
