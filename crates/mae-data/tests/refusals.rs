@@ -138,3 +138,32 @@ fn limits_hold_to_the_pixel_and_byte() {
         "{message}"
     );
 }
+
+/// Sound files of kinds that are not read: named, with what to do.
+#[test]
+fn kinds_that_are_not_read() {
+    let said = |name: &str, bytes: &[u8]| refusal(name, bytes, DecodeLimits::default()).1;
+    let jpeg = std::fs::read(golden("quarter-chroma.jpg")).unwrap();
+    let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+    let changed = |at: usize, byte: u8| {
+        let mut jpeg = jpeg.clone();
+        jpeg[frame + at] = byte;
+        jpeg
+    };
+    for coding in [0xC9, 0xCA] {
+        let arithmetic = said("x.jpg", &changed(1, coding));
+        assert!(arithmetic.starts_with(" is an arithmetic-coded JPEG, which is not read: "), "{arithmetic}");
+        assert!(arithmetic.contains("jpegtran"), "{arithmetic}");
+    }
+    assert!(said("x.jpg", &changed(1, 0xC3)).starts_with(" is a lossless JPEG, which is not read: "));
+    assert!(said("x.jpg", &changed(4, 12)).starts_with(" is a JPEG of 12 bits, which is not read: "));
+    // Sampling of 3 and 2 columns.
+    let mut fractional = changed(11, 0x31);
+    fractional[frame + 14] = 0x21;
+    assert!(
+        said("x.jpg", &fractional).starts_with(" is a JPEG with fractional subsampling, which is not read")
+    );
+    let heic = said("x.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic");
+    assert!(heic.starts_with(" is HEIC, which is not read: convert it"), "{heic}");
+    assert!(said("x.png", b"\0\0\0\x18ftypavif\0\0\0\0").starts_with(" is AVIF, which is not read"));
+}
