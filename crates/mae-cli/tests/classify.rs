@@ -190,6 +190,21 @@ fn a_class_without_images_is_refused() {
     assert!(!at.join("new").exists());
 }
 
+/// The accuracy is that of fewer images: it has to be said.
+#[test]
+fn a_held_out_image_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    folders(at);
+    fs::write(at.join("val/red/broken.png"), "no image").unwrap();
+    let output = mae(at, "finetune . train val --epochs 1 --out new");
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(said.contains("images that could not be read are named in new/bad_files.log"), "{said}");
+    let log = fs::read_to_string(at.join("new/bad_files.log")).unwrap();
+    assert!(log.contains("val/red/broken.png") && log.lines().count() == 1, "{log}");
+}
+
 #[test]
 fn weights_that_are_no_numbers_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use mae_data::BadFile;
 use mae_model::SavedModel;
 use mae_vit::{Precision, ops};
 
@@ -146,7 +147,7 @@ impl Progress {
         }
         if bad_files > self.bad_files {
             self.bad_files = bad_files;
-            log_bad_files(run)?;
+            log_bad_files(run, run.bad_files())?;
         }
 
         let last = step == pace.total_steps;
@@ -233,8 +234,8 @@ impl Tuning {
 const TUNING_AFTER: Duration = Duration::from_secs(10);
 
 /// Adds files that could not be read, on any rank, to `bad_files.log`, once each.
-fn log_bad_files(run: &impl Job) -> Result<(), TrainerError> {
-    let reasons: Vec<String> = run.bad_files().into_iter().map(|file| file.reason).collect();
+pub(crate) fn log_bad_files(run: &impl Job, files: Vec<BadFile>) -> Result<(), TrainerError> {
+    let reasons: Vec<String> = files.into_iter().map(|file| file.reason).collect();
     let reasons = run.ranks().gather(reasons.join("\n").as_bytes());
     if !run.ranks().is_main() {
         return Ok(());

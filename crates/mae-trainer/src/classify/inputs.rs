@@ -9,7 +9,7 @@ use mae_data::{Batch, Batches, ImageSource};
 use mae_model::Classifier;
 
 use super::ClassifyRun;
-use crate::progress::duration;
+use crate::progress::{duration, log_bad_files};
 use crate::{TrainerError, output};
 
 /// Numbers of each image of a set, and its class.
@@ -135,6 +135,10 @@ impl ClassifyRun {
                     "{wanted} of {len} images encoded, {rate:.0} images/s, {left} left\n"
                 ));
             }
+        }
+        let bad = loader.bad_files();
+        if !bad.is_empty() {
+            log_bad_files(self, bad)?;
         }
         match rows.labels.is_empty() {
             true => Err(TrainerError::argument("the number of images that can be read", 0, "at least 1")),

@@ -18,7 +18,7 @@ use crate::disk::no_room;
 use crate::memory::within_memory;
 use crate::optimizer::ADAMW_MOMENTS;
 use crate::pace::Job;
-use crate::progress::duration;
+use crate::progress::{BAD_FILES, duration};
 use crate::records::{EVALUATIONS, METRICS, read_evaluations, read_records};
 use crate::summary::{MODEL, fall};
 use crate::{Evaluation, Progress, TrainerError, save_png};
@@ -221,6 +221,13 @@ impl ClassifyRun {
         let took = duration(state.elapsed_s);
         line("trained", format!("{} of {} steps in {took}", state.step, self.pace.total_steps));
         line("top-1", format!("{:.1}% of {} held-out images", 100.0 * scores.top1(), scores.images()));
+        let unreadable = self.path(BAD_FILES);
+        if unreadable.exists() {
+            line(
+                "unreadable",
+                format!("images that could not be read are named in {}", unreadable.display()),
+            );
+        }
         if let Some(top5) = scores.top5().filter(|_| scores.classes.len() > 5) {
             line("top-5", format!("{:.1}%", 100.0 * top5));
         }
