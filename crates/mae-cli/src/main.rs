@@ -10,6 +10,7 @@ mod encode;
 mod images;
 mod inspect;
 mod knn;
+mod painted;
 mod parquet_file;
 mod pictures;
 mod pretrain;

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
-use mae_data::{DecodeLimits, Image, decode_file};
-use mae_masking::{MaskBatch, MaskKey, Masker, Masking, Strategy};
+use anyhow::Result;
+use mae_data::{DecodeLimits, decode_file};
+use mae_masking::{MaskBatch, MaskKey, Masker, Strategy};
 use mae_trainer::{draw_sheet, reconstruct};
-use mae_vit::Geometry;
 
 use crate::images::ImageArgs;
+use crate::painted::painted;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -51,7 +51,8 @@ pub fn run(args: &Args) -> Result<()> {
     let geometry = config.geometry;
     let preparation = args.images_as.preparation(&file, &geometry)?;
     let masker = Masker::new(args.strategy, geometry.grid(), args.mask_ratio)?;
-    let painted = args.mask.as_deref().map(|mask| painted(mask, &geometry)).transpose()?;
+    let read = |mask: &Path| painted(&decode_file(mask, &DecodeLimits::default())?, geometry.grid(), mask);
+    let painted = args.mask.as_deref().map(read).transpose()?;
     args.images_as.pictures(&args.images, &preparation, &args.out, |batch| {
         let masking = |index: &usize| match &painted {
             Some(masking) => masking.clone(),
@@ -61,40 +62,4 @@ pub fn run(args: &Args) -> Result<()> {
         let samples = reconstruct(&model, &preparation.normalize, batch, &masks, &device)?;
         samples.into_iter().map(|sample| Ok(draw_sheet(&[sample], &config)?)).collect()
     })
-}
-
-/// Which patches a painted image hides.
-fn painted(path: &Path, geometry: &Geometry) -> Result<Masking> {
-    let image = decode_file(path, &DecodeLimits::default())?;
-    let (rows, columns) = geometry.grid();
-    let (height, width) = (image.height(), image.width());
-    ensure!(
-        height >= rows && width >= columns,
-        "{} is {height} x {width} px, but each of {rows} x {columns} patches needs one",
-        path.display()
-    );
-    let hidden: Vec<bool> = (0..rows * columns)
-        .map(|patch| brightness(&image, (patch / columns, rows), (patch % columns, columns)) > 0.5)
-        .collect();
-    let count = hidden.iter().filter(|hidden| **hidden).count();
-    ensure!(
-        count > 0 && count < hidden.len(),
-        "{} hides {count} of {} patches: some have to be hidden, and some to be seen",
-        path.display(),
-        hidden.len()
-    );
-    Ok(Masking::from_mask(&hidden)?)
-}
-
-/// The mean of a part of an image, 0 to 1: the n-th of so many equal stretches of rows and of columns.
-fn brightness(image: &Image, (row, rows): (usize, usize), (column, columns): (usize, usize)) -> f64 {
-    let stretch = |n: usize, of: usize, side: usize| n * side / of..(n + 1) * side / of;
-    let (down, across) = (stretch(row, rows, image.height()), stretch(column, columns, image.width()));
-    let channels = image.channels();
-    let bytes = down.clone().flat_map(|y| {
-        let first = y * image.width();
-        &image.data()[(first + across.start) * channels..(first + across.end) * channels]
-    });
-    let sum: u64 = bytes.map(|byte| u64::from(*byte)).sum();
-    sum as f64 / (255 * down.len() * across.len() * channels) as f64
 }
