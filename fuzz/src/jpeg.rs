@@ -6,8 +6,8 @@ use image::RgbImage;
 use mae_data::Image;
 use mozjpeg::{ColorSpace, Decompress};
 use mozjpeg_sys::{
-    jpeg_common_struct, jpeg_create_decompress, jpeg_decompress_struct, jpeg_destroy_decompress, jpeg_error_mgr, jpeg_mem_src,
-    jpeg_read_coefficients, jpeg_read_header, jpeg_std_error,
+    jpeg_common_struct, jpeg_create_decompress, jpeg_decompress_struct, jpeg_destroy_decompress,
+    jpeg_error_mgr, jpeg_mem_src, jpeg_read_coefficients, jpeg_read_header, jpeg_std_error,
 };
 
 use crate::orientation::orientations;

@@ -31,7 +31,11 @@ pub fn safetensors(data: &[u8]) {
     let theirs = SafeTensors::deserialize(data).expect("we have taken it");
     for tensor in ours["tensors"].as_object().expect("a map by name").values() {
         let name = tensor["name"].as_str().expect("its name in the file");
-        let their = theirs.tensor(name).expect("it is in the file");
+        let Ok(their) = theirs.tensor(name) else {
+            // A model without biases of query, key and value has zeros there.
+            assert!(name.ends_with("attn.qkv.bias"), "{name} is not in the file");
+            continue;
+        };
         assert_eq!(tensor["dtype"], format!("{:?}", their.dtype()), "{name}");
         let shape: Vec<usize> = serde_json::from_value(tensor["shape"].clone()).expect("a shape");
         // Query, key and value are one tensor under the official names.
