@@ -350,6 +350,7 @@ impl TrainerError {
     }
 
     /// What a person at a command line can do about weights that do not fit.
+    #[cfg(feature = "cli")]
     pub(crate) fn with_advice(self) -> Self {
         match self {
             Self::Model(difference) => match &difference {
