@@ -8,6 +8,7 @@ usage: python check_folders.py MAE PHOTOS
 import argparse
 import collections
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -471,6 +472,33 @@ def prepared_as_said(tools: Tools, photos: Path) -> None:
         tools.refuses(["config.json", str(value)], "embed", folder, pictures, tools.folder / "no.npy")
 
 
+def converted(tools: Tools, photos: Path) -> None:
+    """What a folder says of its model and its images goes along, whatever it is converted to."""
+    pictures, _ = photographs(tools, photos)
+    model = drawn(ViTMAEForPreTraining(ViTMAEConfig(**SHAPE, **DECODER)))
+    encoder = drawn(ViTModel(ViTConfig(**SHAPE, layer_norm_eps=1e-3)))
+    for kind, source in [("model", model), ("encoder", encoder)]:
+        folder = tools.folder / f"from-{kind}"
+        source.save_pretrained(folder)
+        usual = dict(do_rescale=True, image_mean=[0.5, 0.4, 0.3], image_std=[0.25, 0.3, 0.2])
+        square = dict(height=96, width=96)
+        for number, change in enumerate([
+            dict(image_processor_type="ViTImageProcessor", size=square, resample=2),
+            dict(image_processor_type="CLIPImageProcessor", size=dict(shortest_edge=110), crop_size=square, resample=3),
+            dict(image_processor_type="DeiTImageProcessor", size=dict(height=120, width=110), do_center_crop=True, crop_size=square, resample=1),
+        ]):
+            write(folder / "preprocessor_config.json", usual | change)
+            expected = tools.embed(folder, pictures)
+            for scheme in ["official", "timm", "transformers"]:
+                out = tools.folder / f"{kind}-{number}-{scheme}{'' if scheme == 'transformers' else '.safetensors'}"
+                tools.says("convert", folder, "--to", scheme, out)
+                assert torch.equal(tools.embed(out, pictures), expected), (kind, change, scheme)
+            tools.says("convert", folder, "--to", "official", tools.folder / f"{kind}-{number}-large.safetensors", "--resample-to", 192)
+            said = tools.says("inspect", tools.folder / f"{kind}-{number}-large.safetensors")
+            assert re.search(r"resized +(to 192 x 192|shorter side to 220|to 240 x 220)", said), said
+    print("converted files prepare images as their source does")
+
+
 def to_transformers(tools: Tools, photos: Path) -> None:
     """Photographs through the processor that is written beside the model."""
     pictures, names = photographs(tools, photos)
@@ -503,7 +531,7 @@ def main() -> None:
         for check in [transformers_folders, timm_folders, several_models, python_objects, split_and_strange, other_projects]:
             print(f"--- {check.__name__}")
             check(tools)
-        for check in [prepared_as_said, to_transformers]:
+        for check in [prepared_as_said, converted, to_transformers]:
             print(f"--- {check.__name__}")
             check(tools, photos)
 

@@ -16,7 +16,12 @@ use crate::{ClassifierConfig, Head, MaeConfig, ModelError, NORM_EPS, Preset, Sch
 /// Metadata keys of the description.
 pub(super) const CONFIG_KEY: &str = "mae.config";
 pub(super) const CLASSIFIER_KEY: &str = "mae.classifier";
+/// Of an encoder alone.
+pub(super) const ENCODER_KEY: &str = "mae.encoder";
 pub(super) const NORMALIZE_KEY: &str = "mae.normalize";
+pub(super) const RESIZING_KEY: &str = "mae.resizing";
+/// The keys by which a file describes itself.
+pub(super) const KEYS: [&str; 5] = [CONFIG_KEY, CLASSIFIER_KEY, ENCODER_KEY, NORMALIZE_KEY, RESIZING_KEY];
 
 /// What a file does not say. What it says is not to be contradicted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -233,10 +238,13 @@ impl WeightFile {
     }
 
     fn described_vit(&self) -> Result<Option<VitConfig>, ModelError> {
-        Ok(match self.described()? {
-            Some(config) => Some(config.vit()),
-            None => self.described_classifier()?.map(|config| config.vit),
-        })
+        if let Some(config) = self.described()? {
+            return Ok(Some(config.vit()));
+        }
+        match self.described_classifier()? {
+            Some(config) => Ok(Some(config.vit)),
+            None => self.parsed(ENCODER_KEY),
+        }
     }
 
     /// As the file itself says.
@@ -244,7 +252,7 @@ impl WeightFile {
         self.parsed(CLASSIFIER_KEY)
     }
 
-    fn parsed<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
+    pub(super) fn parsed<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
         let Some(text) = self.metadata.get(key) else { return Ok(None) };
         let refuse = |e: serde_json::Error| ModelError::Description {
             path: self.path.clone(),

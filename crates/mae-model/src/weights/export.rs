@@ -12,11 +12,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::contents::Contents;
-use super::describe::{CONFIG_KEY, Hints, NORMALIZE_KEY};
+use super::describe::{CONFIG_KEY, ENCODER_KEY, Hints, NORMALIZE_KEY, RESIZING_KEY, json};
 use super::file::{WeightFile, is_float};
 use super::layout::float;
 use super::model::settle;
 use super::names::{Part, part, to_transformers};
+use super::preparation::{Resize, Resizing};
+use super::said::{Source, Sourced};
 use crate::ModelError;
 
 /// Whose names and files.
@@ -205,15 +207,33 @@ impl WeightFile {
         Ok((to, data.as_bytes().to_vec()))
     }
 
-    /// What a file says of its model: what this one says, or what can be told.
+    /// What a file says of its model and its images: what this one and the files beside it say. What is only assumed stays
+    /// unsaid.
     fn description(&self, scheme: Scheme, hints: &Hints) -> BTreeMap<String, String> {
         let mut metadata = self.metadata.clone();
-        if scheme == Scheme::Official
-            && !metadata.contains_key(CONFIG_KEY)
-            && let (Ok(config), Ok(normalize)) = (self.mae_config(hints), self.normalize())
+        let mut say = |key: &str, text: String| {
+            metadata.entry(key.into()).or_insert(text);
+        };
+        let told = self.told(hints);
+        if let (Scheme::Official, Ok(config), Ok(normalize)) =
+            (scheme, self.mae_config(hints), self.normalize())
         {
-            metadata.insert(CONFIG_KEY.into(), super::describe::json(&config));
-            metadata.insert(NORMALIZE_KEY.into(), super::describe::json(&normalize));
+            say(CONFIG_KEY, json(&config));
+            say(NORMALIZE_KEY, json(&normalize));
+        } else if let (Ok(told), Ok(vit)) = (&told, self.vit_config(hints))
+            && ![Source::Usual, Source::File].contains(&told.heads)
+        {
+            say(ENCODER_KEY, json(&vit));
+        }
+        if let Ok(Sourced { value, source }) = self.said_normalize()
+            && source != Source::Usual
+        {
+            say(NORMALIZE_KEY, json(&value));
+        }
+        if let Ok(told) = &told
+            && let Ok(Some(said)) = self.said_resizing(told.geometry.value.image_size())
+        {
+            say(RESIZING_KEY, json(&said.value));
         }
         metadata
     }
@@ -263,23 +283,18 @@ impl WeightFile {
             config["norm_pix_loss"] = mae.norm_pix_loss.into();
         }
         let normalize = serde_json::to_value(self.normalize()?).expect("means and deviations are numbers");
-        // The processor of transformers that resizes the shorter side and cuts out the centre, as evaluation does here; its
-        // own for ViT resizes both sides to a square.
-        let preprocessor = json!({
-            "image_processor_type": "BitImageProcessor",
-            "do_convert_rgb": true,
-            "do_resize": true,
-            "size": { "shortest_edge": height },
-            // Pillow's number for bicubic.
-            "resample": 3,
-            "do_center_crop": true,
-            "crop_size": { "height": height, "width": width },
-            "do_rescale": true,
-            "rescale_factor": 1.0 / 255.0,
-            "do_normalize": true,
-            "image_mean": normalize["mean"],
-            "image_std": normalize["std"],
-        });
+        // As evaluation does here where nothing else is said.
+        let usual = || Resizing { resize: Resize::Cover((height, width)), filter: "bicubic".into() };
+        let resizing = self.said_resizing((height, width))?.map_or_else(usual, |said| said.value);
+        let mut preprocessor = resizing
+            .for_transformers(height)
+            .ok_or_else(|| self.refused(format!("no processor of transformers resizes {resizing}"), out))?;
+        preprocessor["do_convert_rgb"] = true.into();
+        preprocessor["do_rescale"] = true.into();
+        preprocessor["rescale_factor"] = (1.0 / 255.0).into();
+        preprocessor["do_normalize"] = true.into();
+        preprocessor["image_mean"] = normalize["mean"].clone();
+        preprocessor["image_std"] = normalize["std"].clone();
         Ok([config, preprocessor])
     }
 }

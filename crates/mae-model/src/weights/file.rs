@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::adapt::adapt;
 use super::choose::{Chosen, Models, choose};
 use super::contents::Contents;
-use super::describe::{CLASSIFIER_KEY, CONFIG_KEY, Hints, NORMALIZE_KEY};
+use super::describe::{Hints, KEYS};
 use super::layout::{float, from_official, official_name, official_shape};
 use super::names::{Part, part};
 use super::open::{Opened, locate, read};
@@ -145,7 +145,7 @@ impl WeightFile {
     /// Its metadata besides the description of the model, such as the recipe it was trained by.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let mut metadata = self.metadata.clone();
-        metadata.retain(|key, _| ![CONFIG_KEY, CLASSIFIER_KEY, NORMALIZE_KEY].contains(&key.as_str()));
+        metadata.retain(|key, _| !KEYS.contains(&key.as_str()));
         metadata
     }
 

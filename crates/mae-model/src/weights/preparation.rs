@@ -3,24 +3,69 @@
 use std::fmt;
 
 use mae_vit::Normalize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
-use super::describe::NORMALIZE_KEY;
+use super::describe::{NORMALIZE_KEY, RESIZING_KEY};
 use super::file::WeightFile;
 use super::said::{Source, Sourced, sides};
 use crate::{ModelError, Scheme};
 
 /// How an image gets the model's size: its sides are resized, then the centre of that size is cut out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Resizing {
     /// How its sides are resized.
     pub resize: Resize,
     /// Pillow's name of the interpolation: nearest, lanczos, bilinear, bicubic, box or hamming.
-    pub filter: &'static str,
+    pub filter: String,
+}
+
+impl Resizing {
+    /// The same for a model of another size.
+    pub(super) fn scaled(self, (rows, columns): (usize, usize), (height, width): (usize, usize)) -> Self {
+        let scale = |(down, across): (usize, usize)| (down * height / rows, across * width / columns);
+        let resize = match self.resize {
+            Resize::No => Resize::No,
+            Resize::Cover(size) => Resize::Cover(scale(size)),
+            Resize::Squash(size) => Resize::Squash(scale(size)),
+        };
+        Self { resize, ..self }
+    }
+
+    /// It as transformers' `preprocessor_config.json` says it, for a model that takes squares of `side`; nothing where no
+    /// processor does so.
+    pub(super) fn for_transformers(&self, side: usize) -> Option<Value> {
+        let square = |side: usize| json!({ "height": side, "width": side });
+        let mut said = match self.resize {
+            Resize::No => json!({ "image_processor_type": "ViTImageProcessor", "do_resize": false }),
+            Resize::Squash((height, width)) if (height, width) == (side, side) => {
+                json!({ "image_processor_type": "ViTImageProcessor", "do_resize": true, "size": square(side) })
+            }
+            Resize::Squash((height, width)) => json!({
+                "image_processor_type": "DeiTImageProcessor",
+                "do_resize": true,
+                "size": { "height": height, "width": width },
+                "do_center_crop": true,
+                "crop_size": square(side),
+            }),
+            Resize::Cover((height, width)) if height == width => json!({
+                "image_processor_type": "BitImageProcessor",
+                "do_resize": true,
+                "size": { "shortest_edge": height },
+                "do_center_crop": true,
+                "crop_size": square(side),
+            }),
+            Resize::Cover(_) => return None,
+        };
+        said["resample"] = FILTERS.iter().position(|filter| *filter == self.filter)?.into();
+        Some(said)
+    }
 }
 
 /// How the sides of an image are resized.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Resize {
     /// Not at all: images have to come in the model's size.
     No,
@@ -77,11 +122,14 @@ impl WeightFile {
         Ok(said.unwrap_or_else(|| Sourced::new(Normalize::imagenet(), Source::Usual)))
     }
 
-    /// How its images get the model's size, this height and width, where something beside the tensors says so.
+    /// How its images get the model's size, this height and width, where the file or something beside it says so.
     ///
     /// # Errors
     /// If what is said is not understood, or makes images of another size.
     pub fn said_resizing(&self, size: (usize, usize)) -> Result<Option<Sourced<Resizing>>, ModelError> {
+        if let Some(said) = self.parsed(RESIZING_KEY)? {
+            return Ok(Some(Sourced::new(said, Source::File)));
+        }
         let said = match (self.preprocessor(), self.timm_images()) {
             (Some(config), _) => transformers_resizing(config, size),
             (None, Some(config)) => timm_resizing(config, size),
@@ -200,7 +248,10 @@ fn transformers_resizing(
         }
     };
     if !switch(config, "do_resize")? {
-        return Ok(Some(Sourced::new(Resizing { resize: Resize::No, filter }, Source::Preprocessor)));
+        return Ok(Some(Sourced::new(
+            Resizing { resize: Resize::No, filter: filter.into() },
+            Source::Preprocessor,
+        )));
     }
     // All but transformers' own ViT cut out the centre unless told otherwise.
     let crops = match config.get("do_center_crop") {
@@ -229,7 +280,7 @@ fn transformers_resizing(
             made.0, made.1, size.0, size.1
         ));
     }
-    Ok(Some(Sourced::new(Resizing { resize, filter }, Source::Preprocessor)))
+    Ok(Some(Sourced::new(Resizing { resize, filter: filter.into() }, Source::Preprocessor)))
 }
 
 /// `{"height": h, "width": w}`, a number or a pair.
@@ -307,5 +358,5 @@ fn timm_resizing(
         }
         Some(_) => return Err(refuse("crop_mode")),
     };
-    Ok(Some(Sourced::new(Resizing { resize, filter }, Source::Config)))
+    Ok(Some(Sourced::new(Resizing { resize, filter: filter.into() }, Source::Config)))
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use mae_vit::position::resample_table;
-use mae_vit::{Geometry, resample_kernels};
+use mae_vit::{Geometry, VitConfig, resample_kernels};
 use safetensors::tensor::Dtype;
 
-use super::describe::{CONFIG_KEY, Hints, json};
+use super::describe::{CONFIG_KEY, ENCODER_KEY, Hints, RESIZING_KEY, json};
 use super::file::WeightFile;
 use super::said::Sourced;
 use super::stored::Stored;
@@ -39,6 +39,7 @@ impl WeightFile {
         if new == old {
             return Ok(self);
         }
+        let resizing = self.said_resizing(old.image_size())?;
         if new.patch_size() != old.patch_size() {
             if let Some(stored) = self.tensors.get("decoder_pred.weight") {
                 let old = old.patch_size();
@@ -62,10 +63,15 @@ impl WeightFile {
                 })?;
             }
         }
-        if let Some(text) = self.metadata.get_mut(CONFIG_KEY)
-            && let Ok(config) = serde_json::from_str::<MaeConfig>(text)
-        {
-            *text = json(&MaeConfig { geometry: new, ..config });
+        if let Some(config) = self.parsed::<MaeConfig>(CONFIG_KEY)? {
+            self.metadata.insert(CONFIG_KEY.into(), json(&MaeConfig { geometry: new, ..config }));
+        }
+        if let Some(config) = self.parsed::<VitConfig>(ENCODER_KEY)? {
+            self.metadata.insert(ENCODER_KEY.into(), json(&VitConfig { geometry: new, ..config }));
+        }
+        if let Some(said) = resizing {
+            let resizing = said.value.scaled(old.image_size(), new.image_size());
+            self.metadata.insert(RESIZING_KEY.into(), json(&resizing));
         }
         if let Ok(said) = &mut self.said {
             said.image_size = said.image_size.take().map(|said| Sourced { value: new.image_size(), ..said });
