@@ -1,11 +1,11 @@
 //! Classifiers on an encoder: probes and fine-tuning.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use mae_trainer::{
-    ClassifyRecipe, ClassifyRun, INTERRUPTED, Job, Method, StopFlag, Trained, next_folder, output,
+    ClassifyRecipe, ClassifyRun, INTERRUPTED, Job, Method, StopFlag, Trained, new_folder, output,
     train_classifier,
 };
 use mae_vit::{Normalize, Pooling, Precision};
@@ -91,10 +91,10 @@ struct Common {
     /// Continue the run in this folder from its last checkpoint; needs nothing else.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["weights", "out"])]
     resume: Option<PathBuf>,
-    /// Where the images to learn from lie now, of a run that is continued.
+    /// New folder of the training images, if they have moved since the run that --resume continues.
     #[arg(long, value_name = "DIR", requires = "resume")]
     data: Option<PathBuf>,
-    /// Where the images to be measured on lie now, of a run that is continued.
+    /// New folder of the held-out images, if they have moved since the run that --resume continues.
     #[arg(long = "val", value_name = "DIR", requires = "resume")]
     new_val: Option<PathBuf>,
     /// Folder of the new run [default: the first free runs/NAME-N].
@@ -199,12 +199,11 @@ fn set<T: Copy>(target: &mut T, option: Option<T>) {
 }
 
 pub fn probe(args: &ProbeArgs) -> Result<ExitCode> {
-    let named = if args.cached { "a probe on cached features" } else { "a probe" };
-    run(&args.common, &args.described, Method::Probe, named, |recipe| recipe.data.cached |= args.cached)
+    run(&args.common, &args.described, Method::Probe, |recipe| recipe.data.cached |= args.cached)
 }
 
 pub fn finetune(args: &FinetuneArgs) -> Result<ExitCode> {
-    run(&args.common, &args.described, Method::Finetune, "fine-tuning", |recipe| {
+    run(&args.common, &args.described, Method::Finetune, |recipe| {
         recipe.model.blocks = args.blocks.or(recipe.model.blocks);
         recipe.model.from_scratch |= args.from_scratch;
         set(&mut recipe.optim.layer_decay, args.layer_decay);
@@ -221,17 +220,13 @@ fn run(
     args: &Common,
     described: &Described,
     method: Method,
-    named: &str,
     change: impl FnOnce(&mut ClassifyRecipe),
 ) -> Result<ExitCode> {
     let device = args.device.open()?;
     let (run, mut state, damaged) = match &args.resume {
         Some(folder) => {
             let moved = [args.data.as_deref(), args.new_val.as_deref()];
-            let (run, state, damaged) = ClassifyRun::open(folder, moved, &device)?;
-            let found = run.recipe.method;
-            ensure!(found == method, "{} is a run of {found:?}, not {named}", folder.display());
-            (run, state, damaged)
+            ClassifyRun::open(folder, method, moved, &device)?
         }
         None => {
             let mut recipe = args.recipe(method)?;
@@ -244,7 +239,8 @@ fn run(
             }
             // Says which model is taken where there are several.
             crate::weights::open(&recipe.model.weights, recipe.model.weights_key.as_deref())?;
-            let folder = args.out.clone().unwrap_or_else(|| new_folder(&recipe.data.train, method));
+            let what = if method == Method::Probe { "probe" } else { "finetune" };
+            let folder = args.out.clone().unwrap_or_else(|| new_folder(Some(&recipe.data.train), what));
             let (run, state) = ClassifyRun::create(&recipe, &described.hints(), &folder, &device)?;
             (run, state, Vec::new())
         }
@@ -277,13 +273,6 @@ fn run(
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// `runs/NAME-probe-N`
-fn new_folder(train: &Path, method: Method) -> PathBuf {
-    let name = train.file_name().map_or("images".into(), |name| name.to_string_lossy());
-    let method = if method == Method::Probe { "probe" } else { "finetune" };
-    next_folder("runs".as_ref(), &format!("{name}-{method}"))
 }
 
 impl Common {

@@ -22,9 +22,6 @@ In Python:
   transformers.ViTMAEForPreTraining.from_pretrained('vit-mae')
   models_mae.mae_vit_base_patch16().load_state_dict(safetensors.torch.load_file('base.safetensors'))";
 
-/// Where a run's recipe is in the metadata of its weights.
-const RECIPE: &str = "mae.recipe";
-
 #[derive(clap::Args)]
 pub struct Args {
     /// A file, or a folder with model.safetensors or pytorch_model.bin in it.
@@ -50,10 +47,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let hints = args.described.hints();
     let mut file = args.described.open(&args.weights)?;
-    let recipe = file.metadata().get(RECIPE).and_then(|text| PublicRecipe::of(text));
+    let recipe = file.metadata().get(PublicRecipe::KEY).and_then(|text| PublicRecipe::of(text));
     let mask_ratio = recipe.as_ref().and_then(|recipe| recipe.mask_ratio);
     // Nobody is told where the images lay.
-    file = file.with_metadata(RECIPE, recipe.map(|recipe| recipe.text));
+    file = file.with_metadata(PublicRecipe::KEY, recipe.map(|recipe| recipe.text));
     if args.resample_to.is_some() || args.resample_patches_to.is_some() {
         file = file.resampled(args.resample_to, args.resample_patches_to, &hints)?;
     }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use mae_data::{
-    BadFilePolicy, DataError, DecodeLimits, EvalTransform, Filter, Fit, FolderOptions, Image, ImageSource,
-    Loader, LoaderConfig, decode_file, open_images, path_name,
+    BadFilePolicy, DataError, DecodeLimits, EvalTransform, FolderOptions, Image, ImageSource, Loader,
+    LoaderConfig, decode_file, open_images, path_name,
 };
-use mae_model::{Resize, WeightFile};
+use mae_model::WeightFile;
+use mae_trainer::eval_transform;
 use mae_vit::{Geometry, Normalize};
 
 /// Options of verbs that encode images.
@@ -63,24 +64,11 @@ impl ImageArgs {
             let transform = EvalTransform::new(size, self.resize)?;
             return Ok(Preparation { transform, normalize, channels });
         };
-        let (path, source) = (file.path().display(), said.source);
-        let fit = match said.value.resize {
-            Resize::Cover(size) => Fit::Cover(size),
-            Resize::Squash(size) => Fit::Squash(size),
-            Resize::No => bail!(
-                "{path}: {source} says that images are not resized, and those here may have any size: say how by \
-                 --resize"
-            ),
-        };
-        let filters = [Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos];
-        let Some(filter) = filters.into_iter().find(|filter| filter.to_string() == said.value.filter) else {
-            bail!(
-                "{path}: {source} says that images are resized by {} interpolation, which is not done here: take \
-                 bicubic by --resize",
-                said.value.filter
-            );
-        };
-        Ok(Preparation { transform: EvalTransform::resized(fit, filter, size)?, normalize, channels })
+        let transform = eval_transform(&said.value, size).with_context(|| {
+            let (path, source) = (file.path().display(), said.source);
+            format!("{path}: cannot prepare images as {source} says, which --resize PX overrides")
+        })?;
+        Ok(Preparation { transform, normalize, channels })
     }
 
     /// A loader that shows images so, all of them in their order.

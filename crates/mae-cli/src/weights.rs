@@ -27,8 +27,8 @@ pub struct Described {
     /// Epsilon of the layer norms: 1e-6 otherwise, 1e-12 under transformers' names.
     #[arg(long, value_name = "X")]
     norm_eps: Option<f64>,
-    /// Which model of a file or checkpoint that holds several, such as student or ema [default: timm's choice, a
-    /// checkpoint's average].
+    /// Model to read from a file or checkpoint with several, such as student or ema [default: timm's choice; the average of
+    /// a checkpoint].
     #[arg(long, value_name = "NAME", help_heading = "Weights")]
     pub weights_key: Option<String>,
 }
@@ -57,7 +57,7 @@ pub fn open(path: &Path, key: Option<&str>) -> Result<WeightFile> {
     let file = WeightFile::open_model(path, key)?;
     if let (taken, others @ [_, ..]) = file.models() {
         output::warn(format_args!(
-            "{} holds several models: {taken} is taken; --weights-key takes another: {}\n",
+            "{} holds several models: using {taken}; --weights-key selects another: {}\n",
             path.display(),
             others.join(", ")
         ));

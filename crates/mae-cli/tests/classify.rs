@@ -140,7 +140,7 @@ fn what_cannot_be_learnt_from_is_refused_and_leaves_nothing() {
         refused(at, &format!("{new} --base-lr 0"), &["base_lr is 0"]);
         refused(at, &format!("{new} --epochs 0"), &["epochs is 0"]);
         refused(at, &format!("{new} --recipe gigantic"), &["gigantic", "finetune-base"]);
-        refused(at, &format!("{verb} --resume new"), &["new holds no run: there is nothing of that name"]);
+        refused(at, &format!("{verb} --resume new"), &["new is not a run: it does not exist"]);
     }
     refused(at, "finetune . train val --out new --blocks 5", &["blocks is 5", "at most the encoder's 4"]);
     refused(at, "finetune . train val --out new --mean 0.5 --std 0.5", &["channels"]);
@@ -197,12 +197,31 @@ fn a_held_out_image_that_cannot_be_read_is_named() {
     let at = folder.path();
     folders(at);
     fs::write(at.join("val/red/broken.png"), "no image").unwrap();
-    let output = mae(at, "finetune . train val --epochs 1 --out new");
-    assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(said.contains("images that could not be read are named in new/bad_files.log"), "{said}");
-    let log = fs::read_to_string(at.join("new/bad_files.log")).unwrap();
-    assert!(log.contains("val/red/broken.png") && log.lines().count() == 1, "{log}");
+    for command in
+        ["finetune . train val", "probe . train val", "pretrain --data train --val val --image-size 16"]
+    {
+        let output = mae(at, &format!("{command} --epochs 2 --out new"));
+        assert!(output.status.success(), "{command}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("1 file(s), named in new/bad_files.log"), "{command}: {said}");
+        let log = fs::read_to_string(at.join("new/bad_files.log")).unwrap();
+        assert!(log.contains("val/red/broken.png") && log.lines().count() == 1, "{command}: {log}");
+        fs::remove_dir_all(at.join("new")).unwrap();
+    }
+}
+
+/// `embed` and the other verbs prepare images as the run's own evaluation did.
+#[test]
+fn weights_say_how_their_run_was_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    folders(at);
+    assert!(mae(at, "finetune . train val --epochs 1 --resize 20 --out new --quiet").status.success());
+    let checkpoint = fs::read_dir(at.join("new/checkpoints")).unwrap().next().unwrap().unwrap().path();
+    for weights in ["new", checkpoint.to_str().unwrap()] {
+        let said = String::from_utf8_lossy(&mae(at, &format!("inspect {weights}")).stdout).into_owned();
+        assert!(said.contains("shorter side to 20 px, bicubic (the file)"), "{said}");
+    }
 }
 
 #[test]

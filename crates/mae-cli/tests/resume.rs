@@ -141,8 +141,12 @@ fn the_same_images_may_lie_elsewhere() {
     colours(&at.join("other"), &[("red", RED, 6), ("blue", BLUE, 6)]);
     for verb in ["pretrain", "finetune"] {
         let resume = format!("{verb} --resume {verb}");
-        refused(at, &resume, &["train is gone", "--data DIR says where they are now"]);
-        refused(at, &format!("{resume} --data disk/images"), &["val is gone", "--val DIR says"]);
+        refused(at, &resume, &["train does not exist", "give their new folder by --data DIR"]);
+        refused(
+            at,
+            &format!("{resume} --data disk/images"),
+            &["val does not exist", "give their new folder by --val DIR"],
+        );
         refused(at, &format!("{resume} --data nowhere --val disk/val"), &["nowhere"]);
         let words = ["training images are not those", "5 were of class blue, 6 are now"];
         refused(at, &format!("{resume} --data other --val disk/val"), &words);

@@ -392,6 +392,6 @@ pub enum DataError {
 fn none_of(others: usize) -> String {
     match others {
         0 => String::new(),
-        others => format!("; nor can any of the {others} images be read that were drawn to take its place"),
+        others => format!("; the {others} images drawn in its place cannot be read either"),
     }
 }

@@ -66,6 +66,18 @@ impl EvalTransform {
         Ok(Self { fit, filter, size })
     }
 
+    /// How images are resized before the crop.
+    #[must_use]
+    pub fn fit(&self) -> Fit {
+        self.fit
+    }
+
+    /// The filter that they are resized with.
+    #[must_use]
+    pub fn filter(&self) -> Filter {
+        self.filter
+    }
+
     /// What becomes of an image of `(height, width)` before the crop.
     fn fitted(&self, (height, width): (usize, usize)) -> (usize, usize) {
         match self.fit {

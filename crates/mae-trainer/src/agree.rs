@@ -71,7 +71,7 @@ impl Run {
         let path = folder.path().join(name_of(ranks.main_number(state.step)));
         if ranks.is_main() {
             let normalize = &self.recipe.data.normalize;
-            save_checkpoint(folder.path(), &state, normalize, &self.recipe.to_toml(), 1, None)?;
+            save_checkpoint(folder.path(), &state, normalize, &self.metadata(), 1, None)?;
         } else {
             fs::create_dir(&path).map_err(write(&path))?;
         }

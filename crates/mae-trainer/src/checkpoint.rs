@@ -97,7 +97,7 @@ pub fn save_checkpoint<M: SavedModel>(
     folder: &Path,
     state: &TrainState<M>,
     normalize: &Normalize,
-    recipe: &str,
+    metadata: &BTreeMap<String, String>,
     keep: usize,
     best: Option<u64>,
 ) -> Result<PathBuf, TrainerError> {
@@ -111,10 +111,9 @@ pub fn save_checkpoint<M: SavedModel>(
     let temporary = unfinished().tempdir_in(folder).map_err(write(folder))?;
     let inside = |name: &str| temporary.path().join(name);
 
-    let metadata = BTreeMap::from([("mae.recipe".to_owned(), recipe.to_owned())]);
-    mae_model::save(&state.model, normalize, &metadata, &inside(MODEL))?;
+    mae_model::save(&state.model, normalize, metadata, &inside(MODEL))?;
     if let Some(ema) = &state.ema {
-        mae_model::save(&ema.model, normalize, &metadata, &inside(EMA))?;
+        mae_model::save(&ema.model, normalize, metadata, &inside(EMA))?;
     }
     state.optimizer.save(inside(OPTIMIZER)).map_err(|e| TrainerError::Write {
         path: path.join(OPTIMIZER),

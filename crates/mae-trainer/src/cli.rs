@@ -12,7 +12,8 @@ use mae_model::Preset;
 use mae_vit::Precision;
 
 use crate::device::{DEVICE_NAMES, DeviceName, check_compute};
-use crate::run::{next_folder, single};
+use crate::run::single;
+use crate::run_folder::new_folder;
 use crate::{Collective, OnNan, Recipe, Restored, Run, TrainerError, dry_run};
 
 pub use parse::parse;
@@ -254,11 +255,10 @@ impl TrainArgs {
         }
         let recipe = self.recipe(device)?;
         check_compute(recipe.compute(), device)?;
-        let folder = self.out.clone().unwrap_or_else(|| {
-            let data = recipe.data.path.as_ref().and_then(|p| p.file_name());
-            let data = data.map_or("shapes".into(), |name| name.to_string_lossy());
-            next_folder("runs".as_ref(), &format!("{data}-{}", recipe.model.preset))
-        });
+        let folder = self
+            .out
+            .clone()
+            .unwrap_or_else(|| new_folder(recipe.data.path.as_deref(), &recipe.model.preset.to_string()));
         Ok((Run::create_on(ranks, &recipe, &folder)?, Vec::new()))
     }
 

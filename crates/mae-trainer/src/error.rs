@@ -111,7 +111,7 @@ pub enum TrainerError {
         len: usize,
     },
     /// A folder that holds no run.
-    #[error("{} holds no run: {reason}", path.display())]
+    #[error("{} is not a run: {reason}", path.display())]
     NoRun {
         /// What was given.
         path: PathBuf,
@@ -119,7 +119,7 @@ pub enum TrainerError {
         reason: String,
     },
     /// A run of another kind.
-    #[error("{} holds a run of {found}, not of {wanted}", path.display())]
+    #[error("{} is a {found} run, but a {wanted} run is needed", path.display())]
     OtherRun {
         /// The run's folder.
         path: PathBuf,
@@ -139,7 +139,7 @@ pub enum TrainerError {
         changes: String,
     },
     /// The folder with the images of a continued run is gone.
-    #[error("{} is gone, where the run's images were: {option} DIR says where they are now", path.display())]
+    #[error("the run's images are missing, {} does not exist: give their new folder by {option} DIR", path.display())]
     ImagesGone {
         /// The folder.
         path: PathBuf,

@@ -2,13 +2,14 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use mae_data::Batches;
+use mae_data::{Batches, Loader};
 use mae_model::Mae;
 use mae_vit::VisionTransformer;
 
 use crate::data::ImageSet;
 use crate::knn::{Features, knn_accuracy};
 use crate::probe::probe_accuracy;
+use crate::progress::log_bad_files;
 use crate::records::Evaluation;
 use crate::{Run, TrainerError};
 
@@ -136,29 +137,32 @@ fn probe(bank: &Labelled, queries: &Labelled) -> Result<Option<f64>, TrainerErro
 fn held_out_loss(run: &Run, model: &Mae, device: &Device) -> Result<Option<f64>, TrainerError> {
     let Some(set) = run.data.held_out(run.recipe.eval.max_images) else { return Ok(None) };
     let (mut sum, mut count) = (0.0, 0.0);
-    for batch in run.share_of(&set, FIXED_MASKS)?.into_iter().flatten() {
+    let (loader, batches) = run.share_of(&set, FIXED_MASKS)?.unzip();
+    for batch in batches.into_iter().flatten() {
         let batch = batch?;
         let images = batch.indices.len() as f64;
         let (pixels, masks) = run.inputs(batch, device)?;
         sum += images * f64::from(model.forward(pixels, &masks).into_scalar::<f32>());
         count += images;
     }
+    log_bad_files(run, loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
     let of_ranks = run.ranks().gather_numbers(&[sum, count]);
     let total = |i: usize| of_ranks.iter().filter_map(|numbers| numbers.get(i)).sum::<f64>();
     Ok(Some(total(0) / total(1)))
 }
 
 impl Run {
-    /// This rank's share of a set, in batches as evaluation sees them: every so manieth image. None where there are
-    /// fewer images than ranks.
-    fn share_of(&self, set: &ImageSet, epoch: u64) -> Result<Option<Batches>, TrainerError> {
+    /// This rank's share of a set, every `size`-th image, in batches as evaluation sees them, with their loader. None where
+    /// there are fewer images than ranks.
+    fn share_of(&self, set: &ImageSet, epoch: u64) -> Result<Option<(Loader, Batches)>, TrainerError> {
         let (rank, size) = (self.ranks().rank(), self.ranks().size());
         let indices: Vec<u32> = set.indices.iter().copied().skip(rank).step_by(size).collect();
         if indices.is_empty() {
             return Ok(None);
         }
         let loader = set.loader(&self.recipe, BATCH.min(indices.len()))?;
-        Ok(Some(loader.epoch(self.recipe.seed, epoch, indices, 0)?))
+        let batches = loader.epoch(self.recipe.seed, epoch, indices, 0)?;
+        Ok(Some((loader, batches)))
     }
 }
 
@@ -196,7 +200,8 @@ fn features(
     // Of the images that can be used: their places in the set, and their rows.
     let (mut places, mut rows) = (Vec::new(), Vec::new());
     let mut wanted = set.indices.iter().enumerate().skip(ranks.rank()).step_by(ranks.size());
-    for batch in run.share_of(set, 0)?.into_iter().flatten() {
+    let (loader, batches) = run.share_of(set, 0)?.unzip();
+    for batch in batches.into_iter().flatten() {
         let batch = batch?;
         let features = extract(batch.images, batch.shape);
         let dim = features.len() / batch.indices.len();
@@ -208,6 +213,7 @@ fn features(
             }
         }
     }
+    log_bad_files(run, loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
     let (places, rows) = (ranks.gather(&places), ranks.gather(&rows));
     let mut all = Vec::new();
     for (places, rows) in places.iter().zip(&rows).filter(|(places, _)| !places.is_empty()) {

@@ -74,6 +74,7 @@ mod reading;
 mod recipe;
 mod records;
 mod report;
+mod resizing;
 mod resume;
 mod run;
 mod run_folder;
@@ -119,7 +120,9 @@ pub use records::{
     Evaluation, EvaluationWriter, Line, LineWriter, Record, RecordWriter, read_evaluations, read_records,
 };
 pub use report::{ReportFacts, write_report};
-pub use run::{Restored, Run, next_folder};
+pub use resizing::eval_transform;
+pub use run::{Restored, Run};
+pub use run_folder::new_folder;
 pub use schedule::{BASE_BATCH, Schedule, ScheduleConfig};
 pub use step::{Accumulation, Update, Updates, train_step};
 #[cfg(feature = "cli")]

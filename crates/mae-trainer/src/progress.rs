@@ -233,7 +233,7 @@ impl Tuning {
 /// Longer than updates take with tuned kernels.
 const TUNING_AFTER: Duration = Duration::from_secs(10);
 
-/// Adds files that could not be read, on any rank, to `bad_files.log`, once each.
+/// Adds files that could not be read, on any rank, to `bad_files.log`, once each. All ranks call it.
 pub(crate) fn log_bad_files(run: &impl Job, files: Vec<BadFile>) -> Result<(), TrainerError> {
     let reasons: Vec<String> = files.into_iter().map(|file| file.reason).collect();
     let reasons = run.ranks().gather(reasons.join("\n").as_bytes());
@@ -243,12 +243,23 @@ pub(crate) fn log_bad_files(run: &impl Job, files: Vec<BadFile>) -> Result<(), T
     let path = run.path(BAD_FILES);
     let mut lines: Vec<String> =
         std::fs::read_to_string(&path).unwrap_or_default().lines().map(str::to_owned).collect();
+    let known = lines.len();
     for reason in String::from_utf8_lossy(&reasons.join(&b'\n')).lines() {
         if !reason.is_empty() && !lines.iter().any(|line| line == reason) {
             lines.push(reason.to_owned());
         }
     }
-    write_atomic(&path, |file| file.write_all((lines.join("\n") + "\n").as_bytes()))
+    match lines.len() > known {
+        true => write_atomic(&path, |file| file.write_all((lines.join("\n") + "\n").as_bytes())),
+        false => Ok(()),
+    }
+}
+
+/// What to say of the files in `bad_files.log`, if there are any.
+pub(crate) fn unreadable(run: &impl Job) -> Option<String> {
+    let path = run.path(BAD_FILES);
+    let files = std::fs::read_to_string(&path).unwrap_or_default().lines().count();
+    (files > 0).then(|| format!("{files} file(s), named in {}", path.display()))
 }
 
 /// Seconds for people: `42 s`, `3 min 20 s`, `5 h 02 min`.

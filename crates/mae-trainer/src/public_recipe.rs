@@ -14,6 +14,9 @@ pub struct PublicRecipe {
 }
 
 impl PublicRecipe {
+    /// Where a run's recipe is in the metadata of its weights.
+    pub const KEY: &str = "mae.recipe";
+
     /// Of the recipe in a file's metadata, of pre-training or of a classifier; nothing if it is no TOML.
     pub fn of(text: &str) -> Option<Self> {
         let mut recipe: toml::Table = toml::from_str(text).ok()?;

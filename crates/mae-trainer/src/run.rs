@@ -1,5 +1,6 @@
 //! A run: its folder, its data, its plan, and its state to start from or continue with.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::recipe::DataRecipe;
 use crate::records::{EVALUATIONS, Evaluation, read_evaluations};
 use crate::run_folder::{CHECKPOINTS, RECIPE};
 use crate::step::Updates;
-use crate::{Collective, Ema, Job, Pace, Plan, Recipe, Single, TrainerError, chain};
+use crate::{Collective, Ema, Job, Pace, Plan, PublicRecipe, Recipe, Single, TrainerError, chain};
 
 /// Everything about a run but the model: made once, then only read.
 pub struct Run {
@@ -241,8 +242,13 @@ impl Run {
         if !self.ranks.is_main() {
             return Ok(folder.join(name_of(state.step)));
         }
-        let (recipe, best) = (self.recipe.to_toml(), self.best()?.map(|best| best.step));
-        save_checkpoint(&folder, state, &data.normalize, &recipe, eval.keep_checkpoints, best)
+        let best = self.best()?.map(|best| best.step);
+        save_checkpoint(&folder, state, &data.normalize, &self.metadata(), eval.keep_checkpoints, best)
+    }
+
+    /// What its weight files say of it.
+    pub(crate) fn metadata(&self) -> BTreeMap<String, String> {
+        [(PublicRecipe::KEY.to_owned(), self.recipe.to_toml())].into()
     }
 
     /// This rank's batches from update `step` to the end of its epoch.
@@ -349,10 +355,4 @@ pub(crate) fn single() -> Arc<dyn Collective> {
 fn lowest(evaluations: Vec<Evaluation>) -> Option<Evaluation> {
     let measured = evaluations.into_iter().filter_map(|e| e.val_loss.map(|loss| (loss, e)));
     measured.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, evaluation)| evaluation)
-}
-
-/// The first folder of `parent` named `name-1`, `name-2`, … that does not exist yet.
-pub fn next_folder(parent: &Path, name: &str) -> PathBuf {
-    let free = (1..).map(|n| parent.join(format!("{name}-{n}"))).find(|path| !path.exists());
-    free.expect("there are more numbers than folders")
 }

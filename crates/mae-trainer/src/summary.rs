@@ -8,7 +8,7 @@ use mae_model::Mae;
 
 use crate::draw::{BORROWED, draw_curve, draw_pictures};
 use crate::evaluate::{Accuracies, FeatureReport, feature_report};
-use crate::progress::{BAD_FILES, duration};
+use crate::progress::{duration, unreadable};
 use crate::records::{EVALUATIONS, Evaluation, read_evaluations, read_records};
 use crate::report::{ReportFacts, write_report};
 use crate::{Run, TrainState, TrainerError};
@@ -31,8 +31,7 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
     let pictures = draw_pictures(run, &model, state.step, device)?;
     let curve = draw_curve(run, zero)?;
     let weights = run.path(MODEL);
-    let metadata = [("mae.recipe".to_owned(), run.recipe.to_toml())].into();
-    mae_model::save(&model, &run.recipe.data.normalize, &metadata, &weights)?;
+    mae_model::save(&model, &run.recipe.data.normalize, &run.metadata(), &weights)?;
 
     let records = read_records(&run.path("metrics.jsonl"))?;
     let first = records.first().map_or(f64::NAN, |r| r.loss);
@@ -77,10 +76,7 @@ pub fn summarize(run: &Run, state: &TrainState, device: &Device) -> Result<Strin
         }
         None => line("kNN accuracy", "not measured: the images have no labels".into()),
     }
-    let bad = run.bad_files();
-    if !bad.is_empty() {
-        line("unreadable", format!("{} file(s), named in {}", bad.len(), run.path(BAD_FILES).display()));
-    }
+    unreadable(run).into_iter().for_each(|text| line("unreadable", text));
     line("pictures", pictures.display().to_string());
     if run.plan.config.norm_pix_loss {
         line("", BORROWED.into());

@@ -435,7 +435,7 @@ def prepared_as_said(tools: Tools, photos: Path) -> None:
     assert "resized         to 110 x 110 px whatever their ratio, bicubic (preprocessor_config.json)" in tools.says("inspect", folder)
     clip = dict(image_processor_type="CLIPImageProcessor", size=dict(shortest_edge=96), crop_size=square)
     for change, words in [
-        (vit_processor | dict(do_resize=False), ["not resized", "--resize"]),
+        (vit_processor | dict(do_resize=False), ["resizing is off", "--resize"]),
         (vit_processor | dict(resample=0), ["nearest", "--resize"]),
         (vit_processor | dict(size=dict(height=64, width=64)), ["64 x 64", "96 x 96"]),
         (vit_processor | dict(size=dict(longest_edge=96)), ["size"]),

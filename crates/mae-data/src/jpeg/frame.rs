@@ -252,7 +252,7 @@ mod tests {
 
     use super::*;
 
-    /// Golden files of every way to thin out colours, and one that another decoder reads.
+    /// Golden files of every usual chroma subsampling, and one whose scans are decoded as a whole.
     #[test]
     fn a_crop_is_that_of_the_whole_image() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode");

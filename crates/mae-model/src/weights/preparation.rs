@@ -6,7 +6,7 @@ use mae_vit::Normalize;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::describe::{NORMALIZE_KEY, RESIZING_KEY};
+use super::describe::{NORMALIZE_KEY, RESIZING_KEY, json as json_text};
 use super::file::WeightFile;
 use super::said::{Source, Sourced, sides};
 use crate::{ModelError, Scheme};
@@ -22,6 +22,11 @@ pub struct Resizing {
 }
 
 impl Resizing {
+    /// The entry of a weight file's metadata that says so.
+    pub fn entry(&self) -> (String, String) {
+        (RESIZING_KEY.into(), json_text(self))
+    }
+
     /// The same for a model of another size.
     pub(super) fn scaled(self, (rows, columns): (usize, usize), (height, width): (usize, usize)) -> Self {
         let scale = |(down, across): (usize, usize)| (down * height / rows, across * width / columns);

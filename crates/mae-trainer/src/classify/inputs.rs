@@ -136,10 +136,7 @@ impl ClassifyRun {
                 ));
             }
         }
-        let bad = loader.bad_files();
-        if !bad.is_empty() {
-            log_bad_files(self, bad)?;
-        }
+        log_bad_files(self, loader.bad_files())?;
         match rows.labels.is_empty() {
             true => Err(TrainerError::argument("the number of images that can be read", 0, "at least 1")),
             false => Ok(Some(rows)),

@@ -1,5 +1,6 @@
 //! A classifier's training: its recipe, its images, its folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::records::{EVALUATIONS, read_evaluations};
 use crate::run::single;
 use crate::run_folder::{CHECKPOINTS, Kind, RECIPE, read_recipe};
 use crate::summary::MODEL;
-use crate::{Collective, TrainerError};
+use crate::{Collective, PublicRecipe, TrainerError, resizing};
 
 /// Everything about the training of a classifier but the classifier: made once, then only read.
 pub struct ClassifyRun {
@@ -112,13 +113,18 @@ impl ClassifyRun {
     /// images lie where `train` and `val` say, or else where they were.
     ///
     /// # Errors
-    /// If the folder holds no run, its images cannot be used any more or are others, or no checkpoint is whole.
+    /// If the folder holds no run of this method, its images cannot be used any more or are others, or no checkpoint is whole.
     pub fn open(
         folder: &Path,
+        method: Method,
         [new_train, new_val]: [Option<&Path>; 2],
         device: &Device,
     ) -> Result<(Self, TrainState<Classifier>, Vec<TrainerError>), TrainerError> {
-        let text = read_recipe(folder, Kind::Classify)?;
+        let kind = match method {
+            Method::Finetune => Kind::Finetune,
+            Method::Probe => Kind::Probe,
+        };
+        let text = read_recipe(folder, kind)?;
         let before = ClassifyRecipe::parse(&text, &folder.join(RECIPE))?;
         let mut recipe = before.clone();
         let old = |new: Option<&Path>, old| new.is_none().then_some(old);
@@ -241,8 +247,7 @@ impl ClassifyRun {
 
     /// A loader of images as evaluation sees them.
     pub(super) fn evaluation_loader(&self, source: &Arc<dyn ImageSource>) -> Result<Loader, TrainerError> {
-        let geometry = self.config.vit.geometry;
-        let transform = EvalTransform::new(geometry.image_size(), self.recipe.data.resize)?;
+        let (geometry, transform) = (self.config.vit.geometry, self.eval_transform()?);
         let config = LoaderConfig {
             batch_size: BATCH.min(source.len()),
             workers: self.recipe.data.workers,
@@ -256,14 +261,24 @@ impl ClassifyRun {
         Ok(Loader::new(source.clone(), Arc::new(transform), config)?)
     }
 
+    fn eval_transform(&self) -> Result<EvalTransform, TrainerError> {
+        Ok(EvalTransform::new(self.config.vit.geometry.image_size(), self.recipe.data.resize)?)
+    }
+
+    /// What its weight files say of it: its recipe, and how it is evaluated.
+    pub(super) fn metadata(&self) -> Result<BTreeMap<String, String>, TrainerError> {
+        let recipe = (PublicRecipe::KEY.to_owned(), self.recipe.to_toml());
+        Ok([recipe, resizing::said(&self.eval_transform()?).entry()].into())
+    }
+
     /// Writes a checkpoint. The newest are kept, and that of the best evaluation.
     ///
     /// # Errors
     /// If it cannot be written; earlier ones stay.
     pub fn save(&self, state: &TrainState<Classifier>) -> Result<PathBuf, TrainerError> {
-        let (recipe, best) = (self.recipe.to_toml(), self.best()?.map(|(step, _)| step));
-        let folder = self.path(CHECKPOINTS);
-        save_checkpoint(&folder, state, &self.normalize, &recipe, self.recipe.eval.keep_checkpoints, best)
+        let best = self.best()?.map(|(step, _)| step);
+        let (folder, keep) = (self.path(CHECKPOINTS), self.recipe.eval.keep_checkpoints);
+        save_checkpoint(&folder, state, &self.normalize, &self.metadata()?, keep, best)
     }
 
     /// The step of the evaluation with the highest share of right answers, the first of equal ones, and that share.

@@ -18,7 +18,7 @@ use crate::disk::no_room;
 use crate::memory::within_memory;
 use crate::optimizer::ADAMW_MOMENTS;
 use crate::pace::Job;
-use crate::progress::{BAD_FILES, duration};
+use crate::progress::{duration, unreadable};
 use crate::records::{EVALUATIONS, METRICS, read_evaluations, read_records};
 use crate::summary::{MODEL, fall};
 use crate::{Evaluation, Progress, TrainerError, save_png};
@@ -137,8 +137,7 @@ fn measure(
 
 /// What a finished run leaves.
 fn finish(run: &ClassifyRun, state: &TrainState<Classifier>, scores: &Scores) -> Result<(), TrainerError> {
-    let metadata = [("mae.recipe".to_owned(), run.recipe.to_toml())].into();
-    mae_model::save(&state.model.valid(), &run.normalize, &metadata, &run.path(MODEL))?;
+    mae_model::save(&state.model.valid(), &run.normalize, &run.metadata()?, &run.path(MODEL))?;
     write_atomic(&run.path("scores.json"), |file| {
         serde_json::to_writer_pretty(&mut *file, &scores.to_json())?;
         file.write_all(b"\n")
@@ -221,13 +220,7 @@ impl ClassifyRun {
         let took = duration(state.elapsed_s);
         line("trained", format!("{} of {} steps in {took}", state.step, self.pace.total_steps));
         line("top-1", format!("{:.1}% of {} held-out images", 100.0 * scores.top1(), scores.images()));
-        let unreadable = self.path(BAD_FILES);
-        if unreadable.exists() {
-            line(
-                "unreadable",
-                format!("images that could not be read are named in {}", unreadable.display()),
-            );
-        }
+        unreadable(self).into_iter().for_each(|text| line("unreadable", text));
         if let Some(top5) = scores.top5().filter(|_| scores.classes.len() > 5) {
             line("top-5", format!("{:.1}%", 100.0 * top5));
         }
