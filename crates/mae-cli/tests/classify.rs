@@ -134,7 +134,7 @@ fn what_cannot_be_learnt_from_is_refused_and_leaves_nothing() {
         refused(
             at,
             &format!("{verb} train train val --out new"),
-            &["cannot read train", "no model.safetensors", "blue, red"],
+            &["cannot read train", "it holds no model.safetensors", "blue, red"],
         );
         refused(at, &format!("{new} --batch-size 12"), &["is 12", "11 images"]);
         refused(at, &format!("{new} --base-lr 0"), &["base_lr is 0"]);

@@ -108,7 +108,7 @@ fn a_checkpoint_is_its_average_unless_told_otherwise() {
         [("", "a", "ema"), (" --weights-key ema", "b", "ema"), (" --weights-key model", "c", "model")]
     {
         let output = mae(at, &format!("convert . --to official {out}{options}"));
-        says(&output, &["holds several models", "--weights-key takes another"]);
+        says(&output, &["holds several models", "--weights-key selects another"]);
         assert_eq!(tensors(&at.join(out)), tensors(&at.join(format!("{same}.safetensors"))));
     }
     says(&mae(at, "inspect . --weights-key teacher"), &["'teacher' is not the name of one of its models"]);

@@ -174,12 +174,10 @@ pub enum DataError {
     },
 
     /// A folder that is missing or may not be listed.
-    #[error("cannot list the folder {}, where images ({extensions}) were looked for", path_name(path))]
+    #[error("cannot list the folder {}", path_name(path))]
     Folder {
         /// The folder that was asked for.
         path: PathBuf,
-        /// The extensions that were looked for.
-        extensions: String,
         /// What the system said.
         #[source]
         source: std::io::Error,

@@ -248,7 +248,7 @@ fn is_broken_link(path: &Path) -> bool {
 }
 
 fn refuse_folder(path: &Path, source: std::io::Error) -> DataError {
-    DataError::Folder { path: path.into(), extensions: known_extensions(), source }
+    DataError::Folder { path: path.into(), source }
 }
 
 fn known_extensions() -> String {

@@ -78,7 +78,7 @@ pub(super) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<
         "the folder is empty".into()
     } else {
         let shown: Vec<&String> = names.iter().take(5).collect();
-        format!("no model.safetensors, pytorch_model.bin or .pth file is in it, but {}", listed(&shown))
+        format!("it holds no model.safetensors, pytorch_model.bin or .pth file, but {}", listed(&shown))
     };
     Err(ModelError::Read { path: path.into(), source: io::Error::new(ErrorKind::NotFound, reason) })
 }
