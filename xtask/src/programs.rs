@@ -80,6 +80,9 @@ fn libraries(python: &Path) -> Result<String> {
     Ok(String::from_utf8(libraries.stdout)?.trim().to_owned())
 }
 
+/// The tests of `mae-vit`, among them those of its kernels for cards.
+const KERNELS: &str = "kernels";
+
 /// The programs that measure a graphics card, in one folder.
 pub struct Gpu {
     folder: PathBuf,
@@ -112,17 +115,20 @@ impl Gpu {
                 &format!("{trainer},{plain}"),
             ],
         )?;
-        let golden = with_libtorch(python)?
+        golden.extend(own.iter().map(|name| format!("mae-vit/{name}")));
+        let tests = with_libtorch(python)?
             .args(["test", "--quiet", "--release", "--no-run", "--message-format=json"])
-            .args(["--package=mae-model", "--test=golden", "--features", &golden.join(",")])
+            .args(["--package=mae-model", "--package=mae-vit", "--test=golden", "--lib"])
+            .args(["--features", &golden.join(",")])
             .output()?;
-        ensure!(golden.status.success(), "{}", String::from_utf8_lossy(&golden.stderr));
-        let golden = executable(&golden.stdout, "golden").context("cargo names no golden tests")?;
+        ensure!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stderr));
+        let test = |name| executable(&tests.stdout, name).with_context(|| format!("cargo names no {name}"));
         let release = target().join("release");
         for (from, name) in [
             (release.join("plain"), "plain"),
             (release.join("examples/bench_step"), "bench_step"),
-            (golden, "golden"),
+            (test("golden")?, "golden"),
+            (test("mae_vit")?, KERNELS),
         ] {
             fs::copy(&from, folder.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
         }
@@ -148,6 +154,13 @@ impl Gpu {
         let mut command = self.command("golden");
         command.env("MAE_TEST_DEVICE", device.trim_end_matches(":0"));
         command.env("CARGO_MANIFEST_DIR", "crates/mae-model");
+        command
+    }
+
+    /// The tests of the kernels that libtorch's cards have.
+    pub fn kernels(&self) -> Command {
+        let mut command = self.command(KERNELS);
+        command.arg("--ignored");
         command
     }
 }

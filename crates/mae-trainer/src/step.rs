@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use mae_data::{Batch, Batches};
 use mae_masking::MaskBatch;
 use mae_model::Mae;
-use mae_vit::Normalize;
+use mae_vit::{Normalize, ops};
 
 use crate::checkpoint::TrainState;
 use crate::gradients::{clip, mean_over, sum_of_squares};
@@ -179,7 +179,8 @@ pub fn train_step(
         Verdict::Make(report) => {
             let lr = run.plan.pace.schedule.lr(step);
             let (optimizer, model) = (&mut state.optimizer, state.model.clone());
-            state.model = run.plan.within_memory(|| optimizer.step(lr, model, gradients))?;
+            state.model =
+                run.plan.within_memory(|| ops::together(|| optimizer.step(lr, model, gradients)))?;
             state.step += 1;
             if let Some(ema) = &mut state.ema {
                 ema.update(&state.model, state.step);

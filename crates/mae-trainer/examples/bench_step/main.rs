@@ -202,7 +202,7 @@ fn train(
         let loss = loss(&model, images, &batch.masks);
         let gradients = GradientsParams::from_grads(loss.clone().backward(), &model);
         losses.push(loss.inner());
-        model = optimizer.step(1.5e-4, model, gradients);
+        model = ops::together(|| optimizer.step(1.5e-4, model, gradients));
         if step.is_multiple_of(read_every) || step == steps {
             let count = losses.len();
             let read = Tensor::cat(std::mem::take(&mut losses), 0).into_data().convert::<f64>();

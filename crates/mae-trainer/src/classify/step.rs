@@ -5,7 +5,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use mae_data::{Batch, sample_rng, uniform};
 use mae_model::Classifier;
-use mae_vit::DropPath;
+use mae_vit::{DropPath, ops};
 
 use super::inputs::Input;
 use super::{ClassifyRun, Method, Mix, Mixing};
@@ -56,7 +56,7 @@ impl ClassifyRun {
             None => gradients,
         };
         let lr = self.pace.schedule.lr(state.step);
-        state.model = state.optimizer.step(lr, model, gradients);
+        state.model = ops::together(|| state.optimizer.step(lr, model, gradients));
         state.step += 1;
         Ok(report)
     }

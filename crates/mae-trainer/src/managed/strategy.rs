@@ -9,6 +9,7 @@ use burn_train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
+use mae_vit::ops;
 
 use super::checkpointer::OptimizerTap;
 use super::metrics::{Measured, Numbers};
@@ -92,7 +93,7 @@ impl Fit<'_> {
             let report = match judged? {
                 Verdict::Make(report) => {
                     self.learner.lr_step();
-                    plan.within_memory(|| self.learner.optimizer_step(output.grads))?;
+                    plan.within_memory(|| ops::together(|| self.learner.optimizer_step(output.grads)))?;
                     self.state.step += 1;
                     if let Some(ema) = &mut self.state.ema {
                         ema.update(&self.learner.model().mae, self.state.step);

@@ -180,6 +180,18 @@ pub fn adamw<const D: usize>(
     fused!(param, adamw(param, grad, moments, step))
 }
 
+/// Runs an optimizer's step. On a card its updates by [`adamw`] are then made at the end of it, all at once: what they
+/// return must not be read before. Elsewhere, and without this function, each is made when it is asked for.
+///
+/// # Source
+/// PyTorch's `foreach` and `fused` optimizers.
+pub fn together<T>(step: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "tch")]
+    return torch::together(step);
+    #[cfg(not(feature = "tch"))]
+    step()
+}
+
 /// The sum of squares, `[1]`. Not differentiable.
 pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     fused!(x, sum_of_squares(x))

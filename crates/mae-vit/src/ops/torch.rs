@@ -17,10 +17,11 @@ pub(super) use super::portable::sum_of_squares;
 use crate::{Compute, Precision};
 
 mod adamw;
+mod cuda;
 mod operation;
 mod programs;
 
-pub(super) use adamw::adamw;
+pub(super) use adamw::{adamw, together};
 use operation::{Operation, Part, Tape};
 
 /// Whether the tensor is one of libtorch's.
@@ -196,14 +197,23 @@ fn recorded<C: CheckpointStrategy, const N: usize>(
     }
 }
 
+/// libtorch's own name of a device, if it is one of its devices.
+fn torch_device(device: &Device) -> Option<tch::Device> {
+    match device.clone().without_autodiff().as_dispatch() {
+        DispatchDevice::LibTorch(device) => Some(tch::Device::from(*device)),
+        #[allow(unreachable_patterns, reason = "with libtorch alone compiled in, nothing is left over")]
+        _ => None,
+    }
+}
+
+fn shape_of(data: &TensorData) -> Vec<i64> {
+    data.shape().iter().map(|extent| *extent as i64).collect()
+}
+
 /// Numbers of the host on a libtorch device, in the type that they have. To a CUDA card they go from pinned memory: for any
 /// other, PyTorch waits until the card has done what it was told before.
 fn upload(data: &TensorData, device: &Device) -> Option<tch::Tensor> {
-    let device = match device.clone().without_autodiff().as_dispatch() {
-        DispatchDevice::LibTorch(device) => tch::Device::from(*device),
-        #[allow(unreachable_patterns, reason = "with libtorch alone compiled in, nothing is left over")]
-        _ => return None,
-    };
+    let device = torch_device(device)?;
     let kind = match data.dtype() {
         DType::U8 => Kind::Uint8,
         DType::I32 => Kind::Int,
@@ -211,16 +221,28 @@ fn upload(data: &TensorData, device: &Device) -> Option<tch::Tensor> {
         DType::F32 => Kind::Float,
         _ => return None,
     };
-    let shape: Vec<i64> = data.shape().iter().map(|extent| *extent as i64).collect();
-    let host = tch::Tensor::from_data_size(data.as_bytes(), &shape, kind);
-    if !device.is_cuda() {
-        return Some(host.to_device(device));
+    let shape = shape_of(data);
+    let bytes = data.as_bytes();
+    if device.is_cuda() {
+        // PyTorch keeps pinned memory that it is done with, and knows when the card is done with it.
+        if let Ok(pinned) = borrowed(bytes, &shape, kind).f_pin_memory(device) {
+            return Some(pinned.to_device_(device, kind, true, false));
+        }
     }
-    // PyTorch keeps pinned memory that it is done with, and knows when the card is done with it.
-    match host.f_pin_memory(device) {
-        Ok(pinned) => Some(pinned.to_device_(device, kind, true, false)),
-        Err(_) => Some(host.to_device(device)),
+    Some(tch::Tensor::from_data_size(bytes, &shape, kind).to_device(device))
+}
+
+/// The host's own numbers as a tensor, which must be gone before they are.
+#[allow(unsafe_code, reason = "tch borrows without a lifetime")]
+fn borrowed(bytes: &[u8], shape: &[i64], kind: Kind) -> tch::Tensor {
+    let numbers: i64 = shape.iter().product();
+    assert_eq!(bytes.len(), numbers as usize * kind.elt_size_in_bytes());
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
     }
+    // SAFETY: that many numbers lie there in order; the one caller copies them at once.
+    unsafe { tch::Tensor::from_blob(bytes.as_ptr(), shape, &strides, kind, tch::Device::Cpu) }
 }
 
 /// Integers of the host on a libtorch device.
@@ -231,6 +253,16 @@ pub(super) fn upload_ints<const D: usize>(data: &TensorData, device: &Device) ->
 
 /// Bytes or numbers of the host on a libtorch device, as f32 there.
 pub(super) fn upload_floats<const D: usize>(data: &TensorData, device: &Device) -> Option<Tensor<D>> {
+    /// Whole batches of images, rather than a few numbers.
+    const LARGE: usize = 1 << 16;
+    let bytes = data.as_bytes();
+    if let Some(tch::Device::Cuda(index)) = torch_device(device)
+        && (data.dtype() == DType::U8 && bytes.len() >= LARGE)
+        && let Some(tensor) = cuda::card(index)
+            .and_then(|card| card.upload_bytes(bytes, &shape_of(data), tch::Device::Cuda(index)))
+    {
+        return Some(wrap(TchTensor::new(tensor)));
+    }
     Some(wrap(TchTensor::new(upload(data, device)?.to_kind(Kind::Float))))
 }
 

@@ -30,33 +30,68 @@ pub(in crate::ops) fn adamw<const D: usize>(
         }
         _ => {
             let written = [param, primitive(first), primitive(second)].map(own);
-            // All four have to lie alike.
-            fused_adamw(written.each_ref().map(|tensor| &tensor.tensor), &grad.tensor.contiguous(), step);
+            let update = Update {
+                written: written.each_ref().map(|tensor| tensor.tensor.shallow_clone()),
+                // All four have to lie alike.
+                grad: grad.tensor.contiguous(),
+                step: *step,
+            };
+            TOGETHER.with_borrow_mut(|together| match together {
+                Some(updates) => updates.push(update),
+                None => fused_adamw(&[update]),
+            });
             let [param, first, second] = written.map(wrap);
             (param, [first, second])
         }
     }
 }
 
-/// Updates a parameter and its moments in place.
-fn fused_adamw(tensors: [&tch::Tensor; 3], grad: &tch::Tensor, step: &AdamWStep) {
-    thread_local! {
-        /// The number of the update as a tensor, which all parameters of an update share.
-        static TIME: RefCell<Option<(i32, tch::Tensor)>> = const { RefCell::new(None) };
+/// An update that is to be made, in place.
+struct Update {
+    /// The parameter and its moments.
+    written: [tch::Tensor; 3],
+    grad: tch::Tensor,
+    step: AdamWStep,
+}
+
+thread_local! {
+    /// Updates that wait for others, while an optimizer steps.
+    static TOGETHER: RefCell<Option<Vec<Update>>> = const { RefCell::new(None) };
+}
+
+/// See [`ops::together`](crate::ops::together).
+pub(in crate::ops) fn together<T>(step: impl FnOnce() -> T) -> T {
+    /// Forgets what waits, after a panic too.
+    struct Forget;
+    impl Drop for Forget {
+        fn drop(&mut self) {
+            TOGETHER.set(None);
+        }
     }
-    let time = TIME.with_borrow_mut(|cached| match cached {
-        Some((time, tensor)) if *time == step.time && tensor.device() == grad.device() => {
-            tensor.shallow_clone()
-        }
-        _ => {
-            let tensor = tch::Tensor::full([], f64::from(step.time), (Kind::Float, grad.device()));
-            *cached = Some((step.time, tensor.shallow_clone()));
-            tensor
-        }
-    });
+    let _forget = Forget;
+    TOGETHER.set(Some(Vec::new()));
+    let out = step();
+    let mut updates = TOGETHER.take().unwrap_or_default();
+    // By the numbers that they share.
+    while let Some(step) = updates.first().map(|update| update.step) {
+        let (alike, others): (Vec<_>, Vec<_>) =
+            updates.into_iter().partition(|update: &Update| update.step == step);
+        fused_adamw(&alike);
+        updates = others;
+    }
+    out
+}
+
+/// Updates parameters and their moments in place, by the numbers of the first.
+fn fused_adamw(updates: &[Update]) {
+    let [Update { grad, step, .. }, ..] = updates else { return };
+    let time = tch::Tensor::full([], f64::from(step.time), (Kind::Float, grad.device()));
     let (beta1, beta2) = (f64::from(step.betas.0), f64::from(step.betas.1));
     let numbers = [step.lr, beta1, beta2, step.weight_decay, f64::from(step.eps)];
-    programs::fused_adamw(tensors, grad, &time, numbers);
+    let tensors = updates
+        .iter()
+        .map(|Update { written: [param, first, second], grad, .. }| [param, grad, first, second]);
+    programs::fused_adamw(tensors, &time, numbers);
 }
 
 /// A tensor that no one else holds, all of its memory in order.
@@ -98,15 +133,23 @@ mod tests {
         };
         let [grad, mut param, mut first, mut second] =
             [values(1, 1.0), values(2, 1.0), values(3, 0.1), values(4, 0.1).square()];
-        let fused = [&param, &first, &second].map(|tensor| primitive(tensor.clone()).tensor.copy());
+        let copies = || [&param, &first, &second].map(|tensor| primitive(tensor.clone()).tensor.copy());
+        let (once, twice) = (copies(), copies());
+        let update = |written: &[tch::Tensor; 3], step| Update {
+            written: written.each_ref().map(tch::Tensor::shallow_clone),
+            grad: primitive(grad.clone()).tensor,
+            step,
+        };
         for time in [4, 5] {
             let step = AdamWStep { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.05, lr: 1e-2, time };
-            fused_adamw(fused.each_ref(), &primitive(grad.clone()).tensor, &step);
+            fused_adamw(&[update(&once, step), update(&twice, step)]);
             (param, [first, second]) = adamw(param, grad.clone(), [first, second], &step);
         }
-        for (ours, theirs) in [param, first, second].into_iter().zip(fused) {
-            let off = (primitive(ours).tensor - theirs).abs().max().double_value(&[]);
-            assert!(off < 1e-6, "{off}");
+        for (ours, theirs) in [param, first, second].into_iter().zip(once.iter().zip(&twice)) {
+            for theirs in [theirs.0, theirs.1] {
+                let off = (&primitive(ours.clone()).tensor - theirs).abs().max().double_value(&[]);
+                assert!(off < 1e-6, "{off}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 use burn_tch::TchTensor;
 use tch::{Kind, Reduction, Tensor};
 
+use super::cuda::{self, Cuda, Normed};
 use super::programs::{gradients, product};
 use crate::Precision;
 
@@ -19,21 +20,32 @@ pub(super) enum Operation {
     Loss { norm_eps: Option<f32> },
 }
 
-/// What PyTorch recorded of all that lies between two products.
+/// What the backward pass needs of all that lies between two products.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
-    inputs: Vec<TchTensor>,
-    out: TchTensor,
+pub(super) enum Part {
+    /// PyTorch's autograd knows.
+    Recorded { inputs: Vec<TchTensor>, out: TchTensor },
+    /// A layer norm by a kernel of ours.
+    Norm(Cuda, Normed),
+    /// GELU, whose backward pass is a kernel of ours.
+    Gelu { cuda: Cuda, x: TchTensor, out: TchTensor },
 }
 
 impl Part {
+    fn out(&self) -> &Tensor {
+        match self {
+            Self::Recorded { out, .. } | Self::Gelu { out, .. } => &out.tensor,
+            Self::Norm(_, normed) => &normed.out,
+        }
+    }
+
     /// The gradients of the inputs that need one, by the one of the output.
-    fn backward(self, grad: &Tensor) -> Vec<Option<Tensor>> {
+    fn recorded_backward(&self, grad: &Tensor) -> Vec<Option<Tensor>> {
+        let Self::Recorded { inputs, out } = self else { unreachable!("{self:?} was not recorded") };
         let needs = |input: &TchTensor| input.tensor.requires_grad();
-        let leaves: Vec<_> =
-            self.inputs.iter().filter(|input| needs(input)).map(|input| &input.tensor).collect();
-        let mut grads = gradients(&self.out.tensor, &leaves, grad).into_iter();
-        self.inputs.iter().map(|input| needs(input).then(|| grads.next()).flatten()).collect()
+        let leaves: Vec<_> = inputs.iter().filter(|input| needs(input)).map(|input| &input.tensor).collect();
+        let mut grads = gradients(&out.tensor, &leaves, grad).into_iter();
+        inputs.iter().map(|input| needs(input).then(|| grads.next()).flatten()).collect()
     }
 }
 
@@ -51,13 +63,72 @@ impl Tape {
         let Some(parts) = &mut self.0 else { return out };
         let seen = out.detach();
         let inputs = inputs.map(|input| TchTensor::new(input.shallow_clone()));
-        parts.push(Part { inputs: inputs.into(), out: TchTensor::new(out) });
+        parts.push(Part::Recorded { inputs: inputs.into(), out: TchTensor::new(out) });
         seen
     }
 
+    /// The layer norm of a branch, kept as the factor that the product takes.
+    fn norm(&mut self, inputs: [&Tensor; 3], eps: f32, precision: Precision) -> Tensor {
+        let [x, weight, bias] = inputs;
+        match cuda::kernels(x, precision).filter(|_| cuda::is_narrow(weight.size()[0])) {
+            Some(cuda) => {
+                let normed = cuda.norm(x, weight, bias, eps);
+                let out = normed.out.shallow_clone();
+                self.keep(Part::Norm(cuda, normed));
+                out
+            }
+            None => {
+                self.part(inputs, |[x, weight, bias]| factor(&layer_norm(x, weight, bias, eps), precision))
+            }
+        }
+    }
+
+    /// GELU of a product's output.
+    fn gelu(&mut self, x: &Tensor, precision: Precision) -> Tensor {
+        match cuda::kernels(x, precision) {
+            Some(cuda) => {
+                let out = cuda.gelu(x);
+                let [kept, shared] = [x, &out].map(|tensor| TchTensor::new(tensor.shallow_clone()));
+                self.keep(Part::Gelu { cuda, x: kept, out: shared });
+                out
+            }
+            None => self.part([&self.leaf(x)], |[x]| x.gelu("none")),
+        }
+    }
+
+    fn keep(&mut self, part: Part) {
+        if let Some(parts) = &mut self.0 {
+            parts.push(part);
+        }
+    }
+
     /// The output of a product, which the next part starts from.
-    fn leaf(&self, tensor: Tensor) -> Tensor {
-        tensor.set_requires_grad(self.0.is_some())
+    fn leaf(&self, tensor: &Tensor) -> Tensor {
+        tensor.detach().set_requires_grad(self.0.is_some())
+    }
+}
+
+/// The gradient of a linear map's output: the factor that the products of the backward pass take, and the sums of its
+/// columns, where they were made along with it.
+struct OutGrad {
+    factor: Tensor,
+    sums: Option<Tensor>,
+}
+
+impl OutGrad {
+    fn new(grad: &Tensor, precision: Precision) -> Self {
+        match cuda::kernels(grad, precision) {
+            Some(cuda) if grad.kind() == Kind::Float => {
+                let (factor, sums) = cuda.rounded(&rows(grad));
+                Self { factor, sums: Some(sums) }
+            }
+            Some(cuda) => {
+                let factor = rows(grad);
+                let sums = Some(cuda.column_sums(&factor));
+                Self { factor, sums }
+            }
+            None => Self { factor: rows(&factor(grad, precision)), sums: None },
+        }
     }
 }
 
@@ -72,11 +143,14 @@ impl Operation {
                 tape.part([x, weight, bias], |[x, weight, bias]| layer_norm(x, weight, bias, eps))
             }
             (Self::Attention { num_heads, queries, eps, precision }, [x, params @ ..]) => {
-                let mixed = |qkv: &Tensor| attention(qkv, num_heads, queries);
+                let mixed = |qkv: &Tensor, tape: &mut Tape| {
+                    tape.part([&tape.leaf(qkv)], |[qkv]| attention(qkv, num_heads, queries))
+                };
                 last_tokens(x, queries) + branch(x, params, mixed, eps, precision, tape)
             }
             (Self::Mlp { eps, precision }, [x, params @ ..]) => {
-                *x + branch(x, params, |hidden| hidden.gelu("none"), eps, precision, tape)
+                let mixed = |hidden: &Tensor, tape: &mut Tape| tape.gelu(hidden, precision);
+                *x + branch(x, params, mixed, eps, precision, tape)
             }
             (Self::Loss { norm_eps }, &[pred, patches]) => {
                 tape.part([pred, patches], |[pred, patches]| loss(pred, patches, norm_eps))
@@ -91,11 +165,12 @@ impl Operation {
         let mut part = || parts.next().expect("as many as the forward pass left");
         match (self, inputs) {
             (Self::Linear { precision }, &[x, weight, bias]) => {
-                linear_backward(x, weight, bias, grad, precision).into()
+                let grad = OutGrad::new(grad, precision);
+                linear_backward(x, [weight, bias], &grad, precision, x.requires_grad()).into()
             }
-            (Self::LayerNorm { .. } | Self::Loss { .. }, _) => part().backward(grad),
-            (Self::Attention { precision, .. } | Self::Mlp { precision, .. }, [_, params @ ..]) => {
-                branch_backward(params, [part(), part()], grad, precision)
+            (Self::LayerNorm { .. } | Self::Loss { .. }, _) => part().recorded_backward(grad),
+            (Self::Attention { precision, .. } | Self::Mlp { precision, .. }, _) => {
+                branch_backward(inputs, [part(), part()], grad, precision)
             }
             _ => unreachable!("{self:?} of {} inputs", inputs.len()),
         }
@@ -123,22 +198,24 @@ fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> T
     product(&rows(&x), &weight, Some(&bias)).reshape(shape)
 }
 
-/// The gradients of a linear map's inputs, each in the type that its input has.
+/// The gradients of a linear map's inputs, each in the type that its input has; that of `x` if it is needed.
 fn linear_backward(
     x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    grad: &Tensor,
+    [weight, bias]: [&Tensor; 2],
+    OutGrad { factor: grad, sums }: &OutGrad,
     precision: Precision,
+    needs_x: bool,
 ) -> [Option<Tensor>; 3] {
-    let grad = rows(&factor(grad, precision));
-    let of = |input: &Tensor, gradient: &dyn Fn() -> Tensor| {
-        input.requires_grad().then(|| gradient().to_kind(input.kind()))
+    let of = |needed: bool, input: &Tensor, gradient: &dyn Fn() -> Tensor| {
+        needed.then(|| gradient().to_kind(input.kind()))
     };
     [
-        of(x, &|| product(&grad, &factor(weight, precision).tr(), None).reshape(x.size())),
-        of(weight, &|| product(&rows(&factor(x, precision)).tr(), &grad, None)),
-        of(bias, &|| grad.sum_dim_intlist(0, false, None)),
+        of(needs_x, x, &|| product(grad, &factor(weight, precision).tr(), None).reshape(x.size())),
+        of(weight.requires_grad(), weight, &|| product(&rows(&factor(x, precision)).tr(), grad, None)),
+        of(bias.requires_grad(), bias, &|| match sums {
+            Some(sums) => sums.shallow_clone(),
+            None => grad.sum_dim_intlist(0, false, None),
+        }),
     ]
 }
 
@@ -150,7 +227,7 @@ fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Tensor {
 fn branch(
     x: &Tensor,
     params: &[&Tensor],
-    between: impl FnOnce(&Tensor) -> Tensor,
+    between: impl FnOnce(&Tensor, &mut Tape) -> Tensor,
     eps: f32,
     precision: Precision,
     tape: &mut Tape,
@@ -158,45 +235,61 @@ fn branch(
     let &[norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = params else {
         unreachable!("a branch has six parameters")
     };
-    // Kept as the factor that the product takes.
-    let normed = tape.part([x, norm_weight, norm_bias], |[x, weight, bias]| {
-        factor(&layer_norm(x, weight, bias, eps), precision)
-    });
-    let mapped = tape.leaf(linear(&normed, in_weight, in_bias, precision));
-    let mixed = tape.part([&mapped], |[mapped]| between(mapped));
+    let normed = tape.norm([x, norm_weight, norm_bias], eps, precision);
+    let mapped = linear(&normed, in_weight, in_bias, precision);
+    let mixed = between(&mapped, tape);
     linear(&mixed, out_weight, out_bias, precision)
 }
 
 /// The gradients of a branch's input and parameters, what goes past it included.
 fn branch_backward(
-    params: &[&Tensor],
+    inputs: &[&Tensor],
     [norm, between]: [Part; 2],
     grad: &Tensor,
     precision: Precision,
 ) -> Vec<Option<Tensor>> {
-    let &[_, _, in_weight, in_bias, out_weight, out_bias] = params else {
-        unreachable!("a branch has six parameters")
+    let &[x, norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = inputs else {
+        unreachable!("a branch has an input and six parameters")
     };
+    let of_out = OutGrad::new(grad, precision);
     let [of_mixed, of_out_weight, of_out_bias] =
-        linear_backward(&between.out.tensor, out_weight, out_bias, grad, precision);
-    let of_mapped = of_mixed.and_then(|of_mixed| between.backward(&of_mixed).pop().flatten());
-    let of_mapped = of_mapped.expect("recorded from its input on");
-    let [of_normed, of_in_weight, of_in_bias] =
-        linear_backward(&norm.out.tensor, in_weight, in_bias, &of_mapped, precision);
-    let mut grads = match of_normed {
-        Some(of_normed) => norm.backward(&of_normed),
-        None => vec![None, None, None],
+        linear_backward(between.out(), [out_weight, out_bias], &of_out, precision, true);
+    let of_mixed = of_mixed.expect("it was asked for");
+    let of_mapped = match &between {
+        Part::Gelu { cuda, x, .. } => {
+            let (factor, sums) = cuda.gelu_backward(&of_mixed, &x.tensor);
+            OutGrad { factor: rows(&factor), sums: Some(sums) }
+        }
+        _ => {
+            let of_mapped = between.recorded_backward(&of_mixed).pop().flatten();
+            OutGrad::new(&of_mapped.expect("recorded from its input on"), precision)
+        }
     };
-    if let Some(of_x) = &grads[0] {
-        let _ = last_tokens(of_x, grad.size()[1] as usize).g_add_(grad);
-    }
+    let needs_norm = [x, norm_weight, norm_bias].iter().any(|input| input.requires_grad());
+    let [of_normed, of_in_weight, of_in_bias] =
+        linear_backward(norm.out(), [in_weight, in_bias], &of_mapped, precision, needs_norm);
+    let mut grads = match (of_normed, &norm) {
+        (Some(of_normed), Part::Norm(cuda, normed)) => {
+            cuda.norm_backward(normed, x, norm_weight, &of_normed, grad).map(Some).into()
+        }
+        (Some(of_normed), _) => {
+            let grads = norm.recorded_backward(&of_normed);
+            if let Some(of_x) = &grads[0] {
+                let _ = last_tokens(of_x, grad.size()[1] as usize).g_add_(grad);
+            }
+            grads
+        }
+        (None, _) => vec![None, None, None],
+    };
     grads.extend([of_in_weight, of_in_bias, of_out_weight, of_out_bias]);
     grads
 }
 
 /// `[B, L, D]` → `[B, Q, D]`
 fn last_tokens(x: &Tensor, queries: usize) -> Tensor {
-    x.narrow(1, x.size()[1] - queries as i64, queries as i64)
+    let (len, queries) = (x.size()[1], queries as i64);
+    // The backward pass of a part, even of the whole, fills a tensor with zeros and copies.
+    if queries == len { x.shallow_clone() } else { x.narrow(1, len - queries, queries) }
 }
 
 /// Queries, keys and values `[B, L, 3 · D]` → `[B, Q, D]`

@@ -58,19 +58,26 @@ pub(super) fn gradients(out: &Tensor, inputs: &[&Tensor], grad: &Tensor) -> Vec<
     }
 }
 
-/// One update of AdamW, of parameters and moments in place; `numbers` are the rate, both betas, the decay, eps.
+/// One update of AdamW, of parameters and moments in place, all of the same number; the tensors are parameter, gradient and
+/// moments, and `numbers` the rate, both betas, the decay, eps.
 ///
 /// # Source
 /// `torch._fused_adamw_`
-pub(super) fn fused_adamw(
-    [param, first, second]: [&Tensor; 3],
-    grad: &Tensor,
+pub(super) fn fused_adamw<'a>(
+    tensors: impl Iterator<Item = [&'a Tensor; 4]>,
     time: &Tensor,
     numbers: [f64; 5],
 ) {
-    let list = |tensor: &Tensor| IValue::TensorList(vec![tensor.shallow_clone()]);
-    let [param, grad, first, second, time] = [param, grad, first, second, time].map(list);
-    let inputs = [param, grad, first, second, time, IValue::DoubleList(numbers.to_vec())];
+    let mut lists = [const { Vec::new() }; 4];
+    for tensors in tensors {
+        for (list, tensor) in lists.iter_mut().zip(tensors) {
+            list.push(tensor.shallow_clone());
+        }
+    }
+    let times = lists[0].iter().map(|_| time.shallow_clone()).collect();
+    let [params, grads, first, second] = lists;
+    let lists = [params, grads, first, second, times].map(IValue::TensorList);
+    let inputs: Vec<_> = lists.into_iter().chain([IValue::DoubleList(numbers.to_vec())]).collect();
     let _without = tch::no_grad_guard();
     PROGRAMS
         .with(|programs| programs.method_is("adamw", &inputs))

@@ -1,0 +1,501 @@
+//! Kernels of our own on NVIDIA cards, for what lies between bf16 products: where PyTorch reads and writes a tensor several
+//! times, they do it once. They are compiled for the card when they are first asked for, by NVIDIA's run-time compiler, which
+//! comes with PyTorch; without it, and on cards without bf16, PyTorch's own operations serve.
+//!
+//! PyTorch queues its work on the default stream of a card, since nothing here asks it for another, and so do these.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use cudarc::driver::result::memcpy_htod_async;
+use cudarc::driver::sys::CUdevice_attribute as Attribute;
+use cudarc::driver::{
+    CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, DriverError, LaunchConfig, PinnedHostSlice,
+    PushKernelArg,
+};
+use cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts};
+use tch::{Device, Kind, Tensor};
+
+use crate::Precision;
+
+const BF16: &str = include_str!("cuda/bf16.cuh");
+const NORM: &str = include_str!("cuda/norm.cu");
+const COLUMNS: &str = include_str!("cuda/columns.cu");
+
+/// The first major compute capability whose instructions know bf16: Ampere's.
+const FIRST_WITH_BF16: i32 = 8;
+/// Widths that the registers of a warp have room for.
+const MAX_WIDTH: i64 = 2048;
+/// Rows of a block, in both files: a warp each.
+const ROWS: i64 = 8;
+/// Threads beside each other, each of which has eight columns.
+const LANES: i64 = 32;
+/// Blocks that are busy at once on a large card: more would leave more parts of sums to add.
+const BLOCKS: i64 = 1024;
+/// Uploads of one size that may be under way.
+const SLOTS: usize = 2;
+/// And of all sizes.
+const MAX_SLOTS: usize = 8;
+
+/// A card, opened beside PyTorch, in the context that both share.
+pub(super) struct Card {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    uploads: Mutex<Uploads>,
+    kernels: OnceLock<Option<Kernels>>,
+}
+
+/// The kernels of a card that has them.
+#[derive(Clone, Copy)]
+pub(super) struct Cuda(&'static Card, &'static Kernels);
+
+impl fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cuda")
+    }
+}
+
+struct Kernels {
+    rounded: CudaFunction,
+    gelu: CudaFunction,
+    gelu_backward: CudaFunction,
+    column_sums: CudaFunction,
+    add_parts: CudaFunction,
+    /// By width.
+    norms: Mutex<HashMap<i64, &'static Norms>>,
+}
+
+struct Norms {
+    forward: CudaFunction,
+    backward: CudaFunction,
+}
+
+/// Rows that were normalised, and what their backward pass needs.
+#[derive(Debug)]
+pub(super) struct Normed {
+    /// `[.., D]`, bf16
+    pub(super) out: Tensor,
+    /// `[R]`
+    mean: Tensor,
+    /// `[R]`
+    rstd: Tensor,
+}
+
+impl Clone for Normed {
+    fn clone(&self) -> Self {
+        let [out, mean, rstd] = [&self.out, &self.mean, &self.rstd].map(Tensor::shallow_clone);
+        Self { out, mean, rstd }
+    }
+}
+
+/// Compiles a file for cards of a compute capability.
+fn compile(source: &str, (major, minor): (i32, i32), mut options: Vec<String>) -> Result<Ptx, String> {
+    #[allow(unsafe_code, reason = "it opens a library")]
+    // SAFETY: NVIDIA's library runs nothing of its own when it is opened.
+    if !unsafe { cudarc::nvrtc::sys::is_culib_present() } {
+        return Err("there is no libnvrtc among the libraries".into());
+    }
+    options.push(format!("--gpu-architecture=compute_{major}{minor}"));
+    options.push("--std=c++17".into());
+    let options = CompileOptions { options, ..CompileOptions::default() };
+    compile_ptx_with_opts(format!("{BF16}{source}"), options).map_err(|error| error.to_string())
+}
+
+/// What a file of kernels is compiled with for rows of a width.
+fn of_width(width: i64) -> Vec<String> {
+    vec![format!("-DWIDTH={width}")]
+}
+
+fn function(module: &Arc<CudaModule>, name: &str) -> Result<CudaFunction, String> {
+    module.load_function(name).map_err(|error| format!("{name}: {error}"))
+}
+
+/// The card of that number, if NVIDIA's driver opens it.
+pub(super) fn card(index: usize) -> Option<&'static Card> {
+    static CARDS: Mutex<BTreeMap<usize, Option<&'static Card>>> = Mutex::new(BTreeMap::new());
+    let mut cards = CARDS.lock().unwrap_or_else(PoisonError::into_inner);
+    *cards.entry(index).or_insert_with(|| {
+        #[allow(unsafe_code, reason = "it opens a library")]
+        // SAFETY: as above.
+        if !unsafe { cudarc::driver::sys::is_culib_present() } {
+            return None;
+        }
+        let context = CudaContext::new(index).ok()?;
+        Some(Box::leak(Box::new(Card {
+            stream: context.default_stream(),
+            uploads: Mutex::new(Uploads { stream: context.new_stream().ok()?, slots: Vec::new() }),
+            kernels: OnceLock::new(),
+            context,
+        })))
+    })
+}
+
+impl Card {
+    fn kernels(&'static self) -> Option<Cuda> {
+        let kernels = self.kernels.get_or_init(|| self.compile_kernels().ok());
+        kernels.as_ref().map(|kernels| Cuda(self, kernels))
+    }
+
+    fn compile_kernels(&self) -> Result<Kernels, String> {
+        let columns = self.load(COLUMNS, Vec::new())?;
+        Ok(Kernels {
+            rounded: function(&columns, "rounded")?,
+            gelu: function(&columns, "gelu")?,
+            gelu_backward: function(&columns, "gelu_backward")?,
+            column_sums: function(&columns, "column_sums")?,
+            add_parts: function(&columns, "add_parts")?,
+            norms: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Compiles a file for this card.
+    fn load(&self, source: &str, options: Vec<String>) -> Result<Arc<CudaModule>, String> {
+        let attribute = |name| self.context.attribute(name).map_err(|error| error.to_string());
+        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        if major < FIRST_WITH_BF16 {
+            return Err("the card has no bf16".into());
+        }
+        let program = compile(source, (major, minor), options)?;
+        self.context.load_module(program).map_err(|error| error.to_string())
+    }
+}
+
+/// Uploads by a stream of their own, so that they go on beside what the card computes.
+struct Uploads {
+    stream: Arc<CudaStream>,
+    /// In turns, the oldest first.
+    slots: Vec<Slot>,
+}
+
+/// Memory of one upload, on both sides.
+struct Slot {
+    pinned: PinnedHostSlice<u8>,
+    staged: Tensor,
+    /// It is on the card.
+    copied: CudaEvent,
+    /// It is no longer needed there.
+    consumed: CudaEvent,
+}
+
+impl Card {
+    /// Bytes of the host as f32 on the card. None where there is no memory that an upload can go on from by itself.
+    pub(super) fn upload_bytes(&self, bytes: &[u8], shape: &[i64], device: Device) -> Option<Tensor> {
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        self.upload(&mut uploads, bytes, shape, device).ok()
+    }
+
+    fn upload(
+        &self,
+        uploads: &mut Uploads,
+        bytes: &[u8],
+        shape: &[i64],
+        device: Device,
+    ) -> Result<Tensor, DriverError> {
+        let of_that_size = |slot: &Slot| slot.pinned.len() == bytes.len();
+        if uploads.slots.iter().filter(|slot| of_that_size(slot)).count() < SLOTS {
+            self.add_slot(uploads, bytes.len(), device)?;
+        }
+        let oldest = uploads.slots.iter().position(of_that_size).expect("there are some");
+        let mut slot = uploads.slots.remove(oldest);
+        slot.copied.synchronize()?;
+        slot.pinned.as_mut_slice()?.copy_from_slice(bytes);
+        uploads.stream.wait(&slot.consumed)?;
+        let (to, stream) = (address(&slot.staged), uploads.stream.cu_stream());
+        #[allow(unsafe_code, reason = "it takes an address")]
+        // SAFETY: both have as many bytes, and neither is touched or freed before the event that is recorded next.
+        unsafe {
+            memcpy_htod_async(to, slot.pinned.as_slice()?, stream)?;
+        }
+        slot.copied = uploads.stream.record_event(None)?;
+        self.stream.wait(&slot.copied)?;
+        let out = slot.staged.view(shape).to_kind(Kind::Float);
+        slot.consumed = self.stream.record_event(None)?;
+        uploads.slots.push(slot);
+        Ok(out)
+    }
+
+    fn add_slot(&self, uploads: &mut Uploads, len: usize, device: Device) -> Result<(), DriverError> {
+        if uploads.slots.len() >= MAX_SLOTS {
+            // Of sizes that no longer come.
+            self.context.synchronize()?;
+            uploads.slots.clear();
+        }
+        #[allow(unsafe_code, reason = "it holds no bytes yet")]
+        // SAFETY: it is written before it is read.
+        let pinned = unsafe { self.context.alloc_pinned(len)? };
+        let staged = Tensor::empty([len as i64], (Kind::Uint8, device));
+        // PyTorch gives out memory that work on its own stream may still be using.
+        self.context.synchronize()?;
+        let [copied, consumed] = [uploads.stream.record_event(None)?, self.stream.record_event(None)?];
+        uploads.slots.push(Slot { pinned, staged, copied, consumed });
+        Ok(())
+    }
+}
+
+impl Cuda {
+    fn norms(self, width: i64) -> &'static Norms {
+        let mut norms = self.1.norms.lock().unwrap_or_else(PoisonError::into_inner);
+        norms.entry(width).or_insert_with(|| {
+            let compiled = self.0.load(NORM, of_width(width)).and_then(|module| {
+                Ok(Norms {
+                    forward: function(&module, "norm_forward")?,
+                    backward: function(&module, "norm_backward")?,
+                })
+            });
+            // The card compiled the other file.
+            Box::leak(Box::new(
+                compiled.unwrap_or_else(|error| panic!("layer norm of {width} numbers: {error}")),
+            ))
+        })
+    }
+}
+
+/// The kernels of the card that a tensor is on, if there are any for products of this precision and rows of this width.
+pub(super) fn kernels(x: &Tensor, precision: Precision) -> Option<Cuda> {
+    let Device::Cuda(index) = x.device() else { return None };
+    let width = x.size().last().copied().unwrap_or(0);
+    if precision != Precision::Bf16 || width % 8 != 0 {
+        return None;
+    }
+    card(index)?.kernels()
+}
+
+/// A pointer to a tensor's numbers, for a kernel's arguments.
+fn address(tensor: &Tensor) -> u64 {
+    debug_assert!(tensor.is_contiguous());
+    tensor.data_ptr() as u64
+}
+
+/// Whether rows are narrow enough for the layer norm.
+pub(super) fn is_narrow(width: i64) -> bool {
+    width <= MAX_WIDTH
+}
+
+fn grid(x: i64, y: i64) -> LaunchConfig {
+    LaunchConfig {
+        grid_dim: (x as u32, y as u32, 1),
+        block_dim: (LANES as u32, ROWS as u32, 1),
+        shared_mem_bytes: 0,
+    }
+}
+
+#[allow(unsafe_code, reason = "a kernel takes addresses")]
+impl Cuda {
+    /// Layer norm of f32 rows, to bf16: `[.., D]`, `[D]`, `[D]`.
+    pub(super) fn norm(self, x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Normed {
+        let x = x.contiguous();
+        let width = weight.size()[0];
+        let rows = x.numel() as i64 / width;
+        let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
+        let [mean, rstd] = [0, 1].map(|_| Tensor::empty([rows], (Kind::Float, x.device())));
+        let [x_at, weight_at, bias_at, out_at, mean_at, rstd_at] =
+            [&x, weight, bias, &out, &mean, &rstd].map(address);
+        let mut launch = self.0.stream.launch_builder(&self.norms(width).forward);
+        launch.arg(&x_at).arg(&weight_at).arg(&bias_at).arg(&out_at).arg(&mean_at).arg(&rstd_at);
+        launch.arg(&rows).arg(&eps);
+        let config =
+            LaunchConfig { block_dim: (32 * ROWS as u32, 1, 1), ..grid((rows + ROWS - 1) / ROWS, 1) };
+        // SAFETY: these are the kernel's arguments, and the tensors have the sizes that it reads and writes.
+        unsafe { launch.launch(config) }.expect("a kernel that was loaded");
+        Normed { out, mean, rstd }
+    }
+
+    /// Gradients of the layer norm's input, weight and bias by the one of its output, in bf16; `past` is added to the
+    /// first: `[B, Q, D]` in f32 for the last Q tokens of each image.
+    pub(super) fn norm_backward(
+        self,
+        normed: &Normed,
+        x: &Tensor,
+        weight: &Tensor,
+        grad: &Tensor,
+        past: &Tensor,
+    ) -> [Tensor; 3] {
+        let (x, grad, past) = (x.contiguous(), grad.contiguous(), past.contiguous());
+        let width = weight.size()[0];
+        let rows = x.numel() as i64 / width;
+        let (len, queries) = (x.size()[1] as i32, past.size()[1] as i32);
+        let blocks = ((rows + ROWS - 1) / ROWS).min(BLOCKS / 4);
+        let x_grad = Tensor::empty(x.size(), (Kind::Float, x.device()));
+        let parts = Tensor::empty([blocks, 2, width], (Kind::Float, x.device()));
+        let [grad_at, x_at, mean_at, rstd_at, weight_at, past_at, x_grad_at, parts_at] =
+            [&grad, &x, &normed.mean, &normed.rstd, weight, &past, &x_grad, &parts].map(address);
+        let mut launch = self.0.stream.launch_builder(&self.norms(width).backward);
+        launch.arg(&grad_at).arg(&x_at).arg(&mean_at).arg(&rstd_at).arg(&weight_at).arg(&past_at);
+        launch.arg(&x_grad_at).arg(&parts_at).arg(&rows).arg(&len).arg(&queries);
+        let config = LaunchConfig { block_dim: (32 * ROWS as u32, 1, 1), ..grid(blocks, 1) };
+        // SAFETY: as above.
+        unsafe { launch.launch(config) }.expect("a kernel that was loaded");
+        let sums = self.add_parts(&parts); // [2, D]
+        [x_grad, sums.get(0), sums.get(1)]
+    }
+
+    /// f32 `[R, C]` in bf16, and the sums of its columns, `[C]`.
+    pub(super) fn rounded(self, x: &Tensor) -> (Tensor, Tensor) {
+        let x = x.contiguous();
+        let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
+        let sums = self.columns(&self.1.rounded, &[&x, &out]);
+        (out, sums)
+    }
+
+    /// The exact GELU in bf16.
+    pub(super) fn gelu(self, x: &Tensor) -> Tensor {
+        let x = x.contiguous();
+        let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
+        let (x_at, out_at, eights) = (address(&x), address(&out), x.numel() as i64 / 8);
+        let mut launch = self.0.stream.launch_builder(&self.1.gelu);
+        launch.arg(&x_at).arg(&out_at).arg(&eights);
+        // SAFETY: as above.
+        unsafe { launch.launch(grid((eights + ROWS * LANES - 1) / (ROWS * LANES), 1)) }
+            .expect("a kernel that was loaded");
+        out
+    }
+
+    /// The gradient of GELU's input, and the sums of its columns, by the one of its output; all in bf16.
+    pub(super) fn gelu_backward(self, grad: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
+        let (grad, x) = (grad.contiguous(), x.contiguous());
+        let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
+        let sums = self.columns(&self.1.gelu_backward, &[&grad, &x, &out]);
+        (out, sums)
+    }
+
+    /// The sums of a bf16 matrix's columns, in f32.
+    pub(super) fn column_sums(self, x: &Tensor) -> Tensor {
+        self.columns(&self.1.column_sums, &[&x.contiguous()])
+    }
+
+    /// Runs a kernel of columns.cu on tensors of one shape, and adds its parts of the sums.
+    fn columns(self, kernel: &CudaFunction, tensors: &[&Tensor]) -> Tensor {
+        let size = tensors[0].size();
+        let columns = *size.last().expect("at least one axis");
+        let rows = tensors[0].numel() as i64 / columns;
+        let across = (columns + 8 * LANES - 1) / (8 * LANES);
+        let down = ((rows + ROWS - 1) / ROWS).min((BLOCKS / across).max(1));
+        let parts = Tensor::empty([down, columns], (Kind::Float, tensors[0].device()));
+        let (parts_at, narrow) = (address(&parts), columns as i32);
+        let addresses: Vec<u64> = tensors.iter().map(|tensor| address(tensor)).collect();
+        let mut launch = self.0.stream.launch_builder(kernel);
+        for at in &addresses {
+            launch.arg(at);
+        }
+        launch.arg(&parts_at).arg(&rows).arg(&narrow);
+        // SAFETY: as above.
+        unsafe { launch.launch(grid(across, down)) }.expect("a kernel that was loaded");
+        self.add_parts(&parts)
+    }
+
+    /// The sums over the first axis of `[parts, ..]`.
+    fn add_parts(self, parts: &Tensor) -> Tensor {
+        let out = Tensor::empty(&parts.size()[1..], (Kind::Float, parts.device()));
+        let (count, columns) = (parts.size()[0] as i32, out.numel() as i32);
+        let (parts_at, out_at) = (address(parts), address(&out));
+        let mut launch = self.0.stream.launch_builder(&self.1.add_parts);
+        launch.arg(&parts_at).arg(&out_at).arg(&count).arg(&columns);
+        // SAFETY: as above.
+        unsafe { launch.launch(grid((i64::from(columns) + LANES - 1) / LANES, 1)) }
+            .expect("a kernel that was loaded");
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CARD: Device = Device::Cuda(0);
+
+    fn random(shape: &[i64], kind: Kind) -> Tensor {
+        Tensor::randn(shape, (Kind::Float, CARD)).to_kind(kind)
+    }
+
+    /// Both in f64, relative to the largest number of the reference.
+    fn assert_near(what: &str, ours: &Tensor, reference: &Tensor, tolerance: f64) {
+        assert_eq!(ours.size(), reference.size(), "{what}");
+        let [ours, reference] = [ours, reference].map(|tensor| tensor.to_kind(Kind::Double));
+        let off = (ours - &reference).abs().max().double_value(&[]) / reference.abs().max().double_value(&[]);
+        assert!(off < tolerance, "{what} is {off:.1e} off");
+    }
+
+    /// Half of the last of bf16's eight bits.
+    const ROUNDING: f64 = 1.0 / 256.0;
+
+    #[test]
+    #[ignore = "needs NVIDIA's run-time compiler, but no card"]
+    fn every_kernel_compiles() {
+        for capability in [(8, 0), (8, 9), (9, 0)] {
+            compile(COLUMNS, capability, Vec::new()).unwrap();
+            for width in [192, 384, 512, 768, 1024, 1280, MAX_WIDTH] {
+                compile(NORM, capability, of_width(width)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "needs an NVIDIA card"]
+    fn layer_norm_is_pytorchs() {
+        for (width, queries) in [(192, 50), (512, 37), (768, 50), (1024, 1), (1280, 50), (2048, 9)] {
+            let x = random(&[5, 50, width], Kind::Float) * 3.0 + 1.0;
+            let [weight, bias] = [0, 1].map(|_| random(&[width], Kind::Float));
+            let grad = random(&[5, 50, width], Kind::BFloat16);
+            let past = random(&[5, queries, width], Kind::Float);
+            let cuda = kernels(&x, Precision::Bf16).expect("there are kernels for this card");
+            let normed = cuda.norm(&x, &weight, &bias, 1e-6);
+            let ours = cuda.norm_backward(&normed, &x, &weight, &grad, &past);
+
+            let leaves = [x, weight, bias].map(|leaf| leaf.to_kind(Kind::Double).set_requires_grad(true));
+            let [x, weight, bias] = &leaves;
+            let out = x.layer_norm([width], Some(weight), Some(bias), 1e-6, false);
+            assert_near("norm", &normed.out, &out, ROUNDING);
+            let passed = (x.narrow(1, 50 - queries, queries) * &past).sum(None);
+            let objective = (&out * grad.to_kind(Kind::Double)).sum(None) + passed;
+            let theirs = Tensor::run_backward(&[objective], &leaves, false, false);
+            for (what, (ours, theirs)) in ["x", "weight", "bias"].iter().zip(ours.iter().zip(&theirs)) {
+                assert_near(&format!("the gradient of {what} of {width}"), ours, theirs, 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "needs an NVIDIA card"]
+    fn columns_are_pytorchs() {
+        for (rows, columns) in [(5, 8), (1000, 264), (12_345, 2048), (77, 768)] {
+            let x = random(&[rows, columns], Kind::Float);
+            let cuda = kernels(&x, Precision::Bf16).expect("there are kernels for this card");
+            let (rounded, sums) = cuda.rounded(&x);
+            assert_near("rounded", &rounded, &x.to_kind(Kind::BFloat16), 1e-9);
+            assert_near("sums", &sums, &x.to_kind(Kind::Double).sum_dim_intlist(0, false, None), 1e-5);
+            let theirs = rounded.to_kind(Kind::Double).sum_dim_intlist(0, false, None);
+            assert_near("sums of bf16", &cuda.column_sums(&rounded), &theirs, 1e-5);
+
+            let theirs = rounded.to_kind(Kind::Double).gelu("none");
+            assert_near("GELU", &cuda.gelu(&rounded), &theirs, ROUNDING);
+            let grad = random(&[rows, columns], Kind::BFloat16);
+            let (ours, sums) = cuda.gelu_backward(&grad, &rounded);
+            let leaf = rounded.to_kind(Kind::Double).set_requires_grad(true);
+            let objective = (leaf.gelu("none") * grad.to_kind(Kind::Double)).sum(None);
+            let theirs = Tensor::run_backward(&[objective], &[&leaf], false, false).remove(0);
+            assert_near("the gradient of GELU", &ours, &theirs, ROUNDING);
+            let theirs = ours.to_kind(Kind::Double).sum_dim_intlist(0, false, None);
+            assert_near("its sums", &sums, &theirs, 1e-5);
+        }
+    }
+    /// More in a row than there is memory for at once, of two sizes, while the card is busy.
+    #[test]
+    #[ignore = "needs an NVIDIA card"]
+    fn uploads_arrive_whole_and_in_order() {
+        let card = card(0).expect("the card opens");
+        let busy = random(&[4096, 4096], Kind::Float);
+        let mut arrived = Vec::new();
+        for upload in 0..40_usize {
+            let _ = busy.mm(&busy);
+            let bytes: Vec<u8> = (0..1_000_000 + upload % 2).map(|i| (i * 7 + upload * 31) as u8).collect();
+            let tensor = card.upload_bytes(&bytes, &[bytes.len() as i64], CARD).expect("it is copied");
+            arrived.push((bytes, tensor));
+        }
+        for (bytes, tensor) in arrived {
+            let theirs = Tensor::from_slice(&bytes).to_kind(Kind::Float);
+            assert!(tensor.to_device(Device::Cpu).equal(&theirs));
+        }
+    }
+}
