@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use cudarc::driver::result::memcpy_htod_async;
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
-use cudarc::driver::{
-    CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, DriverError, LaunchConfig, PinnedHostSlice,
-    PushKernelArg,
-};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts};
 use tch::{Device, Kind, Tensor};
 
 use crate::Precision;
+
+mod upload;
+
+use upload::Uploads;
 
 const BF16: &str = include_str!("cuda/bf16.cuh");
 const NORM: &str = include_str!("cuda/norm.cu");
@@ -33,10 +33,6 @@ const ROWS: i64 = 8;
 const LANES: i64 = 32;
 /// Blocks that are busy at once on a large card: more would leave more parts of sums to add.
 const BLOCKS: i64 = 1024;
-/// Uploads of one size that may be under way.
-const SLOTS: usize = 2;
-/// And of all sizes.
-const MAX_SLOTS: usize = 8;
 
 /// A card, opened beside PyTorch, in the context that both share.
 pub(super) struct Card {
@@ -124,7 +120,7 @@ pub(super) fn card(index: usize) -> Option<&'static Card> {
         let context = CudaContext::new(index).ok()?;
         Some(Box::leak(Box::new(Card {
             stream: context.default_stream(),
-            uploads: Mutex::new(Uploads { stream: context.new_stream().ok()?, slots: Vec::new() }),
+            uploads: Mutex::new(Uploads::new(&context).ok()?),
             kernels: OnceLock::new(),
             context,
         })))
@@ -159,78 +155,6 @@ impl Card {
         }
         let program = compile(source, (major, minor), options)?;
         self.context.load_module(program).map_err(|error| error.to_string())
-    }
-}
-
-/// Uploads by a stream of their own, so that they go on beside what the card computes.
-struct Uploads {
-    stream: Arc<CudaStream>,
-    /// In turns, the oldest first.
-    slots: Vec<Slot>,
-}
-
-/// Memory of one upload, on both sides.
-struct Slot {
-    pinned: PinnedHostSlice<u8>,
-    staged: Tensor,
-    /// It is on the card.
-    copied: CudaEvent,
-    /// It is no longer needed there.
-    consumed: CudaEvent,
-}
-
-impl Card {
-    /// Bytes of the host as f32 on the card. None where there is no memory that an upload can go on from by itself.
-    pub(super) fn upload_bytes(&self, bytes: &[u8], shape: &[i64], device: Device) -> Option<Tensor> {
-        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        self.upload(&mut uploads, bytes, shape, device).ok()
-    }
-
-    fn upload(
-        &self,
-        uploads: &mut Uploads,
-        bytes: &[u8],
-        shape: &[i64],
-        device: Device,
-    ) -> Result<Tensor, DriverError> {
-        let of_that_size = |slot: &Slot| slot.pinned.len() == bytes.len();
-        if uploads.slots.iter().filter(|slot| of_that_size(slot)).count() < SLOTS {
-            self.add_slot(uploads, bytes.len(), device)?;
-        }
-        let oldest = uploads.slots.iter().position(of_that_size).expect("there are some");
-        let mut slot = uploads.slots.remove(oldest);
-        slot.copied.synchronize()?;
-        slot.pinned.as_mut_slice()?.copy_from_slice(bytes);
-        uploads.stream.wait(&slot.consumed)?;
-        let (to, stream) = (address(&slot.staged), uploads.stream.cu_stream());
-        #[allow(unsafe_code, reason = "it takes an address")]
-        // SAFETY: both have as many bytes, and neither is touched or freed before the event that is recorded next.
-        unsafe {
-            memcpy_htod_async(to, slot.pinned.as_slice()?, stream)?;
-        }
-        slot.copied = uploads.stream.record_event(None)?;
-        self.stream.wait(&slot.copied)?;
-        let out = slot.staged.view(shape).to_kind(Kind::Float);
-        slot.consumed = self.stream.record_event(None)?;
-        uploads.slots.push(slot);
-        Ok(out)
-    }
-
-    fn add_slot(&self, uploads: &mut Uploads, len: usize, device: Device) -> Result<(), DriverError> {
-        if uploads.slots.len() >= MAX_SLOTS {
-            // Of sizes that no longer come.
-            self.context.synchronize()?;
-            uploads.slots.clear();
-        }
-        #[allow(unsafe_code, reason = "it holds no bytes yet")]
-        // SAFETY: it is written before it is read.
-        let pinned = unsafe { self.context.alloc_pinned(len)? };
-        let staged = Tensor::empty([len as i64], (Kind::Uint8, device));
-        // PyTorch gives out memory that work on its own stream may still be using.
-        self.context.synchronize()?;
-        let [copied, consumed] = [uploads.stream.record_event(None)?, self.stream.record_event(None)?];
-        uploads.slots.push(Slot { pinned, staged, copied, consumed });
-        Ok(())
     }
 }
 
@@ -400,102 +324,4 @@ impl Cuda {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CARD: Device = Device::Cuda(0);
-
-    fn random(shape: &[i64], kind: Kind) -> Tensor {
-        Tensor::randn(shape, (Kind::Float, CARD)).to_kind(kind)
-    }
-
-    /// Both in f64, relative to the largest number of the reference.
-    fn assert_near(what: &str, ours: &Tensor, reference: &Tensor, tolerance: f64) {
-        assert_eq!(ours.size(), reference.size(), "{what}");
-        let [ours, reference] = [ours, reference].map(|tensor| tensor.to_kind(Kind::Double));
-        let off = (ours - &reference).abs().max().double_value(&[]) / reference.abs().max().double_value(&[]);
-        assert!(off < tolerance, "{what} is {off:.1e} off");
-    }
-
-    /// Half of the last of bf16's eight bits.
-    const ROUNDING: f64 = 1.0 / 256.0;
-
-    #[test]
-    #[ignore = "needs NVIDIA's run-time compiler, but no card"]
-    fn every_kernel_compiles() {
-        for capability in [(8, 0), (8, 9), (9, 0)] {
-            compile(COLUMNS, capability, Vec::new()).unwrap();
-            for width in [192, 384, 512, 768, 1024, 1280, MAX_WIDTH] {
-                compile(NORM, capability, of_width(width)).unwrap();
-            }
-        }
-    }
-
-    #[test]
-    #[ignore = "needs an NVIDIA card"]
-    fn layer_norm_is_pytorchs() {
-        for (width, queries) in [(192, 50), (512, 37), (768, 50), (1024, 1), (1280, 50), (2048, 9)] {
-            let x = random(&[5, 50, width], Kind::Float) * 3.0 + 1.0;
-            let [weight, bias] = [0, 1].map(|_| random(&[width], Kind::Float));
-            let grad = random(&[5, 50, width], Kind::BFloat16);
-            let past = random(&[5, queries, width], Kind::Float);
-            let cuda = kernels(&x, Precision::Bf16).expect("there are kernels for this card");
-            let normed = cuda.norm(&x, &weight, &bias, 1e-6);
-            let ours = cuda.norm_backward(&normed, &x, &weight, &grad, &past);
-
-            let leaves = [x, weight, bias].map(|leaf| leaf.to_kind(Kind::Double).set_requires_grad(true));
-            let [x, weight, bias] = &leaves;
-            let out = x.layer_norm([width], Some(weight), Some(bias), 1e-6, false);
-            assert_near("norm", &normed.out, &out, ROUNDING);
-            let passed = (x.narrow(1, 50 - queries, queries) * &past).sum(None);
-            let objective = (&out * grad.to_kind(Kind::Double)).sum(None) + passed;
-            let theirs = Tensor::run_backward(&[objective], &leaves, false, false);
-            for (what, (ours, theirs)) in ["x", "weight", "bias"].iter().zip(ours.iter().zip(&theirs)) {
-                assert_near(&format!("the gradient of {what} of {width}"), ours, theirs, 1e-5);
-            }
-        }
-    }
-
-    #[test]
-    #[ignore = "needs an NVIDIA card"]
-    fn columns_are_pytorchs() {
-        for (rows, columns) in [(5, 8), (1000, 264), (12_345, 2048), (77, 768)] {
-            let x = random(&[rows, columns], Kind::Float);
-            let cuda = kernels(&x, Precision::Bf16).expect("there are kernels for this card");
-            let (rounded, sums) = cuda.rounded(&x);
-            assert_near("rounded", &rounded, &x.to_kind(Kind::BFloat16), 1e-9);
-            assert_near("sums", &sums, &x.to_kind(Kind::Double).sum_dim_intlist(0, false, None), 1e-5);
-            let theirs = rounded.to_kind(Kind::Double).sum_dim_intlist(0, false, None);
-            assert_near("sums of bf16", &cuda.column_sums(&rounded), &theirs, 1e-5);
-
-            let theirs = rounded.to_kind(Kind::Double).gelu("none");
-            assert_near("GELU", &cuda.gelu(&rounded), &theirs, ROUNDING);
-            let grad = random(&[rows, columns], Kind::BFloat16);
-            let (ours, sums) = cuda.gelu_backward(&grad, &rounded);
-            let leaf = rounded.to_kind(Kind::Double).set_requires_grad(true);
-            let objective = (leaf.gelu("none") * grad.to_kind(Kind::Double)).sum(None);
-            let theirs = Tensor::run_backward(&[objective], &[&leaf], false, false).remove(0);
-            assert_near("the gradient of GELU", &ours, &theirs, ROUNDING);
-            let theirs = ours.to_kind(Kind::Double).sum_dim_intlist(0, false, None);
-            assert_near("its sums", &sums, &theirs, 1e-5);
-        }
-    }
-    /// More in a row than there is memory for at once, of two sizes, while the card is busy.
-    #[test]
-    #[ignore = "needs an NVIDIA card"]
-    fn uploads_arrive_whole_and_in_order() {
-        let card = card(0).expect("the card opens");
-        let busy = random(&[4096, 4096], Kind::Float);
-        let mut arrived = Vec::new();
-        for upload in 0..40_usize {
-            let _ = busy.mm(&busy);
-            let bytes: Vec<u8> = (0..1_000_000 + upload % 2).map(|i| (i * 7 + upload * 31) as u8).collect();
-            let tensor = card.upload_bytes(&bytes, &[bytes.len() as i64], CARD).expect("it is copied");
-            arrived.push((bytes, tensor));
-        }
-        for (bytes, tensor) in arrived {
-            let theirs = Tensor::from_slice(&bytes).to_kind(Kind::Float);
-            assert!(tensor.to_device(Device::Cpu).equal(&theirs));
-        }
-    }
-}
+mod tests;
