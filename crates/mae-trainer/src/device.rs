@@ -81,12 +81,16 @@ impl DeviceName {
         if self.is_card() && has_bf16() { Precision::Bf16 } else { Precision::F32 }
     }
 
-    /// The device's name, and its card's with its memory.
+    /// The device's name, and its card's with its memory. Says why bf16 is slower than it could be, where it is.
     pub fn describe(self, device: &Device) -> String {
-        match self.card(device) {
+        let mut text = match self.card(device) {
             Some(card) => format!("{self}: {card}"),
             None => self.to_string(),
+        };
+        if let Some(reason) = ops::without_kernels(device) {
+            text += &format!("; bf16 is slower than it could be: {reason}");
         }
+        text
     }
 
     /// The card behind the name, if there is one and it tells of itself.

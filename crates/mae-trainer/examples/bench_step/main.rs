@@ -6,6 +6,8 @@ mod breakdown;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -196,21 +198,26 @@ fn train(
     let mut model = model.train();
     let mut optimizer = AdamW::default().init(&model);
     let mut report = Report { seconds: Vec::new(), losses: Vec::new(), peak_mib: 0.0 };
-    let (mut began, mut losses) = (Instant::now(), Vec::new());
-    for step in 1..=steps {
-        let images = Normalize::imagenet().images(batch.images.clone(), batch.shape, device);
-        let loss = loss(&model, images, &batch.masks);
-        let gradients = GradientsParams::from_grads(loss.clone().backward(), &model);
-        losses.push(loss.inner());
-        model = ops::together(|| optimizer.step(1.5e-4, model, gradients));
-        if step.is_multiple_of(read_every) || step == steps {
-            let count = losses.len();
-            let read = Tensor::cat(std::mem::take(&mut losses), 0).into_data().convert::<f64>();
-            report.losses.extend(read.as_slice::<f64>().expect("converted above"));
-            report.seconds.extend(vec![began.elapsed().as_secs_f64() / count as f64; count]);
-            began = Instant::now();
+    // A batch is made while the one before is trained on, as by the loader of a run.
+    let (made, batches) = sync_channel(1);
+    thread::scope(|scope| {
+        scope.spawn(move || (0..steps).try_for_each(|_| made.send(batch.images.clone())));
+        let (mut began, mut losses) = (Instant::now(), Vec::new());
+        for (step, images) in (1..=steps).zip(batches) {
+            let images = Normalize::imagenet().images(images, batch.shape, device);
+            let loss = loss(&model, images, &batch.masks);
+            let gradients = GradientsParams::from_grads(loss.clone().backward(), &model);
+            losses.push(loss.inner());
+            model = ops::together(|| optimizer.step(1.5e-4, model, gradients));
+            if step.is_multiple_of(read_every) || step == steps {
+                let count = losses.len();
+                let read = Tensor::cat(std::mem::take(&mut losses), 0).into_data().convert::<f64>();
+                report.losses.extend(read.as_slice::<f64>().expect("converted above"));
+                report.seconds.extend(vec![began.elapsed().as_secs_f64() / count as f64; count]);
+                began = Instant::now();
+            }
         }
-    }
+    });
     report
 }
 

@@ -100,6 +100,17 @@ pub fn is_fused(device: &Device, precision: Precision) -> bool {
     false
 }
 
+/// Why a card that this crate has kernels for computes without them in bf16, which is slower.
+pub fn without_kernels(device: &Device) -> Option<String> {
+    #[cfg(feature = "tch")]
+    return torch::without_kernels(device);
+    #[cfg(not(feature = "tch"))]
+    {
+        let _ = device;
+        None
+    }
+}
+
 /// `x · weight + bias` over the last axis.
 ///
 /// # Shapes

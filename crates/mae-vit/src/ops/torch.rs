@@ -210,6 +210,15 @@ fn shape_of(data: &TensorData) -> Vec<i64> {
     data.shape().iter().map(|extent| *extent as i64).collect()
 }
 
+/// See [`ops::without_kernels`](crate::ops::without_kernels).
+pub(super) fn without_kernels(device: &Device) -> Option<String> {
+    let Some(tch::Device::Cuda(index)) = torch_device(device) else { return None };
+    match cuda::card(index) {
+        Some(card) => card.kernels().err().map(str::to_owned),
+        None => Some("NVIDIA's driver does not open the card".into()),
+    }
+}
+
 /// Numbers of the host on a libtorch device, in the type that they have. To a CUDA card they go from pinned memory: for any
 /// other, PyTorch waits until the card has done what it was told before.
 fn upload(data: &TensorData, device: &Device) -> Option<tch::Tensor> {

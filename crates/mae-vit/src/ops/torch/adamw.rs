@@ -68,6 +68,10 @@ pub(in crate::ops) fn together<T>(step: impl FnOnce() -> T) -> T {
             TOGETHER.set(None);
         }
     }
+    if TOGETHER.with_borrow(Option::is_some) {
+        // Those of a step within a step wait for the outer one's.
+        return step();
+    }
     let _forget = Forget;
     TOGETHER.set(Some(Vec::new()));
     let out = step();

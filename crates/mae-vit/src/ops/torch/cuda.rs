@@ -39,7 +39,7 @@ pub(super) struct Card {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     uploads: Mutex<Uploads>,
-    kernels: OnceLock<Option<Kernels>>,
+    kernels: OnceLock<Result<Kernels, String>>,
 }
 
 /// The kernels of a card that has them.
@@ -128,9 +128,10 @@ pub(super) fn card(index: usize) -> Option<&'static Card> {
 }
 
 impl Card {
-    fn kernels(&'static self) -> Option<Cuda> {
-        let kernels = self.kernels.get_or_init(|| self.compile_kernels().ok());
-        kernels.as_ref().map(|kernels| Cuda(self, kernels))
+    /// The kernels, or why there are none.
+    pub(super) fn kernels(&'static self) -> Result<Cuda, &'static str> {
+        let kernels = self.kernels.get_or_init(|| self.compile_kernels());
+        kernels.as_ref().map(|kernels| Cuda(self, kernels)).map_err(String::as_str)
     }
 
     fn compile_kernels(&self) -> Result<Kernels, String> {
@@ -183,7 +184,7 @@ pub(super) fn kernels(x: &Tensor, precision: Precision) -> Option<Cuda> {
     if precision != Precision::Bf16 || width % 8 != 0 {
         return None;
     }
-    card(index)?.kernels()
+    card(index)?.kernels().ok()
 }
 
 /// A pointer to a tensor's numbers, for a kernel's arguments.
