@@ -23,6 +23,8 @@ const BF16: &str = include_str!("cuda/bf16.cuh");
 const NORM: &str = include_str!("cuda/norm.cu");
 const COLUMNS: &str = include_str!("cuda/columns.cu");
 
+/// Why a card has no kernels and needs none.
+pub(super) const NO_BF16: &str = "the card has no bf16";
 /// The first major compute capability whose instructions know bf16: Ampere's.
 const FIRST_WITH_BF16: i32 = 8;
 /// Widths that the registers of a warp have room for.
@@ -152,7 +154,7 @@ impl Card {
         let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         if major < FIRST_WITH_BF16 {
-            return Err("the card has no bf16".into());
+            return Err(NO_BF16.into());
         }
         let program = compile(source, (major, minor), options)?;
         self.context.load_module(program).map_err(|error| error.to_string())
