@@ -193,7 +193,7 @@ impl Bench<'_> {
                 Part::Loading => self.loading(),
                 Part::LongRuns => self.long_runs(),
             };
-            // A card can be had for minutes only: what fails ends no other part.
+            // A card may be rented by the minute: one part's failure must not end the others.
             if let Err(error) = measured {
                 self.say(&format!("{part:?} did not run: {error:#}\n"));
                 self.failures.push(format!("{part:?}: {error:#}"));

@@ -81,14 +81,14 @@ impl DeviceName {
         if self.is_card() && has_bf16() { Precision::Bf16 } else { Precision::F32 }
     }
 
-    /// The device's name, and its card's with its memory. Says why bf16 is slower than it could be, where it is.
+    /// The device's name, its card's name and memory, and why bf16 runs without this crate's kernels, if it does.
     pub fn describe(self, device: &Device) -> String {
         let mut text = match self.card(device) {
             Some(card) => format!("{self}: {card}"),
             None => self.to_string(),
         };
         if let Some(reason) = ops::without_kernels(device) {
-            text += &format!("; bf16 is slower than it could be: {reason}");
+            text += &format!("; bf16 runs without our kernels, slower: {reason}");
         }
         text
     }

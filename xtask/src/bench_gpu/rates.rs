@@ -38,7 +38,7 @@ impl Bench<'_> {
                 for (name, column) in names.iter().zip(&mut columns) {
                     let Ok((seconds, mib)) = column else { continue };
                     let timed = run::<Report>(&mut program(name, &extra));
-                    // By itself: a card that is asked for its memory computes more slowly.
+                    // A run of its own: polling the card's memory slows the program down.
                     let measured = timed.and_then(|report| match round {
                         0 => Ok((report, watched(&mut program(name, &["--steps", "4"]))?.card_mib)),
                         _ => Ok((report, *mib)),

@@ -100,7 +100,8 @@ pub fn is_fused(device: &Device, precision: Precision) -> bool {
     false
 }
 
-/// Why a card that this crate has kernels for computes without them in bf16, which is slower.
+/// The reason why bf16 runs without this crate's CUDA kernels, and therefore slower, on an NVIDIA card. `None` if the kernels
+/// are in use, or the device has no use for them.
 pub fn without_kernels(device: &Device) -> Option<String> {
     #[cfg(feature = "tch")]
     return torch::without_kernels(device);
@@ -191,8 +192,9 @@ pub fn adamw<const D: usize>(
     fused!(param, adamw(param, grad, moments, step))
 }
 
-/// Runs an optimizer's step. On a card its updates by [`adamw`] are then made at the end of it, all at once: what they
-/// return must not be read before. Elsewhere, and without this function, each is made when it is asked for.
+/// Runs an optimizer's step and batches its updates by [`adamw`]. On libtorch's cards, `adamw` then only queues an update, and the
+/// whole queue runs in a few launches when `step` returns: `step` must not read the tensors that `adamw` returned. On other
+/// devices, and outside this function, each update runs at once.
 ///
 /// # Source
 /// PyTorch's `foreach` and `fused` optimizers.

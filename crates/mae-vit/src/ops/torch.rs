@@ -230,28 +230,15 @@ fn upload(data: &TensorData, device: &Device) -> Option<tch::Tensor> {
         DType::F32 => Kind::Float,
         _ => return None,
     };
-    let shape = shape_of(data);
-    let bytes = data.as_bytes();
-    if device.is_cuda() {
-        // PyTorch keeps pinned memory that it is done with, and knows when the card is done with it.
-        if let Ok(pinned) = borrowed(bytes, &shape, kind).f_pin_memory(device) {
-            return Some(pinned.to_device_(device, kind, true, false));
-        }
+    let host = tch::Tensor::from_data_size(data.as_bytes(), &shape_of(data), kind);
+    if !device.is_cuda() {
+        return Some(host.to_device(device));
     }
-    Some(tch::Tensor::from_data_size(bytes, &shape, kind).to_device(device))
-}
-
-/// The host's own numbers as a tensor, which must be gone before they are.
-#[allow(unsafe_code, reason = "tch borrows without a lifetime")]
-fn borrowed(bytes: &[u8], shape: &[i64], kind: Kind) -> tch::Tensor {
-    let numbers: i64 = shape.iter().product();
-    assert_eq!(bytes.len(), numbers as usize * kind.elt_size_in_bytes());
-    let mut strides = vec![1; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis];
+    // PyTorch keeps pinned memory that it is done with, and knows when the card is done with it.
+    match host.f_pin_memory(device) {
+        Ok(pinned) => Some(pinned.to_device_(device, kind, true, false)),
+        Err(_) => Some(host.to_device(device)),
     }
-    // SAFETY: that many numbers lie there in order; the one caller copies them at once.
-    unsafe { tch::Tensor::from_blob(bytes.as_ptr(), shape, &strides, kind, tch::Device::Cpu) }
 }
 
 /// Integers of the host on a libtorch device.
@@ -262,7 +249,7 @@ pub(super) fn upload_ints<const D: usize>(data: &TensorData, device: &Device) ->
 
 /// Bytes or numbers of the host on a libtorch device, as f32 there.
 pub(super) fn upload_floats<const D: usize>(data: &TensorData, device: &Device) -> Option<Tensor<D>> {
-    /// Whole batches of images, rather than a few numbers.
+    /// Batches of images are larger; smaller uploads need no stream of their own.
     const LARGE: usize = 1 << 16;
     let bytes = data.as_bytes();
     if let Some(tch::Device::Cuda(index)) = torch_device(device)

@@ -46,7 +46,7 @@ pub(in crate::ops) fn adamw<const D: usize>(
     }
 }
 
-/// An update that is to be made, in place.
+/// A pending in-place update.
 struct Update {
     /// The parameter and its moments.
     written: [tch::Tensor; 3],
@@ -55,13 +55,13 @@ struct Update {
 }
 
 thread_local! {
-    /// Updates that wait for others, while an optimizer steps.
+    /// Updates queued while an optimizer steps.
     static TOGETHER: RefCell<Option<Vec<Update>>> = const { RefCell::new(None) };
 }
 
 /// See [`ops::together`](crate::ops::together).
 pub(in crate::ops) fn together<T>(step: impl FnOnce() -> T) -> T {
-    /// Forgets what waits, after a panic too.
+    /// Clears the queue, also after a panic.
     struct Forget;
     impl Drop for Forget {
         fn drop(&mut self) {
@@ -69,24 +69,24 @@ pub(in crate::ops) fn together<T>(step: impl FnOnce() -> T) -> T {
         }
     }
     if TOGETHER.with_borrow(Option::is_some) {
-        // Those of a step within a step wait for the outer one's.
+        // A nested call leaves its updates to the outer one.
         return step();
     }
     let _forget = Forget;
     TOGETHER.set(Some(Vec::new()));
     let out = step();
     let mut updates = TOGETHER.take().unwrap_or_default();
-    // By the numbers that they share.
-    while let Some(step) = updates.first().map(|update| update.step) {
-        let (alike, others): (Vec<_>, Vec<_>) =
-            updates.into_iter().partition(|update: &Update| update.step == step);
+    // One launch takes one set of numbers, on one device.
+    let key = |update: &Update| (update.step, update.grad.device());
+    while let Some(first) = updates.first().map(key) {
+        let (alike, others): (Vec<_>, Vec<_>) = updates.into_iter().partition(|update| key(update) == first);
         fused_adamw(&alike);
         updates = others;
     }
     out
 }
 
-/// Updates parameters and their moments in place, by the numbers of the first.
+/// Updates parameters and their moments in place. All updates share the first one's numbers and device.
 fn fused_adamw(updates: &[Update]) {
     let [Update { grad, step, .. }, ..] = updates else { return };
     let time = tch::Tensor::full([], f64::from(step.time), (Kind::Float, grad.device()));

@@ -1,8 +1,8 @@
-//! Kernels of our own on NVIDIA cards, for what lies between bf16 products: where PyTorch reads and writes a tensor several
-//! times, they do it once. They are compiled for the card when they are first asked for, by NVIDIA's run-time compiler, which
-//! comes with PyTorch; without it, and on cards without bf16, PyTorch's own operations serve.
+//! CUDA kernels for the operations between bf16 matrix products. Where PyTorch reads and writes a tensor several times, they do
+//! it once. NVRTC, which PyTorch's packages include, compiles them for the card at their first use. Without NVRTC, and on
+//! cards without bf16, PyTorch's operations are used.
 //!
-//! PyTorch queues its work on the default stream of a card, since nothing here asks it for another, and so do these.
+//! The kernels run on the card's default stream. PyTorch does too, unless it is given another, which nothing here does.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -29,11 +29,11 @@ pub(super) const NO_BF16: &str = "the card has no bf16";
 const FIRST_WITH_BF16: i32 = 8;
 /// Widths that the registers of a warp have room for.
 const MAX_WIDTH: i64 = 2048;
-/// Rows of a block, in both files: a warp each.
+/// Rows that a block works on at once, in both files: one for each warp.
 const ROWS: i64 = 8;
-/// Threads beside each other, each of which has eight columns.
+/// Threads of a warp. In columns.cu each has eight neighbouring columns.
 const LANES: i64 = 32;
-/// Blocks that are busy at once on a large card: more would leave more parts of sums to add.
+/// Blocks that fill a large card. More would leave more partial sums to add.
 const BLOCKS: i64 = 1024;
 
 /// A card, opened beside PyTorch, in the context that both share.
@@ -109,7 +109,7 @@ fn function(module: &Arc<CudaModule>, name: &str) -> Result<CudaFunction, String
     module.load_function(name).map_err(|error| format!("{name}: {error}"))
 }
 
-/// The card of that number, if NVIDIA's driver opens it.
+/// The card with this index, if NVIDIA's driver opens it.
 pub(super) fn card(index: usize) -> Option<&'static Card> {
     static CARDS: Mutex<BTreeMap<usize, Option<&'static Card>>> = Mutex::new(BTreeMap::new());
     let mut cards = CARDS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,9 +189,12 @@ pub(super) fn kernels(x: &Tensor, precision: Precision) -> Option<Cuda> {
     card(index)?.kernels().ok()
 }
 
-/// A pointer to a tensor's numbers, for a kernel's arguments.
-fn address(tensor: &Tensor) -> u64 {
-    debug_assert!(tensor.is_contiguous());
+/// The address of a contiguous tensor's numbers of this type, as a kernel's argument.
+///
+/// # Panics
+/// If the tensor is another: a kernel cannot tell, and would compute garbage.
+fn address(tensor: &Tensor, kind: Kind) -> u64 {
+    assert_eq!((tensor.kind(), tensor.is_contiguous()), (kind, true));
     tensor.data_ptr() as u64
 }
 
@@ -208,22 +211,27 @@ fn grid(x: i64, y: i64) -> LaunchConfig {
     }
 }
 
+/// Blocks of the layer norm's kernels.
+fn a_warp_a_row(blocks: i64) -> LaunchConfig {
+    LaunchConfig { block_dim: ((LANES * ROWS) as u32, 1, 1), ..grid(blocks, 1) }
+}
+
 #[allow(unsafe_code, reason = "a kernel takes addresses")]
 impl Cuda {
-    /// Layer norm of f32 rows, to bf16: `[.., D]`, `[D]`, `[D]`.
+    /// Layer norm of f32 `[.., D]` by f32 `[D]` and `[D]`, in bf16.
     pub(super) fn norm(self, x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Normed {
-        let x = x.contiguous();
+        let [x, weight, bias] = [x, weight, bias].map(Tensor::contiguous);
         let width = weight.size()[0];
         let rows = x.numel() as i64 / width;
         let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
         let [mean, rstd] = [0, 1].map(|_| Tensor::empty([rows], (Kind::Float, x.device())));
-        let [x_at, weight_at, bias_at, out_at, mean_at, rstd_at] =
-            [&x, weight, bias, &out, &mean, &rstd].map(address);
+        let [x_at, weight_at, bias_at, mean_at, rstd_at] =
+            [&x, &weight, &bias, &mean, &rstd].map(|tensor| address(tensor, Kind::Float));
+        let out_at = address(&out, Kind::BFloat16);
         let mut launch = self.0.stream.launch_builder(&self.norms(width).forward);
         launch.arg(&x_at).arg(&weight_at).arg(&bias_at).arg(&out_at).arg(&mean_at).arg(&rstd_at);
         launch.arg(&rows).arg(&eps);
-        let config =
-            LaunchConfig { block_dim: (32 * ROWS as u32, 1, 1), ..grid((rows + ROWS - 1) / ROWS, 1) };
+        let config = a_warp_a_row((rows + ROWS - 1) / ROWS);
         // SAFETY: these are the kernel's arguments, and the tensors have the sizes that it reads and writes.
         unsafe { launch.launch(config) }.expect("a kernel that was loaded");
         Normed { out, mean, rstd }
@@ -239,19 +247,21 @@ impl Cuda {
         grad: &Tensor,
         past: &Tensor,
     ) -> [Tensor; 3] {
-        let (x, grad, past) = (x.contiguous(), grad.contiguous(), past.contiguous());
+        let [x, weight, grad, past] = [x, weight, grad, past].map(Tensor::contiguous);
         let width = weight.size()[0];
         let rows = x.numel() as i64 / width;
         let (len, queries) = (x.size()[1] as i32, past.size()[1] as i32);
         let blocks = ((rows + ROWS - 1) / ROWS).min(BLOCKS / 4);
         let x_grad = Tensor::empty(x.size(), (Kind::Float, x.device()));
         let parts = Tensor::empty([blocks, 2, width], (Kind::Float, x.device()));
-        let [grad_at, x_at, mean_at, rstd_at, weight_at, past_at, x_grad_at, parts_at] =
-            [&grad, &x, &normed.mean, &normed.rstd, weight, &past, &x_grad, &parts].map(address);
+        let grad_at = address(&grad, Kind::BFloat16);
+        let [x_at, mean_at, rstd_at, weight_at, past_at, x_grad_at, parts_at] =
+            [&x, &normed.mean, &normed.rstd, &weight, &past, &x_grad, &parts]
+                .map(|tensor| address(tensor, Kind::Float));
         let mut launch = self.0.stream.launch_builder(&self.norms(width).backward);
         launch.arg(&grad_at).arg(&x_at).arg(&mean_at).arg(&rstd_at).arg(&weight_at).arg(&past_at);
         launch.arg(&x_grad_at).arg(&parts_at).arg(&rows).arg(&len).arg(&queries);
-        let config = LaunchConfig { block_dim: (32 * ROWS as u32, 1, 1), ..grid(blocks, 1) };
+        let config = a_warp_a_row(blocks);
         // SAFETY: as above.
         unsafe { launch.launch(config) }.expect("a kernel that was loaded");
         let sums = self.add_parts(&parts); // [2, D]
@@ -262,7 +272,7 @@ impl Cuda {
     pub(super) fn rounded(self, x: &Tensor) -> (Tensor, Tensor) {
         let x = x.contiguous();
         let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
-        let sums = self.columns(&self.1.rounded, &[&x, &out]);
+        let sums = self.columns(&self.1.rounded, &[(&x, Kind::Float), (&out, Kind::BFloat16)]);
         (out, sums)
     }
 
@@ -270,7 +280,8 @@ impl Cuda {
     pub(super) fn gelu(self, x: &Tensor) -> Tensor {
         let x = x.contiguous();
         let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
-        let (x_at, out_at, eights) = (address(&x), address(&out), x.numel() as i64 / 8);
+        let [x_at, out_at] = [&x, &out].map(|tensor| address(tensor, Kind::BFloat16));
+        let eights = x.numel() as i64 / 8;
         let mut launch = self.0.stream.launch_builder(&self.1.gelu);
         launch.arg(&x_at).arg(&out_at).arg(&eights);
         // SAFETY: as above.
@@ -283,25 +294,26 @@ impl Cuda {
     pub(super) fn gelu_backward(self, grad: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
         let (grad, x) = (grad.contiguous(), x.contiguous());
         let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
-        let sums = self.columns(&self.1.gelu_backward, &[&grad, &x, &out]);
+        let tensors = [&grad, &x, &out].map(|tensor| (tensor, Kind::BFloat16));
+        let sums = self.columns(&self.1.gelu_backward, &tensors);
         (out, sums)
     }
 
     /// The sums of a bf16 matrix's columns, in f32.
     pub(super) fn column_sums(self, x: &Tensor) -> Tensor {
-        self.columns(&self.1.column_sums, &[&x.contiguous()])
+        self.columns(&self.1.column_sums, &[(&x.contiguous(), Kind::BFloat16)])
     }
 
     /// Runs a kernel of columns.cu on tensors of one shape, and adds its parts of the sums.
-    fn columns(self, kernel: &CudaFunction, tensors: &[&Tensor]) -> Tensor {
-        let size = tensors[0].size();
-        let columns = *size.last().expect("at least one axis");
-        let rows = tensors[0].numel() as i64 / columns;
+    fn columns(self, kernel: &CudaFunction, tensors: &[(&Tensor, Kind)]) -> Tensor {
+        let (first, _) = tensors[0];
+        let columns = *first.size().last().expect("at least one axis");
+        let rows = first.numel() as i64 / columns;
         let across = (columns + 8 * LANES - 1) / (8 * LANES);
         let down = ((rows + ROWS - 1) / ROWS).min((BLOCKS / across).max(1));
-        let parts = Tensor::empty([down, columns], (Kind::Float, tensors[0].device()));
-        let (parts_at, narrow) = (address(&parts), columns as i32);
-        let addresses: Vec<u64> = tensors.iter().map(|tensor| address(tensor)).collect();
+        let parts = Tensor::empty([down, columns], (Kind::Float, first.device()));
+        let (parts_at, narrow) = (address(&parts, Kind::Float), columns as i32);
+        let addresses: Vec<u64> = tensors.iter().map(|(tensor, kind)| address(tensor, *kind)).collect();
         let mut launch = self.0.stream.launch_builder(kernel);
         for at in &addresses {
             launch.arg(at);
@@ -316,7 +328,7 @@ impl Cuda {
     fn add_parts(self, parts: &Tensor) -> Tensor {
         let out = Tensor::empty(&parts.size()[1..], (Kind::Float, parts.device()));
         let (count, columns) = (parts.size()[0] as i32, out.numel() as i32);
-        let (parts_at, out_at) = (address(parts), address(&out));
+        let [parts_at, out_at] = [parts, &out].map(|tensor| address(tensor, Kind::Float));
         let mut launch = self.0.stream.launch_builder(&self.1.add_parts);
         launch.arg(&parts_at).arg(&out_at).arg(&count).arg(&columns);
         // SAFETY: as above.

@@ -23,11 +23,11 @@ pub(super) enum Operation {
 /// What the backward pass needs of all that lies between two products.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
-    /// PyTorch's autograd knows.
+    /// Recorded by PyTorch's autograd.
     Recorded { inputs: Vec<TchTensor>, out: TchTensor },
-    /// A layer norm by a kernel of ours.
+    /// Layer norm by our CUDA kernels.
     Norm(Cuda, Normed),
-    /// GELU, whose backward pass is a kernel of ours.
+    /// GELU by our CUDA kernels.
     Gelu { cuda: Cuda, x: TchTensor, out: TchTensor },
 }
 
@@ -70,7 +70,9 @@ impl Tape {
     /// The layer norm of a branch, kept as the factor that the product takes.
     fn norm(&mut self, inputs: [&Tensor; 3], eps: f32, precision: Precision) -> Tensor {
         let [x, weight, bias] = inputs;
-        match cuda::kernels(x, precision).filter(|_| cuda::is_narrow(weight.size()[0])) {
+        let fits =
+            inputs.iter().all(|input| input.kind() == Kind::Float) && cuda::is_narrow(weight.size()[0]);
+        match cuda::kernels(x, precision).filter(|_| fits) {
             Some(cuda) => {
                 let normed = cuda.norm(x, weight, bias, eps);
                 let out = normed.out.shallow_clone();
@@ -108,8 +110,8 @@ impl Tape {
     }
 }
 
-/// The gradient of a linear map's output: the factor that the products of the backward pass take, and the sums of its
-/// columns, where they were made along with it.
+/// The gradient of a linear map's output: the factor of the backward pass's products, and its column sums if a kernel has
+/// computed them too.
 struct OutGrad {
     factor: Tensor,
     sums: Option<Tensor>,
@@ -122,12 +124,12 @@ impl OutGrad {
                 let (factor, sums) = cuda.rounded(&rows(grad));
                 Self { factor, sums: Some(sums) }
             }
-            Some(cuda) => {
+            Some(cuda) if grad.kind() == Kind::BFloat16 => {
                 let factor = rows(grad);
                 let sums = Some(cuda.column_sums(&factor));
                 Self { factor, sums }
             }
-            None => Self { factor: rows(&factor(grad, precision)), sums: None },
+            _ => Self { factor: rows(&factor(grad, precision)), sums: None },
         }
     }
 }

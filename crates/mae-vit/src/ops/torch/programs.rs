@@ -58,8 +58,8 @@ pub(super) fn gradients(out: &Tensor, inputs: &[&Tensor], grad: &Tensor) -> Vec<
     }
 }
 
-/// One update of AdamW, of parameters and moments in place, all of the same number; the tensors are parameter, gradient and
-/// moments, and `numbers` the rate, both betas, the decay, eps.
+/// Updates parameters and moments in place by AdamW. Each item is a parameter, its gradient and its two moments; `time` counts
+/// the updates, and `numbers` are the learning rate, both betas, the weight decay and eps.
 ///
 /// # Source
 /// `torch._fused_adamw_`

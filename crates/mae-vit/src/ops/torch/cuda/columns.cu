@@ -6,7 +6,7 @@
 #define LANES 32
 
 // Adds the sums of a block's threads, and writes them.
-__device__ void write_sums(float (&sums)[8], float *parts, int column, int columns) {
+__device__ void write_sums(float (&sums)[8], float *parts, int columns) {
     __shared__ float all[ROWS][8 * LANES];
     for (int i = 0; i < 8; i++) all[threadIdx.y][8 * threadIdx.x + i] = sums[i];
     __syncthreads();
@@ -32,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(ROWS * LANES)
             for (int i = 0; i < 8; i++) sums[i] += numbers[i];
         }
     }
-    write_sums(sums, parts, column, columns);
+    write_sums(sums, parts, columns);
 }
 
 // The normal distribution's function at x, and exp(-x^2 / 2), which it is made of.
@@ -60,7 +60,7 @@ __device__ float slope(float x) {
 
 __device__ unsigned gelu_pair(unsigned x) { return pack(exact_gelu(low(x)), exact_gelu(high(x))); }
 
-// The exact GELU of so many eights of bf16 numbers.
+// The exact GELU of bf16 numbers, eight to a thread.
 extern "C" __global__ void __launch_bounds__(ROWS * LANES)
     gelu(const uint4 *__restrict__ x, uint4 *__restrict__ out, long long eights) {
     long long at = (long long)blockIdx.x * ROWS * LANES + LANES * threadIdx.y + threadIdx.x;
@@ -93,7 +93,7 @@ extern "C" __global__ void __launch_bounds__(ROWS * LANES) gelu_backward(
             };
         }
     }
-    write_sums(sums, parts, column, columns);
+    write_sums(sums, parts, columns);
 }
 
 // The sums alone, of x [rows, columns] in bf16.
@@ -112,10 +112,10 @@ extern "C" __global__ void __launch_bounds__(ROWS * LANES) column_sums(
             }
         }
     }
-    write_sums(sums, parts, column, columns);
+    write_sums(sums, parts, columns);
 }
 
-// Adds so many parts of the sums: [count, columns] -> out [columns], always in the same order.
+// Adds the partial sums [count, columns] -> out [columns], in a fixed order.
 extern "C" __global__ void __launch_bounds__(ROWS * LANES)
     add_parts(const float *__restrict__ parts, float *__restrict__ out, int count, int columns) {
     __shared__ float all[ROWS][LANES];

@@ -1,4 +1,4 @@
-//! Images on their way to a card, beside what it computes.
+//! Uploads of image batches, which overlap with computation.
 
 use std::sync::{Arc, PoisonError};
 
@@ -8,15 +8,15 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Card, address};
 
-/// Uploads of one size that may be under way.
+/// Uploads of one size that may be in flight.
 const SLOTS: usize = 2;
-/// And of all sizes.
+/// Uploads of all sizes that may be in flight.
 const MAX_SLOTS: usize = 8;
 
-/// Uploads by a stream of their own, so that they go on beside what the card computes.
+/// A stream for uploads, so that they overlap with what the default stream computes.
 pub(super) struct Uploads {
     stream: Arc<CudaStream>,
-    /// In turns, the oldest first.
+    /// Least recently used first.
     slots: Vec<Slot>,
 }
 
@@ -26,18 +26,18 @@ impl Uploads {
     }
 }
 
-/// Memory of one upload, on both sides.
+/// The host's and the card's memory for one upload.
 struct Slot {
     pinned: PinnedHostSlice<u8>,
     staged: Tensor,
-    /// It is on the card.
+    /// Recorded after the copy to the card.
     copied: CudaEvent,
-    /// It is no longer needed there.
+    /// Recorded after the last read on the card.
     consumed: CudaEvent,
 }
 
 impl Card {
-    /// Bytes of the host as f32 on the card. None where there is no memory that an upload can go on from by itself.
+    /// Copies bytes to the card and converts them to f32 there. `None` if pinned memory or an event cannot be had.
     pub(in crate::ops::torch) fn upload_bytes(
         &self,
         bytes: &[u8],
@@ -64,7 +64,7 @@ impl Card {
         slot.copied.synchronize()?;
         slot.pinned.as_mut_slice()?.copy_from_slice(bytes);
         uploads.stream.wait(&slot.consumed)?;
-        let (to, stream) = (address(&slot.staged), uploads.stream.cu_stream());
+        let (to, stream) = (address(&slot.staged, Kind::Uint8), uploads.stream.cu_stream());
         #[allow(unsafe_code, reason = "it takes an address")]
         // SAFETY: both have as many bytes, and neither is touched or freed before the event that is recorded next.
         unsafe {
