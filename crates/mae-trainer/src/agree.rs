@@ -33,7 +33,7 @@ impl Run {
         let data = self.contents().in_brief();
         let facts = Facts { version: env!("CARGO_PKG_VERSION").into(), recipe: self.recipe.clone(), data };
         let json = serde_json::to_vec(&facts).expect("a recipe has string keys and plain values");
-        for (rank, json) in self.ranks().gather(&json).into_iter().enumerate() {
+        for (rank, json) in self.ranks().gather(&json)?.into_iter().enumerate() {
             let differ = |what| Err(TrainerError::RanksDiffer { rank, what });
             let Ok(other) = serde_json::from_slice::<Facts>(&json) else {
                 return differ("another version of this program".to_owned());
@@ -68,7 +68,7 @@ impl Run {
             |source| TrainerError::Write { path: path.into(), source }
         }
         let folder = tempfile::tempdir().map_err(write(&std::env::temp_dir()))?;
-        let path = folder.path().join(name_of(ranks.main_number(state.step)));
+        let path = folder.path().join(name_of(ranks.main_number(state.step)?));
         if ranks.is_main() {
             let normalize = &self.recipe.data.normalize;
             save_checkpoint(folder.path(), &state, normalize, &self.metadata(), 1, None)?;
@@ -78,13 +78,13 @@ impl Run {
         for name in CHECKPOINT_FILES {
             let file = path.join(name);
             // An average is there or not; the main rank has everything that is.
-            let there = ranks.main_number(u64::from(file.exists())) == 1;
+            let there = ranks.main_number(u64::from(file.exists()))? == 1;
             let mut bytes = Vec::new();
             if there && ranks.is_main() {
                 bytes =
                     fs::read(&file).map_err(|source| TrainerError::Read { path: file.clone(), source })?;
             }
-            ranks.broadcast(&mut bytes);
+            ranks.broadcast(&mut bytes)?;
             if there && !ranks.is_main() {
                 fs::write(&file, bytes).map_err(write(&file))?;
             }
@@ -107,7 +107,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::Collective;
+    use crate::{Collective, Pending};
+    use burn::tensor::Tensor;
 
     /// The main one of two ranks, of which the other runs another build.
     struct Beside(fn(&mut serde_json::Value));
@@ -125,14 +126,18 @@ mod tests {
             0
         }
 
-        fn sum(&self, _: &mut [f32]) {}
+        fn mean(&self, _: Vec<Tensor<1>>) -> Result<Pending, TrainerError> {
+            unreachable!("nothing is trained")
+        }
 
-        fn broadcast(&self, _: &mut Vec<u8>) {}
+        fn broadcast(&self, _: &mut Vec<u8>) -> Result<(), TrainerError> {
+            Ok(())
+        }
 
-        fn gather(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, TrainerError> {
             let mut other = serde_json::from_slice(bytes).unwrap();
             self.0(&mut other);
-            vec![bytes.to_vec(), other.to_string().into_bytes()]
+            Ok(vec![bytes.to_vec(), other.to_string().into_bytes()])
         }
 
         fn abort(&self) -> ! {

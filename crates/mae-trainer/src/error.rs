@@ -224,11 +224,11 @@ pub enum TrainerError {
         /// What.
         what: String,
     },
-    /// MPI does not start.
-    #[error("MPI does not start: {reason}")]
-    Mpi {
-        /// Why.
-        reason: &'static str,
+    /// Processes that train together do not reach each other.
+    #[error("{reason}")]
+    Ranks {
+        /// What happened.
+        reason: String,
     },
     /// Launched as one of several ranks, without the means to reach the others.
     #[error(
@@ -347,6 +347,10 @@ pub enum TrainerError {
 impl TrainerError {
     pub(crate) fn argument(name: &'static str, value: impl ToString, bound: impl Into<String>) -> Self {
         Self::Argument { name, value: value.to_string(), bound: bound.into() }
+    }
+
+    pub(crate) fn ranks(reason: impl Into<String>) -> Self {
+        Self::Ranks { reason: reason.into() }
     }
 
     /// What a person at a command line can do about weights that do not fit.

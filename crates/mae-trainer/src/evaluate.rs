@@ -146,7 +146,7 @@ fn held_out_loss(run: &Run, model: &Mae, device: &Device) -> Result<Option<f64>,
         count += images;
     }
     log_bad_files(run, loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
-    let of_ranks = run.ranks().gather_numbers(&[sum, count]);
+    let of_ranks = run.ranks().gather_numbers(&[sum, count])?;
     let total = |i: usize| of_ranks.iter().filter_map(|numbers| numbers.get(i)).sum::<f64>();
     Ok(Some(total(0) / total(1)))
 }
@@ -214,7 +214,7 @@ fn features(
         }
     }
     log_bad_files(run, loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
-    let (places, rows) = (ranks.gather(&places), ranks.gather(&rows));
+    let (places, rows) = (ranks.gather(&places)?, ranks.gather(&rows)?);
     let mut all = Vec::new();
     for (places, rows) in places.iter().zip(&rows).filter(|(places, _)| !places.is_empty()) {
         let places = places.as_chunks().0.iter().map(|place| u32::from_le_bytes(*place) as usize);

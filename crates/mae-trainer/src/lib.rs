@@ -28,6 +28,7 @@
 
 mod agree;
 mod atomic;
+mod averaging;
 mod canvas;
 mod card;
 mod changes;
@@ -59,6 +60,8 @@ mod memory;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod named;
+#[cfg(feature = "nccl")]
+mod nccl;
 mod nonfinite;
 mod optimizer;
 pub mod output;
@@ -93,7 +96,7 @@ pub use classify::{
     ClassifyData, ClassifyEval, ClassifyModel, ClassifyOptim, ClassifyRecipe, ClassifyRun, Lars, Method, Mix,
     Mixing, Scores, Trained, layer_scales, score, train_classifier,
 };
-pub use collective::{Collective, Single, launched_ranks};
+pub use collective::{Collective, Pending, Single, bucket_bytes, launched_ranks, ranks_on};
 pub use curve::draw_loss_curve;
 pub use data::{Data, ImageSet};
 pub use device::{DEVICE_NAMES, DeviceName};

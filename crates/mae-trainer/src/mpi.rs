@@ -1,87 +1,165 @@
 //! Ranks over MPI: one process a device, on one machine or many.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use burn::tensor::{Tensor, TensorData};
 use mpi::collective::SystemOperation;
 use mpi::datatype::PartitionMut;
-use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Root};
 use mpi::{Count, Threading};
 
-use crate::collective::BUCKET_BYTES;
+use crate::collective::{Pending, timeout};
 use crate::{Collective, TrainerError};
 
 /// All processes of an MPI job.
 ///
-/// MPI's own error handling stays as it is: it ends the job. A rank that panics ends it too; one that is killed, the
-/// launcher sees; and where others wait for one that hangs, or behind a dead link, [`Self::TIMEOUT`] ends it.
+/// A thread of its own calls MPI and nothing else does, so that averages travel while other threads compute, and nobody waits for a
+/// silent rank for longer than 30 minutes, or the seconds in `MAE_TIMEOUT_S`.
+///
+/// MPI's own error handling stays as it is: it ends the job. A rank that panics ends it too, and one that is killed, the launcher
+/// sees.
 pub struct Mpi {
     rank: usize,
     size: usize,
     local_rank: usize,
-    waiting_since: Arc<Mutex<Option<Instant>>>,
-    /// Finalizes MPI.
-    _universe: Universe,
+    link: Arc<Link>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
+
+/// The way to the thread that calls MPI.
+struct Link {
+    /// None once the connection is to be closed.
+    calls: Mutex<Option<Sender<Call>>>,
+    timeout: Duration,
+    /// Whether the caller waits, so that the thread need not leave the processor to it.
+    waiting: AtomicBool,
+    aborting: AtomicBool,
+    /// Whether the thread may never come back from MPI.
+    lost: AtomicBool,
+}
+
+enum Call {
+    /// Adds numbers up over all ranks and divides by their number.
+    Mean(Vec<f32>, Sender<Vec<f32>>),
+    Other(Box<dyn FnOnce(&SimpleCommunicator) + Send>),
+}
+
+/// How long the thread that calls MPI sleeps between two looks at averages under way. In between nothing is sent that
+/// does not fit the network's buffers.
+const NAP: Duration = Duration::from_micros(100);
+/// Bytes that are sent at a time, other than gradients. MPI counts with 32 bits.
+const PIECE_BYTES: usize = 25 << 20;
 
 impl Mpi {
-    /// How long a rank waits for the others: as long as PyTorch's Gloo does. `MAE_TIMEOUT_S` is another one.
-    pub const TIMEOUT: Duration = Duration::from_secs(30 * 60);
-
-    /// Starts MPI; all calls must come from this thread.
+    /// Starts MPI.
     ///
     /// # Errors
-    /// [`TrainerError::Mpi`] if it runs already or knows no threads; [`TrainerError::Argument`] for a `MAE_TIMEOUT_S`
+    /// [`TrainerError::Ranks`] if it runs already or knows no threads; [`TrainerError::Argument`] for a `MAE_TIMEOUT_S`
     /// that is no number of seconds.
     pub fn start() -> Result<Self, TrainerError> {
-        let failed = |reason| TrainerError::Mpi { reason };
-        let timeout = match std::env::var("MAE_TIMEOUT_S") {
-            Ok(text) => text
-                .parse()
-                .map(Duration::from_secs)
-                .map_err(|_| TrainerError::argument("MAE_TIMEOUT_S", text, "a number of seconds"))?,
-            Err(_) => Self::TIMEOUT,
-        };
-        let (universe, threading) = mpi::initialize_with_threading(Threading::Funneled)
-            .ok_or_else(|| failed("it was started before"))?;
-        if threading < Threading::Funneled {
-            return Err(failed("it was built without support for threads"));
-        }
-        let world = universe.world();
-        let (rank, size) = (world.rank() as usize, world.size() as usize);
-        let local_rank = world.split_shared(world.rank()).rank() as usize;
-        let waiting_since = Arc::default();
-        watch(rank, timeout, &waiting_since);
-        Ok(Self { rank, size, local_rank, waiting_since, _universe: universe })
+        let (calls, received) = channel();
+        let link = Arc::new(Link {
+            calls: Mutex::new(Some(calls)),
+            timeout: timeout()?,
+            waiting: AtomicBool::new(false),
+            aborting: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+        });
+        let (started, starting) = channel();
+        let of_thread = link.clone();
+        let thread = thread::spawn(move || serve(&of_thread, &received, &started));
+        let (rank, size, local_rank) = starting
+            .recv()
+            .unwrap_or(Err("its thread ended"))
+            .map_err(|reason| TrainerError::ranks(format!("MPI does not start: {reason}")))?;
+        Ok(Self { rank, size, local_rank, link, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Calls MPI under the eye of the watchdog.
-    fn call<T>(&self, call: impl FnOnce(SimpleCommunicator) -> T) -> T {
-        let set = |to| *self.waiting_since.lock().unwrap_or_else(PoisonError::into_inner) = to;
-        set(Some(Instant::now()));
-        let result = call(SimpleCommunicator::world());
-        set(None);
-        result
+    /// Calls MPI, and waits until the others have.
+    fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&SimpleCommunicator) -> T + Send + 'static,
+    ) -> Result<T, TrainerError> {
+        let (reply, replied) = channel();
+        self.link.send(Call::Other(Box::new(move |world| {
+            // Who asked may have given up.
+            let _ = reply.send(call(world));
+        })))?;
+        self.link.wait(&replied)
     }
 }
 
-/// Ends the process when a call takes too long.
-fn watch(rank: usize, timeout: Duration, waiting_since: &Arc<Mutex<Option<Instant>>>) {
-    let waiting_since = Arc::downgrade(waiting_since);
-    std::thread::spawn(move || {
-        while let Some(since) = waiting_since.upgrade() {
-            let since = *since.lock().unwrap_or_else(PoisonError::into_inner);
-            if since.is_some_and(|since| since.elapsed() > timeout) {
-                let s = timeout.as_secs();
-                crate::output::warn(format_args!(
-                    "error: rank {rank}: another rank has not answered for {s} s\n"
-                ));
-                // No way out but this one: the main thread is inside MPI.
-                std::process::exit(1);
+impl Link {
+    fn send(&self, call: Call) -> Result<(), TrainerError> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = calls.as_ref().and_then(|calls| calls.send(call).ok());
+        sent.ok_or_else(|| TrainerError::ranks("the connection to the other ranks is closed"))
+    }
+
+    fn wait<T>(&self, replied: &Receiver<T>) -> Result<T, TrainerError> {
+        self.waiting.store(true, Ordering::Relaxed);
+        let reply = replied.recv_timeout(self.timeout);
+        self.waiting.store(false, Ordering::Relaxed);
+        reply.map_err(|error| {
+            self.lost.store(true, Ordering::Relaxed);
+            TrainerError::ranks(match error {
+                RecvTimeoutError::Timeout => {
+                    format!("another rank has not answered for {} s", self.timeout.as_secs())
+                }
+                RecvTimeoutError::Disconnected => "MPI has failed".to_owned(),
+            })
+        })
+    }
+}
+
+/// Starts MPI in this thread and calls it for the others, until they close the connection.
+fn serve(link: &Link, calls: &Receiver<Call>, started: &Sender<Result<(usize, usize, usize), &'static str>>) {
+    let refuse = |reason| {
+        let _ = started.send(Err(reason));
+    };
+    let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Funneled) else {
+        return refuse("it was started before");
+    };
+    if threading < Threading::Funneled {
+        return refuse("it was built without support for threads");
+    }
+    let world = universe.world();
+    let local_rank = world.split_shared(world.rank()).rank() as usize;
+    let _ = started.send(Ok((world.rank() as usize, world.size() as usize, local_rank)));
+    let mut sums = Vec::new();
+    while let Ok(call) = calls.recv() {
+        match call {
+            Call::Other(call) => call(&world),
+            Call::Mean(values, reply) => {
+                sums.resize(values.len(), 0.0);
+                add_up(link, &world, &values, &mut sums);
+                let scale = 1.0 / world.size() as f32;
+                sums.iter_mut().for_each(|sum| *sum *= scale);
+                let _ = reply.send(std::mem::replace(&mut sums, values));
             }
-            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+    // The universe goes last: that finalizes MPI.
+}
+
+/// The sums over all ranks. MPI makes progress only while it is called, so that this looks again and again.
+fn add_up(link: &Link, world: &SimpleCommunicator, values: &[f32], sums: &mut [f32]) {
+    mpi::request::scope(|scope| {
+        let mut request = world.immediate_all_reduce_into(scope, values, sums, SystemOperation::sum());
+        while let Err(unfinished) = request.test() {
+            request = unfinished;
+            if link.aborting.load(Ordering::Relaxed) {
+                world.abort(1);
+            }
+            match link.waiting.load(Ordering::Relaxed) {
+                true => thread::yield_now(),
+                false => thread::sleep(NAP),
+            }
         }
     });
 }
@@ -99,58 +177,93 @@ impl Collective for Mpi {
         self.local_rank
     }
 
-    fn sum(&self, values: &mut [f32]) {
-        let mut sums = vec![0.0; values.len().min(BUCKET_BYTES / size_of::<f32>())];
-        for bucket in values.chunks_mut(BUCKET_BYTES / size_of::<f32>()) {
-            let sums = &mut sums[..bucket.len()];
-            self.call(|world| world.all_reduce_into(&*bucket, &mut *sums, SystemOperation::sum()));
-            bucket.copy_from_slice(sums);
+    /// Through the host's memory.
+    fn mean(&self, tensors: Vec<Tensor<1>>) -> Result<Pending, TrainerError> {
+        let devices: Vec<_> = tensors.iter().map(Tensor::device).collect();
+        let lens: Vec<usize> = tensors.iter().map(|tensor| tensor.dims()[0]).collect();
+        let mut values = Vec::with_capacity(lens.iter().sum());
+        for tensor in tensors {
+            let data = tensor.into_data().convert::<f32>();
+            values.extend_from_slice(data.as_slice::<f32>().expect("converted to f32"));
         }
-    }
-
-    fn broadcast(&self, bytes: &mut Vec<u8>) {
-        let mut len = bytes.len() as u64;
-        self.call(|world| world.process_at_rank(0).broadcast_into(&mut len));
-        bytes.resize(len as usize, 0);
-        for bucket in bytes.chunks_mut(BUCKET_BYTES) {
-            self.call(|world| world.process_at_rank(0).broadcast_into(bucket));
-        }
-    }
-
-    fn gather(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let mut lens = vec![0_u64; self.size];
-        self.call(|world| world.all_gather_into(&(bytes.len() as u64), &mut lens[..]));
-        let most = lens.iter().max().copied().unwrap_or(0) as usize;
-        let mut all: Vec<Vec<u8>> = lens.iter().map(|len| Vec::with_capacity(*len as usize)).collect();
-        // In pieces, since MPI counts with 32 bits.
-        let piece = (BUCKET_BYTES / self.size).max(1);
-        for first in (0..most).step_by(piece) {
-            let part = |len: usize| first.min(len)..(first + piece).min(len);
-            let counts: Vec<Count> = lens.iter().map(|len| part(*len as usize).len() as Count).collect();
-            let starts = counts.iter().scan(0, |sum, count| Some(std::mem::replace(sum, *sum + count)));
-            let starts: Vec<Count> = starts.collect();
-            let mut received = vec![0_u8; counts.iter().sum::<Count>() as usize];
-            self.call(|world| {
-                let mut to = PartitionMut::new(&mut received[..], counts.as_slice(), starts.as_slice());
-                world.all_gather_varcount_into(&bytes[part(bytes.len())], &mut to);
+        let (reply, replied) = channel();
+        self.link.send(Call::Mean(values, reply))?;
+        let link = self.link.clone();
+        Ok(Box::new(move || {
+            let means = link.wait(&replied)?;
+            let mut rest = means.as_slice();
+            let taken = lens.into_iter().zip(devices).map(|(len, device)| {
+                let (mean, others) = rest.split_at(len);
+                rest = others;
+                Tensor::from_data(TensorData::new(mean.to_vec(), [len]), &device)
             });
-            for ((all, start), count) in all.iter_mut().zip(&starts).zip(&counts) {
-                all.extend_from_slice(&received[*start as usize..][..*count as usize]);
+            Ok(taken.collect())
+        }))
+    }
+
+    fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<(), TrainerError> {
+        let mut sent = std::mem::take(bytes);
+        *bytes = self.call(move |world| {
+            let main = world.process_at_rank(0);
+            let mut len = sent.len() as u64;
+            main.broadcast_into(&mut len);
+            sent.resize(len as usize, 0);
+            for piece in sent.chunks_mut(PIECE_BYTES) {
+                main.broadcast_into(piece);
             }
-        }
-        all
+            sent
+        })?;
+        Ok(())
+    }
+
+    fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, TrainerError> {
+        let (bytes, size) = (bytes.to_vec(), self.size);
+        self.call(move |world| gather(world, &bytes, size))
     }
 
     fn abort(&self) -> ! {
-        SimpleCommunicator::world().abort(1)
+        self.link.aborting.store(true, Ordering::Relaxed);
+        let _ = self.link.send(Call::Other(Box::new(|world| world.abort(1))));
+        // MPI may be waiting for a rank that is gone; the launcher ends the others when this one has ended without a word.
+        thread::sleep(Duration::from_secs(1));
+        std::process::exit(1)
     }
 }
 
+fn gather(world: &SimpleCommunicator, bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
+    let mut lens = vec![0_u64; size];
+    world.all_gather_into(&(bytes.len() as u64), &mut lens[..]);
+    let most = lens.iter().max().copied().unwrap_or(0) as usize;
+    let mut all: Vec<Vec<u8>> = lens.iter().map(|len| Vec::with_capacity(*len as usize)).collect();
+    let piece = (PIECE_BYTES / size).max(1);
+    for first in (0..most).step_by(piece) {
+        let part = |len: usize| first.min(len)..(first + piece).min(len);
+        let counts: Vec<Count> = lens.iter().map(|len| part(*len as usize).len() as Count).collect();
+        let starts = counts.iter().scan(0, |sum, count| Some(std::mem::replace(sum, *sum + count)));
+        let starts: Vec<Count> = starts.collect();
+        let mut received = vec![0_u8; counts.iter().sum::<Count>() as usize];
+        let mut to = PartitionMut::new(&mut received[..], counts.as_slice(), starts.as_slice());
+        world.all_gather_varcount_into(&bytes[part(bytes.len())], &mut to);
+        for ((all, start), count) in all.iter_mut().zip(&starts).zip(&counts) {
+            all.extend_from_slice(&received[*start as usize..][..*count as usize]);
+        }
+    }
+    all
+}
+
 impl Drop for Mpi {
-    /// A rank that ends in a panic takes the others with it: finalizing would wait for them for ever.
+    /// A rank that ends in a panic takes the others with it: finalizing would wait for them for ever. It does so as well
+    /// where another is silent: the process then ends without it, which the launcher sees.
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.abort();
+        }
+        self.link.calls.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if !self.link.lost.load(Ordering::Relaxed)
+            && let Some(thread) = thread
+        {
+            let _ = thread.join();
         }
     }
 }

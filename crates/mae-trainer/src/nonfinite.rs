@@ -69,7 +69,7 @@ impl Run {
             self.write_offence(&path, step, report, skipped)?;
         }
         // A rank that stops ends the main one, which is to have written first.
-        self.ranks().barrier();
+        self.ranks().barrier()?;
         let optim = &self.recipe.optim;
         let reaction = match optim.on_nan {
             OnNan::Stop => None,

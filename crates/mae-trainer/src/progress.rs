@@ -48,7 +48,7 @@ impl Files {
     /// Also returns the step of the last evaluation, 0 before the first.
     fn open(run: &impl Job, done: u64, elapsed_s: f64) -> Result<(Option<Self>, u64), TrainerError> {
         if !run.ranks().is_main() {
-            return Ok((None, run.ranks().main_number(0)));
+            return Ok((None, run.ranks().main_number(0)?));
         }
         let (metrics, evaluations) = (run.path(METRICS), run.path(EVALUATIONS));
         let records = RecordWriter::open(&metrics, done)?;
@@ -59,7 +59,7 @@ impl Files {
         let evaluated = evaluated.last().map_or(0, |evaluation| evaluation.step);
         Ok((
             Some(Self { records, evaluations: evaluation_writer, board }),
-            run.ranks().main_number(evaluated),
+            run.ranks().main_number(evaluated)?,
         ))
     }
 }
@@ -116,7 +116,7 @@ impl Progress {
         let pace = run.pace();
         let took = self.last_record.elapsed().as_secs_f64().max(1e-9);
         let waited = waiting.saturating_sub(self.waited).as_secs_f64();
-        let of_ranks = run.ranks().gather_numbers(&[waited, run.bad_files().len() as f64]);
+        let of_ranks = run.ranks().gather_numbers(&[waited, run.bad_files().len() as f64])?;
         let total = |i: usize| of_ranks.iter().filter_map(|numbers| numbers.get(i)).sum::<f64>();
         let (waited, bad_files) = (total(0) / of_ranks.len() as f64, total(1) as usize);
         (self.last_record, self.waited) = (Instant::now(), waiting);
@@ -236,7 +236,7 @@ const TUNING_AFTER: Duration = Duration::from_secs(10);
 /// Adds files that could not be read, on any rank, to `bad_files.log`, once each. All ranks call it.
 pub(crate) fn log_bad_files(run: &impl Job, files: Vec<BadFile>) -> Result<(), TrainerError> {
     let reasons: Vec<String> = files.into_iter().map(|file| file.reason).collect();
-    let reasons = run.ranks().gather(reasons.join("\n").as_bytes());
+    let reasons = run.ranks().gather(reasons.join("\n").as_bytes())?;
     if !run.ranks().is_main() {
         return Ok(());
     }

@@ -24,17 +24,15 @@ impl StepReport {
 /// What an update measured, where it was computed.
 #[derive(Clone, Debug)]
 pub struct Measurement {
-    /// Of each batch.
+    /// Of each batch, or their mean over all ranks.
     losses: Vec<Tensor<1>>,
-    /// Their mean over all ranks, where there are several.
-    mean: Option<f64>,
     /// The sum of the gradient's squares.
     squares: Tensor<1>,
 }
 
 impl Measurement {
-    pub(crate) fn new(losses: Vec<Tensor<1>>, mean: Option<f64>, squares: Tensor<1>) -> Self {
-        Self { losses, mean, squares }
+    pub(crate) fn new(losses: Vec<Tensor<1>>, squares: Tensor<1>) -> Self {
+        Self { losses, squares }
     }
 
     /// The numbers of this update alone; waits for the device.
@@ -46,14 +44,13 @@ impl Measurement {
 /// The mean over several updates, by one reading.
 fn mean(measured: Vec<Measurement>) -> StepReport {
     let count = measured.len() as f64;
-    let means: Vec<_> = measured.iter().map(|update| (update.mean, update.losses.len())).collect();
+    let batches: Vec<_> = measured.iter().map(|update| update.losses.len()).collect();
     let tensors = measured.into_iter().flat_map(|update| update.losses.into_iter().chain([update.squares]));
     let numbers = Tensor::cat(tensors.collect(), 0).into_data().convert::<f32>();
     let mut numbers = numbers.as_slice::<f32>().expect("converted to f32").iter().map(|x| f64::from(*x));
     let mut sum = StepReport { loss: 0.0, grad_norm: 0.0 };
-    for (mean, batches) in means {
-        let losses: f64 = numbers.by_ref().take(batches).sum();
-        sum.loss += mean.unwrap_or(losses / batches as f64);
+    for batches in batches {
+        sum.loss += numbers.by_ref().take(batches).sum::<f64>() / batches as f64;
         sum.grad_norm += numbers.next().map_or(f64::NAN, f64::sqrt);
     }
     StepReport { loss: sum.loss / count, grad_norm: sum.grad_norm / count }
@@ -132,8 +129,8 @@ impl Readings {
             });
         }
         let several = run.recipe.eval.metric_steps.is_some_and(|every| every > 1);
-        // Clipping and ranks have waited for the device already.
-        let free = run.recipe.optim.clip_grad.is_none() && run.ranks().size() == 1;
+        // Clipping has waited for the device already.
+        let free = run.recipe.optim.clip_grad.is_none();
         if several && free && step >= self.careful_until {
             self.unread.push(measured);
             if !self.is_time(run, step + 1) {

@@ -48,7 +48,7 @@ impl Run {
             text = read_recipe(folder, Kind::Pretrain)?.into_bytes();
             lock = Some(FolderLock::take(folder)?);
         }
-        ranks.broadcast(&mut text);
+        ranks.broadcast(&mut text)?;
         let mut before = Recipe::parse(&String::from_utf8_lossy(&text), &folder.join(RECIPE))?;
         before.ranks.get_or_insert(1);
         let mut recipe = change(&before)?;

@@ -229,7 +229,7 @@ impl Run {
             let best = lowest(evaluations).map_or(0, |best| best.step);
             worse = steps.into_iter().filter(|other| (best + 1..=step).contains(other)).count() as u64;
         }
-        Ok(step >= self.plan.pace.total_steps || self.ranks.main_number(worse) >= patience)
+        Ok(step >= self.plan.pace.total_steps || self.ranks.main_number(worse)? >= patience)
     }
 
     /// Writes a checkpoint, on the main rank. The newest are kept, and that of the best evaluation.

@@ -10,36 +10,57 @@ use mae_masking::MaskBatch;
 use mae_model::Mae;
 use mae_vit::{Normalize, ops};
 
+use crate::averaging::Averaging;
 use crate::checkpoint::TrainState;
-use crate::gradients::{clip, mean_over, sum_of_squares};
+use crate::gradients::{clip, sum_of_squares};
 use crate::reading::{Measurement, Readings, StepReport, Verdict};
-use crate::{Collective, Run, TrainerError};
+use crate::{Run, TrainerError};
 
 /// The images and masks of one update.
 pub struct Update {
     batches: Vec<(Batch, MaskBatch)>,
     normalize: Normalize,
     clip_grad: Option<f64>,
-    ranks: Arc<dyn Collective>,
+    averaging: Arc<Averaging>,
 }
 
 impl Update {
     /// The gradients of the mean loss over the update's batches, on all ranks, clipped if the recipe says so.
-    pub fn gradients(self, model: &Mae, device: &Device) -> (GradientsParams, Measurement) {
+    ///
+    /// # Errors
+    /// If another rank does not answer.
+    pub fn gradients(
+        self,
+        model: &Mae,
+        device: &Device,
+    ) -> Result<(GradientsParams, Measurement), TrainerError> {
         let mut accumulation = Accumulation::new(self.batches.len());
-        for (batch, masks) in self.batches {
+        let ranks = self.averaging.ranks();
+        let mut averaged = None;
+        let last = self.batches.len() - 1;
+        for (nth, (batch, masks)) in self.batches.into_iter().enumerate() {
             let images = self.normalize.images(batch.images, batch.shape, device);
-            accumulation.add(model, images, &masks);
+            if nth == last && ranks.averages() {
+                // Ranks meet once an update, however many batches it has.
+                let loss = accumulation.loss(model, images, &masks);
+                let earlier = accumulation.gradients.grads();
+                averaged = Some(self.averaging.mean(model, earlier, || loss.backward())?);
+            } else {
+                accumulation.add(model, images, &masks);
+            }
         }
-        let (gradients, losses) = accumulation.finish();
-        // Ranks meet once an update, however many batches it has.
-        let (mut gradients, mean) = mean_over(self.ranks.as_ref(), model, gradients, &losses, device);
+        let (gradients, mut losses) = accumulation.finish();
+        let mut gradients = averaged.unwrap_or(gradients);
+        if ranks.averages() {
+            let mean = Tensor::cat(losses, 0).mean();
+            losses = ranks.mean(vec![mean])?()?;
+        }
         let squares = sum_of_squares(model, &gradients, device);
         if let Some(max_norm) = self.clip_grad {
             let norm = f64::from(squares.clone().into_scalar::<f32>()).sqrt();
             gradients = clip(model, gradients, norm, max_norm);
         }
-        (gradients, Measurement::new(losses, mean, squares))
+        Ok((gradients, Measurement::new(losses, squares)))
     }
 
     /// The mean loss over the update's batches, without gradients.
@@ -66,11 +87,14 @@ pub struct Updates<'a> {
     next: u64,
     waited: Duration,
     readings: Readings,
+    averaging: Arc<Averaging>,
 }
 
 impl<'a> Updates<'a> {
     pub(crate) fn new(run: &'a Run) -> Self {
-        Self { run, batches: None, next: 0, waited: Duration::ZERO, readings: Readings::new(u64::MAX) }
+        let averaging = Arc::new(Averaging::new(run.ranks().clone()));
+        let readings = Readings::new(u64::MAX);
+        Self { run, batches: None, next: 0, waited: Duration::ZERO, readings, averaging }
     }
 
     /// The same for a loop that stops for now after `stop_at` updates: what they measured is then read, however many
@@ -117,7 +141,7 @@ impl<'a> Updates<'a> {
             batches,
             normalize: recipe.data.normalize.clone(),
             clip_grad: recipe.optim.clip_grad,
-            ranks: self.run.ranks().clone(),
+            averaging: self.averaging.clone(),
         })
     }
 
@@ -140,12 +164,17 @@ impl Accumulation {
         Self { gradients: GradientsAccumulator::new(), losses: Vec::new(), accum_iter }
     }
 
-    /// Adds a batch's share. Burn sums accumulated gradients; dividing each loss makes the sum a mean.
+    /// Adds a batch's share.
     pub fn add(&mut self, model: &Mae, images: Tensor<4>, masks: &MaskBatch) {
-        let loss = model.forward(images, masks);
-        let gradients = loss.clone().div_scalar(self.accum_iter as f64).backward();
+        let gradients = self.loss(model, images, masks).backward();
         self.gradients.accumulate(model, GradientsParams::from_grads(gradients, model));
-        self.losses.push(loss.inner());
+    }
+
+    /// A batch's share of the mean loss. Burn sums accumulated gradients; dividing each loss makes the sum a mean.
+    fn loss(&mut self, model: &Mae, images: Tensor<4>, masks: &MaskBatch) -> Tensor<1> {
+        let loss = model.forward(images, masks);
+        self.losses.push(loss.clone().inner());
+        loss.div_scalar(self.accum_iter as f64)
     }
 
     /// The gradients, and the loss of each batch.
@@ -173,7 +202,7 @@ pub fn train_step(
 ) -> Result<Option<StepReport>, TrainerError> {
     let step = state.step;
     let update = updates.at(step)?;
-    let (gradients, measured) = run.plan.within_memory(|| update.gradients(&state.model, device))?;
+    let (gradients, measured) = run.plan.within_memory(|| update.gradients(&state.model, device))??;
     let judged = run.plan.within_memory(|| updates.judge(step, &mut state.skipped, measured))?;
     match judged? {
         Verdict::Make(report) => {

@@ -146,7 +146,7 @@ fn the_whole_gradient_is_clipped() {
         recipe.optim.clip_grad = clip;
         let run = Run::create(&recipe, &folder.path().join(name)).unwrap();
         let state = run.initial_state(&device).unwrap();
-        let (gradients, measured) = run.updates().at(0).unwrap().gradients(&state.model, &device);
+        let (gradients, measured) = run.updates().at(0).unwrap().gradients(&state.model, &device).unwrap();
         let report = measured.read();
         let squares: f64 = mae_model::list_params(&state.model)
             .iter()

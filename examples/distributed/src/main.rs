@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Parser;
 use mae_trainer::cli::TrainArgs;
 use mae_trainer::managed::{Launch, View};
-use mae_trainer::{Collective, INTERRUPTED, Restored, StopFlag, launched_ranks, output, summarize};
+use mae_trainer::{Collective, INTERRUPTED, Restored, StopFlag, launched_ranks, output, ranks_on, summarize};
 
 /// Pre-trains a masked autoencoder in all processes of an MPI job and draws what it has learnt.
 ///
@@ -48,6 +48,7 @@ fn train(args: &TrainArgs, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {
     // What was asked for, checked and resolved, before anything is computed.
     let device_name = args.device.of_local_rank(ranks.local_rank());
     let device = device_name.open()?;
+    let ranks = &ranks_on(ranks, &device)?;
     if let Some(text) = args.dry_run_on(ranks, &device)? {
         if ranks.is_main() {
             output::tell(text);

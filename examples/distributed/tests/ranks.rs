@@ -175,11 +175,14 @@ fn process() {
     let run = Run::create_on(&ranks, &recipe(ranks.size()), out.as_ref()).unwrap();
     let state = run.latest_state(&device).unwrap().state;
     let mut updates = run.updates();
-    let (gradients, _) = updates.at(0).unwrap().gradients(&state.model, &device);
+    let (gradients, _) = updates.at(0).unwrap().gradients(&state.model, &device).unwrap();
     let mut gradient = Flat(&gradients, Vec::new());
     state.model.visit(&mut gradient);
     let bits: Vec<u8> = gradient.1.iter().flat_map(|x| x.to_le_bytes()).collect();
-    assert!(ranks.gather(&bits).iter().all(|other| *other == bits), "ranks have other gradients, to the bit");
+    assert!(
+        ranks.gather(&bits).unwrap().iter().all(|other| *other == bits),
+        "ranks have other gradients, to the bit"
+    );
     let read = [true, false].map(|drop_last| {
         let mut recipe = recipe(ranks.size());
         recipe.data.drop_last = drop_last;
@@ -190,7 +193,7 @@ fn process() {
                 read.extend(batch.indices.iter().map(|index| *index as f64));
             }
         }
-        ranks.gather_numbers(&read)
+        ranks.gather_numbers(&read).unwrap()
     });
     let evaluation = evaluate(&run, &state.model, 0, &device).unwrap();
     if ranks.is_main() {

@@ -1,6 +1,7 @@
 //! The masked autoencoder as `burn-train` sees one: a step that takes an update and gives gradients.
 
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, ExecutionError};
 use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use mae_model::Mae;
@@ -28,8 +29,12 @@ impl TrainStep for Pretraining {
     /// Forward and backward over all batches of the update: its gradients are their mean, clipped as the recipe
     /// says. Burn's own accumulation, which sums, is not needed.
     fn step(&self, update: Update) -> TrainOutput<Numbers> {
-        let (grads, measured) = update.gradients(&self.mae, &self.device());
-        TrainOutput { grads, item: Numbers::Unread(Box::new(measured)) }
+        match update.gradients(&self.mae, &self.device()) {
+            Ok((grads, measured)) => TrainOutput { grads, item: Numbers::Unread(Box::new(measured)) },
+            Err(error) => {
+                TrainOutput { grads: GradientsParams::new(), item: Numbers::Failed(error.to_string()) }
+            }
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Numbers {
     Unread(Box<Measurement>),
     /// Known.
     Read(Measured),
+    /// There are none: other ranks could not be reached.
+    Failed(String),
 }
 
 impl Numbers {
@@ -48,6 +50,7 @@ impl Numbers {
         match self {
             Self::Unread(measured) => Measured::of(measured.read()),
             Self::Read(measured) => measured,
+            Self::Failed(_) => Measured::loss(f64::NAN),
         }
     }
 }

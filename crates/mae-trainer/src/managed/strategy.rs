@@ -86,8 +86,10 @@ impl Fit<'_> {
 
             let update = updates.at(step)?;
             let output = plan.within_memory(|| self.learner.train_step(update))?;
-            let Numbers::Unread(measured) = output.item else {
-                unreachable!("a step does not read its numbers")
+            let measured = match output.item {
+                Numbers::Unread(measured) => measured,
+                Numbers::Failed(reason) => return Err(TrainerError::Ranks { reason }),
+                Numbers::Read(_) => unreachable!("a step does not read its numbers"),
             };
             let judged = plan.within_memory(|| updates.judge(step, &mut self.state.skipped, *measured))?;
             let report = match judged? {
@@ -126,8 +128,8 @@ impl Fit<'_> {
             }
             let interrupter = self.components.interrupter.clone();
             let (asked, overdue) = (stop() || interrupter.should_stop(), last_save.elapsed() >= save_every);
-            let stopping = run.ranks().any(asked) || self.state.step >= *stop_at;
-            if stopping || plan.pace.checkpoint_due(self.state.step) || run.ranks().any(overdue) {
+            let stopping = run.ranks().any(asked)? || self.state.step >= *stop_at;
+            if stopping || plan.pace.checkpoint_due(self.state.step) || run.ranks().any(overdue)? {
                 if run.ranks().is_main() {
                     run.save(&self.state())?;
                 }

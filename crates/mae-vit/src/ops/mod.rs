@@ -8,10 +8,13 @@
 mod flex;
 #[cfg(any(feature = "flex", feature = "tch"))]
 mod fused;
+#[cfg(any(feature = "flex", feature = "tch"))]
+mod handover;
 pub mod portable;
 #[cfg(feature = "tch")]
 mod torch;
 
+use burn::module::{Module, ParamId};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::{Compute, Precision};
@@ -109,6 +112,32 @@ pub fn without_kernels(device: &Device) -> Option<String> {
     {
         let _ = device;
         None
+    }
+}
+
+/// The number of the NVIDIA card that a device of libtorch is.
+#[cfg(feature = "tch")]
+pub fn cuda_card(device: &Device) -> Option<usize> {
+    torch::cuda_card(device)
+}
+
+/// The memory of a tensor on an NVIDIA card of libtorch. The card's default stream computes what is in it.
+#[cfg(feature = "tch")]
+#[derive(Clone, Copy, Debug)]
+pub struct CudaMemory {
+    /// Where CUDA finds it; for as long as the tensor is kept.
+    pub address: u64,
+    /// Numbers, each an f32.
+    pub len: usize,
+}
+
+#[cfg(feature = "tch")]
+impl CudaMemory {
+    /// The memory of a tensor of f32, and the tensor, which shares it with no other. A shared one is copied.
+    ///
+    /// `None` if it is elsewhere or of another type.
+    pub fn of(tensor: Tensor<1>) -> Option<(Tensor<1>, Self)> {
+        torch::cuda_memory(tensor)
     }
 }
 
@@ -236,6 +265,24 @@ pub fn upload_floats<const D: usize>(data: TensorData, device: &Device) -> Tenso
             Tensor::<D, Int>::from_data(data, (device, DType::U8)).float()
         }
         _ => Tensor::from_data(data.convert::<f32>(), device),
+    }
+}
+
+/// Runs a backward pass and passes gradients of the model's parameters to `take`, flattened to `[N]`, as soon as they are made: those
+/// of `early` parameters, where operations of this module make them. Burn's gradients hold all others; for a
+/// parameter that is used a second time, they hold what the second use adds.
+pub fn handing_over<M: Module, T>(
+    model: &M,
+    early: impl Fn(ParamId) -> bool,
+    take: impl FnMut(ParamId, Tensor<1>) + 'static,
+    backward: impl FnOnce() -> T,
+) -> T {
+    #[cfg(any(feature = "flex", feature = "tch"))]
+    return handover::during(handover::nodes(model, early), Box::new(take), backward);
+    #[cfg(not(any(feature = "flex", feature = "tch")))]
+    {
+        let _ = (model, early, take);
+        backward()
     }
 }
 

@@ -14,6 +14,7 @@ use tch::Kind;
 use super::fused::{Fused, Params};
 pub(super) use super::fused::{attention_branch, layer_norm, linear, mlp_branch, reconstruction_loss};
 pub(super) use super::portable::sum_of_squares;
+use super::{CudaMemory, handover};
 use crate::{Compute, Precision};
 
 mod adamw;
@@ -161,7 +162,7 @@ impl<const N: usize> Backward<LibTorch, N> for Recorded {
         let of_inputs = operation.backward(&inputs, parts, &grad.tensor);
         for (parent, grad) in ops.parents.into_iter().zip(of_inputs) {
             if let (Some(parent), Some(grad)) = (parent, grad) {
-                grads.register::<LibTorch>(parent.id, TchTensor::new(grad));
+                handover::register::<LibTorch>(grads, parent.id, TchTensor::new(grad));
             }
         }
     }
@@ -204,6 +205,28 @@ fn torch_device(device: &Device) -> Option<tch::Device> {
         #[allow(unreachable_patterns, reason = "with libtorch alone compiled in, nothing is left over")]
         _ => None,
     }
+}
+
+/// See [`ops::cuda_card`](crate::ops::cuda_card).
+pub(super) fn cuda_card(device: &Device) -> Option<usize> {
+    match torch_device(device)? {
+        tch::Device::Cuda(index) => Some(index),
+        _ => None,
+    }
+}
+
+/// See [`CudaMemory::of`].
+pub(super) fn cuda_memory(tensor: Tensor<1>) -> Option<(Tensor<1>, CudaMemory)> {
+    if !applies(&tensor) {
+        return None;
+    }
+    let tensor = primitive(tensor);
+    if !tensor.tensor.device().is_cuda() || tensor.tensor.kind() != Kind::Float {
+        return None;
+    }
+    let tensor = adamw::own(tensor);
+    let memory = CudaMemory { address: tensor.tensor.data_ptr() as u64, len: tensor.tensor.numel() };
+    Some((wrap(tensor), memory))
 }
 
 fn shape_of(data: &TensorData) -> Vec<i64> {

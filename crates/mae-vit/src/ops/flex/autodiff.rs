@@ -13,6 +13,7 @@ use mae_kernels::{AttentionSaved, BranchGradients, Buffer, Heads, MlpSaved, Thre
 
 use super::{Dense, Inputs, loss, normalize, pooled};
 use crate::ops::fused::{Fused, Params};
+use crate::ops::handover;
 use crate::{Compute, Precision};
 
 impl Inputs {
@@ -28,7 +29,7 @@ impl Inputs {
         let buffers = [x_grad].into_iter().chain(param_grads);
         for ((parent, shape), buffer) in ops.parents.into_iter().zip(shapes).zip(buffers) {
             if let Some(parent) = parent {
-                grads.register::<Flex>(parent.id, pooled::tensor(buffer, shape));
+                handover::register::<Flex>(grads, parent.id, pooled::tensor(buffer, shape));
             }
         }
     }
@@ -52,15 +53,19 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
                 let [d_in, d_out] = weight.shape().dims();
                 if let Some(to) = to_x {
                     let x_grad = mae_kernels::linear_input_backward(&grad, &weight, d_out);
-                    grads.register::<Flex>(to.id, pooled::tensor(x_grad, x.shape()));
+                    handover::register::<Flex>(grads, to.id, pooled::tensor(x_grad, x.shape()));
                 }
                 if to_weight.is_some() || to_bias.is_some() {
                     let (weight_grad, bias_grad) = mae_kernels::linear_backward(&grad, &x, d_in, d_out);
                     if let Some(to) = to_weight {
-                        grads.register::<Flex>(to.id, pooled::tensor(weight_grad, weight.shape()));
+                        handover::register::<Flex>(grads, to.id, pooled::tensor(weight_grad, weight.shape()));
                     }
                     if let Some(to) = to_bias {
-                        grads.register::<Flex>(to.id, pooled::tensor(bias_grad, Shape::new([d_out])));
+                        handover::register::<Flex>(
+                            grads,
+                            to.id,
+                            pooled::tensor(bias_grad, Shape::new([d_out])),
+                        );
                     }
                 }
             }
@@ -98,7 +103,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
                 let buffers = [x_grad, weight_grad, bias_grad];
                 for ((parent, shape), buffer) in ops.parents.into_iter().zip(shapes).zip(buffers) {
                     if let Some(parent) = parent {
-                        grads.register::<Flex>(parent.id, pooled::tensor(buffer, shape));
+                        handover::register::<Flex>(grads, parent.id, pooled::tensor(buffer, shape));
                     }
                 }
             }
@@ -193,7 +198,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
                 if let [Some(parent)] = ops.parents {
                     let mut out = Buffer::any(difference.len());
                     mae_kernels::reconstruction_backward(&mut out, &difference, grad[0]);
-                    grads.register::<Flex>(parent.id, pooled::tensor(out, shape));
+                    handover::register::<Flex>(grads, parent.id, pooled::tensor(out, shape));
                 }
             }
         }

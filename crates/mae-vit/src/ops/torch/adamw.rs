@@ -99,7 +99,7 @@ fn fused_adamw(updates: &[Update]) {
 }
 
 /// A tensor that no one else holds, all of its memory in order.
-fn own(tensor: TchTensor) -> TchTensor {
+pub(super) fn own(tensor: TchTensor) -> TchTensor {
     match tensor.can_mut() && tensor.tensor.is_contiguous() {
         true => tensor,
         false => TchTensor::new(tensor.tensor.copy().contiguous()),

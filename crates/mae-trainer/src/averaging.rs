@@ -1,0 +1,238 @@
+//! The mean of a model's gradients over ranks. They travel while the backward pass goes on.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Gradients, Tensor};
+use mae_vit::ops;
+use serde::{Deserialize, Serialize};
+
+use crate::collective::{Pending, bucket_bytes};
+use crate::{Collective, TrainerError};
+
+/// Averages the gradients of one model's updates, in buckets. The first update finds out in which order the backward pass makes
+/// gradients; its buckets are sent at its end. Later ones are sent as soon as they are full.
+///
+/// # Source
+/// Buckets in the order of the backward pass: PyTorch Distributed, arXiv 2006.15704, section 3.2.
+pub(crate) struct Averaging {
+    ranks: Arc<dyn Collective>,
+    order: Mutex<Option<Arc<Order>>>,
+}
+
+/// Which gradients are sent together, and in which order. A gradient is named by its parameter's place among the model's. The
+/// main rank's order holds for all ranks.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    buckets: Vec<Vec<usize>>,
+    /// Those that the backward pass hands over. The others are known at its end.
+    early: HashSet<usize>,
+}
+
+impl Averaging {
+    pub(crate) fn new(ranks: Arc<dyn Collective>) -> Self {
+        Self { ranks, order: Mutex::default() }
+    }
+
+    /// The processes that gradients are averaged over.
+    pub(crate) fn ranks(&self) -> &Arc<dyn Collective> {
+        &self.ranks
+    }
+
+    /// The mean over all ranks of an update's gradients: the sum of those of its `earlier` batches and of those that `backward`
+    /// makes of the last one.
+    ///
+    /// # Errors
+    /// [`TrainerError::Ranks`] if another rank does not answer, or if other parameters have gradients than in the first update.
+    pub(crate) fn mean<M: Module>(
+        &self,
+        model: &M,
+        earlier: GradientsParams,
+        backward: impl FnOnce() -> Gradients,
+    ) -> Result<GradientsParams, TrainerError> {
+        let order = self.order.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let pass = Rc::new(RefCell::new(Pass {
+            ranks: self.ranks.clone(),
+            order: order.clone(),
+            made: flatten(model, earlier),
+            handed: Vec::new(),
+            sent: Vec::new(),
+            failure: None,
+        }));
+        let places = Arc::new(places(model));
+        let gradients = {
+            let (early, of_taken, pass) = (places.clone(), places.clone(), pass.clone());
+            ops::handing_over(
+                model,
+                move |id| order.as_ref().is_none_or(|order| order.early.contains(&early[&id])),
+                move |id, gradient| pass.borrow_mut().take(of_taken[&id], gradient),
+                backward,
+            )
+        };
+        let mut pass = Rc::into_inner(pass).expect("the backward pass is over").into_inner();
+        for (place, gradient) in flatten(model, GradientsParams::from_grads(gradients, model)) {
+            pass.late(place, gradient);
+        }
+        if pass.order.is_none() {
+            let order = Arc::new(self.agree(&pass)?);
+            pass.order = Some(order.clone());
+            *self.order.lock().unwrap_or_else(PoisonError::into_inner) = Some(order);
+        }
+        Ok(give_back(model, pass.finish()?))
+    }
+
+    /// The main rank's order of what a first pass has made.
+    fn agree(&self, pass: &Pass) -> Result<Order, TrainerError> {
+        let mut bytes = Vec::new();
+        if self.ranks.is_main() {
+            let order = pass.observed(bucket_bytes(self.ranks.size()));
+            bytes = serde_json::to_vec(&order).expect("an order is plain numbers");
+        }
+        self.ranks.broadcast(&mut bytes)?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| TrainerError::ranks(format!("the main rank's order of gradients: {error}")))
+    }
+}
+
+/// One update's gradients on their way.
+struct Pass {
+    ranks: Arc<dyn Collective>,
+    /// None in a first pass.
+    order: Option<Arc<Order>>,
+    /// Gradients that are not sent, by place: sums of what has been made so far.
+    made: BTreeMap<usize, Tensor<1>>,
+    /// Places whose gradients are complete, as the backward pass handed them over.
+    handed: Vec<usize>,
+    /// The first of the order's buckets.
+    sent: Vec<Pending>,
+    failure: Option<TrainerError>,
+}
+
+impl Pass {
+    /// Takes a gradient from the backward pass, and sends the buckets that are full with it.
+    fn take(&mut self, place: usize, gradient: Tensor<1>) {
+        self.add(place, gradient);
+        self.handed.push(place);
+        let Some(order) = self.order.clone() else { return };
+        while let Some(bucket) = order.buckets.get(self.sent.len())
+            && bucket.iter().all(|place| self.handed.contains(place))
+            && self.failure.is_none()
+        {
+            self.failure = self.send(bucket).err();
+        }
+    }
+
+    /// Takes what the backward pass has not handed over.
+    fn late(&mut self, place: usize, gradient: Tensor<1>) {
+        // A second use of the parameter adds to what was handed over. If that was sent already, finish() finds this left over.
+        self.handed.retain(|handed| *handed != place);
+        self.add(place, gradient);
+    }
+
+    fn add(&mut self, place: usize, gradient: Tensor<1>) {
+        let sum = match self.made.remove(&place) {
+            Some(before) => before + gradient,
+            None => gradient,
+        };
+        self.made.insert(place, sum);
+    }
+
+    fn send(&mut self, bucket: &[usize]) -> Result<(), TrainerError> {
+        let gradients: Option<Vec<_>> = bucket.iter().map(|place| self.made.remove(place)).collect();
+        self.sent.push(self.ranks.mean(gradients.ok_or_else(others_than_before)?)?);
+        Ok(())
+    }
+
+    /// The order of a first pass: what was handed over, then the rest.
+    fn observed(&self, bucket_bytes: usize) -> Order {
+        let early: HashSet<usize> = self.handed.iter().copied().collect();
+        let rest = self.made.keys().copied().filter(|place| !early.contains(place));
+        let mut buckets: Vec<Vec<usize>> = Vec::new();
+        let (mut bytes, mut early_bucket) = (usize::MAX, true);
+        for place in self.handed.iter().copied().chain(rest) {
+            // One late gradient would hold up a bucket of early ones.
+            if bytes >= bucket_bytes || early.contains(&place) != early_bucket {
+                buckets.push(Vec::new());
+                bytes = 0;
+            }
+            early_bucket = early.contains(&place);
+            bytes += self.made[&place].dims()[0] * size_of::<f32>();
+            buckets.last_mut().expect("one was pushed first").push(place);
+        }
+        Order { buckets, early }
+    }
+
+    /// Sends what is left, and waits for all: the means by place.
+    fn finish(mut self) -> Result<HashMap<usize, Tensor<1>>, TrainerError> {
+        if let Some(error) = self.failure {
+            return Err(error);
+        }
+        let order = self.order.clone().expect("agreed on by now");
+        for bucket in &order.buckets[self.sent.len()..] {
+            self.send(bucket)?;
+        }
+        if !self.made.is_empty() {
+            return Err(others_than_before());
+        }
+        let mut means = HashMap::new();
+        for (bucket, pending) in order.buckets.iter().zip(self.sent) {
+            means.extend(bucket.iter().copied().zip(pending()?));
+        }
+        Ok(means)
+    }
+}
+
+fn others_than_before() -> TrainerError {
+    TrainerError::ranks("other parameters have gradients than in the first update".to_owned())
+}
+
+/// The place of each parameter among the model's.
+fn places<M: Module>(model: &M) -> HashMap<ParamId, usize> {
+    struct Places(HashMap<ParamId, usize>);
+    impl ModuleVisitor for Places {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let place = self.0.len();
+            self.0.entry(param.id).or_insert(place);
+        }
+    }
+    let mut places = Places(HashMap::new());
+    model.visit(&mut places);
+    places.0
+}
+
+/// Gradients by their parameters' places, as rows of numbers.
+fn flatten<M: Module>(model: &M, gradients: GradientsParams) -> BTreeMap<usize, Tensor<1>> {
+    struct Flatten(HashMap<ParamId, usize>, GradientsParams, BTreeMap<usize, Tensor<1>>);
+    impl ModuleVisitor for Flatten {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.1.remove::<D>(param.id) {
+                self.2.insert(self.0[&param.id], gradient.flatten(0, D - 1));
+            }
+        }
+    }
+    if gradients.is_empty() {
+        return BTreeMap::new();
+    }
+    let mut flatten = Flatten(places(model), gradients, BTreeMap::new());
+    model.visit(&mut flatten);
+    flatten.2
+}
+
+/// The opposite of [`flatten`].
+fn give_back<M: Module>(model: &M, gradients: HashMap<usize, Tensor<1>>) -> GradientsParams {
+    struct GiveBack(HashMap<ParamId, usize>, HashMap<usize, Tensor<1>>, GradientsParams);
+    impl ModuleVisitor for GiveBack {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.1.remove(&self.0[&param.id]) {
+                self.2.register(param.id, gradient.reshape(param.val().dims()));
+            }
+        }
+    }
+    let mut given = GiveBack(places(model), gradients, GradientsParams::new());
+    model.visit(&mut given);
+    given.2
+}
