@@ -56,6 +56,7 @@ impl fmt::Debug for Cuda {
 
 struct Kernels {
     rounded: CudaFunction,
+    add: CudaFunction,
     gelu: CudaFunction,
     gelu_backward: CudaFunction,
     column_sums: CudaFunction,
@@ -140,6 +141,7 @@ impl Card {
         let columns = self.load(COLUMNS, Vec::new())?;
         Ok(Kernels {
             rounded: function(&columns, "rounded")?,
+            add: function(&columns, "add")?,
             gelu: function(&columns, "gelu")?,
             gelu_backward: function(&columns, "gelu_backward")?,
             column_sums: function(&columns, "column_sums")?,
@@ -274,6 +276,22 @@ impl Cuda {
         let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
         let sums = self.columns(&self.1.rounded, &[(&x, Kind::Float), (&out, Kind::BFloat16)]);
         (out, sums)
+    }
+
+    /// f32 and bf16 of one shape: their sum in f32.
+    pub(super) fn add(self, x: &Tensor, y: &Tensor) -> Tensor {
+        assert_eq!(x.size(), y.size());
+        let [x, y] = [x, y].map(|tensor| tensor.detach().contiguous());
+        let out = Tensor::empty(x.size(), (Kind::Float, x.device()));
+        let [x_at, out_at] = [&x, &out].map(|tensor| address(tensor, Kind::Float));
+        let y_at = address(&y, Kind::BFloat16);
+        let eights = x.numel() as i64 / 8;
+        let mut launch = self.0.stream.launch_builder(&self.1.add);
+        launch.arg(&x_at).arg(&y_at).arg(&out_at).arg(&eights);
+        // SAFETY: as above.
+        unsafe { launch.launch(grid((eights + ROWS * LANES - 1) / (ROWS * LANES), 1)) }
+            .expect("a kernel that was loaded");
+        out
     }
 
     /// The exact GELU in bf16.

@@ -7,7 +7,7 @@ use burn_tch::TchTensor;
 use tch::{Kind, Reduction, Tensor};
 
 use super::cuda::{self, Cuda, Normed};
-use super::programs::{gradients, product};
+use super::programs::{gradients, product, product_as};
 use crate::Precision;
 
 /// An operation of the seam. Its inputs are in the order of the seam's arguments.
@@ -29,6 +29,8 @@ pub(super) enum Part {
     Norm(Cuda, Normed),
     /// GELU by our CUDA kernels.
     Gelu { cuda: Cuda, x: TchTensor, out: TchTensor },
+    /// A weight as the product's factor.
+    Weight(TchTensor),
 }
 
 impl Part {
@@ -36,6 +38,7 @@ impl Part {
         match self {
             Self::Recorded { out, .. } | Self::Gelu { out, .. } => &out.tensor,
             Self::Norm(_, normed) => &normed.out,
+            Self::Weight(factor) => &factor.tensor,
         }
     }
 
@@ -98,6 +101,13 @@ impl Tape {
         }
     }
 
+    /// A weight as the factor of both passes' products. PyTorch's autocast keeps it for the backward pass too.
+    fn weight(&mut self, weight: &Tensor, precision: Precision) -> Tensor {
+        let factor = factor(&weight.detach(), precision);
+        self.keep(Part::Weight(TchTensor::new(factor.shallow_clone())));
+        factor
+    }
+
     fn keep(&mut self, part: Part) {
         if let Some(parts) = &mut self.0 {
             parts.push(part);
@@ -139,7 +149,7 @@ impl Operation {
     pub(super) fn forward(self, inputs: &[&Tensor], tape: &mut Tape) -> Tensor {
         match (self, inputs) {
             (Self::Linear { precision }, [x, weight, bias]) => {
-                linear(x, weight, bias, precision).to_kind(x.kind())
+                linear(x, &tape.weight(weight, precision), bias, precision).to_kind(x.kind())
             }
             (Self::LayerNorm { eps }, &[x, weight, bias]) => {
                 tape.part([x, weight, bias], |[x, weight, bias]| layer_norm(x, weight, bias, eps))
@@ -148,11 +158,12 @@ impl Operation {
                 let mixed = |qkv: &Tensor, tape: &mut Tape| {
                     tape.part([&tape.leaf(qkv)], |[qkv]| attention(qkv, num_heads, queries))
                 };
-                last_tokens(x, queries) + branch(x, params, mixed, eps, precision, tape)
+                let branch = branch(x, params, mixed, eps, precision, tape);
+                sum(&last_tokens(&x.detach(), queries), &branch, precision)
             }
             (Self::Mlp { eps, precision }, [x, params @ ..]) => {
                 let mixed = |hidden: &Tensor, tape: &mut Tape| tape.gelu(hidden, precision);
-                *x + branch(x, params, mixed, eps, precision, tape)
+                sum(&x.detach(), &branch(x, params, mixed, eps, precision, tape), precision)
             }
             (Self::Loss { norm_eps }, &[pred, patches]) => {
                 tape.part([pred, patches], |[pred, patches]| loss(pred, patches, norm_eps))
@@ -168,11 +179,11 @@ impl Operation {
         match (self, inputs) {
             (Self::Linear { precision }, &[x, weight, bias]) => {
                 let grad = OutGrad::new(grad, precision);
-                linear_backward(x, [weight, bias], &grad, precision, x.requires_grad()).into()
+                linear_backward(x, [weight, bias], &part(), &grad, precision, x.requires_grad()).into()
             }
             (Self::LayerNorm { .. } | Self::Loss { .. }, _) => part().recorded_backward(grad),
             (Self::Attention { precision, .. } | Self::Mlp { precision, .. }, _) => {
-                branch_backward(inputs, [part(), part()], grad, precision)
+                branch_backward(inputs, [part(), part(), part(), part()], grad, precision)
             }
             _ => unreachable!("{self:?} of {} inputs", inputs.len()),
         }
@@ -192,18 +203,19 @@ fn rows(x: &Tensor) -> Tensor {
     x.reshape([-1, *x.size().last().expect("at least one axis")])
 }
 
-/// `[.., d_in]`, `[d_in, d_out]`, `[d_out]` → `[.., d_out]` in that precision
+/// `[.., d_in]`, the factor `[d_in, d_out]`, `[d_out]` → `[.., d_out]` in that precision
 fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> Tensor {
-    let [x, weight, bias] = [x, weight, bias].map(|tensor| factor(tensor, precision));
+    let [x, bias] = [x, bias].map(|tensor| factor(&tensor.detach(), precision));
     let mut shape = x.size();
     *shape.last_mut().expect("at least one axis") = bias.size()[0];
-    product(&rows(&x), &weight, Some(&bias)).reshape(shape)
+    product(&rows(&x), weight, Some(&bias)).reshape(shape)
 }
 
 /// The gradients of a linear map's inputs, each in the type that its input has; that of `x` if it is needed.
 fn linear_backward(
     x: &Tensor,
     [weight, bias]: [&Tensor; 2],
+    weight_factor: &Part,
     OutGrad { factor: grad, sums }: &OutGrad,
     precision: Precision,
     needs_x: bool,
@@ -212,8 +224,10 @@ fn linear_backward(
         needed.then(|| gradient().to_kind(input.kind()))
     };
     [
-        of(needs_x, x, &|| product(grad, &factor(weight, precision).tr(), None).reshape(x.size())),
-        of(weight.requires_grad(), weight, &|| product(&rows(&factor(x, precision)).tr(), grad, None)),
+        of(needs_x, x, &|| product(grad, &weight_factor.out().tr(), None).reshape(x.size())),
+        of(weight.requires_grad(), weight, &|| {
+            product_as(&rows(&factor(&x.detach(), precision)).tr(), grad, weight.kind())
+        }),
         of(bias.requires_grad(), bias, &|| match sums {
             Some(sums) => sums.shallow_clone(),
             None => grad.sum_dim_intlist(0, false, None),
@@ -238,15 +252,17 @@ fn branch(
         unreachable!("a branch has six parameters")
     };
     let normed = tape.norm([x, norm_weight, norm_bias], eps, precision);
-    let mapped = linear(&normed, in_weight, in_bias, precision);
+    let in_factor = tape.weight(in_weight, precision);
+    let mapped = linear(&normed, &in_factor, in_bias, precision);
     let mixed = between(&mapped, tape);
-    linear(&mixed, out_weight, out_bias, precision)
+    let out_factor = tape.weight(out_weight, precision);
+    linear(&mixed, &out_factor, out_bias, precision)
 }
 
 /// The gradients of a branch's input and parameters, what goes past it included.
 fn branch_backward(
     inputs: &[&Tensor],
-    [norm, between]: [Part; 2],
+    [norm, in_factor, between, out_factor]: [Part; 4],
     grad: &Tensor,
     precision: Precision,
 ) -> Vec<Option<Tensor>> {
@@ -255,7 +271,7 @@ fn branch_backward(
     };
     let of_out = OutGrad::new(grad, precision);
     let [of_mixed, of_out_weight, of_out_bias] =
-        linear_backward(between.out(), [out_weight, out_bias], &of_out, precision, true);
+        linear_backward(between.out(), [out_weight, out_bias], &out_factor, &of_out, precision, true);
     let of_mixed = of_mixed.expect("it was asked for");
     let of_mapped = match &between {
         Part::Gelu { cuda, x, .. } => {
@@ -269,7 +285,7 @@ fn branch_backward(
     };
     let needs_norm = [x, norm_weight, norm_bias].iter().any(|input| input.requires_grad());
     let [of_normed, of_in_weight, of_in_bias] =
-        linear_backward(norm.out(), [in_weight, in_bias], &of_mapped, precision, needs_norm);
+        linear_backward(norm.out(), [in_weight, in_bias], &in_factor, &of_mapped, precision, needs_norm);
     let mut grads = match (of_normed, &norm) {
         (Some(of_normed), Part::Norm(cuda, normed)) => {
             cuda.norm_backward(normed, x, norm_weight, &of_normed, grad).map(Some).into()
@@ -285,6 +301,15 @@ fn branch_backward(
     };
     grads.extend([of_in_weight, of_in_bias, of_out_weight, of_out_bias]);
     grads
+}
+
+/// The residual stream, f32, and what a branch adds to it.
+fn sum(x: &Tensor, branch: &Tensor, precision: Precision) -> Tensor {
+    let fits = x.kind() == Kind::Float && branch.kind() == Kind::BFloat16;
+    match cuda::kernels(x, precision).filter(|_| fits) {
+        Some(cuda) => cuda.add(x, branch),
+        None => x + branch,
+    }
 }
 
 /// `[B, L, D]` → `[B, Q, D]`

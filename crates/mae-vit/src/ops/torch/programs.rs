@@ -32,6 +32,18 @@ pub(super) fn product(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Tensor {
     })
 }
 
+/// `[n, k]`, `[k, m]` → `[n, m]` in another type, whose gradient is not recorded. On a card, bf16 factors give f32 without
+/// rounding in between.
+///
+/// # Source
+/// `torch.mm` with its `out_dtype`.
+pub(super) fn product_as(a: &Tensor, b: &Tensor, kind: Kind) -> Tensor {
+    if a.device().is_cuda() && a.kind() == Kind::BFloat16 && kind == Kind::Float {
+        return a.detach().mm_dtype(&b.detach(), kind);
+    }
+    product(a, b, None).to_kind(kind)
+}
+
 /// Not where PyTorch would first copy `a` on one thread, and not where the columns of `b` lie whole pages of memory apart:
 /// they share a few lines of the cache while oneDNN packs them.
 fn suits_onednn(a: &Tensor, b: &Tensor) -> bool {

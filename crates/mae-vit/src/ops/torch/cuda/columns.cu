@@ -35,6 +35,17 @@ extern "C" __global__ void __launch_bounds__(ROWS * LANES)
     write_sums(sums, parts, columns);
 }
 
+// f32 x + bf16 y, eight numbers to a thread.
+extern "C" __global__ void __launch_bounds__(ROWS * LANES)
+    add(const float4 *__restrict__ x, const uint4 *__restrict__ y, float4 *__restrict__ out, long long eights) {
+    long long at = (long long)blockIdx.x * ROWS * LANES + LANES * threadIdx.y + threadIdx.x;
+    if (at >= eights) return;
+    float4 a = x[2 * at], b = x[2 * at + 1];
+    uint4 v = y[at];
+    out[2 * at] = {a.x + low(v.x), a.y + high(v.x), a.z + low(v.y), a.w + high(v.y)};
+    out[2 * at + 1] = {b.x + low(v.z), b.y + high(v.z), b.z + low(v.w), b.w + high(v.w)};
+}
+
 // The normal distribution's function at x, and exp(-x^2 / 2), which it is made of.
 //
 // Source: Abramowitz and Stegun, 7.1.26; off by at most 1e-7.

@@ -67,6 +67,7 @@ fn columns_are_pytorchs() {
         let theirs = rounded.to_kind(Kind::Double).sum_dim_intlist(0, false, None);
         assert_near("sums of bf16", &cuda.column_sums(&rounded), &theirs, 1e-5);
 
+        assert_near("add", &cuda.add(&x, &rounded), &(&x + &rounded), 1e-9);
         let theirs = rounded.to_kind(Kind::Double).gelu("none");
         assert_near("GELU", &cuda.gelu(&rounded), &theirs, ROUNDING);
         let grad = random(&[rows, columns], Kind::BFloat16);
