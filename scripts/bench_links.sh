@@ -39,7 +39,7 @@ chmod +x "$here/agent"
 list=$(seq -s, -f '10.78.0.%g:1' 1 "$hosts")
 # Algorithm 4 is the ring, whatever the size.
 "$here/agent" 10.78.0.1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 RAYON_NUM_THREADS=1 \
-    mpirun --host "$list" -n "$hosts" --bind-to none --mca plm_rsh_agent "$here/agent" -x RAYON_NUM_THREADS \
+    mpirun --host "$list" -n "$hosts" --bind-to none --mca plm_rsh_agent "$here/agent" -x RAYON_NUM_THREADS ${MAE_OVERLAP:+-x MAE_OVERLAP} \
     --mca btl self,tcp --mca btl_tcp_if_include mae0 --mca oob_tcp_if_include mae0 \
     --mca mpi_yield_when_idle 1 --mca coll_tuned_use_dynamic_rules 1 --mca coll_tuned_allreduce_algorithm 4 \
     "$program" "$@"

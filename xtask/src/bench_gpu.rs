@@ -64,6 +64,9 @@ pub struct Options {
     /// Measure PyTorch without torch.compile, which takes a minute for each model and round.
     #[arg(long)]
     eager_only: bool,
+    /// Measure no memory: it takes another run of each program.
+    #[arg(long)]
+    without_memory: bool,
     /// Decoding threads for it.
     #[arg(long, default_value_t = 16)]
     workers: usize,

@@ -1,5 +1,7 @@
 //! `cargo xtask bench scaling`: a model of step time against ranks, fitted to sums over real links, and what it predicts.
 
+mod overlap;
+
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,8 +50,8 @@ struct Sum {
     seconds: Vec<f64>,
 }
 
-/// Bytes that are summed at a time, as `mae_trainer::Mpi` does.
-const BUCKET_BYTES: f64 = 25.0 * 1024.0 * 1024.0;
+/// Bytes of gradients that are sent at a time, as `mae_trainer::bucket_bytes` says of few ranks.
+const BUCKET_BYTES: f64 = 4.0 * 1024.0 * 1024.0;
 
 /// Bytes that pass a link in no time.
 const SMALL_BYTES: f64 = 1e3;
@@ -99,7 +101,7 @@ pub fn scaling(options: &Options) -> Result<()> {
         }
     }
     // The smallest sums tell the latency, the large ones the bandwidth; in between, TCP's windows have their say.
-    let telling = |bytes: f64| bytes < SMALL_BYTES || (4e6..BUCKET_BYTES).contains(&bytes);
+    let telling = |bytes: f64| bytes < SMALL_BYTES || bytes >= 4e6;
     let (fitted, checked): (Vec<_>, Vec<_>) =
         points.iter().partition(|(ranks, bytes, _)| *ranks == 3 && telling(*bytes));
     let ring = Ring::fit(&fitted);
@@ -128,6 +130,7 @@ pub fn scaling(options: &Options) -> Result<()> {
         let cores = available_parallelism().map_or(1, usize::from) as f64;
         let steps = Steps { options, data: &copies.0, ring, cores };
         steps.computing()?;
+        steps.overlap()?;
         steps.loading()?;
     }
     println!(
@@ -163,8 +166,13 @@ pub fn scaling(options: &Options) -> Result<()> {
 impl Options {
     /// A program on so many hosts.
     fn hosts(&self, hosts: usize, program: &str) -> Command {
+        self.hosts_at(self.mbit_per_s, hosts, program)
+    }
+
+    /// The same behind links of another rate.
+    fn hosts_at(&self, mbit_per_s: u32, hosts: usize, program: &str) -> Command {
         let mut command = Command::new("scripts/bench_links.sh");
-        command.args([hosts.to_string(), self.mbit_per_s.to_string()]).arg(target().join(program));
+        command.args([hosts.to_string(), mbit_per_s.to_string()]).arg(target().join(program));
         command
     }
 }

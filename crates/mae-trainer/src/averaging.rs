@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Not;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +23,12 @@ use crate::{Collective, TrainerError};
 pub(crate) struct Averaging {
     ranks: Arc<dyn Collective>,
     order: Mutex<Option<Arc<Order>>>,
+    /// Whether gradients travel during the backward pass.
+    overlap: bool,
 }
+
+/// Set to 0, it makes gradients travel after the backward pass, to measure what is gained.
+const OVERLAP: &str = "MAE_OVERLAP";
 
 /// Which gradients are sent together, and in which order. A gradient is named by its parameter's place among the model's. The
 /// main rank's order holds for all ranks.
@@ -35,7 +41,8 @@ struct Order {
 
 impl Averaging {
     pub(crate) fn new(ranks: Arc<dyn Collective>) -> Self {
-        Self { ranks, order: Mutex::default() }
+        let overlap = std::env::var(OVERLAP).is_ok_and(|value| value == "0").not();
+        Self { ranks, order: Mutex::default(), overlap }
     }
 
     /// The processes that gradients are averaged over.
@@ -63,12 +70,12 @@ impl Averaging {
             sent: Vec::new(),
             failure: None,
         }));
-        let places = Arc::new(places(model));
+        let (places, overlap) = (Arc::new(places(model)), self.overlap);
         let gradients = {
             let (early, of_taken, pass) = (places.clone(), places.clone(), pass.clone());
             ops::handing_over(
                 model,
-                move |id| order.as_ref().is_none_or(|order| order.early.contains(&early[&id])),
+                move |id| overlap && order.as_ref().is_none_or(|order| order.early.contains(&early[&id])),
                 move |id, gradient| pass.borrow_mut().take(of_taken[&id], gradient),
                 backward,
             )
@@ -235,4 +242,116 @@ fn give_back<M: Module>(model: &M, gradients: HashMap<usize, Tensor<1>>) -> Grad
     let mut given = GiveBack(places(model), gradients, GradientsParams::new());
     model.visit(&mut given);
     given.2
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use burn::tensor::{DType, TensorData};
+    use mae_masking::{Masker, Strategy};
+    use mae_model::Mae;
+
+    use super::*;
+    use crate::{Pending, Recipe};
+
+    /// Two ranks that do the same. Notes of each bucket its bytes, and whether it was sent during the backward pass.
+    #[derive(Default)]
+    struct Twins {
+        backward: AtomicBool,
+        buckets: Mutex<Vec<(usize, bool)>>,
+    }
+
+    impl Collective for Twins {
+        fn rank(&self) -> usize {
+            0
+        }
+
+        fn size(&self) -> usize {
+            2
+        }
+
+        fn local_rank(&self) -> usize {
+            0
+        }
+
+        fn mean(&self, tensors: Vec<Tensor<1>>) -> Result<Pending, TrainerError> {
+            let bytes = tensors.iter().map(|tensor| tensor.dims()[0] * size_of::<f32>()).sum();
+            self.buckets.lock().unwrap().push((bytes, self.backward.load(Ordering::Relaxed)));
+            Ok(Box::new(|| Ok(tensors)))
+        }
+
+        fn broadcast(&self, _: &mut Vec<u8>) -> Result<(), TrainerError> {
+            Ok(())
+        }
+
+        fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, TrainerError> {
+            Ok(vec![bytes.to_vec(), bytes.to_vec()])
+        }
+
+        fn abort(&self) -> ! {
+            unreachable!("nothing fails")
+        }
+    }
+
+    fn numbers(model: &Mae, gradients: &GradientsParams) -> Vec<f32> {
+        struct Numbers<'a>(&'a GradientsParams, Vec<f32>);
+        impl ModuleVisitor for Numbers<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if let Some(gradient) = self.0.get::<D>(param.id) {
+                    self.1.extend(gradient.into_data().try_to_vec::<f32>().unwrap());
+                }
+            }
+        }
+        let mut numbers = Numbers(gradients, Vec::new());
+        model.visit(&mut numbers);
+        numbers.1
+    }
+
+    #[test]
+    fn gradients_travel_while_the_backward_pass_makes_them_and_arrive_as_they_were() {
+        let device = burn::tensor::Device::flex().autodiff();
+        let mut recipe = Recipe::default();
+        (recipe.model.image_size, recipe.model.patch_size) = (Some((32, 32)), Some(4));
+        // Large enough for several buckets.
+        recipe.model.preset = mae_model::Preset::Tiny;
+        let model = recipe.mae_config().unwrap().init(0, &device).unwrap();
+        let pixels = (0..2 * 3 * 32 * 32).map(|i| (i as f32 * 0.37).sin()).collect();
+        let images = Tensor::<4>::from_data(TensorData::new(pixels, [2, 3, 32, 32]), (&device, DType::F32));
+        let masker = Masker::new(Strategy::Random, (8, 8), 0.75).unwrap();
+        let masks = masker.draw_batch(1, 0, &[0, 1]).unwrap();
+        let loss = |share: f64| model.forward(images.clone(), &masks).mul_scalar(share);
+        let alone = GradientsParams::from_grads(loss(1.0).backward(), &model);
+        let alone = numbers(&model, &alone);
+
+        let twins = Arc::new(Twins::default());
+        let averaging = Averaging::new(twins.clone());
+        for update in 0..3 {
+            twins.buckets.lock().unwrap().clear();
+            // The last update has two batches, of which each counts half.
+            let share = if update == 2 { 0.5 } else { 1.0 };
+            let earlier = match update {
+                2 => GradientsParams::from_grads(loss(share).backward(), &model),
+                _ => GradientsParams::new(),
+            };
+            let loss = loss(share);
+            let backward = || {
+                twins.backward.store(true, Ordering::Relaxed);
+                let gradients = loss.backward();
+                twins.backward.store(false, Ordering::Relaxed);
+                gradients
+            };
+            let mean = averaging.mean(&model, earlier, backward).unwrap();
+            assert_eq!(numbers(&model, &mean), alone, "update {update}");
+            let buckets = twins.buckets.lock().unwrap();
+            let bytes = |during: bool| -> usize {
+                buckets.iter().filter(|bucket| bucket.1 == during).map(|bucket| bucket.0).sum()
+            };
+            assert_eq!(bytes(true) + bytes(false), alone.len() * size_of::<f32>());
+            match update {
+                0 => assert_eq!(bytes(true), 0, "the order was not known"),
+                _ => assert!(bytes(true) > 9 * bytes(false), "{buckets:?}"),
+            }
+        }
+    }
 }

@@ -52,16 +52,26 @@ enum Call {
 /// How long the thread that calls MPI sleeps between two looks at averages under way. In between nothing is sent that
 /// does not fit the network's buffers.
 const NAP: Duration = Duration::from_micros(100);
+/// Makes Open MPI's non-blocking sums those of a ring, which keeps both directions of each link busy. By itself it has
+/// fewer than four ranks send everything to one of them and back.
+const RING: (&str, &str) = ("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "1");
 /// Bytes that are sent at a time, other than gradients. MPI counts with 32 bits.
 const PIECE_BYTES: usize = 25 << 20;
 
 impl Mpi {
-    /// Starts MPI.
+    /// Starts MPI. No other thread may read or write the environment meanwhile: this is for the beginning of a program.
     ///
     /// # Errors
     /// [`TrainerError::Ranks`] if it runs already or knows no threads; [`TrainerError::Argument`] for a `MAE_TIMEOUT_S`
     /// that is no number of seconds.
     pub fn start() -> Result<Self, TrainerError> {
+        if std::env::var_os(RING.0).is_none() {
+            #[allow(unsafe_code, reason = "other threads might be reading the environment")]
+            // SAFETY: as the documentation asks for.
+            unsafe {
+                std::env::set_var(RING.0, RING.1);
+            }
+        }
         let (calls, received) = channel();
         let link = Arc::new(Link {
             calls: Mutex::new(Some(calls)),

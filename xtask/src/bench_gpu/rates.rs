@@ -24,9 +24,10 @@ impl Bench<'_> {
         let extra = ["--steps", &steps, "--read-every", &every];
         for shape in &self.options.shapes.clone() {
             let export = self.export(shape, batch)?;
-            let peers: &[&str] = if self.options.eager_only { &[EAGER] } else { &[EAGER, COMPILED] };
-            let peers: Vec<_> = peers.iter().map(|name| (*name).to_owned()).collect();
-            let names = [peers, self.options.devices.clone()].concat();
+            // Compiling takes longest, and may take longer than a card is there for: last.
+            let compiled = (!self.options.eager_only).then(|| COMPILED.to_owned());
+            let ours = self.options.devices.iter().cloned();
+            let names: Vec<_> = [EAGER.to_owned()].into_iter().chain(ours).chain(compiled).collect();
             let mut columns: Vec<Result<(Vec<f64>, Option<u64>)>> =
                 names.iter().map(|_| Ok((Vec::new(), None))).collect();
             let program = |name: &str, extra: &[&str]| match name {
@@ -39,8 +40,14 @@ impl Bench<'_> {
                     let Ok((seconds, mib)) = column else { continue };
                     let timed = run::<Report>(&mut program(name, &extra));
                     // A run of its own: polling the card's memory slows the program down.
+                    if let Ok(report) = &timed {
+                        // What is measured is not lost if a later program never ends.
+                        eprintln!("{shape} {name}: {:.1} images/s", batch as f64 / report.step_s());
+                    }
                     let measured = timed.and_then(|report| match round {
-                        0 => Ok((report, watched(&mut program(name, &["--steps", "4"]))?.card_mib)),
+                        0 if !self.options.without_memory => {
+                            Ok((report, watched(&mut program(name, &["--steps", "4"]))?.card_mib))
+                        }
                         _ => Ok((report, *mib)),
                     });
                     match measured {
