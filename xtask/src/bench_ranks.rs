@@ -64,7 +64,8 @@ fn peak_mb(data: &Path, ranks: usize) -> Result<f64> {
     let output = command.output().context("cannot start mpirun")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("memory")).context("it says no memory")?;
+    let line =
+        text.lines().rev().find_map(|line| line.strip_prefix("memory")).context("it says no memory")?;
     let number = line.split_whitespace().next().context("it says no memory")?;
     number.parse().with_context(|| format!("no number of MB: {number}"))
 }

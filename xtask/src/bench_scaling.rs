@@ -1,7 +1,5 @@
 //! `cargo xtask bench scaling`: a model of step time against ranks, fitted to sums over real links, and what it predicts.
 
-mod overlap;
-
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,13 +43,15 @@ pub struct Options {
 
 /// A sum that was measured.
 #[derive(Deserialize)]
-struct Sum {
-    numbers: usize,
-    seconds: Vec<f64>,
+pub struct Sum {
+    pub numbers: usize,
+    pub seconds: Vec<f64>,
 }
 
-/// Bytes of gradients that are sent at a time, as `mae_trainer::bucket_bytes` says of few ranks.
-const BUCKET_BYTES: f64 = 4.0 * 1024.0 * 1024.0;
+/// Bytes of gradients that are sent at a time, as `mae_trainer::bucket_bytes` says.
+pub fn bucket_bytes(ranks: usize) -> f64 {
+    (1 << 20).max(ranks << 18) as f64
+}
 
 /// Bytes that pass a link in no time.
 const SMALL_BYTES: f64 = 1e3;
@@ -67,7 +67,7 @@ impl Ring {
     /// Rounds over all buckets, and bytes that a rank sends in them.
     fn work(ranks: usize, bytes: f64) -> (f64, f64) {
         let rounds = 2.0 * (ranks as f64 - 1.0);
-        (rounds * (bytes / BUCKET_BYTES).ceil(), rounds / ranks as f64 * bytes)
+        (rounds * (bytes / bucket_bytes(ranks)).ceil(), rounds / ranks as f64 * bytes)
     }
 
     fn seconds(self, ranks: usize, bytes: f64) -> f64 {
@@ -130,7 +130,6 @@ pub fn scaling(options: &Options) -> Result<()> {
         let cores = available_parallelism().map_or(1, usize::from) as f64;
         let steps = Steps { options, data: &copies.0, ring, cores };
         steps.computing()?;
-        steps.overlap()?;
         steps.loading()?;
     }
     println!(
@@ -166,15 +165,15 @@ pub fn scaling(options: &Options) -> Result<()> {
 impl Options {
     /// A program on so many hosts.
     fn hosts(&self, hosts: usize, program: &str) -> Command {
-        self.hosts_at(self.mbit_per_s, hosts, program)
+        on_hosts(hosts, self.mbit_per_s, program)
     }
+}
 
-    /// The same behind links of another rate.
-    fn hosts_at(&self, mbit_per_s: u32, hosts: usize, program: &str) -> Command {
-        let mut command = Command::new("scripts/bench_links.sh");
-        command.args([hosts.to_string(), mbit_per_s.to_string()]).arg(target().join(program));
-        command
-    }
+/// A program on so many hosts of one thread each, behind links of a rate.
+pub fn on_hosts(hosts: usize, mbit_per_s: u32, program: &str) -> Command {
+    let mut command = Command::new("scripts/bench_links.sh");
+    command.args([hosts.to_string(), mbit_per_s.to_string()]).arg(target().join(program));
+    command
 }
 
 /// What the images of a host cost: a time for each batch and one for each image, in seconds.
@@ -213,7 +212,9 @@ struct Steps<'a> {
 impl Steps<'_> {
     /// The seconds of each update after the second, on hosts with so many images each.
     fn seconds(&self, hosts: usize, batch: usize, model: &[&str], updates: usize) -> Result<Vec<f64>> {
-        let program = self.options.hosts(hosts, "release/distributed");
+        let mut program = self.options.hosts(hosts, "release/distributed");
+        // The model adds computing and the sum up: nothing hides.
+        program.env("MAE_OVERLAP", "0");
         let rates = rates_of(program, self.data, model, batch, updates)?;
         Ok(rates.iter().map(|rate| (hosts * batch) as f64 / rate).collect())
     }
@@ -300,10 +301,10 @@ impl Steps<'_> {
 }
 
 /// A folder that holds another one many times over, as links; it goes when this is dropped.
-struct Copies(PathBuf);
+pub struct Copies(pub PathBuf);
 
 impl Copies {
-    fn of(data: &Path, copies: usize) -> Result<Self> {
+    pub fn of(data: &Path, copies: usize) -> Result<Self> {
         let folder = target().join(format!("bench-{}-copies", std::process::id()));
         fs::create_dir_all(&folder)?;
         let copied = Self(folder);

@@ -13,6 +13,7 @@ mod bench_gpu;
 mod bench_load;
 mod bench_loops;
 mod bench_ours;
+mod bench_overlap;
 mod bench_ranks;
 mod bench_scaling;
 mod bench_step;
@@ -177,6 +178,14 @@ Examples:
         #[arg(long, default_value_t = 8)]
         steps: usize,
     },
+    /// How much of the sum over ranks hides behind the backward pass, over slow links.
+    Overlap {
+        /// Folder of images.
+        data: PathBuf,
+        /// Runs of each, in turns.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// A model of step time against ranks, fitted to sums over links between network namespaces (needs root), and what it
     /// predicts for more.
     Scaling(bench_scaling::Options),
@@ -256,6 +265,9 @@ fn main() -> Result<ExitCode> {
         }
         Task::Bench(Bench::Ranks { data, rounds, steps }) => {
             bench_ranks::ranks(&data, rounds, steps).map(|()| ExitCode::SUCCESS)
+        }
+        Task::Bench(Bench::Overlap { data, rounds }) => {
+            bench_overlap::overlap(&data, rounds).map(|()| ExitCode::SUCCESS)
         }
         Task::Bench(Bench::Scaling(options)) => bench_scaling::scaling(&options).map(|()| ExitCode::SUCCESS),
         Task::Bench(Bench::Sizes) => bench_ours::sizes().map(|()| ExitCode::SUCCESS),

@@ -8,10 +8,10 @@ use burn::tensor::{Device, Tensor};
 
 use crate::TrainerError;
 
-/// Bytes of gradients that travel together at the least: little enough that the last ones, which no computing hides, take little
-/// time. PyTorch's `DistributedDataParallel` begins with 1 MiB and goes on with 25.
-const BUCKET_BYTES: usize = 4 << 20;
-/// On many ranks as many bytes for each: a ring sends each rank's part of a bucket by itself.
+/// Bytes of a bucket at the least. Nothing travels before the first one is full, and nothing hides the last one. PyTorch's
+/// `DistributedDataParallel` begins with 1 MiB and goes on with 25.
+const BUCKET_BYTES: usize = 1 << 20;
+/// As many bytes for each rank, on many: a ring sends each rank's part of a bucket by itself.
 const BUCKET_BYTES_OF_RANK: usize = 256 << 10;
 
 /// Bytes after which a bucket of gradients is full.

@@ -15,7 +15,7 @@ pub(crate) fn sum_of_squares<M: Module>(
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.0.get::<D>(param.id) {
-                self.1.push(ops::sum_of_squares(gradient));
+                self.1.push(gradient.flatten(0, D - 1));
             }
         }
     }
@@ -23,7 +23,7 @@ pub(crate) fn sum_of_squares<M: Module>(
     model.visit(&mut squares);
     match squares.1.is_empty() {
         true => Tensor::zeros([1], device),
-        false => Tensor::cat(squares.1, 0).sum(),
+        false => ops::sum_of_squares(squares.1),
     }
 }
 

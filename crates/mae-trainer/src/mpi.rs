@@ -44,14 +44,14 @@ struct Link {
 }
 
 enum Call {
-    /// Adds numbers up over all ranks and divides by their number.
-    Mean(Vec<f32>, Sender<Vec<f32>>),
+    /// Averages f32 numbers over all ranks, in place.
+    Mean(Vec<TensorData>, Sender<Vec<TensorData>>),
     Other(Box<dyn FnOnce(&SimpleCommunicator) + Send>),
 }
 
 /// How long the thread that calls MPI sleeps between two looks at averages under way. In between nothing is sent that
 /// does not fit the network's buffers.
-const NAP: Duration = Duration::from_micros(100);
+const NAP: Duration = Duration::from_micros(300);
 /// Makes Open MPI's non-blocking sums those of a ring, which keeps both directions of each link busy. By itself it has
 /// fewer than four ranks send everything to one of them and back.
 const RING: (&str, &str) = ("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "1");
@@ -141,20 +141,41 @@ fn serve(link: &Link, calls: &Receiver<Call>, started: &Sender<Result<(usize, us
     let world = universe.world();
     let local_rank = world.split_shared(world.rank()).rank() as usize;
     let _ = started.send(Ok((world.rank() as usize, world.size() as usize, local_rank)));
-    let mut sums = Vec::new();
+    let mut buckets = [Vec::new(), Vec::new()];
     while let Ok(call) = calls.recv() {
         match call {
             Call::Other(call) => call(&world),
-            Call::Mean(values, reply) => {
-                sums.resize(values.len(), 0.0);
-                add_up(link, &world, &values, &mut sums);
-                let scale = 1.0 / world.size() as f32;
-                sums.iter_mut().for_each(|sum| *sum *= scale);
-                let _ = reply.send(std::mem::replace(&mut sums, values));
+            Call::Mean(mut data, reply) => {
+                average(link, &world, &mut data, &mut buckets);
+                // Who asked may have given up.
+                let _ = reply.send(data);
             }
         }
     }
     // The universe goes last: that finalizes MPI.
+}
+
+/// The mean over all ranks, in place. All travels together, since each sum costs a latency.
+fn average(
+    link: &Link,
+    world: &SimpleCommunicator,
+    data: &mut [TensorData],
+    [values, sums]: &mut [Vec<f32>; 2],
+) {
+    const EXPECT: &str = "converted to f32";
+    values.clear();
+    for data in &*data {
+        values.extend_from_slice(data.as_slice::<f32>().expect(EXPECT));
+    }
+    sums.resize(values.len(), 0.0);
+    add_up(link, world, values, sums);
+    let scale = 1.0 / world.size() as f32;
+    let mut sums = sums.iter();
+    for data in data {
+        for (x, sum) in data.as_mut_slice::<f32>().expect(EXPECT).iter_mut().zip(&mut sums) {
+            *x = sum * scale;
+        }
+    }
 }
 
 /// The sums over all ranks. MPI makes progress only while it is called, so that this looks again and again.
@@ -187,27 +208,16 @@ impl Collective for Mpi {
         self.local_rank
     }
 
-    /// Through the host's memory.
+    /// Through the host's memory: in place, where the device's is the host's.
     fn mean(&self, tensors: Vec<Tensor<1>>) -> Result<Pending, TrainerError> {
         let devices: Vec<_> = tensors.iter().map(Tensor::device).collect();
-        let lens: Vec<usize> = tensors.iter().map(|tensor| tensor.dims()[0]).collect();
-        let mut values = Vec::with_capacity(lens.iter().sum());
-        for tensor in tensors {
-            let data = tensor.into_data().convert::<f32>();
-            values.extend_from_slice(data.as_slice::<f32>().expect("converted to f32"));
-        }
+        let data = tensors.into_iter().map(|tensor| tensor.into_data().convert::<f32>()).collect();
         let (reply, replied) = channel();
-        self.link.send(Call::Mean(values, reply))?;
+        self.link.send(Call::Mean(data, reply))?;
         let link = self.link.clone();
         Ok(Box::new(move || {
-            let means = link.wait(&replied)?;
-            let mut rest = means.as_slice();
-            let taken = lens.into_iter().zip(devices).map(|(len, device)| {
-                let (mean, others) = rest.split_at(len);
-                rest = others;
-                Tensor::from_data(TensorData::new(mean.to_vec(), [len]), &device)
-            });
-            Ok(taken.collect())
+            let means = link.wait(&replied)?.into_iter().zip(devices);
+            Ok(means.map(|(mean, device)| Tensor::from_data(mean, &device)).collect())
         }))
     }
 

@@ -119,7 +119,7 @@ impl Optimizer for Lars {
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
         if D > 1 {
-            let norm = |x: &Tensor<D>| ops::sum_of_squares(x.clone()).sqrt(); // [1]
+            let norm = |x: &Tensor<D>| ops::sum_of_squares(vec![x.clone().flatten(0, D - 1)]).sqrt(); // [1]
             let (weights, update) = (norm(&param), norm(&gradient));
             let defined = weights.clone().greater_elem(0.0).bool_and(update.clone().greater_elem(0.0));
             let ratio = weights.mul_scalar(self.trust) / update;

@@ -159,3 +159,18 @@ impl Library {
         let _ = unsafe { (self.comm_destroy)(communicator) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs NVIDIA's library, but no card"]
+    fn pytorchs_library_opens_and_names_connections() {
+        let library = Library::open().unwrap();
+        let [one, other] = [0, 1].map(|_| library.unique_id().unwrap());
+        assert_ne!(one, other);
+        let error = library.check(4).unwrap_err().to_string();
+        assert!(error.contains("invalid argument"), "{error}");
+    }
+}

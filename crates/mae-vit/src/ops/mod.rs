@@ -234,9 +234,13 @@ pub fn together<T>(step: impl FnOnce() -> T) -> T {
     step()
 }
 
-/// The sum of squares, `[1]`. Not differentiable.
-pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
-    fused!(x, sum_of_squares(x))
+/// The sum of the squares of all numbers in tensors on one device, `[1]`. Not differentiable.
+///
+/// # Panics
+/// If there are no tensors.
+pub fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    let first = tensors[0].clone();
+    fused!(first, sum_of_squares(tensors))
 }
 
 /// Integers of the host on a device, in the type that they have. A card that is still busy with what it was told before is

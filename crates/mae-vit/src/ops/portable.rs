@@ -144,7 +144,7 @@ pub fn adamw<const D: usize>(
     (param, [first, second])
 }
 
-/// The sum of squares, as [`super::sum_of_squares`].
-pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
-    (x.clone() * x).sum()
+/// The sum of all squares, as [`super::sum_of_squares`].
+pub fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    Tensor::cat(tensors.into_iter().map(|x| (x.clone() * x).sum()).collect(), 0).sum()
 }

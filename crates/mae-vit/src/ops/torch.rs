@@ -13,7 +13,6 @@ use tch::Kind;
 
 use super::fused::{Fused, Params};
 pub(super) use super::fused::{attention_branch, layer_norm, linear, mlp_branch, reconstruction_loss};
-pub(super) use super::portable::sum_of_squares;
 use super::{CudaMemory, handover};
 use crate::{Compute, Precision};
 
@@ -205,6 +204,12 @@ fn torch_device(device: &Device) -> Option<tch::Device> {
         #[allow(unreachable_patterns, reason = "with libtorch alone compiled in, nothing is left over")]
         _ => None,
     }
+}
+
+/// See [`ops::sum_of_squares`](crate::ops::sum_of_squares).
+pub(super) fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    let tensors = tensors.into_iter().map(|tensor| primitive(tensor).tensor).collect();
+    wrap(TchTensor::new(programs::sum_of_squares(tensors)))
 }
 
 /// See [`ops::cuda_card`](crate::ops::cuda_card).

@@ -42,10 +42,10 @@ pub(super) fn adamw<const D: usize>(
     (wrap(grad), [wrap(first), wrap(second)])
 }
 
-pub(super) fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
-    let device = x.device();
-    let sum = mae_kernels::sum_of_squares(&Dense::new(primitive(x)));
-    Tensor::from_floats([sum as f32], &device)
+pub(super) fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    let device = tensors[0].device();
+    let sums = tensors.into_iter().map(|x| mae_kernels::sum_of_squares(&Dense::new(primitive(x))) as f32);
+    Tensor::<1>::from_floats(sums.collect::<Vec<_>>().as_slice(), &device).sum()
 }
 
 /// A tensor that is all of its memory, in order.

@@ -29,8 +29,17 @@ pub(in crate::ops) fn adamw<const D: usize>(
             (param, [first, second])
         }
         _ => {
-            let written = [param, primitive(first), primitive(second)].map(own);
+            let (param, before) = match is_own(&param) {
+                true => (param, None),
+                // The model before the update is still there.
+                false => {
+                    let like = (param.tensor.kind(), param.tensor.device());
+                    (TchTensor::new(tch::Tensor::empty(param.tensor.size(), like)), Some(param))
+                }
+            };
+            let written = [param, own(primitive(first)), own(primitive(second))];
             let update = Update {
+                before: before.map(|param| param.tensor.detach().contiguous()),
                 written: written.each_ref().map(|tensor| tensor.tensor.shallow_clone()),
                 // All four have to lie alike.
                 grad: grad.tensor.contiguous(),
@@ -48,6 +57,8 @@ pub(in crate::ops) fn adamw<const D: usize>(
 
 /// A pending in-place update.
 struct Update {
+    /// The parameter before the update, where the first of `written` has nothing in it yet.
+    before: Option<tch::Tensor>,
     /// The parameter and its moments.
     written: [tch::Tensor; 3],
     grad: tch::Tensor,
@@ -90,6 +101,7 @@ pub(in crate::ops) fn together<T>(step: impl FnOnce() -> T) -> T {
 fn fused_adamw(updates: &[Update]) {
     let [Update { grad, step, .. }, ..] = updates else { return };
     let time = tch::Tensor::full([], f64::from(step.time), (Kind::Float, grad.device()));
+    programs::copy(updates.iter().filter_map(|update| Some((&update.written[0], update.before.as_ref()?))));
     let (beta1, beta2) = (f64::from(step.betas.0), f64::from(step.betas.1));
     let numbers = [step.lr, beta1, beta2, step.weight_decay, f64::from(step.eps)];
     let tensors = updates
@@ -98,9 +110,14 @@ fn fused_adamw(updates: &[Update]) {
     programs::fused_adamw(tensors, &time, numbers);
 }
 
-/// A tensor that no one else holds, all of its memory in order.
+/// Whether no one else holds the tensor, and all of its memory is in order.
+fn is_own(tensor: &TchTensor) -> bool {
+    tensor.can_mut() && tensor.tensor.is_contiguous()
+}
+
+/// The tensor or a copy, which no one else holds.
 pub(super) fn own(tensor: TchTensor) -> TchTensor {
-    match tensor.can_mut() && tensor.tensor.is_contiguous() {
+    match is_own(&tensor) {
         true => tensor,
         false => TchTensor::new(tensor.tensor.copy().contiguous()),
     }
@@ -138,15 +155,21 @@ mod tests {
         let [grad, mut param, mut first, mut second] =
             [values(1, 1.0), values(2, 1.0), values(3, 0.1), values(4, 0.1).square()];
         let copies = || [&param, &first, &second].map(|tensor| primitive(tensor.clone()).tensor.copy());
-        let (once, twice) = (copies(), copies());
+        let (once, mut twice) = (copies(), copies());
         let update = |written: &[tch::Tensor; 3], step| Update {
+            before: None,
             written: written.each_ref().map(tch::Tensor::shallow_clone),
             grad: primitive(grad.clone()).tensor,
             step,
         };
         for time in [4, 5] {
             let step = AdamWStep { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.05, lr: 1e-2, time };
-            fused_adamw(&[update(&once, step), update(&twice, step)]);
+            // The second one's parameter is held by someone else, who keeps what was there.
+            let mut held = update(&twice, step);
+            let before = twice[0].copy();
+            held.before = Some(before.shallow_clone());
+            held.written[0].copy_(&tch::Tensor::full_like(&before, f64::NAN));
+            fused_adamw(&[update(&once, step), held]);
             (param, [first, second]) = adamw(param, grad.clone(), [first, second], &step);
         }
         for (ours, theirs) in [param, first, second].into_iter().zip(once.iter().zip(&twice)) {

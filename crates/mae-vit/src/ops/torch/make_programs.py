@@ -41,6 +41,16 @@ class Programs(torch.nn.Module):
             grads.append(of_input)
         return grads
 
+    @torch.jit.export
+    def copy(self, to: List[torch.Tensor], of: List[torch.Tensor]):
+        """Writes each of the second to the first."""
+        torch._foreach_copy_(to, of)
+
+    @torch.jit.export
+    def sum_of_squares(self, tensors: List[torch.Tensor]):
+        """Of all numbers together, [1]."""
+        return torch.stack(torch._foreach_norm(tensors)).square().sum().reshape([1])
+
 
 class OneDnn(torch.nn.Module):
     """By itself: libtorch reads no program with an operation that it was built without."""
@@ -72,6 +82,18 @@ def check_adamw(update):
         torch.testing.assert_close(ours, theirs.detach(), rtol=1e-6, atol=1e-7)
 
 
+def check_sum_of_squares(sum_of_squares):
+    tensors = [torch.randn(5, 7), torch.randn(1000)]
+    theirs = sum(tensor.double().square().sum() for tensor in tensors).reshape([1])
+    torch.testing.assert_close(sum_of_squares(tensors).double(), theirs, rtol=1e-6, atol=0)
+
+
+def check_copy(copy):
+    to, of = [torch.zeros(5, 7), torch.zeros(3)], [torch.randn(5, 7), torch.randn(3)]
+    copy(to, of)
+    torch.testing.assert_close(to, of, rtol=0, atol=0)
+
+
 def check_gradients(gradients):
     x, weight, grad = torch.randn(5, 7, requires_grad=True), torch.randn(3, 7, requires_grad=True), torch.randn(5, 3)
     ours, theirs = (
@@ -95,6 +117,8 @@ def check(folder):
     torch.manual_seed(0)
     programs = torch.jit.load(folder / "programs.pt")
     check_adamw(programs.adamw)
+    check_copy(programs.copy)
+    check_sum_of_squares(programs.sum_of_squares)
     check_gradients(programs.gradients)
     check_linear(torch.jit.load(folder / "onednn.pt").linear)
     print(f"{' and '.join(PROGRAMS)} are PyTorch's operations")

@@ -70,6 +70,33 @@ pub(super) fn gradients(out: &Tensor, inputs: &[&Tensor], grad: &Tensor) -> Vec<
     }
 }
 
+/// The sum of all numbers' squares, `[1]`.
+///
+/// # Source
+/// `torch._foreach_norm`, as `clip_grad_norm_` takes it: a few launches for all tensors on a card.
+pub(super) fn sum_of_squares(tensors: Vec<Tensor>) -> Tensor {
+    let _without = tch::no_grad_guard();
+    let sum = PROGRAMS.with(|programs| programs.method_is("sum_of_squares", &[IValue::TensorList(tensors)]));
+    match sum.expect("tensors on one device") {
+        IValue::Tensor(sum) => sum,
+        other => unreachable!("{other:?} is not a tensor"),
+    }
+}
+
+/// Copies each second tensor into the first, in a few launches for all of them on a card.
+///
+/// # Source
+/// `torch._foreach_copy_`
+pub(super) fn copy<'a>(pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)>) {
+    let (to, of): (Vec<_>, Vec<_>) = pairs.map(|(to, of)| (to.shallow_clone(), of.shallow_clone())).unzip();
+    if to.is_empty() {
+        return;
+    }
+    let _without = tch::no_grad_guard();
+    let lists = [to, of].map(IValue::TensorList);
+    PROGRAMS.with(|programs| programs.method_is("copy", &lists)).expect("tensors of one shape on one device");
+}
+
 /// Updates parameters and moments in place by AdamW. Each item is a parameter, its gradient and its two moments; `time` counts
 /// the updates, and `numbers` are the learning rate, both betas, the weight decay and eps.
 ///
