@@ -50,8 +50,7 @@ pub fn ranks(data: &Path, rounds: usize, steps: usize) -> Result<()> {
 
     let [one, two] = [peak_mb(data, 1)?, peak_mb(data, 2)?];
     println!(
-        "memory of a rank, ViT-B: {one:.0} MB alone, {two:.0} MB of 2: {:.0} MB more; the gradients are {megabytes:.0} MB, a \
-         bucket 26 MB",
+        "memory of a rank, ViT-B: {one:.0} MB alone, {two:.0} MB of 2: {:.0} MB more; the gradients are {megabytes:.0} MB",
         two - one
     );
     Ok(())

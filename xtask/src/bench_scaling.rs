@@ -101,7 +101,7 @@ pub fn scaling(options: &Options) -> Result<()> {
         }
     }
     // The smallest sums tell the latency, the large ones the bandwidth; in between, TCP's windows have their say.
-    let telling = |bytes: f64| bytes < SMALL_BYTES || bytes >= 4e6;
+    let telling = |bytes: f64| !(SMALL_BYTES..4e6).contains(&bytes);
     let (fitted, checked): (Vec<_>, Vec<_>) =
         points.iter().partition(|(ranks, bytes, _)| *ranks == 3 && telling(*bytes));
     let ring = Ring::fit(&fitted);

@@ -2,13 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Not;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use mae_vit::ops;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +40,7 @@ struct Order {
 
 impl Averaging {
     pub(crate) fn new(ranks: Arc<dyn Collective>) -> Self {
-        let overlap = std::env::var(OVERLAP).is_ok_and(|value| value == "0").not();
+        let overlap = !std::env::var(OVERLAP).is_ok_and(|value| value == "0");
         Self { ranks, order: Mutex::default(), overlap }
     }
 
@@ -60,6 +59,7 @@ impl Averaging {
         model: &M,
         earlier: GradientsParams,
         backward: impl FnOnce() -> Gradients,
+        device: &Device,
     ) -> Result<GradientsParams, TrainerError> {
         let order = self.order.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let pass = Rc::new(RefCell::new(Pass {
@@ -70,7 +70,7 @@ impl Averaging {
             sent: Vec::new(),
             failure: None,
         }));
-        let (places, overlap) = (Arc::new(places(model)), self.overlap);
+        let (places, overlap) = (Arc::new(places(model)), self.overlap && self.ranks.overlaps(device));
         let gradients = {
             let (early, of_taken, pass) = (places.clone(), places.clone(), pass.clone());
             ops::handing_over(
@@ -341,7 +341,7 @@ mod tests {
                 twins.backward.store(false, Ordering::Relaxed);
                 gradients
             };
-            let mean = averaging.mean(&model, earlier, backward).unwrap();
+            let mean = averaging.mean(&model, earlier, backward, &device).unwrap();
             assert_eq!(numbers(&model, &mean), alone, "update {update}");
             let buckets = twins.buckets.lock().unwrap();
             let bytes = |during: bool| -> usize {

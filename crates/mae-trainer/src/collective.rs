@@ -58,6 +58,12 @@ pub trait Collective: Send + Sync {
         self.size() > 1
     }
 
+    /// Whether [`mean`](Self::mean) returns before a device is done with what it was told before. Where it waits instead, it is better
+    /// called once the device has been told everything.
+    fn overlaps(&self, _: &Device) -> bool {
+        true
+    }
+
     /// Whether this is the rank that writes and prints.
     fn is_main(&self) -> bool {
         self.rank() == 0

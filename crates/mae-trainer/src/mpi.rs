@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use mpi::collective::SystemOperation;
 use mpi::datatype::PartitionMut;
 use mpi::topology::SimpleCommunicator;
@@ -219,6 +219,17 @@ impl Collective for Mpi {
             let means = link.wait(&replied)?.into_iter().zip(devices);
             Ok(means.map(|(mean, device)| Tensor::from_data(mean, &device)).collect())
         }))
+    }
+
+    /// A card would stand still for each copy to the host.
+    fn overlaps(&self, device: &Device) -> bool {
+        #[cfg(feature = "tch")]
+        return mae_vit::ops::cuda_card(device).is_none();
+        #[cfg(not(feature = "tch"))]
+        {
+            let _ = device;
+            true
+        }
     }
 
     fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<(), TrainerError> {

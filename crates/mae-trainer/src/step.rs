@@ -44,7 +44,7 @@ impl Update {
                 // Ranks meet once an update, however many batches it has.
                 let loss = accumulation.loss(model, images, &masks);
                 let earlier = accumulation.gradients.grads();
-                averaged = Some(self.averaging.mean(model, earlier, || loss.backward())?);
+                averaged = Some(self.averaging.mean(model, earlier, || loss.backward(), device)?);
             } else {
                 accumulation.add(model, images, &masks);
             }

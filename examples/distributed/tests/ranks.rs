@@ -40,16 +40,9 @@ fn train(at: &Path, ranks: usize, args: &str) -> Command {
     command
 }
 
-/// One of the ignored tests below, in several processes.
-fn on_ranks(at: &Path, ranks: usize, test: &str) {
-    let mut command = mpirun(at);
-    command.args(["-n", &ranks.to_string()]).arg(std::env::current_exe().unwrap());
-    succeed(command.args(["--ignored", "--exact", test, "--test-threads=1"]));
-}
-
 fn succeed(command: &mut Command) -> Output {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{output:?}");
     output
 }
 
@@ -175,14 +168,17 @@ fn process() {
     let run = Run::create_on(&ranks, &recipe(ranks.size()), out.as_ref()).unwrap();
     let state = run.latest_state(&device).unwrap().state;
     let mut updates = run.updates();
-    let (gradients, _) = updates.at(0).unwrap().gradients(&state.model, &device).unwrap();
-    let mut gradient = Flat(&gradients, Vec::new());
-    state.model.visit(&mut gradient);
-    let bits: Vec<u8> = gradient.1.iter().flat_map(|x| x.to_le_bytes()).collect();
-    assert!(
-        ranks.gather(&bits).unwrap().iter().all(|other| *other == bits),
-        "ranks have other gradients, to the bit"
-    );
+    // The second update's gradients travel during its backward pass.
+    let mut gradient = Vec::new();
+    for step in [0, 1] {
+        let (gradients, _) = updates.at(step).unwrap().gradients(&state.model, &device).unwrap();
+        let mut flat = Flat(&gradients, Vec::new());
+        state.model.visit(&mut flat);
+        let bits: Vec<u8> = flat.1.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let others = ranks.gather(&bits).unwrap();
+        assert!(others.iter().all(|other| *other == bits), "ranks have other gradients, to the bit");
+        gradient.extend(flat.1);
+    }
     let read = [true, false].map(|drop_last| {
         let mut recipe = recipe(ranks.size());
         recipe.data.drop_last = drop_last;
@@ -198,7 +194,7 @@ fn process() {
     let evaluation = evaluate(&run, &state.model, 0, &device).unwrap();
     if ranks.is_main() {
         let (val_loss, knn, probe) = (evaluation.val_loss, evaluation.knn, evaluation.probe);
-        let found = Found { gradient: gradient.1, read, val_loss, knn, probe };
+        let found = Found { gradient, read, val_loss, knn, probe };
         fs::write(format!("{out}.json"), serde_json::to_vec(&found).unwrap()).unwrap();
     }
 }
@@ -209,7 +205,9 @@ fn gradients_images_and_evaluations_are_those_of_one_process() {
     let at = folder.path();
     images(at);
     let found = |ranks: usize| -> Found {
-        on_ranks(at, ranks, "process");
+        let mut command = mpirun(at);
+        command.args(["-n", &ranks.to_string()]).arg(std::env::current_exe().unwrap());
+        succeed(command.args(["--ignored", "--exact", "process", "--test-threads=1"]));
         serde_json::from_slice(&fs::read(at.join(format!("out-{ranks}.json"))).unwrap()).unwrap()
     };
     let one = found(1);
@@ -219,7 +217,6 @@ fn gradients_images_and_evaluations_are_those_of_one_process() {
         let gradient = distance(&one.gradient, &found.gradient);
         println!("{ranks} ranks: gradient within {gradient:.1e}");
         assert!(gradient < 1e-6, "{gradient}");
-
         // 107 images fill four updates of 24, and part of a fifth.
         for (read, whole, (all, twice)) in
             [(&found.read[0], &one.read[0], (96, 0)), (&found.read[1], &one.read[1], (120, 13))]
@@ -239,7 +236,6 @@ fn gradients_images_and_evaluations_are_those_of_one_process() {
             };
             assert_eq!(sorted(read), sorted(whole), "others than one process reads");
         }
-
         let loss = |found: &Found| found.val_loss.unwrap();
         assert!((loss(&one) - loss(&found)).abs() / loss(&one) < 1e-6);
         assert_eq!((one.knn, one.probe), (found.knn, found.probe));
