@@ -1,4 +1,4 @@
-//! The mean of a model's gradients over ranks. They travel while the backward pass goes on.
+//! The mean of a model's gradients over ranks, overlapped with the backward pass.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,27 +14,28 @@ use serde::{Deserialize, Serialize};
 use crate::collective::{Pending, bucket_bytes};
 use crate::{Collective, TrainerError};
 
-/// Averages the gradients of one model's updates, in buckets. The first update finds out in which order the backward pass makes
-/// gradients; its buckets are sent at its end. Later ones are sent as soon as they are full.
+/// Averages the gradients of a model over ranks in buckets. In the first update, the main rank records the order in which the backward
+/// pass produces gradients, and all buckets are sent after the backward pass. From the second update on, each bucket is sent as soon as
+/// it is full.
 ///
 /// # Source
 /// Buckets in the order of the backward pass: PyTorch Distributed, arXiv 2006.15704, section 3.2.
 pub(crate) struct Averaging {
     ranks: Arc<dyn Collective>,
     order: Mutex<Option<Arc<Order>>>,
-    /// Whether gradients travel during the backward pass.
+    /// Whether buckets are sent during the backward pass.
     overlap: bool,
 }
 
-/// Set to 0, it makes gradients travel after the backward pass, to measure what is gained.
+/// If this is 0, buckets are sent after the backward pass: `xtask bench overlap` compares both.
 const OVERLAP: &str = "MAE_OVERLAP";
 
-/// Which gradients are sent together, and in which order. A gradient is named by its parameter's place among the model's. The
-/// main rank's order holds for all ranks.
+/// Which gradients share a bucket, and the order of buckets: the main rank's, for all ranks. A number is a parameter's place in the
+/// model.
 #[derive(Serialize, Deserialize)]
 struct Order {
     buckets: Vec<Vec<usize>>,
-    /// Those that the backward pass hands over. The others are known at its end.
+    /// Gradients that the backward pass hands over. All others are available only at its end.
     early: HashSet<usize>,
 }
 
@@ -105,7 +106,7 @@ impl Averaging {
     }
 }
 
-/// One update's gradients on their way.
+/// One update's gradients.
 struct Pass {
     ranks: Arc<dyn Collective>,
     /// None in a first pass.
@@ -135,7 +136,7 @@ impl Pass {
 
     /// Takes what the backward pass has not handed over.
     fn late(&mut self, place: usize, gradient: Tensor<1>) {
-        // A second use of the parameter adds to what was handed over. If that was sent already, finish() finds this left over.
+        // The parameter is used twice. If the first gradient was sent already, finish() refuses the second.
         self.handed.retain(|handed| *handed != place);
         self.add(place, gradient);
     }
@@ -161,7 +162,7 @@ impl Pass {
         let mut buckets: Vec<Vec<usize>> = Vec::new();
         let (mut bytes, mut early_bucket) = (usize::MAX, true);
         for place in self.handed.iter().copied().chain(rest) {
-            // One late gradient would hold up a bucket of early ones.
+            // A late gradient would hold up a bucket of early ones.
             if bytes >= bucket_bytes || early.contains(&place) != early_bucket {
                 buckets.push(Vec::new());
                 bytes = 0;

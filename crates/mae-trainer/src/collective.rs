@@ -8,18 +8,18 @@ use burn::tensor::{Device, Tensor};
 
 use crate::TrainerError;
 
-/// Bytes of a bucket at the least. Nothing travels before the first one is full, and nothing hides the last one. PyTorch's
-/// `DistributedDataParallel` begins with 1 MiB and goes on with 25.
+/// The smallest bucket size, in bytes. No communication starts before the first bucket is full, and none hides the last one. PyTorch's
+/// `DistributedDataParallel` takes 1 MiB for the first bucket and 25 MiB for the others.
 const BUCKET_BYTES: usize = 1 << 20;
-/// As many bytes for each rank, on many: a ring sends each rank's part of a bucket by itself.
+/// The bucket size per rank for many ranks, in bytes: a ring sends a bucket in as many parts as there are ranks.
 const BUCKET_BYTES_OF_RANK: usize = 256 << 10;
 
-/// Bytes after which a bucket of gradients is full.
+/// The bucket size for gradients, in bytes: a bucket is full when it has as many.
 pub fn bucket_bytes(ranks: usize) -> usize {
     BUCKET_BYTES.max(ranks * BUCKET_BYTES_OF_RANK)
 }
 
-/// Averages under way: waits for them. They have the shapes of what was given, and are on the same device.
+/// A running all-reduce. Calling it waits for the result: tensors of the same shapes on the same device.
 pub type Pending = Box<dyn FnOnce() -> Result<Vec<Tensor<1>>, TrainerError>>;
 
 /// Processes that train one model together, each on its part of the data. Each is a rank, counted from 0; rank 0 is
@@ -28,8 +28,8 @@ pub type Pending = Box<dyn FnOnce() -> Result<Vec<Tensor<1>>, TrainerError>>;
 /// Every rank calls the same methods in the same order, from one thread, or all wait.
 ///
 /// # Errors
-/// All methods that reach others fail if one of them does not answer in time. What is under way is then lost, and so is the
-/// connection: what is left to do is [`abort`](Self::abort).
+/// All methods that communicate fail if a rank does not answer in time. The connection is then unusable:
+/// [`abort`](Self::abort) the job.
 pub trait Collective: Send + Sync {
     /// This process among all.
     fn rank(&self) -> usize;
@@ -40,8 +40,8 @@ pub trait Collective: Send + Sync {
     /// This process among those on the same machine: it picks the card.
     fn local_rank(&self) -> usize;
 
-    /// Starts to average tensors of f32 over all ranks; each gets the same bits. It goes on while the caller computes. What is
-    /// given at once travels together.
+    /// Starts an all-reduce of f32 tensors to their mean, one bucket. It runs while the caller computes. All ranks get the same
+    /// bits.
     fn mean(&self, tensors: Vec<Tensor<1>>) -> Result<Pending, TrainerError>;
 
     /// Hands the main rank's bytes to all.
@@ -58,8 +58,8 @@ pub trait Collective: Send + Sync {
         self.size() > 1
     }
 
-    /// Whether [`mean`](Self::mean) returns before a device is done with what it was told before. Where it waits instead, it is better
-    /// called once the device has been told everything.
+    /// Whether [`mean`](Self::mean) returns without waiting for the device. If it waits, gradients are averaged after the backward
+    /// pass.
     fn overlaps(&self, _: &Device) -> bool {
         true
     }
@@ -143,8 +143,8 @@ pub fn launched_ranks() -> Result<Arc<dyn Collective>, TrainerError> {
     }
 }
 
-/// The same ranks, which average gradients on the device that they train on where they can: by NCCL on NVIDIA cards of libtorch,
-/// in builds with the feature `nccl`. Else gradients go through the host's memory.
+/// Ranks that average gradients on `device` if they can: with NCCL on libtorch's NVIDIA cards, in builds with the feature `nccl`.
+/// Otherwise returns the given ranks, which average them in host memory.
 ///
 /// # Errors
 /// If NCCL is not found or does not connect the cards.

@@ -18,11 +18,10 @@ use crate::{Collective, TrainerError};
 
 /// All processes of an MPI job.
 ///
-/// A thread of its own calls MPI and nothing else does, so that averages travel while other threads compute, and nobody waits for a
-/// silent rank for longer than 30 minutes, or the seconds in `MAE_TIMEOUT_S`.
+/// One dedicated thread makes all MPI calls. All-reduces therefore run while other threads compute, and a caller waits for a silent
+/// rank no longer than `MAE_TIMEOUT_S` seconds, 30 minutes by default.
 ///
-/// MPI's own error handling stays as it is: it ends the job. A rank that panics ends it too, and one that is killed, the launcher
-/// sees.
+/// MPI's default error handler ends the job. A rank that panics ends it too. If a rank is killed, the launcher notices.
 pub struct Mpi {
     rank: usize,
     size: usize,
@@ -31,35 +30,34 @@ pub struct Mpi {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The way to the thread that calls MPI.
+/// Shared with the thread that calls MPI.
 struct Link {
     /// None once the connection is to be closed.
     calls: Mutex<Option<Sender<Call>>>,
     timeout: Duration,
-    /// Whether the caller waits, so that the thread need not leave the processor to it.
+    /// Whether a caller waits: the thread then polls without sleeping.
     waiting: AtomicBool,
     aborting: AtomicBool,
-    /// Whether the thread may never come back from MPI.
+    /// Whether a call has timed out: the thread may hang in MPI.
     lost: AtomicBool,
 }
 
 enum Call {
-    /// Averages f32 numbers over all ranks, in place.
+    /// Averages f32 tensors over all ranks, in place.
     Mean(Vec<TensorData>, Sender<Vec<TensorData>>),
     Other(Box<dyn FnOnce(&SimpleCommunicator) + Send>),
 }
 
-/// How long the thread that calls MPI sleeps between two looks at averages under way. In between nothing is sent that
-/// does not fit the network's buffers.
+/// The interval between two polls of an all-reduce while other threads compute. MPI sends data only while it is polled.
 const NAP: Duration = Duration::from_micros(300);
-/// Makes Open MPI's non-blocking sums those of a ring, which keeps both directions of each link busy. By itself it has
-/// fewer than four ranks send everything to one of them and back.
+/// Selects the ring algorithm for Open MPI's non-blocking all-reduce. A ring keeps both directions of each link busy. For
+/// fewer than four ranks, Open MPI's default reduces everything to one rank and broadcasts the result.
 const RING: (&str, &str) = ("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "1");
 /// Bytes that are sent at a time, other than gradients. MPI counts with 32 bits.
 const PIECE_BYTES: usize = 25 << 20;
 
 impl Mpi {
-    /// Starts MPI. No other thread may read or write the environment meanwhile: this is for the beginning of a program.
+    /// Starts MPI. Call it before the program starts other threads: it may set an environment variable.
     ///
     /// # Errors
     /// [`TrainerError::Ranks`] if it runs already or knows no threads; [`TrainerError::Argument`] for a `MAE_TIMEOUT_S`
@@ -155,7 +153,7 @@ fn serve(link: &Link, calls: &Receiver<Call>, started: &Sender<Result<(usize, us
     // The universe goes last: that finalizes MPI.
 }
 
-/// The mean over all ranks, in place. All travels together, since each sum costs a latency.
+/// Averages over all ranks, in place. One all-reduce for all tensors, since each has a latency.
 fn average(
     link: &Link,
     world: &SimpleCommunicator,
@@ -178,7 +176,7 @@ fn average(
     }
 }
 
-/// The sums over all ranks. MPI makes progress only while it is called, so that this looks again and again.
+/// All-reduces `values` into `sums`. MPI makes progress only while it is called, hence the polling.
 fn add_up(link: &Link, world: &SimpleCommunicator, values: &[f32], sums: &mut [f32]) {
     mpi::request::scope(|scope| {
         let mut request = world.immediate_all_reduce_into(scope, values, sums, SystemOperation::sum());
@@ -221,7 +219,7 @@ impl Collective for Mpi {
         }))
     }
 
-    /// A card would stand still for each copy to the host.
+    /// Copying from a card waits for it, which would stall the backward pass.
     fn overlaps(&self, device: &Device) -> bool {
         #[cfg(feature = "tch")]
         return mae_vit::ops::cuda_card(device).is_none();

@@ -18,12 +18,12 @@ mod library;
 
 use library::{Communicator, Library, UniqueId};
 
-/// Averages under way, oldest first: what the card does when they are done, and when they were launched.
+/// Running all-reduces, oldest first: the event that follows each, and its launch time.
 type Underway = Mutex<VecDeque<(Arc<CudaEvent>, Instant)>>;
 
-/// Ranks that average tensors on their cards, and else reach each other as before.
+/// Averages tensors on NVIDIA cards with NCCL; delegates everything else to other ranks.
 ///
-/// NCCL has a stream of its own, so that gradients travel while the card computes. No host waits for them.
+/// NCCL runs on a stream of its own, so that all-reduces overlap with computation. The host does not wait for them.
 pub(crate) struct Nccl {
     ranks: Arc<dyn Collective>,
     library: &'static Library,
@@ -55,7 +55,7 @@ impl Nccl {
         Ok(Self { ranks, library, communicator, default, stream, underway })
     }
 
-    /// Starts to average on the cards what is there.
+    /// Launches the all-reduces of one bucket.
     fn launch(&self, memory: &[CudaMemory]) -> Result<Arc<CudaEvent>, TrainerError> {
         // What makes the tensors was launched before.
         let made = self.default.record_event(None).map_err(driver)?;
@@ -115,7 +115,7 @@ impl Collective for Nccl {
         self.ranks.abort()
     }
 
-    /// A rank alone as well: it is NCCL's to say that there is nothing to do.
+    /// A single rank averages too, so that one card suffices to test NCCL.
     fn averages(&self) -> bool {
         true
     }
@@ -130,7 +130,7 @@ impl Drop for Nccl {
     }
 }
 
-/// Waits for all ranks in a thread of its own, since NCCL knows no time limit.
+/// Connects all ranks. This blocks without a time limit in NCCL, hence the thread.
 fn connect(
     library: &'static Library,
     context: &Arc<CudaContext>,
@@ -151,7 +151,7 @@ fn connect(
     })
 }
 
-/// Ends the process when an average takes too long: the host would wait for its card without end.
+/// Ends the process if an all-reduce takes longer than `timeout`. Without it, the host would wait for its card forever.
 fn watch(rank: usize, timeout: Duration, underway: &Arc<Underway>) {
     let underway = Arc::downgrade(underway);
     thread::spawn(move || {

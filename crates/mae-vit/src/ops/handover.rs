@@ -1,4 +1,4 @@
-//! Gradients of parameters, handed over as soon as the backward pass has made them.
+//! Hands gradients of parameters over during the backward pass.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
