@@ -208,6 +208,10 @@ fn torch_device(device: &Device) -> Option<tch::Device> {
 
 /// See [`ops::sum_of_squares`](crate::ops::sum_of_squares).
 pub(super) fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    // On a CPU, PyTorch's norm adds up in f32 one after the other, and loses digits.
+    if torch_device(&tensors[0].device()).is_none_or(|device| !device.is_cuda()) {
+        return super::portable::sum_of_squares(tensors);
+    }
     let tensors = tensors.into_iter().map(|tensor| primitive(tensor).tensor).collect();
     wrap(TchTensor::new(programs::sum_of_squares(tensors)))
 }
