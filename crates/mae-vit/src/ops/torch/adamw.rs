@@ -155,7 +155,7 @@ mod tests {
         let [grad, mut param, mut first, mut second] =
             [values(1, 1.0), values(2, 1.0), values(3, 0.1), values(4, 0.1).square()];
         let copies = || [&param, &first, &second].map(|tensor| primitive(tensor.clone()).tensor.copy());
-        let (once, mut twice) = (copies(), copies());
+        let (once, twice) = (copies(), copies());
         let update = |written: &[tch::Tensor; 3], step| Update {
             before: None,
             written: written.each_ref().map(tch::Tensor::shallow_clone),
