@@ -64,7 +64,7 @@ pub struct Options {
     /// Measure PyTorch without torch.compile, which takes a minute for each model and round.
     #[arg(long)]
     eager_only: bool,
-    /// Measure no memory: it takes another run of each program.
+    /// Do not measure memory, which takes another run of each program.
     #[arg(long)]
     without_memory: bool,
     /// Decoding threads for it.

@@ -178,7 +178,7 @@ Examples:
         #[arg(long, default_value_t = 8)]
         steps: usize,
     },
-    /// How much of the sum over ranks hides behind the backward pass, over slow links.
+    /// How much of the all-reduce of gradients overlaps with the backward pass over slow links (needs root).
     Overlap {
         /// Folder of images.
         data: PathBuf,

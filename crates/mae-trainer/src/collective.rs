@@ -129,7 +129,8 @@ impl Collective for Single {
     }
 }
 
-/// The ranks that this process was launched with: those of MPI, or itself alone.
+/// The ranks that this process was launched with: those of MPI, or itself alone. Call it before the program starts other threads:
+/// it may set an environment variable.
 ///
 /// # Errors
 /// If it was launched by MPI and can do without, or cannot start it.
@@ -147,11 +148,20 @@ pub fn launched_ranks() -> Result<Arc<dyn Collective>, TrainerError> {
 /// Otherwise returns the given ranks, which average them in host memory.
 ///
 /// # Errors
-/// If NCCL is not found or does not connect the cards.
+/// If NCCL is not found or does not connect the cards, or if only some ranks train on a card.
 pub fn ranks_on(ranks: &Arc<dyn Collective>, device: &Device) -> Result<Arc<dyn Collective>, TrainerError> {
     #[cfg(feature = "nccl")]
-    if let Some(card) = mae_vit::ops::cuda_card(device) {
-        return Ok(Arc::new(crate::nccl::Nccl::start(ranks.clone(), card)?));
+    {
+        let card = mae_vit::ops::cuda_card(device);
+        let with_card = ranks.gather_numbers(&[f64::from(u8::from(card.is_some()))])?;
+        if let Some(rank) = with_card.iter().position(|other| *other != with_card[0]) {
+            return Err(TrainerError::ranks(format!(
+                "ranks 0 and {rank} differ in training on an NVIDIA card"
+            )));
+        }
+        if let Some(card) = card {
+            return Ok(Arc::new(crate::nccl::Nccl::start(ranks.clone(), card)?));
+        }
     }
     let _ = device;
     Ok(ranks.clone())

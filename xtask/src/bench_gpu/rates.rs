@@ -24,7 +24,7 @@ impl Bench<'_> {
         let extra = ["--steps", &steps, "--read-every", &every];
         for shape in &self.options.shapes.clone() {
             let export = self.export(shape, batch)?;
-            // Compiling takes longest, and may take longer than a card is there for: last.
+            // Compiling may take longer than the card is available, so it comes last.
             let compiled = (!self.options.eager_only).then(|| COMPILED.to_owned());
             let ours = self.options.devices.iter().cloned();
             let names: Vec<_> = [EAGER.to_owned()].into_iter().chain(ours).chain(compiled).collect();
@@ -39,11 +39,11 @@ impl Bench<'_> {
                 for (name, column) in names.iter().zip(&mut columns) {
                     let Ok((seconds, mib)) = column else { continue };
                     let timed = run::<Report>(&mut program(name, &extra));
-                    // A run of its own: polling the card's memory slows the program down.
                     if let Ok(report) = &timed {
-                        // What is measured is not lost if a later program never ends.
+                        // The table comes at the end; this remains if a later program never ends.
                         eprintln!("{shape} {name}: {:.1} images/s", batch as f64 / report.step_s());
                     }
+                    // A separate run: polling the card's memory slows the program down.
                     let measured = timed.and_then(|report| match round {
                         0 if !self.options.without_memory => {
                             Ok((report, watched(&mut program(name, &["--steps", "4"]))?.card_mib))

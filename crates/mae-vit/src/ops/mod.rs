@@ -115,27 +115,26 @@ pub fn without_kernels(device: &Device) -> Option<String> {
     }
 }
 
-/// The number of the NVIDIA card that a device of libtorch is.
+/// The index of the NVIDIA card behind a libtorch device, if it is one.
 #[cfg(feature = "tch")]
 pub fn cuda_card(device: &Device) -> Option<usize> {
     torch::cuda_card(device)
 }
 
-/// The memory of a tensor on an NVIDIA card of libtorch. The card's default stream computes what is in it.
+/// The memory of a libtorch tensor on an NVIDIA card. Its contents are computed on the card's default stream.
 #[cfg(feature = "tch")]
 #[derive(Clone, Copy, Debug)]
 pub struct CudaMemory {
-    /// Where CUDA finds it; for as long as the tensor is kept.
+    /// The device address, valid as long as the tensor lives.
     pub address: u64,
-    /// Numbers, each an f32.
+    /// The number of f32 values.
     pub len: usize,
 }
 
 #[cfg(feature = "tch")]
 impl CudaMemory {
-    /// The memory of a tensor of f32, and the tensor, which shares it with no other. A shared one is copied.
-    ///
-    /// `None` if it is elsewhere or of another type.
+    /// The memory of an f32 tensor, with the tensor that owns it. Copies the tensor if it shares its memory. `None` for other types
+    /// and devices.
     pub fn of(tensor: Tensor<1>) -> Option<(Tensor<1>, Self)> {
         torch::cuda_memory(tensor)
     }
@@ -234,7 +233,7 @@ pub fn together<T>(step: impl FnOnce() -> T) -> T {
     step()
 }
 
-/// The sum of the squares of all numbers in tensors on one device, `[1]`. Not differentiable.
+/// The sum of squares over all tensors, which are on one device: `[1]`. Not differentiable.
 ///
 /// # Panics
 /// If there are no tensors.
@@ -272,9 +271,9 @@ pub fn upload_floats<const D: usize>(data: TensorData, device: &Device) -> Tenso
     }
 }
 
-/// Runs a backward pass and passes gradients of the model's parameters to `take`, flattened to `[N]`, as soon as they are made: those
-/// of `early` parameters, where operations of this module make them. Burn's gradients hold all others; for a
-/// parameter that is used a second time, they hold what the second use adds.
+/// Runs `backward` and passes gradients of `early` parameters to `take` as soon as they exist, flattened to `[N]`. This covers gradients
+/// that the fused operations of this module compute. Burn's gradients hold all others, and the second gradient of a parameter
+/// that is used twice.
 pub fn handing_over<M: Module, T>(
     model: &M,
     early: impl Fn(ParamId) -> bool,
