@@ -208,7 +208,7 @@ fn torch_device(device: &Device) -> Option<tch::Device> {
 
 /// See [`ops::sum_of_squares`](crate::ops::sum_of_squares).
 pub(super) fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
-    // On a CPU, PyTorch's norm adds up in f32 one after the other, and loses digits.
+    // On a CPU, PyTorch's norm is less accurate than the portable sum.
     if torch_device(&tensors[0].device()).is_none_or(|device| !device.is_cuda()) {
         return super::portable::sum_of_squares(tensors);
     }
