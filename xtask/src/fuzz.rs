@@ -26,7 +26,11 @@ const SEEDS: [(&str, &[&str]); 11] = [
     ("metrics", RECIPES),
 ];
 const IMAGES: &[&str] = &["crates/mae-data/tests/golden/decode"];
-const RECIPES: &[&str] = &["crates/mae-trainer/recipes", "crates/mae-trainer/recipes/classify"];
+const RECIPES: &[&str] = &[
+    "crates/mae-trainer/recipes/pretrain",
+    "crates/mae-trainer/recipes/probe",
+    "crates/mae-trainer/recipes/finetune",
+];
 
 /// No input of this length may take more than 10 s or 1 GB; what the targets themselves need comes on top.
 const LIMITS: [&str; 3] = ["-max_len=1000000", "-timeout=10", "-rss_limit_mb=1500"];

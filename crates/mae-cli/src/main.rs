@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use mae_trainer::cli::{PretrainArgs, TrainArgs, with_ranks};
 use mae_trainer::output;
 
 /// Masked autoencoders: pre-training, probes and fine-tuning, features and pictures of images, weights to and from Python.
@@ -40,13 +41,13 @@ struct Cli {
 enum Verb {
     /// Pre-trains a masked autoencoder on a folder of images.
     #[command(after_help = pretrain::EXAMPLES)]
-    Pretrain(mae_trainer::cli::TrainArgs),
+    Pretrain(TrainArgs<PretrainArgs>),
     /// Trains an encoder further to tell classes apart: all of it, or its last blocks.
     #[command(after_help = classify::FINETUNE_EXAMPLES)]
-    Finetune(classify::FinetuneArgs),
+    Finetune(TrainArgs<classify::FinetuneArgs>),
     /// Measures an encoder by a linear classifier that is trained on its features.
     #[command(after_help = classify::PROBE_EXAMPLES)]
-    Probe(classify::ProbeArgs),
+    Probe(TrainArgs<classify::ProbeArgs>),
     /// Says what a file of weights is: a run's, an official checkpoint, timm's, transformers'.
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::Args),
@@ -81,29 +82,30 @@ enum Verb {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match run(mae_trainer::cli::parse::<Cli>().verb) {
-        Ok(status) => status,
-        Err(error) => output::fail(error.as_ref()),
-    }
-}
-
-fn run(verb: Verb) -> Result<ExitCode> {
-    match verb {
-        Verb::Pretrain(args) => return pretrain::run(&args),
-        Verb::Finetune(args) => return classify::finetune(&args),
-        Verb::Probe(args) => return classify::probe(&args),
-        Verb::Inspect(args) => inspect::run(&args)?,
-        Verb::Convert(args) => convert::run(&args)?,
-        Verb::Embed(args) => return embed::run(&args),
-        Verb::Knn(args) => return knn::run(&args),
-        Verb::Doctor(args) => doctor::run(&args)?,
-        Verb::Reconstruct(args) => reconstruct::run(&args)?,
-        Verb::Attention(args) => attention::run(&args)?,
+    match mae_trainer::cli::parse::<Cli>().verb {
+        // What trains may be one of several processes.
+        Verb::Pretrain(args) => with_ranks(|ranks| pretrain::run(&args, ranks)),
+        Verb::Finetune(args) => with_ranks(|ranks| classify::finetune(&args, ranks)),
+        Verb::Probe(args) => with_ranks(|ranks| classify::probe(&args, ranks)),
+        Verb::Inspect(args) => done(inspect::run(&args)),
+        Verb::Convert(args) => done(convert::run(&args)),
+        Verb::Embed(args) => ended(embed::run(&args)),
+        Verb::Knn(args) => ended(knn::run(&args)),
+        Verb::Doctor(args) => done(doctor::run(&args)),
+        Verb::Reconstruct(args) => done(reconstruct::run(&args)),
+        Verb::Attention(args) => done(attention::run(&args)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "mae", &mut script);
-            output::print(String::from_utf8_lossy(&script))?;
+            done(output::print(String::from_utf8_lossy(&script)).map_err(Into::into))
         }
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn ended(result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| output::fail(error.as_ref()))
+}
+
+fn done(result: Result<()>) -> ExitCode {
+    ended(result.map(|()| ExitCode::SUCCESS))
 }

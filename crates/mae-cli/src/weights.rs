@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
-use mae_model::{Hints, WeightFile};
+use mae_model::{Hints, ModelError, WeightFile};
 use mae_trainer::cli::parse_size;
 use mae_trainer::output;
 
 /// What a file does not say itself; needed where the verb says so.
-#[derive(Args)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "What a file may not say")]
 pub struct Described {
     /// Height and width of the images in pixels, such as 224 or 224x160: a square otherwise.
@@ -48,12 +48,12 @@ impl Described {
 
     /// Opens a file of weights, and says which of several models is taken.
     pub fn open(&self, path: &Path) -> Result<WeightFile> {
-        open(path, self.weights_key.as_deref())
+        Ok(open(path, self.weights_key.as_deref())?)
     }
 }
 
 /// Opens a file of weights, and says which of several models is taken.
-pub fn open(path: &Path, key: Option<&str>) -> Result<WeightFile> {
+pub fn open(path: &Path, key: Option<&str>) -> Result<WeightFile, ModelError> {
     let file = WeightFile::open_model(path, key)?;
     if let (taken, others @ [_, ..]) = file.models() {
         output::warn(format_args!(

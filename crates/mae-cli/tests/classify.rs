@@ -139,14 +139,14 @@ fn what_cannot_be_learnt_from_is_refused_and_leaves_nothing() {
         refused(at, &format!("{new} --batch-size 12"), &["is 12", "11 images"]);
         refused(at, &format!("{new} --base-lr 0"), &["base_lr is 0"]);
         refused(at, &format!("{new} --epochs 0"), &["epochs is 0"]);
-        refused(at, &format!("{new} --recipe gigantic"), &["gigantic", "finetune-base"]);
+        refused(at, &format!("{new} --recipe gigantic"), &["gigantic", &format!("{verb}-base")]);
         refused(at, &format!("{verb} --resume new"), &["new is not a run: it does not exist"]);
     }
     refused(at, "finetune . train val --out new --blocks 5", &["blocks is 5", "at most the encoder's 4"]);
     refused(at, "finetune . train val --out new --mean 0.5 --std 0.5", &["channels"]);
     refused(at, "finetune . train val --out new --mixup 3", &["mixup is 3", "from 0 to 2"]);
     refused(at, "finetune . train val --out new --drop-path 1", &["drop_path is 1"]);
-    refused(at, "probe . train val --out new --recipe finetune-digits", &["Finetune"]);
+    refused(at, "probe . train val --out new --recipe finetune-digits", &["finetune-digits", "probe-digits"]);
     colours(&at.join("one"), &[("red", RED, 2)]);
     refused(at, "probe . one one --out new", &["the number of classes is 1, but must be at least 2"]);
     fs::copy(at.join("train/red/0.png"), at.join("train/stray.png")).unwrap();
@@ -161,12 +161,7 @@ fn what_cannot_be_learnt_from_is_refused_and_leaves_nothing() {
     fs::write(at.join("val/green/0.png"), "no image").unwrap();
     refused(at, "finetune . train val --out newer", &["[blue, red]", "[blue, green, red]"]);
     assert!(!at.join("newer").exists());
-    for wrong in [
-        "finetune .",
-        "finetune --resume new --epochs 3",
-        "probe --resume new --cached",
-        "probe . train val --blocks 1",
-    ] {
+    for wrong in ["finetune .", "probe . train val --blocks 1"] {
         assert_eq!(mae(at, wrong).status.code(), Some(2), "{wrong}");
     }
 }

@@ -40,8 +40,8 @@ fn a_run_of_another_kind_is_called_what_it_is() {
     let at = folder.path();
     setting(at);
     assert!(mae(at, "probe . train train --epochs 1 --out probed --quiet").status.success());
-    refused(at, "pretrain --resume probed", &["probed is a probe run, but a pre-training run is needed"]);
-    refused(at, "finetune --resume probed", &["probed is a probe run, but a fine-tuning run is needed"]);
+    refused(at, "pretrain --resume probed", &["probed is a probe run, but a pretrain run is needed"]);
+    refused(at, "finetune --resume probed", &["probed is a probe run, but a finetune run is needed"]);
     refused(at, "pretrain --resume train", &["train is not a run: it has no recipe.toml"]);
     refused(at, "pretrain --resume probed/checkpoints", &["it is inside the run", "probed"]);
 }

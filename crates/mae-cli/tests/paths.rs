@@ -68,7 +68,6 @@ fn everything_works_or_is_refused_before_anything_is_made() {
         "convert @.safetensors --to transformers @-transformers",
         &format!("pretrain --data train --out @-pretrained {SMALL} --stop-after 1"),
         "pretrain --resume @-pretrained --quiet",
-        &format!("pretrain --data train --out from --init-from @.safetensors {SMALL}"),
         "finetune . train train --out @-tuned --epochs 1 --batch-size 4 --quiet",
         "finetune --resume @-tuned",
     ] {
@@ -81,7 +80,8 @@ fn everything_works_or_is_refused_before_anything_is_made() {
         (format!("pretrain --data train --val @ --out none {SMALL}"), "data.val"),
         (format!("pretrain --data @ --dry-run {SMALL}"), "data.path"),
         ("finetune @.safetensors train train --out none --epochs 1".to_owned(), "model.weights"),
-        ("finetune . @ train --out none --epochs 1".to_owned(), "data.train"),
+        (format!("pretrain --data train --out none --init-from @.safetensors {SMALL}"), "model.init_from"),
+        ("finetune . @ train --out none --epochs 1".to_owned(), "data.path"),
         ("probe . train @ --out none --epochs 1".to_owned(), "data.val"),
     ] {
         let (status, said) = run(at, &text);

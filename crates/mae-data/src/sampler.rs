@@ -13,7 +13,8 @@ const DOMAIN: [u8; 8] = *b"mae-ordr";
 /// Every rank gets the same number of indices. Where the length does not divide by the world size, the order is
 /// continued from its start so that a few samples are seen twice, or, with
 /// [`with_drop_last`](Self::with_drop_last), cut so that a few are not seen in this epoch. Rank `r` gets the
-/// places `r`, `r + world_size`, `r + 2 * world_size`, … of the order.
+/// places `r`, `r + world_size`, `r + 2 * world_size`, … of the order; with [`with_block`](Self::with_block), blocks of places are
+/// dealt out instead of single ones.
 ///
 /// ```
 /// use mae_data::DistributedSampler;
@@ -36,6 +37,7 @@ pub struct DistributedSampler {
     world_size: usize,
     shuffle: bool,
     drop_last: bool,
+    block: usize,
 }
 
 impl DistributedSampler {
@@ -57,7 +59,7 @@ impl DistributedSampler {
         if rank >= world_size {
             return Err(refuse("rank", rank, format!("below the world_size of {world_size}")));
         }
-        Ok(Self { len, seed, rank, world_size, shuffle: true, drop_last: false })
+        Ok(Self { len, seed, rank, world_size, shuffle: true, drop_last: false, block: 1 })
     }
 
     /// Whether each epoch has an order of its own (the default), or all of them `0, 1, 2, …`.
@@ -71,6 +73,19 @@ impl DistributedSampler {
     #[must_use]
     pub fn with_drop_last(self, drop_last: bool) -> Self {
         Self { drop_last, ..self }
+    }
+
+    /// Deals out blocks of so many places, such as whole batches: what `world_size` ranks get of a block each is what one rank gets of
+    /// as many blocks, one after the other.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for a block of 0.
+    pub fn with_block(self, block: usize) -> Result<Self, DataError> {
+        if block == 0 {
+            let (name, bound) = ("block", "at least 1".to_owned());
+            return Err(DataError::Argument { name, value: "0".to_owned(), bound });
+        }
+        Ok(Self { block, ..self })
     }
 
     /// The number of indices that each rank gets in every epoch.
@@ -90,8 +105,9 @@ impl DistributedSampler {
     #[must_use]
     pub fn first_indices(&self, epoch: u64, count: usize) -> Vec<u32> {
         let order = self.order(epoch);
-        let places = (self.rank..).step_by(self.world_size).take(count);
-        places.map(|place| order[place % self.len]).collect()
+        // The i-th of a rank is in its block i / block, and that is block (i / block) * world_size + rank of all.
+        let place = |i: usize| (i / self.block * self.world_size + self.rank) * self.block + i % self.block;
+        (0..count).map(|i| order[place(i) % self.len]).collect()
     }
 
     /// The whole data set's order, the same on every rank.

@@ -93,9 +93,35 @@ impl FeatureNorm {
     /// # Source
     /// PyTorch's `BatchNorm1d` in training: batches are normalised by the biased variance, the unbiased one is taken in.
     pub fn train_forward(self, x: Tensor<2>) -> (Tensor<2>, Self) {
-        let [batch, dim] = x.dims();
+        let [batch, _] = x.dims();
         let (var, mean) = x.clone().var_mean(0); // [1, D], unbiased
         let biased = var.clone().mul_scalar((batch - 1) as f64 / batch as f64);
+        self.normed(x, mean, biased, var)
+    }
+
+    /// The same by the mean and the biased variance of `count` images, of which these are a part.
+    ///
+    /// # Shapes
+    /// `[B, D]`, `[1, D]` twice → `[B, D]`
+    pub fn train_forward_by(
+        self,
+        x: Tensor<2>,
+        mean: Tensor<2>,
+        biased: Tensor<2>,
+        count: usize,
+    ) -> (Tensor<2>, Self) {
+        let unbiased = biased.clone().mul_scalar(count as f64 / (count - 1) as f64);
+        self.normed(x, mean, biased, unbiased)
+    }
+
+    fn normed(
+        self,
+        x: Tensor<2>,
+        mean: Tensor<2>,
+        biased: Tensor<2>,
+        unbiased: Tensor<2>,
+    ) -> (Tensor<2>, Self) {
+        let [_, dim] = x.dims();
         let normed = (x - mean.clone()) / biased.add_scalar(Self::EPS).sqrt();
         let take_in = |param: Param<Tensor<1>>, new: Tensor<2>| {
             let new = new.reshape([dim]);
@@ -103,7 +129,7 @@ impl FeatureNorm {
         };
         let norm = Self {
             running_mean: take_in(self.running_mean, mean),
-            running_var: take_in(self.running_var, var),
+            running_var: take_in(self.running_var, unbiased),
         };
         (normed, norm)
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use mae_vit::{Geometry, InitRng, StackConfig, VitConfig};
+use mae_vit::{Compute, Geometry, InitRng, StackConfig, VitConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{Decoder, Mae, ModelError};
@@ -77,6 +77,17 @@ impl MaeConfig {
             + linear(1 + k, self.encoder.embed_dim, self.decoder.embed_dim)
             + self.decoder.flops(1 + l)
             + linear(l - k, self.decoder.embed_dim, patch)
+    }
+
+    /// Bytes that a forward pass keeps of an image with `num_keep` visible patches for the backward pass on a device: an estimate by
+    /// the shapes of what is kept.
+    pub fn activation_bytes(&self, num_keep: usize, compute: Compute, device: &Device) -> usize {
+        let patches = self.geometry.num_patches();
+        let encoder = self.encoder.activation_bytes(1 + num_keep, compute, device);
+        let decoder = self.decoder.activation_bytes(1 + patches, compute, device);
+        // Images, their patches, the masked ones, normalised, their prediction and its difference from them.
+        let pixels = 4 * (2 * patches + 4 * (patches - num_keep)) * self.geometry.patch_dim();
+        encoder + decoder + pixels
     }
 }
 

@@ -39,7 +39,7 @@ pub use config::{MaeConfig, NORM_EPS, Preset};
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use mae::{Mae, Reconstruction};
-pub use params::{ParamInfo, list_params};
+pub use params::{ParamInfo, has_path_ids, list_params, with_path_ids};
 pub use weights::{
     Contents, Hints, Loaded, Precision, Resize, Resizing, SavedModel, Scheme, Source, Sourced, Used,
     WeightFile, load, load_into, save,

@@ -67,11 +67,16 @@ pub(crate) fn replace_params<M: Module>(module: M, f: impl FnMut(&str, &[usize])
     module.map(&mut Mapper(Vec::new(), f))
 }
 
+/// Whether every parameter's id is the function of its path that [`with_path_ids`] makes it.
+pub fn has_path_ids<M: Module>(module: &M) -> bool {
+    list_params(module).iter().all(|param| param.id == path_id(&param.path))
+}
+
 /// Makes every parameter's id a function of its path.
 ///
 /// Burn draws ids at random and files optimizer state under them; with ids from paths the state
 /// finds its parameter again however the weights came back.
-pub(crate) fn with_path_ids<M: Module>(module: M) -> M {
+pub fn with_path_ids<M: Module>(module: M) -> M {
     struct Mapper(Vec<String>);
     impl ModuleMapper for Mapper {
         fn enter_module(&mut self, name: &str, _: &str) {
@@ -82,10 +87,14 @@ pub(crate) fn with_path_ids<M: Module>(module: M) -> M {
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let (_, tensor, mapper) = param.consume();
-            Param::from_mapped_value(ParamId::from(fnv1a(&self.0.join("."))), tensor, mapper)
+            Param::from_mapped_value(path_id(&self.0.join(".")), tensor, mapper)
         }
     }
     module.map(&mut Mapper(Vec::new()))
+}
+
+fn path_id(path: &str) -> ParamId {
+    ParamId::from(fnv1a(path))
 }
 
 /// The 64-bit FNV-1a hash: stable everywhere, unlike the standard library's.

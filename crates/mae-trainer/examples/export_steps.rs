@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::Parser;
 use mae_model::MaeConfig;
-use mae_trainer::{AdamW, Run, read_records};
+use mae_trainer::{AdamW, Pretrain, Run, read_records};
 use mae_vit::Normalize;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
@@ -59,35 +59,35 @@ fn main() -> ExitCode {
 }
 
 fn export_run(Cli { run, out, steps }: &Cli) -> Result<()> {
-    let run = Run::open(run)?;
+    let run = Run::<Pretrain>::open(run)?;
     let steps = match *steps {
         Some(steps) => steps,
         None => read_records(&run.path("metrics.jsonl"))?.len() as u64,
     };
-    let most = run.plan.pace.total_steps;
+    let most = run.pace.total_steps;
     ensure!((1..=most).contains(&steps), "steps is {steps}, but must be from 1 to the run's {most}");
     fs::create_dir(out).with_context(|| format!("cannot make {}", out.display()))?;
     export(&run, out, steps)?;
-    println!("{steps} updates of {} images in {}", run.plan.pace.effective_batch, out.display());
+    println!("{steps} updates of {} images in {}", run.pace.effective_batch, out.display());
     Ok(())
 }
 
 fn export(run: &Run, out: &Path, steps: u64) -> Result<()> {
     let device = Device::flex();
-    let normalize = &run.recipe.data.normalize;
+    let normalize = &run.settings.data.normalize;
     let initial = run.initial_state(&device)?;
     mae_model::save(&initial.model, normalize, &BTreeMap::new(), &out.join("initial.safetensors"))?;
 
     let mut updates = run.updates();
     for step in 0..steps {
         let (mut images, mut masks) = (Vec::new(), Vec::new());
-        for (batch, batch_masks) in updates.at(step)?.batches() {
+        for batch in updates.at(step)?.batches() {
             images.extend_from_slice(&batch.images);
-            masks.extend(batch_masks.mask().iter().map(|masked| *masked as u8));
+            masks.extend(run.task.masks(batch)?.mask().iter().map(|masked| *masked as u8));
         }
-        let geometry = run.plan.config.geometry;
+        let geometry = run.geometry;
         let (height, width) = geometry.image_size();
-        let lead = [run.plan.accum_iter, run.plan.batch_size]; // [A, B]
+        let lead = [run.settings.train.accum_iter, run.settings.train.batch_size]; // [A, B]
         let image_shape = [&lead[..], &[geometry.in_chans(), height, width]].concat(); // [A, B, C, H, W]
         let mask_shape = [&lead[..], &[geometry.num_patches()]].concat(); // [A, B, L]
         let tensors = [
@@ -100,14 +100,14 @@ fn export(run: &Run, out: &Path, steps: u64) -> Result<()> {
     }
 
     let description = Steps {
-        model: &run.plan.config,
+        model: &run.task.config,
         normalize,
-        adamw: &run.recipe.optim.adamw,
-        batch_size: run.plan.batch_size,
-        accum_iter: run.plan.accum_iter,
-        effective_batch: run.plan.pace.effective_batch,
-        total_steps: run.plan.pace.total_steps,
-        lr: (0..steps).map(|step| run.plan.pace.schedule.lr(step)).collect(),
+        adamw: &run.settings.optim.adamw(),
+        batch_size: run.settings.train.batch_size,
+        accum_iter: run.settings.train.accum_iter,
+        effective_batch: run.pace.effective_batch,
+        total_steps: run.pace.total_steps,
+        lr: (0..steps).map(|step| run.pace.schedule.lr(step)).collect(),
     };
     let path = out.join("steps.json");
     fs::write(&path, serde_json::to_string_pretty(&description)?)

@@ -252,9 +252,10 @@ mod tests {
     use burn::tensor::{DType, TensorData};
     use mae_masking::{Masker, Strategy};
     use mae_model::Mae;
+    use mae_vit::Geometry;
 
     use super::*;
-    use crate::{Pending, Recipe};
+    use crate::Pending;
 
     /// Two ranks that do the same. Notes of each bucket its bytes, and whether it was sent during the backward pass.
     #[derive(Default)]
@@ -312,11 +313,9 @@ mod tests {
     #[test]
     fn gradients_travel_while_the_backward_pass_makes_them_and_arrive_as_they_were() {
         let device = burn::tensor::Device::flex().autodiff();
-        let mut recipe = Recipe::default();
-        (recipe.model.image_size, recipe.model.patch_size) = (Some((32, 32)), Some(4));
         // Large enough for several buckets.
-        recipe.model.preset = mae_model::Preset::Tiny;
-        let model = recipe.mae_config().unwrap().init(0, &device).unwrap();
+        let geometry = Geometry::new((32, 32), 4, 3).unwrap();
+        let model = mae_model::Preset::Tiny.config(geometry).init(0, &device).unwrap();
         let pixels = (0..2 * 3 * 32 * 32).map(|i| (i as f32 * 0.37).sin()).collect();
         let images = Tensor::<4>::from_data(TensorData::new(pixels, [2, 3, 32, 32]), (&device, DType::F32));
         let masker = Masker::new(Strategy::Random, (8, 8), 0.75).unwrap();

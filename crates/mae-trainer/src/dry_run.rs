@@ -7,7 +7,8 @@ use std::time::Instant;
 use burn::tensor::Device;
 
 use crate::progress::duration;
-use crate::{Collective, Recipe, Run, TrainerError, train_step};
+use crate::run::{Aside, ImageSet};
+use crate::{Collective, Recipe, Run, Task, TrainerError, train_step};
 
 /// Images that are decoded to see whether the data can be read.
 const LOOKED_AT: usize = 256;
@@ -19,9 +20,9 @@ const TIMED: u64 = 3;
 ///
 /// # Errors
 /// If the recipe or the data cannot be used.
-pub fn dry_run(
+pub fn dry_run<T: Task>(
     ranks: &Arc<dyn Collective>,
-    recipe: &Recipe,
+    recipe: &Recipe<T::Recipe>,
     device: &Device,
     device_name: &str,
 ) -> Result<String, TrainerError> {
@@ -31,19 +32,19 @@ pub fn dry_run(
     let mut recipe = recipe.clone();
     // Each update is waited for, or it would not be timed.
     recipe.eval.metric_steps = Some(1);
-    let run = Run::prepare_on(ranks, &recipe, folder.path())?;
+    let run = Run::<T>::prepare_on(ranks, &recipe, folder.path())?;
     run.agree()?;
     let mut state = run.initial_state(device)?;
-    let mut text = format!("{}\n\n", run.plan.describe(&run.recipe, &state.model, device_name));
+    let mut text = run.plan(&state.model, device_name) + "\n";
     let mut line = |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
 
-    let sample = run.data.sample(LOOKED_AT);
+    let sample = ImageSet::all(&run.data.train).spread(LOOKED_AT);
     let count = sample.indices.len();
-    let loader = sample.loader(&run.recipe, count.min(64))?;
-    for batch in loader.epoch(run.recipe.seed, 0, sample.indices, 0)? {
+    let loader = run.evaluation_loader(&sample, count.min(64))?;
+    for batch in loader.epoch(run.settings.train.seed, 0, sample.indices, 0)? {
         batch?;
     }
-    let size = run.plan.config.geometry.image_size();
+    let size = run.geometry.image_size();
     for warning in mae_data::data_warnings(run.data.train.as_ref(), size) {
         line("warning", warning.to_string());
     }
@@ -51,17 +52,18 @@ pub fn dry_run(
     line("looked at", format!("{count} images, {} of them unreadable", bad.len()));
     bad.iter().for_each(|file| line("unreadable", file.reason.clone()));
 
+    T::prepare(&run, &state.model, device, &Aside::QUIETLY)?;
     let mut updates = run.updates();
     train_step(&run, &mut state, &mut updates, device)?;
-    let timed = TIMED.min(run.plan.pace.total_steps - 1);
+    let timed = TIMED.min(run.pace.total_steps - 1);
     if timed > 0 {
         let began = Instant::now();
         for _ in 0..timed {
             train_step(&run, &mut state, &mut updates, device)?;
         }
         let step_s = began.elapsed().as_secs_f64() / timed as f64;
-        let rate = run.plan.pace.effective_batch as f64 / step_s;
-        let whole = duration(step_s * run.plan.pace.total_steps as f64);
+        let rate = run.pace.effective_batch as f64 / step_s;
+        let whole = duration(step_s * run.pace.total_steps as f64);
         line(
             "time",
             format!("about {whole} at {rate:.1} images/s, from {timed} updates; evaluations not counted"),

@@ -18,6 +18,19 @@ pub enum TrainerError {
         /// What it may be.
         bound: String,
     },
+    /// A path in a recipe lies outside what it may be.
+    #[error("{field} is {}, but must be {bound}", path.display())]
+    Path {
+        /// The field's name.
+        field: String,
+        /// What it was.
+        path: PathBuf,
+        /// What it may be.
+        bound: &'static str,
+    },
+    /// An error of a task of one's own.
+    #[error(transparent)]
+    Task(Box<dyn std::error::Error + Send + Sync>),
     /// An image or a data set that could not be used.
     #[error(transparent)]
     Data(#[from] mae_data::DataError),
@@ -43,7 +56,6 @@ pub enum TrainerError {
     /// A geometry that does not fit.
     #[error(transparent)]
     Vit(#[from] mae_vit::VitError),
-
     /// A recipe that is not TOML or has an unknown key or value.
     #[error("{} is not a recipe", path.display())]
     Recipe {
@@ -84,22 +96,6 @@ pub enum TrainerError {
         /// The class.
         class: String,
     },
-    /// A classifier's loss or gradient is infinite or not a number.
-    #[error(
-        "step {step} has the loss {loss} and the gradient norm {grad_norm}: training stopped, and {}; a lower base_lr or a \
-         longer warm-up may help",
-        last_checkpoint(*checkpoint)
-    )]
-    Diverged {
-        /// The update that it would have been, counted from 1.
-        step: u64,
-        /// The loss.
-        loss: f64,
-        /// The gradient's norm.
-        grad_norm: f64,
-        /// The step of the last checkpoint, if there is one.
-        checkpoint: Option<u64>,
-    },
     /// The training images are not those that the run began with.
     #[error(
         "the run began with {images} training images, but there are {len} now: its order and schedule would change"
@@ -118,14 +114,14 @@ pub enum TrainerError {
         /// What it is.
         reason: String,
     },
-    /// A run of another kind.
+    /// A run of another task.
     #[error("{} is a {found} run, but a {wanted} run is needed", path.display())]
     OtherRun {
         /// The run's folder.
         path: PathBuf,
-        /// What kind of run it is.
-        found: &'static str,
-        /// What kind was wanted.
+        /// Its task.
+        found: String,
+        /// The task that was wanted.
         wanted: &'static str,
     },
     /// Images of a continued run have other names, classes or another order.
@@ -349,11 +345,16 @@ impl TrainerError {
         Self::Argument { name, value: value.to_string(), bound: bound.into() }
     }
 
+    /// An error of a task of one's own, or a message.
+    pub fn task(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Task(error.into())
+    }
+
     pub(crate) fn ranks(reason: impl Into<String>) -> Self {
         Self::Ranks { reason: reason.into() }
     }
 
-    /// What a person at a command line can do about weights that do not fit.
+    /// Advice for a command line.
     #[cfg(feature = "cli")]
     pub(crate) fn with_advice(self) -> Self {
         match self {
@@ -383,7 +384,7 @@ fn last_checkpoint(step: Option<u64>) -> String {
     }
 }
 
-/// An error with all its causes, as one line.
+/// An error with all its causes in a line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

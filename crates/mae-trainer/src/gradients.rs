@@ -27,12 +27,6 @@ pub(crate) fn sum_of_squares<M: Module>(
     }
 }
 
-/// The Euclidean norm of all gradients together; infinite or not a number if one of them is.
-pub(crate) fn global_norm<M: Module>(model: &M, gradients: &GradientsParams, device: &Device) -> f64 {
-    // One number is read, not one a parameter.
-    f64::from(sum_of_squares(model, gradients, device).into_scalar::<f32>()).sqrt()
-}
-
 /// Scales all gradients alike where their norm is above `max_norm`.
 ///
 /// # Source

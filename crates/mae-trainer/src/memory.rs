@@ -5,13 +5,14 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 use burn::tensor::Device;
-use mae_vit::{Compute, Precision, StackConfig, ops};
+use mae_model::{ParamInfo, list_params};
+use mae_vit::Precision;
 
-use crate::{Plan, TrainerError};
+use crate::{Run, Task, TrainerError};
 
 /// Bytes of a device at the height of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Weights, gradients and moments, and the weights' average where there is one.
     pub parameters: u64,
     /// What the forward pass keeps for the backward pass, images included.
@@ -25,65 +26,32 @@ impl Memory {
     }
 }
 
-/// How much of a block is kept.
-struct Kept {
-    compute: Compute,
-    /// Whether the operations are the seam's own.
-    fused: bool,
-}
-
-impl Kept {
-    /// Bytes that a stack of blocks keeps of one image.
-    fn stack(&self, stack: &StackConfig, tokens: usize) -> usize {
-        let StackConfig { embed_dim: width, depth, num_heads, mlp_dim: hidden } = *stack;
-        let factor = match self.compute.precision {
-            Precision::F32 => 0,
-            Precision::Bf16 => 2,
-        };
-        // The inputs of both branches, for the residual stream and the norm.
-        let inputs = 4 * 2 * width;
-        // Norms' outputs, queries, keys and values, heads' outputs; the MLP before and after its GELU.
-        let numbers = 6 * width + 2 * hidden;
-        let token = match (self.fused, factor) {
-            (true, 0) => inputs + 4 * numbers,
-            (true, factor) => inputs + factor * numbers,
-            // In f32 besides the factors, with norms taken apart and every score of attention, twice.
-            (false, factor) => {
-                let scores = num_heads * tokens;
-                inputs + 4 * (numbers + 3 * width + 2 * scores) + factor * (numbers + scores)
-            }
-        };
-        if self.compute.grad_checkpointing {
-            return tokens * (depth * inputs + token);
-        }
-        tokens * depth * token
-    }
-}
-
-impl Plan {
+impl<T: Task> Run<T> {
     /// What a step is expected to take of a device at its height, by the shapes of what is kept: an estimate, to which come
-    /// what a backend uses in passing and its allocator's gaps.
-    pub fn memory(&self, compute: Compute, averaged: bool, device: &Device) -> Memory {
-        let (config, kept) =
-            (&self.config, Kept { compute, fused: ops::is_fused(device, compute.precision) });
-        let patches = config.geometry.num_patches();
-        let encoder = kept.stack(&config.encoder, 1 + self.num_keep);
-        let decoder = kept.stack(&config.decoder, 1 + patches);
-        // Images, their patches, the masked ones, normalised, their prediction and its difference from them.
-        let pixels = 4 * (2 * patches + 4 * (patches - self.num_keep)) * config.geometry.patch_dim();
-        let copies = if averaged { 5 } else { 4 };
-        Memory {
-            parameters: (4 * copies * config.num_params()) as u64,
-            activations: (self.batch_size * (encoder + decoder + pixels)) as u64,
-        }
+    /// what a backend uses in passing and its allocator's gaps. None if the task does not know what it keeps.
+    pub(crate) fn memory(&self, model: &T::Model, device: &Device) -> Option<Memory> {
+        let compute = self.settings.compute();
+        let activations = self.task.activations_per_image(compute, device)?;
+        let number = size_of::<f32>();
+        // Products take copies of the weights, rounded.
+        let rounded = if compute.precision == Precision::Bf16 { 2 } else { 0 };
+        let of = |param: &ParamInfo| {
+            let trained = if param.trained { number * (1 + T::MOMENTS) } else { 0 };
+            let averaged = if self.settings.optim.ema.is_some() { number } else { 0 };
+            param.shape.iter().product::<usize>() * (number + rounded + trained + averaged)
+        };
+        Some(Memory {
+            parameters: list_params(model).iter().map(of).sum::<usize>() as u64,
+            activations: (self.settings.train.batch_size * activations) as u64,
+        })
     }
 
     /// Does a part of a step. A backend that has no memory left panics; here that becomes an error.
     ///
     /// # Errors
     /// [`TrainerError::OutOfMemory`]; any other panic goes on.
-    pub(crate) fn within_memory<T>(&self, work: impl FnOnce() -> T) -> Result<T, TrainerError> {
-        within_memory(self.batch_size, self.accum_iter, work)
+    pub(crate) fn within_memory<R>(&self, work: impl FnOnce() -> R) -> Result<R, TrainerError> {
+        within_memory(self.settings.train.batch_size, self.settings.train.accum_iter, work)
     }
 }
 
@@ -92,8 +60,8 @@ thread_local! {
     static WITHIN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The same for passes of so many images, so many to an update.
-pub(crate) fn within_memory<T>(
+/// Does a part of a step of so many images a pass, and so many passes.
+fn within_memory<T>(
     batch_size: usize,
     accum_iter: usize,
     work: impl FnOnce() -> T,
@@ -168,13 +136,6 @@ fn is_out_of_memory(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Recipe;
-
-    fn plan() -> Plan {
-        let mut recipe = Recipe { batch_size: Some(64), accum_iter: 2, ..Recipe::default() };
-        recipe.model.preset = mae_model::Preset::Base;
-        Plan::new(&recipe, 1000).unwrap()
-    }
 
     #[test]
     fn lack_of_memory_is_an_error_with_advice() {
@@ -185,7 +146,8 @@ mod tests {
             "An out-of-memory error happened during launch",
             "can't allocate buffer of size: 1024",
         ] {
-            let error = plan().within_memory(|| panic::resume_unwind(Box::new(said.to_owned()))).unwrap_err();
+            let error = within_memory(64, 2, || -> () { panic::resume_unwind(Box::new(said.to_owned())) })
+                .unwrap_err();
             let text = error.to_string();
             assert!(text.contains("64 images") && text.contains("--batch-size 32 --accum-iter 4"), "{text}");
         }
@@ -197,21 +159,9 @@ mod tests {
     #[test]
     fn other_panics_go_on() {
         let other = panic::catch_unwind(|| {
-            plan().within_memory(|| panic::resume_unwind(Box::new("index out of bounds")))
+            within_memory(64, 2, || -> () { panic::resume_unwind(Box::new("index out of bounds")) })
         });
         assert_eq!(text(other.unwrap_err().as_ref()), Some("index out of bounds"));
-        assert_eq!(plan().within_memory(|| 7).unwrap(), 7);
-    }
-
-    #[test]
-    fn checkpointing_keeps_less() {
-        let (plan, device) = (plan(), Device::flex());
-        let activations = |grad_checkpointing| {
-            let compute = Compute { grad_checkpointing, ..Compute::default() };
-            plan.memory(compute, false, &device).activations
-        };
-        assert!(activations(true) < activations(false) / 2);
-        let parameters = |averaged| plan.memory(Compute::default(), averaged, &device).parameters;
-        assert_eq!(parameters(false) / 4, parameters(true) / 5);
+        assert_eq!(within_memory(64, 2, || 7).unwrap(), 7);
     }
 }

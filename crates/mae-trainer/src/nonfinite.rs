@@ -6,7 +6,7 @@ use mae_data::Batch;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::write_atomic;
-use crate::{Run, StepReport, TrainerError};
+use crate::{Run, StepReport, Task, TrainerError};
 
 /// What a run does with an update whose loss or gradient is infinite or not a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ struct Channel {
     mean: f64,
 }
 
-impl Run {
+impl<T: Task> Run<T> {
     /// Writes down an update that cannot be made and says how to go on; adds it to those `skipped`.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Run {
         }
         // A rank that stops ends the main one, which is to have written first.
         self.ranks().barrier()?;
-        let optim = &self.recipe.optim;
+        let optim = &self.settings.optim;
         let reaction = match optim.on_nan {
             OnNan::Stop => None,
             _ if skipped.len() as u64 >= optim.max_nan => None,
@@ -102,10 +102,10 @@ impl Run {
             |batch: &Batch| -> Vec<_> { batch.indices.iter().map(|i| self.data.train.name(*i)).collect() };
         let offence = Offence {
             step: step + 1,
-            epoch: self.plan.pace.position(step).0,
+            epoch: self.pace.position(step).0,
             loss: report.loss,
             grad_norm: report.grad_norm,
-            lr: self.plan.pace.schedule.lr(step),
+            lr: self.pace.schedule.lr(step),
             files: batches.iter().flat_map(names).collect(),
             pixels: channels(batches.iter().map(|batch| (batch.images.as_slice(), batch.shape))),
             skipped_before: skipped,

@@ -3,9 +3,9 @@
 use burn::module::ParamGroup;
 use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
-use mae_model::{Mae, ParamInfo, list_params};
+use mae_model::{ParamInfo, SavedModel, list_params};
 use mae_vit::ops::{self, AdamWStep};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::TrainerError;
 
@@ -16,8 +16,7 @@ pub(crate) const ADAMW_MOMENTS: usize = 2;
 ///
 /// # Source
 /// MAE table 8; epsilon is PyTorch's default, which the official code keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct AdamW {
     /// Decay rates of the first and second moment.
     pub betas: (f32, f32),
@@ -51,7 +50,7 @@ impl AdamW {
     }
 
     /// The optimizer of a model, grouped by parameter path.
-    pub fn init(&self, model: &Mae) -> ModuleOptimizer {
+    pub fn init<M: SavedModel>(&self, model: &M) -> ModuleOptimizer {
         // By id, which follows from the path within the model: wrapped in another module it is the same.
         let exempt = list_params(model).into_iter().filter(|p| !decays(p)).map(|p| p.id).collect();
         let without_decay = Self { weight_decay: 0.0, ..*self };
@@ -106,13 +105,18 @@ pub struct Groups {
     pub sizes: (usize, usize),
 }
 
-fn decays(param: &ParamInfo) -> bool {
+pub(crate) fn decays(param: &ParamInfo) -> bool {
     param.shape.len() > 1
 }
 
 impl Groups {
     /// Sorts a model's parameters.
-    pub fn of(model: &Mae) -> Self {
+    pub fn of<M: SavedModel>(model: &M) -> Self {
+        Self::by(model, decays)
+    }
+
+    /// The same where `decays` says which do.
+    pub(crate) fn by<M: SavedModel>(model: &M, decays: impl Fn(&ParamInfo) -> bool) -> Self {
         let mut groups = Self { decay: Vec::new(), no_decay: Vec::new(), sizes: (0, 0) };
         for param in list_params(model).into_iter().filter(|p| p.trained) {
             let size = param.shape.iter().product::<usize>();

@@ -1,27 +1,9 @@
-//! How a job goes through its data: updates, epochs, and what is due when.
-
-use std::path::PathBuf;
-use std::sync::Arc;
+//! How a run goes through its data: updates, epochs, and what is due when.
 
 use crate::schedule::{Schedule, ScheduleConfig};
-use crate::{Collective, TrainerError};
+use crate::{DataSettings, EvalSettings, OptimSettings, TrainSettings, TrainerError};
 
-/// What a [`Pace`] is made from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct PaceConfig {
-    pub(crate) epochs: u64,
-    pub(crate) warmup_epochs: f64,
-    pub(crate) base_lr: f64,
-    pub(crate) min_lr: f64,
-    /// Images, or crops of them, in an epoch.
-    pub(crate) samples: usize,
-    pub(crate) effective_batch: usize,
-    pub(crate) drop_last: bool,
-    pub(crate) every_epochs: u64,
-    pub(crate) checkpoint_steps: Option<u64>,
-}
-
-/// The updates of a training job.
+/// The updates of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
     /// Passes over the data set.
@@ -41,28 +23,38 @@ pub struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(config: &PaceConfig) -> Result<Self, TrainerError> {
-        let &PaceConfig { epochs, effective_batch, samples, .. } = config;
-        let steps_per_epoch = match config.drop_last {
+    /// Works the numbers out.
+    ///
+    /// # Errors
+    /// If a rate or a number of epochs is out of bounds.
+    pub(crate) fn new(
+        train: &TrainSettings,
+        data: &DataSettings,
+        optim: &OptimSettings,
+        eval: &EvalSettings,
+    ) -> Result<Self, TrainerError> {
+        let effective_batch = train.batch_size.saturating_mul(train.accum_iter).saturating_mul(train.ranks);
+        let samples = data.images.saturating_mul(data.repeats);
+        let steps_per_epoch = match data.drop_last {
             true => samples / effective_batch.max(1),
             false => samples.div_ceil(effective_batch.max(1)),
         } as u64;
-        let total_steps = epochs.saturating_mul(steps_per_epoch);
+        let total_steps = train.epochs.saturating_mul(steps_per_epoch);
         let schedule = Schedule::new(&ScheduleConfig {
-            base_lr: config.base_lr,
+            base_lr: optim.base_lr,
             effective_batch,
-            warmup_steps: (config.warmup_epochs * steps_per_epoch as f64).round() as u64,
+            warmup_steps: (optim.warmup_epochs * steps_per_epoch as f64).round() as u64,
             total_steps,
-            min_lr: config.min_lr,
+            min_lr: optim.min_lr,
         })?;
         Ok(Self {
-            epochs,
+            epochs: train.epochs,
             steps_per_epoch,
             total_steps,
             effective_batch,
             schedule,
-            evaluation_steps: config.every_epochs.saturating_mul(steps_per_epoch),
-            checkpoint_steps: config.checkpoint_steps,
+            evaluation_steps: eval.every_epochs.saturating_mul(steps_per_epoch),
+            checkpoint_steps: eval.checkpoint_steps,
         })
     }
 
@@ -100,19 +92,4 @@ impl Pace {
     pub fn checkpoint_due(&self, step: u64) -> bool {
         self.evaluation_due(step) || self.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every))
     }
-}
-
-/// A job that is trained, as its records and progress lines see it.
-pub trait Job {
-    /// A path in its folder.
-    fn path(&self, name: &str) -> PathBuf;
-
-    /// How it goes through its data.
-    fn pace(&self) -> &Pace;
-
-    /// The processes that share it.
-    fn ranks(&self) -> &Arc<dyn Collective>;
-
-    /// Files that could not be read and were replaced, once each.
-    fn bad_files(&self) -> Vec<mae_data::BadFile>;
 }

@@ -13,7 +13,7 @@ use crate::records::{
     EVALUATIONS, Evaluation, EvaluationWriter, METRICS, Record, RecordWriter, read_evaluations, read_records,
 };
 use crate::tensorboard::TensorBoard;
-use crate::{Job, StepReport, TrainState, TrainerError, output};
+use crate::{Run, StepReport, Task, TrainState, TrainerError, output};
 
 /// Writes `metrics.jsonl`, `evaluations.jsonl`, the same for TensorBoard, and progress lines.
 pub struct Progress {
@@ -46,7 +46,7 @@ struct Files {
 impl Files {
     /// To go on after the update `done`; records of later ones are dropped.
     /// Also returns the step of the last evaluation, 0 before the first.
-    fn open(run: &impl Job, done: u64, elapsed_s: f64) -> Result<(Option<Self>, u64), TrainerError> {
+    fn open(run: &Run<impl Task>, done: u64, elapsed_s: f64) -> Result<(Option<Self>, u64), TrainerError> {
         if !run.ranks().is_main() {
             return Ok((None, run.ranks().main_number(0)?));
         }
@@ -75,9 +75,9 @@ impl Progress {
     ///
     /// # Errors
     /// If a file of records cannot be opened.
-    pub fn start<M: SavedModel>(
-        run: &impl Job,
-        state: &TrainState<M>,
+    pub fn start<T: Task>(
+        run: &Run<T>,
+        state: &TrainState<T::Model>,
         quiet: bool,
     ) -> Result<Self, TrainerError> {
         let now = Instant::now();
@@ -107,13 +107,13 @@ impl Progress {
     /// If the record cannot be written.
     pub fn update(
         &mut self,
-        run: &impl Job,
+        run: &Run<impl Task>,
         step: u64,
         report: StepReport,
         waiting: Duration,
     ) -> Result<Record, TrainerError> {
         self.tuning = None;
-        let pace = run.pace();
+        let pace = &run.pace;
         let took = self.last_record.elapsed().as_secs_f64().max(1e-9);
         let waited = waiting.saturating_sub(self.waited).as_secs_f64();
         let of_ranks = run.ranks().gather_numbers(&[waited, run.bad_files().len() as f64])?;
@@ -199,8 +199,8 @@ impl Progress {
     }
 
     /// Whether the model is to be evaluated now, and has not been at this step before.
-    pub fn evaluation_due(&self, run: &impl Job, step: u64) -> bool {
-        run.pace().evaluation_due(step) && step > self.evaluated
+    pub fn evaluation_due(&self, run: &Run<impl Task>, step: u64) -> bool {
+        run.pace.evaluation_due(step) && step > self.evaluated
     }
 }
 
@@ -234,7 +234,7 @@ impl Tuning {
 const TUNING_AFTER: Duration = Duration::from_secs(10);
 
 /// Adds files that could not be read, on any rank, to `bad_files.log`, once each. All ranks call it.
-pub(crate) fn log_bad_files(run: &impl Job, files: Vec<BadFile>) -> Result<(), TrainerError> {
+pub(crate) fn log_bad_files(run: &Run<impl Task>, files: Vec<BadFile>) -> Result<(), TrainerError> {
     let reasons: Vec<String> = files.into_iter().map(|file| file.reason).collect();
     let reasons = run.ranks().gather(reasons.join("\n").as_bytes())?;
     if !run.ranks().is_main() {
@@ -256,7 +256,7 @@ pub(crate) fn log_bad_files(run: &impl Job, files: Vec<BadFile>) -> Result<(), T
 }
 
 /// What to say of the files in `bad_files.log`, if there are any.
-pub(crate) fn unreadable(run: &impl Job) -> Option<String> {
+pub(crate) fn unreadable(run: &Run<impl Task>) -> Option<String> {
     let path = run.path(BAD_FILES);
     let files = std::fs::read_to_string(&path).unwrap_or_default().lines().count();
     (files > 0).then(|| format!("{files} file(s), named in {}", path.display()))

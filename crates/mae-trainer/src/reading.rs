@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::nonfinite::Reaction;
-use crate::{Run, TrainerError};
+use crate::{Run, Task, TrainerError};
 
 /// What updates measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,10 +90,10 @@ impl Readings {
     }
 
     /// Whether what was measured is read when `done` updates are.
-    fn is_time(&self, run: &Run, done: u64) -> bool {
-        let pace = &run.plan.pace;
+    fn is_time<T: Task>(&self, run: &Run<T>, done: u64) -> bool {
+        let pace = &run.pace;
         self.fresh
-            || done.is_multiple_of(run.recipe.eval.metric_steps.unwrap_or(1))
+            || done.is_multiple_of(run.settings.eval.metric_steps)
             || pace.checkpoint_due(done)
             || done == pace.total_steps
             || done == self.stop_at
@@ -110,9 +110,9 @@ impl Readings {
     ///
     /// # Errors
     /// [`TrainerError::NonFinite`], as [`Run::on_nonfinite`].
-    pub fn judge(
+    pub fn judge<T: Task>(
         &mut self,
-        run: &Run,
+        run: &Run<T>,
         step: u64,
         skipped: &mut Vec<u64>,
         measured: Measurement,
@@ -128,9 +128,9 @@ impl Readings {
                 None => Verdict::LeaveOut(measured.read()),
             });
         }
-        let several = run.recipe.eval.metric_steps.is_some_and(|every| every > 1);
+        let several = run.settings.eval.metric_steps > 1;
         // Clipping has waited for the device already.
-        let free = run.recipe.optim.clip_grad.is_none();
+        let free = run.settings.optim.clip_grad.is_none();
         if several && free && step >= self.careful_until {
             self.unread.push(measured);
             if !self.is_time(run, step + 1) {

@@ -3,6 +3,7 @@
 use crate::TrainerError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::marker::PhantomData;
@@ -44,9 +45,8 @@ pub struct Record {
     pub elapsed_s: f64,
 }
 
-/// What was measured of the model between two updates; what was not is `None` and left out of the line.
+/// What was measured of the model between two updates; what was not is left out of the line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Evaluation {
     /// Updates done.
     pub step: u64,
@@ -55,18 +55,9 @@ pub struct Evaluation {
     /// The mean loss over held-out images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_loss: Option<f64>,
-    /// kNN accuracy of the frozen features, 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub knn: Option<f64>,
-    /// Accuracy of a linear probe on the frozen features, 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe: Option<f64>,
-    /// Of a classifier that is trained: the share of held-out images whose class has the highest score, 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub top1: Option<f64>,
-    /// The share of those whose class is among the five highest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub top5: Option<f64>,
+    /// The task's [`METRICS`](crate::Task::METRICS) by name.
+    #[serde(flatten)]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 impl Line for Record {
@@ -290,10 +281,15 @@ mod tests {
         let (folder, _) = file();
         let path = folder.path().join(EVALUATIONS);
         assert_eq!(read_evaluations(&path).unwrap(), []);
-        let evaluation = |step, knn| Evaluation { step, epoch: 0.5, knn, ..Evaluation::default() };
+        let evaluation = |step, name: &str, value| Evaluation {
+            step,
+            epoch: 0.5,
+            val_loss: None,
+            metrics: [(name.to_owned(), value)].into(),
+        };
         let mut writer = EvaluationWriter::open(&path, 0).unwrap();
-        writer.write(&Evaluation { val_loss: Some(0.25), probe: Some(1.0), ..evaluation(5, None) }).unwrap();
-        writer.write(&evaluation(10, Some(0.1 + 0.2))).unwrap();
+        writer.write(&Evaluation { val_loss: Some(0.25), ..evaluation(5, "probe", 1.0) }).unwrap();
+        writer.write(&evaluation(10, "knn", 0.1 + 0.2)).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(
             text.lines().collect::<Vec<_>>(),
@@ -303,9 +299,9 @@ mod tests {
             ]
         );
         // Continued from a checkpoint between the two.
-        EvaluationWriter::open(&path, 9).unwrap().write(&evaluation(10, Some(0.5))).unwrap();
+        EvaluationWriter::open(&path, 9).unwrap().write(&evaluation(10, "knn", 0.5)).unwrap();
         let read = read_evaluations(&path).unwrap();
-        assert_eq!((read.len(), read[0].probe, &read[1]), (2, Some(1.0), &evaluation(10, Some(0.5))));
+        assert_eq!((read.len(), read[0].metrics["probe"], &read[1]), (2, 1.0, &evaluation(10, "knn", 0.5)));
     }
 
     #[test]

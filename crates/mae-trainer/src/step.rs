@@ -6,51 +6,44 @@ use std::time::Duration;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use mae_data::{Batch, Batches};
-use mae_masking::MaskBatch;
-use mae_model::Mae;
+use mae_model::SavedModel;
 use mae_vit::{Normalize, ops};
 
 use crate::averaging::Averaging;
-use crate::checkpoint::TrainState;
 use crate::gradients::{clip, sum_of_squares};
 use crate::reading::{Measurement, Readings, StepReport, Verdict};
-use crate::{Run, TrainerError};
+use crate::{At, Run, Task, TrainState, TrainerError};
 
-/// The images and masks of one update.
-pub struct Update {
-    batches: Vec<(Batch, MaskBatch)>,
+/// The images of one update, and what is to be done with them.
+pub struct Update<T = crate::Pretrain> {
+    task: Arc<T>,
+    batches: Vec<Batch>,
+    /// The number of the first batch; see [`At::number`].
+    number: u64,
     normalize: Normalize,
     clip_grad: Option<f64>,
     averaging: Arc<Averaging>,
 }
 
-impl Update {
-    /// The gradients of the mean loss over the update's batches, on all ranks, clipped if the recipe says so.
+impl<T: Task> Update<T> {
+    /// The gradients of the mean loss over the update's batches, on all ranks, clipped if the recipe says so. The model takes in what
+    /// is no gradient.
     ///
     /// # Errors
     /// If another rank does not answer.
     pub fn gradients(
         self,
-        model: &Mae,
+        model: &mut T::Model,
         device: &Device,
     ) -> Result<(GradientsParams, Measurement), TrainerError> {
-        let mut accumulation = Accumulation::new(self.batches.len());
         let ranks = self.averaging.ranks();
-        let mut averaged = None;
-        let last = self.batches.len() - 1;
-        for (nth, (batch, masks)) in self.batches.into_iter().enumerate() {
-            let images = self.normalize.images(batch.images, batch.shape, device);
-            if nth == last && ranks.averages() {
-                // Ranks meet once an update, however many batches it has.
-                let loss = accumulation.loss(model, images, &masks);
-                let earlier = accumulation.gradients.grads();
-                averaged = Some(self.averaging.mean(model, earlier, || loss.backward(), device)?);
-            } else {
-                accumulation.add(model, images, &masks);
-            }
+        let mut backward = Backward::alone();
+        if ranks.averages() {
+            backward.averaging = Some((&self.averaging, device));
         }
-        let (gradients, mut losses) = accumulation.finish();
-        let mut gradients = averaged.unwrap_or(gradients);
+        let at = At { device, ranks, normalize: &self.normalize, number: self.number };
+        self.task.gradients(model, self.batches, &at, &mut backward)?;
+        let (mut gradients, mut losses) = backward.finish();
         if ranks.averages() {
             let mean = Tensor::cat(losses, 0).mean();
             losses = ranks.mean(vec![mean])?()?;
@@ -64,24 +57,76 @@ impl Update {
     }
 
     /// The mean loss over the update's batches, without gradients.
-    pub fn loss(self, model: &Mae, device: &Device) -> f64 {
-        let count = self.batches.len() as f64;
-        let loss = |(batch, masks): (Batch, MaskBatch)| {
-            let images = self.normalize.images(batch.images, batch.shape, device);
-            f64::from(model.forward(images, &masks).into_scalar::<f32>())
-        };
-        self.batches.into_iter().map(loss).sum::<f64>() / count
+    ///
+    /// # Errors
+    /// If a batch cannot be used.
+    pub fn loss(self, model: &T::Model, device: &Device) -> Result<f64, TrainerError> {
+        let (count, mut sum, mut model) = (self.batches.len() as f64, 0.0, model.clone());
+        let at =
+            At { device, ranks: self.averaging.ranks(), normalize: &self.normalize, number: self.number };
+        for (i, batch) in self.batches.into_iter().enumerate() {
+            sum += f64::from(self.task.loss(&mut model, batch, &at.batch(i))?.into_scalar::<f32>());
+        }
+        Ok(sum / count)
     }
 
-    /// The update's batches, each with its masks.
-    pub fn batches(&self) -> &[(Batch, MaskBatch)] {
+    /// The update's batches.
+    pub fn batches(&self) -> &[Batch] {
         &self.batches
     }
 }
 
+/// The gradients of an update while its batches are computed.
+pub struct Backward<'a, M> {
+    gradients: GradientsAccumulator<M>,
+    losses: Vec<Tensor<1>>,
+    /// The mean over ranks.
+    averaged: Option<GradientsParams>,
+    averaging: Option<(&'a Averaging, &'a Device)>,
+}
+
+impl<M: SavedModel> Backward<'_, M> {
+    /// Of a process alone.
+    pub fn alone() -> Self {
+        Self { gradients: GradientsAccumulator::new(), losses: Vec::new(), averaged: None, averaging: None }
+    }
+
+    /// Adds the gradients of a loss, `[1]`: of the `i`-th of `count` passes, of whose losses the mean is taken.
+    ///
+    /// # Errors
+    /// If another rank does not answer.
+    pub fn add(
+        &mut self,
+        model: &M,
+        loss: Tensor<1>,
+        (i, count): (usize, usize),
+    ) -> Result<(), TrainerError> {
+        self.losses.push(loss.clone().inner());
+        // Burn sums accumulated gradients; dividing each loss makes the sum a mean.
+        let share = loss.div_scalar(count as f64);
+        match self.averaging {
+            // Ranks meet once an update, however many batches it has.
+            Some((averaging, device)) if i + 1 == count => {
+                let earlier = self.gradients.grads();
+                self.averaged = Some(averaging.mean(model, earlier, || share.backward(), device)?);
+            }
+            _ => {
+                self.gradients.accumulate(model, GradientsParams::from_grads(share.backward(), model));
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradients, and the loss of each pass.
+    pub fn finish(mut self) -> (GradientsParams, Vec<Tensor<1>>) {
+        let gradients = self.averaged.take();
+        (gradients.unwrap_or_else(|| self.gradients.grads()), self.losses)
+    }
+}
+
 /// The updates of a run, in order, from wherever one begins.
-pub struct Updates<'a> {
-    run: &'a Run,
+pub struct Updates<'a, T: Task> {
+    run: &'a Run<T>,
     batches: Option<Batches>,
     /// The update that `batches` comes to next.
     next: u64,
@@ -90,8 +135,8 @@ pub struct Updates<'a> {
     averaging: Arc<Averaging>,
 }
 
-impl<'a> Updates<'a> {
-    pub(crate) fn new(run: &'a Run) -> Self {
+impl<'a, T: Task> Updates<'a, T> {
+    pub(crate) fn new(run: &'a Run<T>) -> Self {
         let averaging = Arc::new(Averaging::new(run.ranks().clone()));
         let readings = Readings::new(u64::MAX);
         Self { run, batches: None, next: 0, waited: Duration::ZERO, readings, averaging }
@@ -114,72 +159,45 @@ impl<'a> Updates<'a> {
         self.readings.judge(self.run, step, skipped, measured)
     }
 
-    /// The images and masks of update `step`, counted from 0. Asked for in order, they are loaded ahead; any other
-    /// step starts the loader anew.
+    /// The images of update `step`, counted from 0. Asked for in order, they are loaded ahead; any other step starts the loader anew.
     ///
     /// # Errors
     /// If images cannot be loaded, or `step` is not in the run.
-    pub fn at(&mut self, step: u64) -> Result<Update, TrainerError> {
-        let plan = &self.run.plan;
-        let (_, update) = plan.pace.position(step);
+    pub fn at(&mut self, step: u64) -> Result<Update<T>, TrainerError> {
+        let run = self.run;
+        let train = &run.settings.train;
+        let batches = match run.task.needs_pixels() {
+            true => self.load(step)?,
+            false => run.unloaded(step),
+        };
+        Ok(Update {
+            task: run.task.clone(),
+            batches,
+            number: step * (train.accum_iter * train.ranks) as u64 + run.sharer as u64,
+            normalize: run.settings.data.normalize.clone(),
+            clip_grad: run.settings.optim.clip_grad,
+            averaging: self.averaging.clone(),
+        })
+    }
+
+    fn load(&mut self, step: u64) -> Result<Vec<Batch>, TrainerError> {
+        let (_, update) = self.run.pace.position(step);
         if self.batches.is_none() || step != self.next || update == 0 {
             self.waited += self.batches.take().map_or(Duration::ZERO, |batches| batches.waiting());
             self.batches = Some(self.run.batches(step)?);
         }
         let short = || TrainerError::EpochTooShort { step };
         let batches = self.batches.as_mut().ok_or_else(short)?;
-        let batches = (0..plan.accum_iter)
-            .map(|_| {
-                let batch = batches.next().ok_or_else(short)??;
-                let masks = self.run.masks(&batch)?;
-                Ok((batch, masks))
-            })
-            .collect::<Result<_, TrainerError>>()?;
+        let each =
+            (0..self.run.settings.train.accum_iter).map(|_| Ok(batches.next().ok_or_else(short)??));
+        let each = each.collect::<Result<_, TrainerError>>()?;
         self.next = step + 1;
-        let recipe = &self.run.recipe;
-        Ok(Update {
-            batches,
-            normalize: recipe.data.normalize.clone(),
-            clip_grad: recipe.optim.clip_grad,
-            averaging: self.averaging.clone(),
-        })
+        Ok(each)
     }
 
     /// How long all updates so far have waited for images.
     pub fn waiting(&self) -> Duration {
         self.waited + self.batches.as_ref().map_or(Duration::ZERO, Batches::waiting)
-    }
-}
-
-/// Gradients of the mean loss over several equal batches.
-pub struct Accumulation {
-    gradients: GradientsAccumulator<Mae>,
-    losses: Vec<Tensor<1>>,
-    accum_iter: usize,
-}
-
-impl Accumulation {
-    /// For `accum_iter` batches.
-    pub fn new(accum_iter: usize) -> Self {
-        Self { gradients: GradientsAccumulator::new(), losses: Vec::new(), accum_iter }
-    }
-
-    /// Adds a batch's share.
-    pub fn add(&mut self, model: &Mae, images: Tensor<4>, masks: &MaskBatch) {
-        let gradients = self.loss(model, images, masks).backward();
-        self.gradients.accumulate(model, GradientsParams::from_grads(gradients, model));
-    }
-
-    /// A batch's share of the mean loss. Burn sums accumulated gradients; dividing each loss makes the sum a mean.
-    fn loss(&mut self, model: &Mae, images: Tensor<4>, masks: &MaskBatch) -> Tensor<1> {
-        let loss = model.forward(images, masks);
-        self.losses.push(loss.clone().inner());
-        loss.div_scalar(self.accum_iter as f64)
-    }
-
-    /// The gradients, and the loss of each batch.
-    pub fn finish(mut self) -> (GradientsParams, Vec<Tensor<1>>) {
-        (self.gradients.grads(), self.losses)
     }
 }
 
@@ -194,22 +212,22 @@ impl Accumulation {
 /// If a batch cannot be loaded; if the loss or the gradient is not finite and the recipe says to stop, or it has
 /// happened too often: the state is then as it was. If the device's memory is too small: some of the moments may then be
 /// the next update's.
-pub fn train_step(
-    run: &Run,
-    state: &mut TrainState,
-    updates: &mut Updates<'_>,
+pub fn train_step<T: Task>(
+    run: &Run<T>,
+    state: &mut TrainState<T::Model>,
+    updates: &mut Updates<'_, T>,
     device: &Device,
 ) -> Result<Option<StepReport>, TrainerError> {
     let step = state.step;
     let update = updates.at(step)?;
-    let (gradients, measured) = run.plan.within_memory(|| update.gradients(&state.model, device))??;
-    let judged = run.plan.within_memory(|| updates.judge(step, &mut state.skipped, measured))?;
+    let mut model = state.model.clone();
+    let (gradients, measured) = run.within_memory(|| update.gradients(&mut model, device))??;
+    let judged = run.within_memory(|| updates.judge(step, &mut state.skipped, measured))?;
     match judged? {
         Verdict::Make(report) => {
-            let lr = run.plan.pace.schedule.lr(step);
-            let (optimizer, model) = (&mut state.optimizer, state.model.clone());
-            state.model =
-                run.plan.within_memory(|| ops::together(|| optimizer.step(lr, model, gradients)))?;
+            let lr = run.pace.schedule.lr(step);
+            let optimizer = &mut state.optimizer;
+            state.model = run.within_memory(|| ops::together(|| optimizer.step(lr, model, gradients)))?;
             state.step += 1;
             if let Some(ema) = &mut state.ema {
                 ema.update(&state.model, state.step);

@@ -1,5 +1,6 @@
 //! A run's records and evaluations as scalars for TensorBoard.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ pub struct TensorBoard {
 const MARK: &str = "tfevents";
 
 /// Name and value of each scalar at a step.
-type Scalars = [(&'static str, Option<f64>)];
+type Scalars = [(Cow<'static, str>, Option<f64>)];
 
 impl TensorBoard {
     /// Writes all that was recorded so far to a new event file in `folder`, and removes older ones: they may go on
@@ -99,26 +100,22 @@ impl TensorBoard {
     }
 }
 
-fn of_record(record: &Record) -> [(&'static str, Option<f64>); 5] {
+fn of_record(record: &Record) -> Vec<(Cow<'static, str>, Option<f64>)> {
     // Written as `null`, a loss that is infinite comes back as not a number: let both files say the same.
     let loss = if record.loss.is_finite() { record.loss } else { f64::NAN };
-    [
-        ("train/loss", Some(loss)),
-        ("train/lr", Some(record.lr)),
-        ("train/grad_norm", finite(record.grad_norm)),
-        ("train/images_per_s", Some(record.images_per_s)),
-        ("train/waiting_share", Some(record.waiting_share)),
+    vec![
+        ("train/loss".into(), Some(loss)),
+        ("train/lr".into(), Some(record.lr)),
+        ("train/grad_norm".into(), finite(record.grad_norm)),
+        ("train/images_per_s".into(), Some(record.images_per_s)),
+        ("train/waiting_share".into(), Some(record.waiting_share)),
     ]
 }
 
-fn of_evaluation(evaluation: &Evaluation) -> [(&'static str, Option<f64>); 5] {
-    [
-        ("eval/val_loss", finite(evaluation.val_loss)),
-        ("eval/knn", finite(evaluation.knn)),
-        ("eval/probe", finite(evaluation.probe)),
-        ("eval/top1", finite(evaluation.top1)),
-        ("eval/top5", finite(evaluation.top5)),
-    ]
+fn of_evaluation(evaluation: &Evaluation) -> Vec<(Cow<'static, str>, Option<f64>)> {
+    let metrics =
+        evaluation.metrics.iter().map(|(name, value)| (format!("eval/{name}").into(), finite(Some(*value))));
+    [("eval/val_loss".into(), finite(evaluation.val_loss))].into_iter().chain(metrics).collect()
 }
 
 /// What JSON keeps of an optional number.
@@ -231,7 +228,7 @@ mod tests {
     }
 
     fn evaluation(step: u64) -> Evaluation {
-        Evaluation { step, epoch: 0.1, knn: Some(0.5), ..Evaluation::default() }
+        Evaluation { step, epoch: 0.1, metrics: [("knn".to_owned(), 0.5)].into(), ..Evaluation::default() }
     }
 
     fn now() -> SystemTime {
@@ -247,12 +244,16 @@ mod tests {
 
     #[test]
     fn writes_the_bytes_that_tensorboards_own_writer_does() {
-        let scalars = [("train/loss", Some(0.1)), ("train/grad_norm", None), ("train/lr", Some(0.0))];
+        let scalars = [
+            ("train/loss".into(), Some(0.1)),
+            ("train/grad_norm".into(), None),
+            ("train/lr".into(), Some(0.0)),
+        ];
         let ours = [
             frame(&version_event(1.5)),
             frame(&start_event(1.5)),
             event(1_700_000_001.25, 300, &scalars),
-            event(1.5, 4, &[("eval/probe", None)]),
+            event(1.5, 4, &[("eval/probe".into(), None)]),
         ];
         assert_eq!(ours.concat(), include_bytes!("../tests/python/events.tfevents"));
     }

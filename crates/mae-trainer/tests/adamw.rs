@@ -8,7 +8,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use common::{Golden, Pick, assert_slice, floats, tolerance, visit_official};
 use mae_masking::{MaskBatch, Masking, num_keep};
-use mae_trainer::{Accumulation, AdamW, Groups};
+use mae_trainer::{AdamW, Backward, Groups};
 
 struct Value;
 
@@ -38,9 +38,10 @@ fn ten_steps_follow_pytorch() {
                 Masking::from_noise(&row, keep).unwrap()
             })
             .collect();
-        let mut accumulation = Accumulation::new(1);
-        accumulation.add(&model, images.clone(), &MaskBatch::new(&rows).unwrap());
-        let (gradients, loss) = accumulation.finish();
+        let mut backward = Backward::alone();
+        let loss = model.forward(images.clone(), &MaskBatch::new(&rows).unwrap());
+        backward.add(&model, loss, (0, 1)).unwrap();
+        let (gradients, loss) = backward.finish();
         let loss = mean(loss);
         losses.push(loss);
         model = optimizer.step(1e-3, model, gradients);
@@ -81,11 +82,13 @@ fn accumulated_gradients_are_the_mean_of_the_whole_batch() {
         .map(|row| Masking::from_noise(&row.iter().map(|v| *v as f32).collect::<Vec<_>>(), 6).unwrap())
         .collect();
 
-    let mut whole = Accumulation::new(1);
-    whole.add(&model, images.clone(), &MaskBatch::new(&maskings).unwrap());
-    let mut halves = Accumulation::new(2);
+    let mut whole = Backward::alone();
+    let loss = model.forward(images.clone(), &MaskBatch::new(&maskings).unwrap());
+    whole.add(&model, loss, (0, 1)).unwrap();
+    let mut halves = Backward::alone();
     for (i, image) in images.split(1, 0).into_iter().enumerate() {
-        halves.add(&model, image, &MaskBatch::new(&maskings[i..=i]).unwrap());
+        let loss = model.forward(image, &MaskBatch::new(&maskings[i..=i]).unwrap());
+        halves.add(&model, loss, (i, 2)).unwrap();
     }
     let ((whole, whole_loss), (halves, halves_loss)) = (whole.finish(), halves.finish());
     let (whole_loss, halves_loss) = (mean(whole_loss), mean(halves_loss));

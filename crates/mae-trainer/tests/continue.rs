@@ -5,14 +5,16 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use mae_trainer::{
-    Evaluation, EvaluationWriter, Progress, Recipe, Run, TrainState, TrainerError, read_records, train_step,
+    Evaluation, EvaluationWriter, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, TrainerError,
+    read_records, train_step,
 };
 
 /// Two epochs of three updates, each of two batches of four images.
 fn recipe(workers: usize) -> Recipe {
-    let mut recipe = Recipe { epochs: 2, batch_size: Some(4), accum_iter: 2, ..Recipe::default() };
+    let mut recipe = Recipe::<PretrainRecipe>::default();
+    (recipe.train.epochs, recipe.train.batch_size, recipe.train.accum_iter) = (2, Some(4), 2);
     (recipe.data.shapes, recipe.data.workers) = (25, workers);
-    recipe.model.patch_size = Some(8);
+    recipe.task.model.patch_size = Some(8);
     recipe.optim.ema = Some(0.9);
     recipe
 }
@@ -47,19 +49,19 @@ fn outcome(folder: &Path) -> (Vec<u64>, Vec<u8>) {
 fn workers_and_interruptions_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let undisturbed = folder.path().join("undisturbed");
-    train(&Run::create(&recipe(1), &undisturbed).unwrap(), 6);
+    train(&Run::<Pretrain>::create(&recipe(1), &undisturbed).unwrap(), 6);
     let expected = outcome(&undisturbed);
     assert_eq!(expected.0.len(), 6);
 
     let workers = folder.path().join("workers");
-    train(&Run::create(&recipe(4), &workers).unwrap(), 6);
+    train(&Run::<Pretrain>::create(&recipe(4), &workers).unwrap(), 6);
     assert!(outcome(&workers) == expected, "4 workers");
 
     for step in 1..6 {
         let path = folder.path().join(format!("stopped-{step}"));
-        train(&Run::create(&recipe(1), &path).unwrap(), step);
+        train(&Run::<Pretrain>::create(&recipe(1), &path).unwrap(), step);
         // As a new process would: from the folder alone.
-        let run = Run::open(&path).unwrap();
+        let run = Run::<Pretrain>::open(&path).unwrap();
         // A process that died later leaves records that nobody will continue from.
         train(&run, 6);
         assert!(outcome(&path) == expected, "stopped after step {step}");
@@ -70,7 +72,7 @@ fn workers_and_interruptions_change_nothing() {
 fn damaged_checkpoints_are_named_and_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let run = Run::create(&recipe(1), &path).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(1), &path).unwrap();
     train(&run, 1);
     let checkpoint = path.join("checkpoints/step-000000001");
     for (name, truncate) in [
@@ -100,7 +102,7 @@ fn damaged_checkpoints_are_named_and_nothing_is_lost() {
     let recipe_file = path.join("recipe.toml");
     let text = std::fs::read_to_string(&recipe_file).unwrap();
     std::fs::write(&recipe_file, text.replace("patch_size = 8", "patch_size = 4")).unwrap();
-    let error = Run::open(&path).unwrap().latest_state(&Device::flex()).err().unwrap();
+    let error = Run::<Pretrain>::open(&path).unwrap().latest_state(&Device::flex()).err().unwrap();
     assert!(error.to_string().contains("model.safetensors"), "{error}");
     assert!(error.to_string().contains("[1, 17, 64]") || error.to_string().contains('4'), "{error}");
 }
@@ -109,7 +111,7 @@ fn damaged_checkpoints_are_named_and_nothing_is_lost() {
 fn the_checkpoint_before_a_damaged_one_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let run = Run::create(&recipe(1), &path).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(1), &path).unwrap();
     train(&run, 2);
     train(&run, 4);
     let checkpoints = path.join("checkpoints");
@@ -142,14 +144,14 @@ fn the_checkpoint_before_a_damaged_one_is_used() {
     train(&run, 6);
     drop(run);
     let undisturbed = folder.path().join("undisturbed");
-    train(&Run::create(&recipe(1), &undisturbed).unwrap(), 6);
+    train(&Run::<Pretrain>::create(&recipe(1), &undisturbed).unwrap(), 6);
     assert!(outcome(&path) == outcome(&undisturbed));
 }
 
 #[test]
 fn the_newest_checkpoints_and_the_best_are_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::create(&recipe(1), &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(1), &folder.path().join("run")).unwrap();
     let mut state = run.initial_state(&Device::flex()).unwrap();
     let mut evaluations = EvaluationWriter::open(&run.path("evaluations.jsonl"), 0).unwrap();
     for (step, loss) in [(1, 0.9), (2, 0.5), (3, 0.7), (4, 0.8), (5, 0.6)] {
@@ -175,29 +177,33 @@ fn the_newest_checkpoints_and_the_best_are_kept() {
 fn a_run_is_changed_only_where_it_can_be() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let run = Run::create(&recipe(1), &path).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(1), &path).unwrap();
     train(&run, 2);
-    let busy = Run::open(&path).err().unwrap();
+    let busy = Run::<Pretrain>::open(&path).err().unwrap();
     assert!(matches!(busy, TrainerError::RunInUse { .. }) && busy.to_string().contains("another process"));
     drop(run);
 
     let mut other = recipe(1);
-    (other.batch_size, other.epochs) = (Some(2), 3);
-    let error = Run::open_with(&path, |_| Ok(other)).err().unwrap().to_string();
+    (other.train.batch_size, other.train.epochs) = (Some(2), 3);
+    let error = Run::<Pretrain>::open_with(&path, |_| Ok(other)).err().unwrap().to_string();
     assert!(error.contains("batch_size (4 before, 2 now)") && !error.contains("epochs"), "{error}");
-    let change = |recipe: &Recipe| Ok(Recipe { epochs: 3, ..recipe.clone() });
-    let (run, changes) = Run::open_with(&path, change).unwrap();
+    let change = |recipe: &Recipe| {
+        let mut longer = recipe.clone();
+        longer.train.epochs = 3;
+        Ok(longer)
+    };
+    let (run, changes) = Run::<Pretrain>::open_with(&path, change).unwrap();
     assert_eq!(changes, ["epochs (2 before, 3 now)"]);
-    assert_eq!(run.plan.pace.total_steps, 9);
+    assert_eq!(run.pace.total_steps, 9);
     drop(run);
-    assert_eq!(Run::open(&path).unwrap().recipe.epochs, 3, "the change lasts");
+    assert_eq!(Run::<Pretrain>::open(&path).unwrap().settings.train.epochs, 3, "the change lasts");
 }
 
 #[test]
 fn a_run_is_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    drop(Run::create(&recipe(1), &path).unwrap());
-    let error = Run::create(&recipe(1), &path).err().unwrap();
+    drop(Run::<Pretrain>::create(&recipe(1), &path).unwrap());
+    let error = Run::<Pretrain>::create(&recipe(1), &path).err().unwrap();
     assert!(matches!(error, TrainerError::RunExists { .. }) && error.to_string().contains("--resume"));
 }

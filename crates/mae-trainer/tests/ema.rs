@@ -2,12 +2,13 @@
 
 use burn::tensor::Device;
 use mae_model::Mae;
-use mae_trainer::{Recipe, Run, train_step};
+use mae_trainer::{Pretrain, PretrainRecipe, Recipe, Run, train_step};
 
 fn recipe(ema: Option<f64>) -> Recipe {
-    let mut recipe = Recipe { epochs: 2, batch_size: Some(4), ..Recipe::default() };
+    let mut recipe = Recipe::<PretrainRecipe>::default();
+    (recipe.train.epochs, recipe.train.batch_size) = (2, Some(4));
     recipe.data.shapes = 24;
-    recipe.model.patch_size = Some(8);
+    recipe.task.model.patch_size = Some(8);
     // Weights that move.
     (recipe.optim.base_lr, recipe.optim.warmup_epochs, recipe.optim.ema) = (0.5, Some(0.0), ema);
     recipe
@@ -15,7 +16,7 @@ fn recipe(ema: Option<f64>) -> Recipe {
 
 fn weights(run: &Run, model: &Mae) -> Vec<f64> {
     let file = run.path("weights.safetensors");
-    mae_model::save(model, &run.recipe.data.normalize, &Default::default(), &file).unwrap();
+    mae_model::save(model, &run.settings.data.normalize, &Default::default(), &file).unwrap();
     let bytes = std::fs::read(file).unwrap();
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let numbers = bytes[8 + header..].chunks_exact(4);
@@ -29,7 +30,7 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
 #[test]
 fn the_average_follows_its_formula() {
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::create(&recipe(Some(0.3)), &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(Some(0.3)), &folder.path().join("run")).unwrap();
     let mut state = run.initial_state(&Device::flex()).unwrap();
     let mut expected = weights(&run, &state.model);
     let mut updates = run.updates();
@@ -52,7 +53,7 @@ fn an_average_can_begin_in_the_middle_of_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let device = Device::flex();
-    let run = Run::create(&recipe(None), &path).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(None), &path).unwrap();
     let mut state = run.initial_state(&device).unwrap();
     train_step(&run, &mut state, &mut run.updates(), &device).unwrap();
     run.save(&state).unwrap();
@@ -60,7 +61,7 @@ fn an_average_can_begin_in_the_middle_of_a_run() {
     assert!(state.ema.is_none() && difference(&weights(&run, state.averaged()), &now) == 0.0);
     drop(run);
 
-    let (run, changes) = Run::open_with(&path, |_| Ok(recipe(Some(0.5)))).unwrap();
+    let (run, changes) = Run::<Pretrain>::open_with(&path, |_| Ok(recipe(Some(0.5)))).unwrap();
     assert_eq!(changes, ["optim.ema (nothing before, 0.5 now)"]);
     let mut state = run.latest_state(&device).unwrap().state;
     assert_eq!(weights(&run, &state.ema.as_ref().unwrap().model), now);

@@ -10,25 +10,26 @@ use burn::tensor::Device;
 use burn_train::{ExecutionStrategy, Learner, SupervisedTraining, TrainingStrategy};
 use mae_trainer::managed::{Launch, Loss, Pretraining, RunSchedule, Scalar, UpdateLoader, View};
 use mae_trainer::{
-    EvaluationWriter, OnNan, Progress, Recipe, Run, TrainState, Update, read_evaluations, read_records,
-    train_step,
+    EvaluationWriter, OnNan, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, Update,
+    read_evaluations, read_records, train_step,
 };
 
 /// Three epochs of three updates, each of two batches of two crops of two images, with a moving average.
 fn recipe() -> Recipe {
-    let mut recipe = Recipe { epochs: 3, batch_size: Some(4), accum_iter: 2, ..Recipe::default() };
+    let mut recipe = Recipe::<PretrainRecipe>::default();
+    (recipe.train.epochs, recipe.train.batch_size, recipe.train.accum_iter) = (3, Some(4), 2);
     (recipe.data.shapes, recipe.data.repeats, recipe.optim.ema) = (13, 2, Some(0.9));
-    recipe.model.patch_size = Some(8);
+    recipe.task.model.patch_size = Some(8);
     recipe
 }
 
 fn plain(recipe: &Recipe, folder: &Path) -> (Run, TrainState) {
-    let run = Run::create(recipe, folder).unwrap();
+    let run = Run::<Pretrain>::create(recipe, folder).unwrap();
     let device = Device::flex();
     let mut state = run.latest_state(&device).unwrap().state;
     let mut progress = Progress::start(&run, &state, true).unwrap();
     let mut updates = run.updates();
-    while state.step < run.plan.pace.total_steps {
+    while state.step < run.pace.total_steps {
         let report = train_step(&run, &mut state, &mut updates, &device).unwrap().unwrap();
         let record = progress.update(&run, state.step, report, updates.waiting()).unwrap();
         state.elapsed_s = record.elapsed_s;
@@ -49,7 +50,7 @@ fn outcome(run: &Run, state: &TrainState) -> (Vec<u64>, Vec<u8>) {
     let losses = read_records(&run.path("metrics.jsonl")).unwrap();
     let weights = [&state.model, state.averaged()].map(|model| {
         let file = run.path("weights.safetensors");
-        mae_model::save(model, &run.recipe.data.normalize, &Default::default(), &file).unwrap();
+        mae_model::save(model, &run.settings.data.normalize, &Default::default(), &file).unwrap();
         let bytes = std::fs::read(file).unwrap();
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         bytes[8 + header..].to_vec()
@@ -66,14 +67,14 @@ fn managed_and_plain_agree_to_the_last_bit() {
     let half = expected.1.len() / 2;
     assert_ne!(expected.1[..half], expected.1[half..], "the average is not the weights");
 
-    let run = Arc::new(Run::create(&recipe(), &folder.path().join("managed")).unwrap());
+    let run = Arc::new(Run::<Pretrain>::create(&recipe(), &folder.path().join("managed")).unwrap());
     let state = managed(&run, u64::MAX);
     assert!(outcome(&run, &state) == expected);
 
     // Stopped in the middle of an epoch, and continued from the folder by the other loop's checkpoint.
     let path = folder.path().join("mixed");
     {
-        let run = Run::create(&recipe(), &path).unwrap();
+        let run = Run::<Pretrain>::create(&recipe(), &path).unwrap();
         let device = Device::flex();
         let mut state = run.latest_state(&device).unwrap().state;
         let mut progress = Progress::start(&run, &state, true).unwrap();
@@ -84,9 +85,9 @@ fn managed_and_plain_agree_to_the_last_bit() {
         }
         run.save(&state).unwrap();
     }
-    let state = managed(&Arc::new(Run::open(&path).unwrap()), 5);
+    let state = managed(&Arc::new(Run::<Pretrain>::open(&path).unwrap()), 5);
     assert_eq!(state.step, 5);
-    let run = Arc::new(Run::open(&path).unwrap());
+    let run = Arc::new(Run::<Pretrain>::open(&path).unwrap());
     let state = managed(&run, u64::MAX);
     assert!(outcome(&run, &state) == expected);
 }
@@ -100,12 +101,12 @@ fn the_stock_strategy_trains_the_same_model() {
     let (run, state) = plain(&recipe, &folder.path().join("plain"));
     let (_, expected) = outcome(&run, &state);
 
-    let run = Arc::new(Run::create(&recipe, &folder.path().join("stock")).unwrap());
+    let run = Arc::new(Run::<Pretrain>::create(&recipe, &folder.path().join("stock")).unwrap());
     let device = Device::flex();
     let state = run.initial_state(&device).unwrap();
     let loader = Arc::new(UpdateLoader::new(run.clone(), 0));
     let held_out = Arc::new(UpdateLoader::new(run.clone(), 0));
-    let schedule = RunSchedule::new(run.plan.pace.schedule, 0);
+    let schedule = RunSchedule::new(run.pace.schedule, 0);
     let learner = Learner::new(Pretraining { mae: state.model.clone() }, state.optimizer, schedule);
     let result = SupervisedTraining::new(folder.path().join("burn"), loader, held_out)
         .metrics((Scalar::<Loss>::new(),))
@@ -124,13 +125,13 @@ fn the_devices_of_a_process_share_every_update() {
     let folder = tempfile::tempdir().unwrap();
     let mut recipe = recipe();
     (recipe.data.shapes, recipe.data.repeats) = (52, 1);
-    let run = Arc::new(Run::create(&recipe, &folder.path().join("run")).unwrap());
+    let run = Arc::new(Run::<Pretrain>::create(&recipe, &folder.path().join("run")).unwrap());
     let whole: Arc<dyn DataLoader<Update>> = Arc::new(UpdateLoader::new(run, 1));
     // Of each update from the second on, the images and their passes, in any order.
     let read = |loader: &dyn DataLoader<Update>| {
         let updates = loader.iter().map(|update| {
-            let batches = update.unwrap();
-            let crops = batches.batches().iter().flat_map(|(batch, _)| {
+            let update = update.unwrap();
+            let crops = update.batches().iter().flat_map(|batch| {
                 batch.passes.iter().copied().zip(batch.indices.iter().copied()).collect::<Vec<_>>()
             });
             crops.collect::<Vec<_>>()
@@ -168,7 +169,7 @@ fn a_loss_that_is_not_finite_is_undone_here_too() {
     // A rate at which the first update ruins the model: every later one must be left out.
     (recipe.optim.base_lr, recipe.optim.warmup_epochs) = (1e30, Some(0.0));
     (recipe.optim.on_nan, recipe.optim.max_nan) = (OnNan::Rollback, 3);
-    let run = Arc::new(Run::create(&recipe, &folder.path().join("run")).unwrap());
+    let run = Arc::new(Run::<Pretrain>::create(&recipe, &folder.path().join("run")).unwrap());
     let device = Device::flex();
     let state = run.latest_state(&device).unwrap().state;
     let launch = Launch { device: &device, view: View::Quiet, stop_at: u64::MAX, stop: Box::new(|| false) };
@@ -182,9 +183,9 @@ fn a_run_ends_when_its_patience_does() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let mut recipe = recipe();
-    recipe.epochs = 9;
+    recipe.train.epochs = 9;
     (recipe.eval.every_epochs, recipe.eval.patience, recipe.eval.max_images) = (Some(1), Some(2), 8);
-    let run = Arc::new(Run::create(&recipe, &path).unwrap());
+    let run = Arc::new(Run::<Pretrain>::create(&recipe, &path).unwrap());
     assert_eq!(managed(&run, 3).step, 3);
 
     // A first loss that no later one will be below.
@@ -195,13 +196,13 @@ fn a_run_ends_when_its_patience_does() {
     EvaluationWriter::open(&evaluations, 0).unwrap().write(&first).unwrap();
     assert_eq!(managed(&run, u64::MAX).step, 9);
     assert!(run.finished(9).unwrap() && !run.finished(6).unwrap() && !run.finished(8).unwrap());
-    assert_eq!(run.best().unwrap().unwrap().step, 3);
+    assert_eq!(run.best().unwrap().unwrap().0.step, 3);
     assert!(run.checkpoint(3).join("state.json").exists(), "the best checkpoint is kept");
     // Continued, it has ended; with more patience, it goes on.
     assert_eq!(managed(&run, u64::MAX).step, 9);
     drop(run);
     recipe.eval.patience = Some(4);
-    let run = Arc::new(Run::open_with(&path, |_| Ok(recipe)).unwrap().0);
+    let run = Arc::new(Run::<Pretrain>::open_with(&path, |_| Ok(recipe)).unwrap().0);
     assert_eq!(managed(&run, u64::MAX).step, 15);
 }
 
@@ -211,9 +212,9 @@ fn patience_needs_something_to_watch() {
     let image = image::RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8, y as u8, 7]));
     image.save(folder.path().join("one.png")).unwrap();
     let mut recipe = recipe();
-    (recipe.data.path, recipe.data.repeats, recipe.accum_iter) = (Some(folder.path().into()), 4, 1);
+    (recipe.data.path, recipe.data.repeats, recipe.train.accum_iter) = (Some(folder.path().into()), 4, 1);
     recipe.eval.patience = Some(1);
-    let refused = Run::create(&recipe, &folder.path().join("run")).err().unwrap().to_string();
+    let refused = Run::<Pretrain>::create(&recipe, &folder.path().join("run")).err().unwrap().to_string();
     assert!(refused.contains("patience is 1") && refused.contains("held-out"), "{refused}");
     assert!(!folder.path().join("run").exists());
 }

@@ -2,12 +2,16 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
-use mae_trainer::{OnNan, Progress, Recipe, Run, TrainState, TrainerError, read_records, train_step};
+use mae_trainer::{
+    OnNan, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, TrainerError, read_records,
+    train_step,
+};
 
 fn recipe(on_nan: OnNan) -> Recipe {
-    let mut recipe = Recipe { epochs: 2, batch_size: Some(4), accum_iter: 2, ..Recipe::default() };
+    let mut recipe = Recipe::<PretrainRecipe>::default();
+    (recipe.train.epochs, recipe.train.batch_size, recipe.train.accum_iter) = (2, Some(4), 2);
     recipe.data.shapes = 25;
-    recipe.model.patch_size = Some(8);
+    recipe.task.model.patch_size = Some(8);
     (recipe.optim.on_nan, recipe.optim.max_nan) = (on_nan, 2);
     recipe
 }
@@ -30,7 +34,7 @@ fn train(run: &Run, at: u64) -> Result<TrainState, TrainerError> {
     let mut progress = Progress::start(run, &state, true)?;
     let mut updates = run.updates();
     let mut poisoned = false;
-    while state.step < run.plan.pace.total_steps {
+    while state.step < run.pace.total_steps {
         if state.step == at && !poisoned {
             poisoned = true;
             poison(&mut state);
@@ -47,7 +51,7 @@ fn train(run: &Run, at: u64) -> Result<TrainState, TrainerError> {
 #[test]
 fn it_stops_and_says_which_images() {
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::create(&recipe(OnNan::Stop), &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(OnNan::Stop), &folder.path().join("run")).unwrap();
     let error = train(&run, 3).err().unwrap();
     let path = run.path("nan-step-000000004.json");
     assert!(error.to_string().contains("step 4 has the loss NaN"), "{error}");
@@ -65,7 +69,7 @@ fn it_stops_and_says_which_images() {
 #[test]
 fn rolled_back_a_run_ends_well_without_the_update() {
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::create(&recipe(OnNan::Rollback), &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(OnNan::Rollback), &folder.path().join("run")).unwrap();
     let state = train(&run, 3).unwrap();
     assert_eq!((state.step, state.skipped.as_slice()), (6, &[3][..]));
     let records = read_records(&run.path("metrics.jsonl")).unwrap();
@@ -83,13 +87,13 @@ fn read_together_a_bad_update_is_found_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let mut recipe = recipe(OnNan::Skip);
     recipe.eval.metric_steps = Some(3);
-    let run = Run::create(&recipe, &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe, &folder.path().join("run")).unwrap();
     let device = Device::flex();
     let mut state = run.latest_state(&device).unwrap().state;
     let mut progress = Progress::start(&run, &state, true).unwrap();
     let mut updates = run.updates();
     let (mut poisoned, mut read) = (false, Vec::new());
-    while state.step < run.plan.pace.total_steps {
+    while state.step < run.pace.total_steps {
         if state.step == 4 && !poisoned {
             poisoned = true;
             poison(&mut state);
@@ -110,12 +114,12 @@ fn read_together_a_bad_update_is_found_all_the_same() {
     // The same weights as those of a run that reads each update, and the mean of its losses.
     let each = {
         recipe.eval.metric_steps = None;
-        Run::create(&recipe, &folder.path().join("each")).unwrap()
+        Run::<Pretrain>::create(&recipe, &folder.path().join("each")).unwrap()
     };
     let state_of_each = train(&each, u64::MAX).unwrap();
     let bytes = |run: &Run, state: &TrainState| {
         let path = run.path("weights.safetensors");
-        mae_model::save(&state.model, &recipe.data.normalize, &Default::default(), &path).unwrap();
+        mae_model::save(&state.model, &run.settings.data.normalize, &Default::default(), &path).unwrap();
         let bytes = std::fs::read(path).unwrap();
         // The header may list its metadata in another order.
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -130,7 +134,7 @@ fn read_together_a_bad_update_is_found_all_the_same() {
 #[test]
 fn skipping_does_not_help_a_ruined_model_for_ever() {
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::create(&recipe(OnNan::Skip), &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(OnNan::Skip), &folder.path().join("run")).unwrap();
     let error = train(&run, 3).err().unwrap();
     assert!(error.to_string().contains("step 6") && error.to_string().contains("after 2 such"), "{error}");
     let losses: Vec<_> = read_records(&run.path("metrics.jsonl")).unwrap().iter().map(|r| r.loss).collect();
@@ -144,9 +148,10 @@ fn the_whole_gradient_is_clipped() {
     let norm_after = |clip: Option<f64>, name: &str| {
         let mut recipe = recipe(OnNan::Stop);
         recipe.optim.clip_grad = clip;
-        let run = Run::create(&recipe, &folder.path().join(name)).unwrap();
+        let run = Run::<Pretrain>::create(&recipe, &folder.path().join(name)).unwrap();
         let state = run.initial_state(&device).unwrap();
-        let (gradients, measured) = run.updates().at(0).unwrap().gradients(&state.model, &device).unwrap();
+        let (gradients, measured) =
+            run.updates().at(0).unwrap().gradients(&mut state.model.clone(), &device).unwrap();
         let report = measured.read();
         let squares: f64 = mae_model::list_params(&state.model)
             .iter()

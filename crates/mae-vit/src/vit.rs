@@ -5,7 +5,9 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::position::{resample_param, sincos_param};
-use crate::{Block, Compute, DropPath, Geometry, InitRng, LayerNorm, Linear, VitError, ops, patchify};
+use crate::{
+    Block, Compute, DropPath, Geometry, InitRng, LayerNorm, Linear, Precision, VitError, ops, patchify,
+};
 
 /// The shape of a stack of blocks, shared by encoders and decoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,6 +72,33 @@ impl StackConfig {
         let (l, d, h) = (tokens as f64, self.embed_dim as f64, self.mlp_dim as f64);
         // qkv and projection, scores and weighted values, MLP.
         self.depth as f64 * 2.0 * (4.0 * l * d * d + 2.0 * l * l * d + 2.0 * l * d * h)
+    }
+
+    /// Bytes that a forward pass over `tokens` tokens of an image keeps for the backward pass on a device: an estimate by the shapes
+    /// of what is kept.
+    pub fn activation_bytes(&self, tokens: usize, compute: Compute, device: &Device) -> usize {
+        let Self { embed_dim: width, depth, num_heads, mlp_dim: hidden } = *self;
+        let factor = match compute.precision {
+            Precision::F32 => 0,
+            Precision::Bf16 => 2,
+        };
+        // The inputs of both branches, for the residual stream and the norm.
+        let inputs = 4 * 2 * width;
+        // Norms' outputs, queries, keys and values, heads' outputs; the MLP before and after its GELU.
+        let numbers = 6 * width + 2 * hidden;
+        let token = match (ops::is_fused(device, compute.precision), factor) {
+            (true, 0) => inputs + 4 * numbers,
+            (true, factor) => inputs + factor * numbers,
+            // In f32 besides the factors, with norms taken apart and every score of attention, twice.
+            (false, factor) => {
+                let scores = num_heads * tokens;
+                inputs + 4 * (numbers + 3 * width + 2 * scores) + factor * (numbers + scores)
+            }
+        };
+        if compute.grad_checkpointing {
+            return tokens * (depth * inputs + token);
+        }
+        tokens * depth * token
     }
 }
 

@@ -7,7 +7,8 @@ use anyhow::{Result, ensure};
 use burn::tensor::{Int, Tensor};
 use clap::Parser;
 use mae_model::Preset;
-use mae_trainer::{DeviceName, Recipe, bucket_bytes, launched_ranks, ranks_on};
+use mae_trainer::{DeviceName, bucket_bytes, launched_ranks, ranks_on};
+use mae_vit::Geometry;
 use serde_json::json;
 
 /// Prints, as one line of JSON from the main rank, the seconds of each sum.
@@ -32,10 +33,11 @@ struct Cli {
 
 fn main() -> Result<()> {
     let Cli { preset, patch_size, numbers, device, repeats } = Cli::parse();
-    let mut recipe = Recipe::default();
-    recipe.model.preset = preset;
-    recipe.model.patch_size = patch_size;
-    let numbers = numbers.map_or_else(|| recipe.mae_config().map(|config| config.num_params()), Ok)?;
+    let of_model = || -> Result<usize> {
+        let (side, patch_size) = (preset.image_size(), patch_size.unwrap_or(preset.patch_size()));
+        Ok(preset.config(Geometry::new((side, side), patch_size, 3)?).num_params())
+    };
+    let numbers = numbers.map_or_else(of_model, Ok)?;
     let ranks = launched_ranks()?;
     let device = device.of_local_rank(ranks.local_rank()).open()?;
     let ranks = ranks_on(&ranks, &device)?;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Parser;
-use mae_trainer::cli::TrainArgs;
+use mae_trainer::cli::{PretrainArgs, TrainArgs, stopped};
 use mae_trainer::managed::{Launch, View};
-use mae_trainer::{INTERRUPTED, Restored, StopFlag, output, summarize};
+use mae_trainer::{INTERRUPTED, Restored, Single, StopFlag, output, summarize};
 
 /// Pre-trains a masked autoencoder and draws what it has learnt.
 ///
@@ -17,7 +17,7 @@ use mae_trainer::{INTERRUPTED, Restored, StopFlag, output, summarize};
 #[command(name = "managed", version, after_help = mae_trainer::cli::EXAMPLES)]
 struct Cli {
     #[command(flatten)]
-    train: TrainArgs,
+    train: TrainArgs<PretrainArgs>,
 }
 
 // The step allocates and frees large buffers all the time; the system's allocator gives their pages back each time.
@@ -31,10 +31,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn train(args: &TrainArgs) -> Result<ExitCode> {
+fn train(args: &TrainArgs<PretrainArgs>) -> Result<ExitCode> {
     // What was asked for, checked and resolved, before anything is computed.
     let device = args.device.open()?;
-    if let Some(text) = args.dry_run(&device)? {
+    if let Some(text) = args.dry_run(&(Arc::new(Single) as _), &device)? {
         output::print(text)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -47,18 +47,13 @@ fn train(args: &TrainArgs) -> Result<ExitCode> {
     let launch = Launch {
         device: &device,
         view: View::choose(args.quiet),
-        stop_at: args.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps)),
+        stop_at: args.stop_at(&state),
         stop: Box::new(move || stop.raised()),
     };
     let state = launch.train(&run, state)?;
 
     if !run.finished(state.step)? {
-        let folder = run.path("");
-        output::tell(format_args!(
-            "\nstopped after step {}; continue with --resume {}\n",
-            state.step,
-            folder.display()
-        ));
+        output::tell(stopped(&run, &state));
         return Ok(ExitCode::from(INTERRUPTED));
     }
     output::tell(format_args!("\n{}", summarize(&run, &state, &device)?));

@@ -2,14 +2,15 @@
 #![warn(clippy::print_stderr)]
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Parser;
-use mae_trainer::cli::TrainArgs;
+use mae_trainer::cli::{PretrainArgs, TrainArgs, stopped};
 use mae_trainer::{
-    INTERRUPTED, Progress, Restored, Run, StopFlag, TrainState, draw_pictures, evaluate, output, summarize,
+    INTERRUPTED, Progress, Restored, Run, Single, StopFlag, TrainState, evaluate, output, summarize,
     train_step,
 };
 
@@ -20,7 +21,7 @@ use mae_trainer::{
 #[command(name = "plain", version, after_help = mae_trainer::cli::EXAMPLES)]
 struct Cli {
     #[command(flatten)]
-    train: TrainArgs,
+    train: TrainArgs<PretrainArgs>,
 }
 
 // The step allocates and frees large buffers all the time; the system's allocator gives their pages back each time.
@@ -34,10 +35,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn train(args: &TrainArgs) -> Result<ExitCode> {
+fn train(args: &TrainArgs<PretrainArgs>) -> Result<ExitCode> {
     // What was asked for, checked and resolved, before anything is computed.
     let device = args.device.open()?;
-    if let Some(text) = args.dry_run(&device)? {
+    if let Some(text) = args.dry_run(&(Arc::new(Single) as _), &device)? {
         output::print(text)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -46,12 +47,7 @@ fn train(args: &TrainArgs) -> Result<ExitCode> {
     output::tell(run.describe(&state, &args.device.describe(&device), &changes, &damaged));
 
     if !train_loop(args, &run, &mut state, &device)? {
-        let folder = run.path("");
-        output::tell(format_args!(
-            "\nstopped after step {}; continue with --resume {}\n",
-            state.step,
-            folder.display()
-        ));
+        output::tell(stopped(&run, &state));
         return Ok(ExitCode::from(INTERRUPTED));
     }
     output::tell(format_args!("\n{}", summarize(&run, &state, &device)?));
@@ -59,10 +55,14 @@ fn train(args: &TrainArgs) -> Result<ExitCode> {
 }
 
 /// The loop; returns whether the run is finished.
-fn train_loop(args: &TrainArgs, run: &Run, state: &mut TrainState, device: &Device) -> Result<bool> {
-    let stop = StopFlag::listen()?;
-    let stop_at = args.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps));
-    let save_every = Duration::from_secs_f64(60.0 * run.recipe.eval.checkpoint_minutes);
+fn train_loop(
+    args: &TrainArgs<PretrainArgs>,
+    run: &Run,
+    state: &mut TrainState,
+    device: &Device,
+) -> Result<bool> {
+    let (stop, stop_at) = (StopFlag::listen()?, args.stop_at(state));
+    let save_every = Duration::from_secs_f64(60.0 * run.settings.eval.checkpoint_minutes);
     let mut progress = Progress::start(run, state, args.quiet)?;
     let mut updates = run.updates().until(stop_at);
     let mut last_save = Instant::now();
@@ -75,10 +75,9 @@ fn train_loop(args: &TrainArgs, run: &Run, state: &mut TrainState, device: &Devi
 
         if progress.evaluation_due(run, state.step) {
             progress.evaluation(&evaluate(run, state.averaged(), state.step, device)?)?;
-            draw_pictures(run, state.averaged(), state.step, device)?;
         }
         let stopping = stop.raised() || state.step >= stop_at;
-        if stopping || run.plan.pace.checkpoint_due(state.step) || last_save.elapsed() >= save_every {
+        if stopping || run.pace.checkpoint_due(state.step) || last_save.elapsed() >= save_every {
             run.save(state)?;
             last_save = Instant::now();
         }

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
-use mae_vit::{Geometry, Normalize, StackConfig};
+use mae_vit::{Normalize, StackConfig, VitConfig};
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::describe::{CLASSIFIER_KEY, CONFIG_KEY, Hints, NORMALIZE_KEY, json};
+use super::describe::{CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY, Hints, NORMALIZE_KEY, json};
 use super::file::WeightFile;
 use super::layout::{official_name, to_official};
 use super::said::Sourced;
@@ -28,17 +28,23 @@ pub struct Loaded {
 
 /// A model that a file of weights can hold and describe.
 pub trait SavedModel: Module + Clone {
-    /// The key of the description in the file's metadata, and the description, as JSON.
-    fn description(&self) -> (&'static str, String);
+    /// The encoder in it.
+    fn encoder_config(&self) -> VitConfig;
 
-    /// What its images are.
-    fn geometry(&self) -> Geometry;
+    /// The key of the description in the file's metadata, and the description, as JSON; by default, of the encoder.
+    fn description(&self) -> (&'static str, String) {
+        (ENCODER_KEY, json(&self.encoder_config()))
+    }
 
-    /// The encoder's blocks, and the decoder's.
-    fn stacks(&self) -> (StackConfig, Option<StackConfig>);
+    /// The decoder's blocks, if it has one.
+    fn decoder_stack(&self) -> Option<StackConfig> {
+        None
+    }
 
-    /// What a parameter is called in an official file.
-    fn official_name(&self, path: &str) -> String;
+    /// What a parameter is called in an official file; by default, without `encoder.`, so that the encoder is found by every reader.
+    fn official_name(&self, path: &str) -> String {
+        official_name(path)
+    }
 }
 
 impl SavedModel for Mae {
@@ -46,16 +52,12 @@ impl SavedModel for Mae {
         (CONFIG_KEY, json(self.config()))
     }
 
-    fn geometry(&self) -> Geometry {
-        self.config().geometry
+    fn encoder_config(&self) -> VitConfig {
+        self.config().vit()
     }
 
-    fn stacks(&self) -> (StackConfig, Option<StackConfig>) {
-        (self.config().encoder, Some(self.config().decoder))
-    }
-
-    fn official_name(&self, path: &str) -> String {
-        official_name(path)
+    fn decoder_stack(&self) -> Option<StackConfig> {
+        Some(self.config().decoder)
     }
 }
 
@@ -64,12 +66,8 @@ impl SavedModel for Classifier {
         (CLASSIFIER_KEY, json(self.config()))
     }
 
-    fn geometry(&self) -> Geometry {
-        self.config().vit.geometry
-    }
-
-    fn stacks(&self) -> (StackConfig, Option<StackConfig>) {
-        (self.config().vit.stack, None)
+    fn encoder_config(&self) -> VitConfig {
+        self.config().vit
     }
 
     fn official_name(&self, path: &str) -> String {
@@ -92,7 +90,7 @@ pub fn save<M: SavedModel>(
     let mut tensors: Vec<(String, TensorData)> = Vec::new();
     visit_params(model, |param, read| {
         let name = model.official_name(&param.path);
-        let data = to_official(&name, read(), &model.geometry());
+        let data = to_official(&name, read(), &model.encoder_config().geometry);
         tensors.push((name, data));
     });
     let views = tensors.iter().map(|(name, data)| {
@@ -119,17 +117,13 @@ pub fn load_into<M: SavedModel>(model: M, path: &Path) -> Result<M, ModelError> 
     let file = WeightFile::open(path)?;
     let like = model.clone();
     let said = file.says()?;
-    let (encoder, decoder) = like.stacks();
+    let (vit, decoder) = (like.encoder_config(), like.decoder_stack());
     let size = |(height, width): (usize, usize)| format!("{height}x{width}");
     let heads = |said: Option<Sourced<usize>>| said.map(|said| said.value.to_string());
     let other_decoder = decoder.map(|stack| stack.num_heads.to_string());
     for (field, said, has) in [
-        (
-            "image_size",
-            said.image_size.map(|said| size(said.value)),
-            Some(size(like.geometry().image_size())),
-        ),
-        ("num_heads", heads(said.num_heads), Some(encoder.num_heads.to_string())),
+        ("image_size", said.image_size.map(|said| size(said.value)), Some(size(vit.geometry.image_size()))),
+        ("num_heads", heads(said.num_heads), Some(vit.stack.num_heads.to_string())),
         ("decoder_num_heads", heads(said.decoder_num_heads), other_decoder),
     ] {
         if let (Some(found), Some(expected)) = (said, has)
@@ -138,7 +132,7 @@ pub fn load_into<M: SavedModel>(model: M, path: &Path) -> Result<M, ModelError> 
             return Err(ModelError::Different { path: file.path().into(), field, found, expected });
         }
     }
-    let (model, used) = file.replace(model, &like.geometry(), |path| like.official_name(path), |_| true)?;
+    let (model, used) = file.replace(model, &vit.geometry, |path| like.official_name(path), |_| true)?;
     match used.unused.is_empty() {
         true => Ok(model),
         false => Err(ModelError::Mismatch { path: path.into(), missing: Vec::new(), unknown: used.unused }),

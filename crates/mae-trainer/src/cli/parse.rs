@@ -77,7 +77,7 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Program {
         #[command(flatten)]
-        train: super::super::TrainArgs,
+        train: super::super::TrainArgs<super::super::PretrainArgs>,
     }
 
     fn refused(args: &str) -> String {
@@ -114,6 +114,6 @@ mod tests {
                 .contains("'96,64' is not a size in pixels: expected N or HEIGHTxWIDTH")
         );
         let program: Program = read(["program", "--image-size", "96x64"]).unwrap();
-        assert_eq!(program.train.recipe.image_size, Some((96, 64)));
+        assert_eq!(program.train.own.image_size, Some((96, 64)));
     }
 }

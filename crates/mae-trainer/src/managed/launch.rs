@@ -11,7 +11,9 @@ use super::{
     GradNorm, ImagesPerSecond, Loss, Pretraining, PretrainingStrategy, RunSchedule, Scalar, UpdateLoader,
     View, Waiting,
 };
-use crate::{Run, TrainState, TrainerError};
+use mae_model::Mae;
+
+use crate::{Pretrain, Run, TrainState, TrainerError};
 
 /// How a run is handed to `burn-train`.
 pub struct Launch<'a> {
@@ -30,7 +32,11 @@ impl Launch<'_> {
     ///
     /// # Errors
     /// If images cannot be loaded, something cannot be written, or a loss that is not finite ends the run.
-    pub fn train(self, run: &Arc<Run>, state: TrainState) -> Result<TrainState, TrainerError> {
+    pub fn train(
+        self,
+        run: &Arc<Run<Pretrain>>,
+        state: TrainState<Mae>,
+    ) -> Result<TrainState<Mae>, TrainerError> {
         let Self { device, view, stop_at, stop } = self;
         let result = Arc::new(Mutex::new(None));
         let loader = Arc::new(UpdateLoader::new(run.clone(), state.step));
@@ -51,7 +57,7 @@ impl Launch<'_> {
             .metric_train_numeric(Scalar::<Waiting>::new())
             .with_metric_logger(Quiet)
             .with_application_logger(None)
-            .num_epochs(run.recipe.epochs as usize)
+            .num_epochs(run.settings.train.epochs as usize)
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
         let renderer = view.renderer(&training.interrupter());
         let error = training.renderer(renderer).launch(learner).error;
@@ -66,7 +72,7 @@ impl Launch<'_> {
 }
 
 /// The learner of a state.
-pub(super) fn learner(run: &Run, state: &TrainState) -> Learner<Pretraining> {
+pub(super) fn learner(run: &Run<Pretrain>, state: &TrainState<Mae>) -> Learner<Pretraining> {
     let model = Pretraining { mae: state.model.clone() }.train();
-    Learner::new(model, state.optimizer.clone(), RunSchedule::new(run.plan.pace.schedule, state.step))
+    Learner::new(model, state.optimizer.clone(), RunSchedule::new(run.pace.schedule, state.step))
 }

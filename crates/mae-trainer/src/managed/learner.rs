@@ -2,12 +2,13 @@
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, ExecutionError};
+use burn::tensor::ExecutionError;
 use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use mae_model::Mae;
 
 use super::metrics::{Measured, Numbers};
-use crate::Update;
+use crate::task::device_of;
+use crate::{Pretrain, Update};
 
 /// A masked autoencoder in training.
 #[derive(Module, Debug)]
@@ -16,20 +17,14 @@ pub struct Pretraining {
     pub mae: Mae,
 }
 
-impl Pretraining {
-    fn device(&self) -> Device {
-        self.mae.devices().into_iter().next().expect("a model has parameters")
-    }
-}
-
 impl TrainStep for Pretraining {
-    type Input = Update;
+    type Input = Update<Pretrain>;
     type Output = Numbers;
 
     /// Forward and backward over all batches of the update: its gradients are their mean, clipped as the recipe
     /// says. Burn's own accumulation, which sums, is not needed.
-    fn step(&self, update: Update) -> TrainOutput<Numbers> {
-        match update.gradients(&self.mae, &self.device()) {
+    fn step(&self, update: Update<Pretrain>) -> TrainOutput<Numbers> {
+        match update.gradients(&mut self.mae.clone(), &device_of(&self.mae)) {
             Ok((grads, measured)) => TrainOutput { grads, item: Numbers::Unread(Box::new(measured)) },
             Err(error) => {
                 TrainOutput { grads: GradientsParams::new(), item: Numbers::Failed(error.to_string()) }
@@ -39,12 +34,15 @@ impl TrainStep for Pretraining {
 }
 
 impl InferenceStep for Pretraining {
-    type Input = Update;
+    type Input = Update<Pretrain>;
     type Output = Numbers;
 
     /// The loss of an update that is not made.
-    fn step(&self, update: Update) -> Numbers {
-        Numbers::Read(Measured::loss(update.loss(&self.mae, &self.device())))
+    fn step(&self, update: Update<Pretrain>) -> Numbers {
+        match update.loss(&self.mae, &device_of(&self.mae)) {
+            Ok(loss) => Numbers::Read(Measured::loss(loss)),
+            Err(error) => Numbers::Failed(error.to_string()),
+        }
     }
 }
 

@@ -7,14 +7,13 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
-use crate::run::single;
-use crate::{Run, TrainerError, Update, Updates};
+use crate::{Pretrain, Run, TrainerError, Update, Updates};
 
 /// The updates of a run. Each [`iter`](DataLoader::iter) gives those of one more epoch, the first time from wherever
 /// the run goes on.
 #[derive(Clone)]
 pub struct UpdateLoader {
-    run: Arc<Run>,
+    run: Arc<Run<Pretrain>>,
     /// The update that the next `iter` begins with.
     next: Arc<AtomicU64>,
     /// Why there are none, until someone asks for them.
@@ -23,44 +22,39 @@ pub struct UpdateLoader {
 
 impl UpdateLoader {
     /// Begins with update `step`, counted from 0.
-    pub fn new(run: Arc<Run>, step: u64) -> Self {
+    pub fn new(run: Arc<Run<Pretrain>>, step: u64) -> Self {
         Self { run, next: Arc::new(AtomicU64::new(step)), refused: Arc::default() }
     }
 }
 
-/// What one of so many devices of this process takes of every update; burn-train averages their gradients.
-fn part(run: &Run, device: usize, devices: usize) -> Result<Run, TrainerError> {
-    let (ranks, rank) = (run.ranks().size(), run.ranks().rank());
-    let sharer = (rank + ranks * device, ranks * devices);
-    Run::assemble(&single(), sharer, &run.recipe, run.data.clone(), &run.path(""))
-}
-
-impl DataLoader<Update> for UpdateLoader {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Update> + 'a> {
-        let plan = &self.run.plan;
+impl DataLoader<Update<Pretrain>> for UpdateLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Update<Pretrain>> + 'a> {
+        let pace = &self.run.pace;
         let step = self.next.load(Ordering::SeqCst);
-        let end = (plan.pace.position(step).0 + 1) * plan.pace.steps_per_epoch;
+        let end = (pace.position(step).0 + 1) * pace.steps_per_epoch;
         self.next.store(end, Ordering::SeqCst);
         Box::new(Epoch { loader: self, updates: self.run.updates(), step, end })
     }
 
     fn num_items(&self) -> usize {
-        let plan = &self.run.plan;
-        plan.pace.steps_per_epoch as usize * plan.pace.effective_batch / plan.ranks
+        let pace = &self.run.pace;
+        pace.steps_per_epoch as usize * pace.effective_batch / self.run.settings.train.ranks
     }
 
     /// Updates hold bytes; they go to the model's device as they are used.
-    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Update>> {
+    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Update<Pretrain>>> {
         Arc::new(self.clone())
     }
 
     /// One device's part of every update; burn-train asks for equal parts of all images, the last with their rest.
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Update>> {
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Update<Pretrain>>> {
         let items = self.num_items();
         let devices = items / (end - start).clamp(1, items);
         let device = (start * devices).div_ceil(items).min(devices - 1);
         let next = self.next.load(Ordering::SeqCst);
-        Arc::new(match part(&self.run, device, devices) {
+        // What one of so many devices of this process takes of every update; burn-train averages their gradients.
+        let (ranks, rank) = (self.run.ranks().size(), self.run.ranks().rank());
+        Arc::new(match self.run.part(rank + ranks * device, ranks * devices) {
             Ok(part) => Self::new(Arc::new(part), next),
             // The trait knows an error only where there would be an update.
             Err(error) => Self { refused: Arc::new(Mutex::new(Some(error))), ..self.clone() },
@@ -71,13 +65,13 @@ impl DataLoader<Update> for UpdateLoader {
 /// The updates of one epoch.
 struct Epoch<'a> {
     loader: &'a UpdateLoader,
-    updates: Updates<'a>,
+    updates: Updates<'a, Pretrain>,
     step: u64,
     end: u64,
 }
 
 impl Iterator for Epoch<'_> {
-    type Item = Result<Update, DatasetError>;
+    type Item = Result<Update<Pretrain>, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(error) = self.loader.refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -91,11 +85,11 @@ impl Iterator for Epoch<'_> {
     }
 }
 
-impl DataLoaderIterator<Update> for Epoch<'_> {
+impl DataLoaderIterator<Update<Pretrain>> for Epoch<'_> {
     fn progress(&self) -> Progress {
-        let plan = &self.loader.run.plan;
-        let done = plan.pace.steps_per_epoch - (self.end - self.step);
-        let items = |steps: u64| steps as usize * plan.pace.effective_batch / plan.ranks;
-        Progress::new(items(done), items(plan.pace.steps_per_epoch), Some("images".into()))
+        let (pace, ranks) = (&self.loader.run.pace, self.loader.run.settings.train.ranks);
+        let done = pace.steps_per_epoch - (self.end - self.step);
+        let items = |steps: u64| steps as usize * pace.effective_batch / ranks;
+        Progress::new(items(done), items(pace.steps_per_epoch), Some("images".into()))
     }
 }

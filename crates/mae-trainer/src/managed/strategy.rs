@@ -9,16 +9,17 @@ use burn_train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
+use mae_model::Mae;
 use mae_vit::ops;
 
 use super::checkpointer::OptimizerTap;
 use super::metrics::{Measured, Numbers};
 use super::{Pretraining, View};
 use crate::reading::Verdict;
-use crate::{Progress, Record, Restored, Run, TrainState, TrainerError, draw_pictures, evaluate};
+use crate::{Pretrain, Progress, Record, Restored, Run, TrainState, TrainerError, evaluate};
 
 /// Where the strategy leaves what became of the run.
-pub(super) type Slot = Arc<Mutex<Option<Result<TrainState, TrainerError>>>>;
+pub(super) type Slot = Arc<Mutex<Option<Result<TrainState<Mae>, TrainerError>>>>;
 
 /// Trains a run update by update.
 ///
@@ -29,10 +30,10 @@ pub(super) type Slot = Arc<Mutex<Option<Result<TrainState, TrainerError>>>>;
 /// On several ranks it is the same on each: [`Collective`](crate::Collective) averages the gradients, the main rank's
 /// state is everyone's at the start, and what depends on a clock or a signal is agreed on.
 pub struct PretrainingStrategy {
-    pub(super) run: Arc<Run>,
+    pub(super) run: Arc<Run<Pretrain>>,
     pub(super) device: Device,
     /// Without the model and the optimizer's state, which the learner has.
-    pub(super) begin: TrainState,
+    pub(super) begin: TrainState<Mae>,
     pub(super) stop_at: u64,
     pub(super) view: View,
     pub(super) stop: Box<dyn Fn() -> bool + Send + Sync>,
@@ -63,39 +64,39 @@ struct Fit<'a> {
     learner: Learner<Pretraining>,
     tap: OptimizerTap,
     /// Step, average, time and skipped updates; model and optimizer are the learner's.
-    state: TrainState,
+    state: TrainState<Mae>,
     components: TrainingComponents<Pretraining>,
 }
 
 impl Fit<'_> {
     fn train(&mut self) -> Result<(), TrainerError> {
         let Self { strategy: PretrainingStrategy { run, device, stop_at, view, stop, .. }, .. } = *self;
-        let plan = &run.plan;
-        let save_every = Duration::from_secs_f64(60.0 * run.recipe.eval.checkpoint_minutes);
+        let pace = &run.pace;
+        let save_every = Duration::from_secs_f64(60.0 * run.settings.eval.checkpoint_minutes);
         let mut progress = Progress::start(run.as_ref(), &self.state, *view != View::Lines)?;
         let mut updates = run.updates().until(*stop_at);
         let (mut last_save, mut epoch) = (Instant::now(), None);
 
         while !run.finished(self.state.step)? {
             let step = self.state.step;
-            if epoch != Some(plan.pace.position(step).0) {
+            if epoch != Some(pace.position(step).0) {
                 self.end_epoch(epoch);
-                epoch = Some(plan.pace.position(step).0);
+                epoch = Some(pace.position(step).0);
                 self.begin_epoch(epoch);
             }
 
             let update = updates.at(step)?;
-            let output = plan.within_memory(|| self.learner.train_step(update))?;
+            let output = run.within_memory(|| self.learner.train_step(update))?;
             let measured = match output.item {
                 Numbers::Unread(measured) => measured,
                 Numbers::Failed(reason) => return Err(TrainerError::Ranks { reason }),
                 Numbers::Read(_) => unreachable!("a step does not read its numbers"),
             };
-            let judged = plan.within_memory(|| updates.judge(step, &mut self.state.skipped, *measured))?;
+            let judged = run.within_memory(|| updates.judge(step, &mut self.state.skipped, *measured))?;
             let report = match judged? {
                 Verdict::Make(report) => {
                     self.learner.lr_step();
-                    plan.within_memory(|| ops::together(|| self.learner.optimizer_step(output.grads)))?;
+                    run.within_memory(|| ops::together(|| self.learner.optimizer_step(output.grads)))?;
                     self.state.step += 1;
                     if let Some(ema) = &mut self.state.ema {
                         ema.update(&self.learner.model().mae, self.state.step);
@@ -124,12 +125,11 @@ impl Fit<'_> {
                 let ema = self.state.ema.as_ref().map(|ema| ema.model.clone());
                 let model = ema.unwrap_or_else(|| self.learner.model().mae);
                 progress.evaluation(&evaluate(run, &model, self.state.step, device)?)?;
-                draw_pictures(run, &model, self.state.step, device)?;
             }
             let interrupter = self.components.interrupter.clone();
             let (asked, overdue) = (stop() || interrupter.should_stop(), last_save.elapsed() >= save_every);
             let stopping = run.ranks().any(asked)? || self.state.step >= *stop_at;
-            if stopping || plan.pace.checkpoint_due(self.state.step) || run.ranks().any(overdue)? {
+            if stopping || pace.checkpoint_due(self.state.step) || run.ranks().any(overdue)? {
                 if run.ranks().is_main() {
                     run.save(&self.state())?;
                 }
@@ -145,14 +145,14 @@ impl Fit<'_> {
     }
 
     /// The whole state, to be saved.
-    fn state(&mut self) -> TrainState {
+    fn state(&mut self) -> TrainState<Mae> {
         let record = self.tap.take(&self.learner, &self.components.event_store);
         let optimizer = self.state.optimizer.clone().load_record(record);
         TrainState { model: self.learner.model().mae, optimizer, ..self.state.clone() }
     }
 
     /// Goes back to the last checkpoint, knowing which updates to leave out.
-    fn roll_back(&mut self, run: &Run, device: &Device) -> Result<(), TrainerError> {
+    fn roll_back(&mut self, run: &Run<Pretrain>, device: &Device) -> Result<(), TrainerError> {
         let Restored { state, .. } = run.latest_state(device)?;
         let skipped = std::mem::take(&mut self.state.skipped);
         self.learner = super::launch::learner(run, &state);
@@ -161,9 +161,9 @@ impl Fit<'_> {
     }
 
     fn begin_epoch(&mut self, epoch: Option<u64>) {
-        let plan = &self.strategy.run.plan;
+        let pace = &self.strategy.run.pace;
         let epoch_number = epoch.map_or(1, |epoch| epoch as usize + 1);
-        let total_items = plan.pace.steps_per_epoch as usize * plan.pace.effective_batch;
+        let total_items = pace.steps_per_epoch as usize * pace.effective_batch;
         let start = LearnerEvent::StartSplit { epoch_number, total_items };
         send(&self.components.interrupter, &mut self.components.event_processor, start);
     }
@@ -178,14 +178,14 @@ impl Fit<'_> {
 
     /// Hands numbers to burn-train's metrics.
     fn tell(&mut self, numbers: Numbers) {
-        let plan = &self.strategy.run.plan;
+        let pace = &self.strategy.run.pace;
         let step = self.state.step as usize;
-        let done = match self.state.step % plan.pace.steps_per_epoch {
-            0 => plan.pace.steps_per_epoch,
+        let done = match self.state.step % pace.steps_per_epoch {
+            0 => pace.steps_per_epoch,
             done => done,
         };
-        let items = |steps: u64| steps as usize * plan.pace.effective_batch;
-        let items = Items::new(items(done), items(plan.pace.steps_per_epoch), Some("images".into()));
+        let items = |steps: u64| steps as usize * pace.effective_batch;
+        let items = Items::new(items(done), items(pace.steps_per_epoch), Some("images".into()));
         let item = TrainingItem::new(numbers, items, Some(step), Some(self.learner.lr_current()));
         let event = LearnerEvent::ProcessedItem(item);
         send(&self.components.interrupter, &mut self.components.event_processor, event);

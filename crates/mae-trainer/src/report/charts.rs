@@ -1,11 +1,14 @@
 //! The curves of a report: what is drawn, by `charts.js`, and how.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
-use super::ReportFacts;
+use super::Outcome;
 use crate::curve::running_mean;
 use crate::downsample::downsample;
 use crate::records::{Evaluation, Record};
+use crate::{Metric, Task};
 
 /// A screen has no room for more points of one series.
 const MAX_POINTS: usize = 2000;
@@ -20,7 +23,7 @@ pub(super) struct Charts {
 
 #[derive(Serialize)]
 struct Chart {
-    title: &'static str,
+    title: Cow<'static, str>,
     /// How numbers are written: the name of a function in the script.
     format: &'static str,
     /// Whether the axis begins at zero.
@@ -49,60 +52,58 @@ struct Level {
 }
 
 /// All charts that there is something to draw in.
-pub(super) fn charts(
+pub(super) fn charts<T: Task>(
     steps_per_epoch: u64,
     records: &[Record],
     evaluations: &[Evaluation],
-    about: &ReportFacts,
+    outcome: &Outcome,
 ) -> Charts {
     let of_records = |value: fn(&Record) -> Option<f64>| {
         let points = records.iter().filter_map(|record| Some((record.step as f64, value(record)?)));
         points.filter(|(_, value)| value.is_finite()).collect::<Vec<_>>()
     };
-    let of_evaluations = |name, value: fn(&Evaluation) -> Option<f64>| {
-        let points = evaluations.iter().filter_map(|made| Some((made.step as f64, value(made)?)));
-        Series::new(name, "marked", &points.filter(|(_, value)| value.is_finite()).collect::<Vec<_>>())
+    let of_evaluations = |name, metric: &Metric| {
+        let points = evaluations.iter().filter_map(|made| Some((made.step as f64, metric.of(made)?)));
+        Series::new(name, "marked", &points.collect::<Vec<_>>())
     };
     let each_and_mean = |points: &[(f64, f64)]| {
         let everything = f64::NEG_INFINITY..f64::INFINITY;
         let mean = running_mean(points, &everything, points.len() / MEAN_SHARE);
         vec![Series::new("each step", "faint", points), Series::new("running mean", "bold", &mean)]
     };
-    let level = |name, y: Option<f64>| y.filter(|y| y.is_finite()).map(|y| Level { name, y });
-    let knn = about.features.map(|features| features.knn);
+    let level = |(name, y): (&'static str, f64)| y.is_finite().then_some(Level { name, y });
 
     let mut loss = each_and_mean(&of_records(|record| Some(record.loss)));
-    loss.push(of_evaluations("held-out images", |evaluation| evaluation.val_loss));
-    let accuracy = vec![
-        of_evaluations("kNN", |evaluation| evaluation.knn),
-        of_evaluations("linear probe", |evaluation| evaluation.probe),
-    ];
+    loss.push(of_evaluations("held-out images", &Metric::VAL_LOSS));
     let rate = Series::new("learning rate", "bold", &of_records(|record| Some(record.lr)));
-    let mut charts = vec![
+    let mut charts = vec![Chart {
+        title: super::capital(T::LOSS).into(),
+        format: "number",
+        from_zero: false,
+        log: true,
+        series: loss,
+        levels: outcome.baseline.and_then(level).into_iter().collect(),
+    }];
+    for metric in T::METRICS {
+        let series = of_evaluations(metric.title, metric);
+        match charts.iter_mut().find(|chart| chart.title == metric.chart) {
+            Some(chart) => chart.series.push(series),
+            None => {
+                let levels = outcome.levels.iter().filter(|(chart, ..)| *chart == metric.chart);
+                charts.push(Chart {
+                    title: metric.chart.into(),
+                    format: if metric.is_share { "percent" } else { "number" },
+                    from_zero: false,
+                    log: false,
+                    series: vec![series],
+                    levels: levels.filter_map(|(_, name, y)| level((name, *y))).collect(),
+                });
+            }
+        }
+    }
+    charts.extend([
         Chart {
-            title: "Reconstruction loss on masked patches",
-            format: "number",
-            from_zero: false,
-            log: true,
-            series: loss,
-            levels: level("predicting zero", about.zero_loss).into_iter().collect(),
-        },
-        Chart {
-            title: "Accuracy of frozen features",
-            format: "percent",
-            from_zero: false,
-            log: false,
-            series: accuracy,
-            levels: [
-                level("kNN on raw pixels", knn.and_then(|knn| knn.pixels)),
-                level("kNN before training", knn.map(|knn| knn.untrained)),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-        },
-        Chart {
-            title: "Images per second",
+            title: "Images per second".into(),
             format: "count",
             from_zero: true,
             log: false,
@@ -110,7 +111,7 @@ pub(super) fn charts(
             levels: Vec::new(),
         },
         Chart {
-            title: "Share of time waiting for data",
+            title: "Share of time waiting for data".into(),
             format: "percent",
             from_zero: true,
             log: false,
@@ -118,7 +119,7 @@ pub(super) fn charts(
             levels: Vec::new(),
         },
         Chart {
-            title: "Learning rate",
+            title: "Learning rate".into(),
             format: "scientific",
             from_zero: true,
             log: false,
@@ -126,14 +127,14 @@ pub(super) fn charts(
             levels: Vec::new(),
         },
         Chart {
-            title: "Norm of the gradient",
+            title: "Norm of the gradient".into(),
             format: "number",
             from_zero: false,
             log: true,
             series: each_and_mean(&of_records(|record| record.grad_norm)),
             levels: Vec::new(),
         },
-    ];
+    ]);
     for chart in &mut charts {
         chart.series.retain(|series| !series.x.is_empty());
     }
@@ -170,10 +171,11 @@ mod tests {
             elapsed_s: 1.0,
         };
         let records: Vec<_> = (1..=10_000).map(record).collect();
-        let evaluation = Evaluation { step: 9000, probe: Some(0.5), ..Evaluation::default() };
-        let about = ReportFacts { zero_loss: Some(f64::NAN), ..ReportFacts::default() };
-        let Charts { charts, .. } = charts(10, &records, &[evaluation], &about);
-        let titles: Vec<_> = charts.iter().map(|chart| (chart.title, chart.series.len())).collect();
+        let metrics = [("probe".to_owned(), 0.5)].into();
+        let evaluation = Evaluation { step: 9000, metrics, ..Evaluation::default() };
+        let outcome = Outcome { baseline: Some(("predicting zero", f64::NAN)), ..Outcome::default() };
+        let Charts { charts, .. } = charts::<crate::Pretrain>(10, &records, &[evaluation], &outcome);
+        let titles: Vec<_> = charts.iter().map(|chart| (chart.title.as_ref(), chart.series.len())).collect();
         assert_eq!(
             titles,
             [

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::html::count;
+use super::html::{count, escape};
 use crate::TrainerError;
 
 /// Pictures beyond these are left in their folder: they are drawn into the page.
@@ -13,21 +13,60 @@ const MAX_PICTURES: usize = 12;
 /// The same for their bytes: a page that fits an e-mail.
 const MAX_PICTURE_BYTES: u64 = 15_000_000;
 
-/// The pictures by step, the last one in view.
-pub(super) fn gallery(folder: &Path, steps_per_epoch: u64) -> Result<String, TrainerError> {
-    let all = pictures(folder)?;
+/// The pictures by step, the last one in view, and figures, each with its title. A figure that is not there is left out.
+pub(super) fn pictures(
+    folder: &Path,
+    steps_per_epoch: u64,
+    figures: &[(&str, PathBuf)],
+) -> Result<String, TrainerError> {
+    let all = by_step(folder)?;
+    let mut html = String::from(
+        "<section id=\"gallery\" aria-labelledby=\"gallery-title\">\n<h2 id=\"gallery-title\">Pictures</h2>\n",
+    );
+    if !all.is_empty() || figures.is_empty() {
+        html += &format!(
+            "<figure class=\"card\">\n<div class=\"pictures\">\n{}</div>\n{CONTROLS}</figure>\n",
+            gallery(&all, steps_per_epoch)?
+        );
+    }
+    for (title, path) in figures {
+        let Some(source) = data_url(path)? else { continue };
+        let title = escape(title);
+        html += &format!(
+            "<figure class=\"card\">\n<h3>{title}</h3>\n<img alt=\"{title}\" src=\"{source}\">\n</figure>\n"
+        );
+    }
+    Ok(html + "</section>\n")
+}
+
+/// What chooses the picture in view.
+const CONTROLS: &str = "<figcaption>
+<output id=\"shown\"></output>
+<input id=\"pick\" type=\"range\" min=\"0\" value=\"0\" step=\"1\" aria-label=\"Which picture\" hidden>
+<button id=\"enlarge\" type=\"button\" aria-pressed=\"false\" hidden>Enlarge</button>
+</figcaption>
+";
+
+/// A picture as an address that holds it; none if there is no such file.
+fn data_url(path: &Path) -> Result<Option<String>, TrainerError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(TrainerError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn gallery(all: &[Picture], steps_per_epoch: u64) -> Result<String, TrainerError> {
     let mut html = String::new();
-    let chosen = choose(&all);
+    let chosen = choose(all);
     for (i, picture) in chosen.iter().enumerate() {
-        let bytes = std::fs::read(&picture.path)
-            .map_err(|source| TrainerError::Read { path: picture.path.clone(), source })?;
+        let Some(source) = data_url(&picture.path)? else { continue };
         let hidden = if i + 1 == chosen.len() { "" } else { " hidden" };
         let step = picture.step;
         let epoch = step as f64 / steps_per_epoch.max(1) as f64;
         html += &format!(
-            "<img alt=\"Original, masked and reconstructed images at step {step}\" data-label=\"step {} · epoch {epoch:.1}\"{hidden} src=\"data:image/png;base64,{}\">\n",
-            count(step),
-            STANDARD.encode(bytes)
+            "<img alt=\"Pictures at step {step}\" data-label=\"step {} · epoch {epoch:.1}\"{hidden} src=\"{source}\">\n",
+            count(step)
         );
     }
     if chosen.is_empty() {
@@ -49,7 +88,7 @@ struct Picture {
 }
 
 /// The files `step-N.png` of a folder, by step; none where there is no folder.
-fn pictures(folder: &Path) -> Result<Vec<Picture>, TrainerError> {
+fn by_step(folder: &Path) -> Result<Vec<Picture>, TrainerError> {
     let refused = |source| TrainerError::Read { path: folder.to_owned(), source };
     let mut pictures = Vec::new();
     if !folder.exists() {

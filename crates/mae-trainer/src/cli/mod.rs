@@ -1,0 +1,358 @@
+//! The command line that every training program shares.
+
+mod parse;
+mod pretrain;
+mod recipe;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use clap::Args;
+
+use crate::device::{DEVICE_NAMES, DeviceName, check_compute};
+use crate::run::{new_folder, single};
+use crate::{
+    Collective, INTERRUPTED, Recipe, Restored, Run, StopFlag, Task, TaskRecipe, TrainState, Trainer,
+    TrainerError, dry_run, output, summarize,
+};
+
+pub use parse::parse;
+pub use pretrain::PretrainArgs;
+pub use recipe::RecipeArgs;
+
+/// What `--help` of a program that pre-trains ends with.
+pub const EXAMPLES: &str = "\
+Examples:
+  cargo xtask train
+  cargo xtask train -- --data photos --preset tiny --epochs 200
+  cargo xtask train -- --recipe digits --data digits/train --val digits/test
+  cargo xtask train -- --resume runs/photos-tiny-1
+
+Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted with a checkpoint written.";
+
+/// A task's own options.
+pub trait TaskArgs: Args {
+    /// The task.
+    type Task: Task;
+
+    /// The recipe where neither a file nor a name is given.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn start(&self, _common: &RecipeArgs) -> Result<Recipe<RecipeOf<Self>>, TrainerError> {
+        Ok(Recipe::default())
+    }
+
+    /// Changes the recipe as the options say.
+    ///
+    /// # Errors
+    /// If they do not fit.
+    fn apply(&self, recipe: &mut Recipe<RecipeOf<Self>>) -> Result<(), TrainerError>;
+
+    /// What the folder of a new run is called besides its data.
+    fn folder_name(_recipe: &Recipe<RecipeOf<Self>>) -> String {
+        RecipeOf::<Self>::TASK.to_owned()
+    }
+}
+
+/// No options of a task's own: its fields are changed by `--set`.
+#[derive(Args)]
+pub struct NoArgs<T: Task> {
+    #[clap(skip)]
+    task: std::marker::PhantomData<fn(T)>,
+}
+
+impl<T: Task> TaskArgs for NoArgs<T> {
+    type Task = T;
+
+    fn apply(&self, _: &mut Recipe<T::Recipe>) -> Result<(), TrainerError> {
+        Ok(())
+    }
+}
+
+/// The sections of the recipe of a task's options.
+type RecipeOf<A> = <<A as TaskArgs>::Task as Task>::Recipe;
+
+/// Options of a program that trains.
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs<A: TaskArgs> {
+    /// Where to compute: flex, tch, tch:cuda:0, vulkan, wgpu, …; other than flex each needs its feature.
+    #[arg(long, default_value = "flex", long_help = device_help())]
+    pub device: DeviceName,
+
+    /// Continue the run in this folder from its last checkpoint; needs nothing else.
+    ///
+    /// Options under Recipe change it from here on, where weights, order and position do not depend on them:
+    /// --epochs, --base-lr, --workers and the like. --data and --val name the images' new folder if they have moved.
+    #[arg(long, value_name = "RUN", conflicts_with = "out")]
+    pub resume: Option<PathBuf>,
+
+    /// Folder of the new run [default: the first free runs/NAME-N].
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+
+    /// Stop after this many updates, with a checkpoint; --resume continues.
+    #[arg(long, value_name = "STEPS")]
+    pub stop_after: Option<u64>,
+
+    /// Print the plan, look at the data, measure time and memory on a few updates, and train nothing.
+    #[arg(long, conflicts_with_all = ["resume", "out"])]
+    pub dry_run: bool,
+
+    /// Print no progress lines.
+    #[arg(long, short)]
+    pub quiet: bool,
+
+    /// The task's own.
+    #[command(flatten)]
+    pub own: A,
+
+    /// Changes to the recipe.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+
+    /// Named recipe to start from, instead of a file.
+    #[arg(
+        long = "recipe",
+        value_name = "NAME",
+        conflicts_with = "config",
+        long_help = recipe_help::<RecipeOf<A>>(),
+        help_heading = "Recipe"
+    )]
+    pub named: Option<String>,
+}
+
+fn device_help() -> String {
+    format!(
+        "Where to compute: {DEVICE_NAMES}. Every device but flex needs the feature of its name at build time."
+    )
+}
+
+fn recipe_help<S: TaskRecipe>() -> String {
+    let names = Recipe::<S>::names().map(|(name, about)| format!("\n- {name}: {about}")).collect::<String>();
+    format!("Named recipe to start from, instead of a file; other options override it.{names}")
+}
+
+/// A card works ahead, and reading a number waits for it.
+const METRIC_STEPS_ON_CARDS: u64 = 10;
+
+/// How a program that trains has ended.
+pub enum Ended<T: Task> {
+    /// It trained nothing; what `--dry-run` says.
+    DryRun(String),
+    /// It was asked to stop; a checkpoint is written.
+    Stopped,
+    /// The run is finished: with what there is to say of it.
+    Finished(Box<Run<T>>, String),
+}
+
+impl<A: TaskArgs> TrainArgs<A> {
+    /// What `--dry-run` prints, if it was given.
+    ///
+    /// # Errors
+    /// If the recipe or the data cannot be used; if the ranks are not about to do the same.
+    pub fn dry_run(
+        &self,
+        ranks: &Arc<dyn Collective>,
+        device: &Device,
+    ) -> Result<Option<String>, TrainerError> {
+        let name = self.device.describe(device);
+        self.dry_run.then(|| dry_run::<A::Task>(ranks, &self.recipe(device)?, device, &name)).transpose()
+    }
+
+    /// The run that the options ask for, a new one or one to continue, and what its recipe changes.
+    ///
+    /// # Errors
+    /// If the run cannot be made, or cannot go on with the options.
+    pub fn run(&self, device: &Device) -> Result<(Run<A::Task>, Vec<String>), TrainerError> {
+        self.run_on(&single(), device)
+    }
+
+    /// The same on several ranks.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); if the ranks are not about to do the same.
+    pub fn run_on(
+        &self,
+        ranks: &Arc<dyn Collective>,
+        device: &Device,
+    ) -> Result<(Run<A::Task>, Vec<String>), TrainerError> {
+        if let Some(folder) = &self.resume {
+            let whole = self.recipe.config.is_some() || self.named.is_some();
+            return Run::open_on(ranks, folder, |recipe| {
+                let recipe = if whole { self.recipe(device)? } else { self.applied(recipe.clone())? };
+                check_compute(recipe.compute(), device)?;
+                Ok(recipe)
+            });
+        }
+        let recipe = self.recipe(device)?;
+        check_compute(recipe.compute(), device)?;
+        let new = || new_folder(recipe.data.path.as_deref(), &A::folder_name(&recipe));
+        let folder = self.out.clone().unwrap_or_else(new);
+        Ok((Run::create_on(ranks, &recipe, &folder)?, Vec::new()))
+    }
+
+    /// The recipe of a new run, with what suits the device where nothing else is asked for.
+    fn recipe(&self, device: &Device) -> Result<Recipe<RecipeOf<A>>, TrainerError> {
+        let recipe = match (&self.recipe.config, &self.named) {
+            (Some(path), _) => Recipe::read_file(path)?,
+            (None, Some(name)) => Recipe::named(name)?,
+            (None, None) => self.own.start(&self.recipe)?,
+        };
+        let mut recipe = self.applied(recipe)?;
+        if self.device.is_card() {
+            recipe.train.precision.get_or_insert_with(|| self.device.default_precision(device));
+            recipe.eval.metric_steps.get_or_insert(METRIC_STEPS_ON_CARDS);
+        }
+        Ok(recipe)
+    }
+
+    /// A recipe with the options applied.
+    fn applied(&self, mut recipe: Recipe<RecipeOf<A>>) -> Result<Recipe<RecipeOf<A>>, TrainerError> {
+        let before = recipe.data.path.clone();
+        self.recipe.apply(&mut recipe)?;
+        self.own.apply(&mut recipe)?;
+        self.recipe.set.iter().try_for_each(|(field, value)| recipe.set(field, value))?;
+        if recipe.data.path != before {
+            // A recipe of another run counts that one's images.
+            recipe.data.images = None;
+        }
+        Ok(recipe)
+    }
+
+    /// The state that the run goes on from, or begins with, and newer checkpoints that are damaged.
+    ///
+    /// # Errors
+    /// If a checkpoint or a file with weights cannot be used.
+    pub fn state(
+        &self,
+        run: &Run<A::Task>,
+        device: &Device,
+    ) -> Result<Restored<<A::Task as Task>::Model>, TrainerError> {
+        run.latest_state(device).map_err(TrainerError::with_advice)
+    }
+
+    /// The number of updates after which to stop for now.
+    pub fn stop_at<M>(&self, state: &TrainState<M>) -> u64 {
+        self.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps))
+    }
+
+    /// Does all that the options ask for: opens the device, makes or continues the run, trains, and sums up. On the main rank `tell` is
+    /// given what people are told before and after.
+    ///
+    /// # Errors
+    /// If anything cannot be used, read or written, or a loss that is not finite ends the run.
+    pub fn train(
+        &self,
+        ranks: &Arc<dyn Collective>,
+        tell: &dyn Fn(String),
+    ) -> Result<Ended<A::Task>, TrainerError> {
+        // What was asked for, checked and resolved, before anything is computed.
+        let device_name = self.device.of_local_rank(ranks.local_rank());
+        let device = device_name.open()?;
+        let ranks = &crate::ranks_on(ranks, &device)?;
+        if let Some(text) = self.dry_run(ranks, &device)? {
+            return Ok(Ended::DryRun(text));
+        }
+        let (run, changes) = self.run_on(ranks, &device)?;
+        let Restored { state, damaged } = self.state(&run, &device)?;
+        if ranks.is_main() {
+            tell(run.describe(&state, &device_name.describe(&device), &changes, &damaged));
+        }
+        let stop = StopFlag::listen()?;
+        let mut trainer =
+            Trainer::new(&run, &device).stop_at(self.stop_at(&state)).stop_when(|| stop.raised());
+        trainer = trainer.quiet(self.quiet);
+        #[cfg(feature = "tui")]
+        if !self.quiet && ranks.size() == 1 && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+            trainer = trainer.quiet(true).observed_by(crate::managed::FullScreen::open(&run, state.step));
+        }
+        let state = trainer.train(state)?;
+        if !run.finished(state.step)? {
+            if ranks.is_main() {
+                tell(stopped(&run, &state));
+            }
+            return Ok(Ended::Stopped);
+        }
+        let summary = summarize(&run, &state, &device)?;
+        Ok(Ended::Finished(Box::new(run), summary))
+    }
+
+    /// The same with text for people on standard output; returns the exit status.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train).
+    pub fn train_and_tell(&self, ranks: &Arc<dyn Collective>) -> Result<ExitCode, TrainerError> {
+        let main = ranks.is_main();
+        match self.train(ranks, &|text| output::tell(text))? {
+            Ended::Stopped => return Ok(ExitCode::from(INTERRUPTED)),
+            Ended::DryRun(text) if main => output::print(text)?,
+            Ended::Finished(_, summary) if main => output::tell(format_args!("\n{summary}")),
+            _ => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What is said of a run that was asked to stop.
+pub fn stopped<T: Task>(run: &Run<T>, state: &TrainState<T::Model>) -> String {
+    format!("\nstopped after step {}; continue with --resume {}\n", state.step, run.path("").display())
+}
+
+/// Does something with the ranks that this process was launched with: those of MPI, where it is compiled in, or itself alone. An error is
+/// told with its rank, and ends the others, which would wait for this one.
+pub fn with_ranks<E: AsRef<dyn std::error::Error + 'static>>(
+    work: impl FnOnce(&Arc<dyn Collective>) -> Result<ExitCode, E>,
+) -> ExitCode {
+    let ranks = match crate::launched_ranks() {
+        Ok(ranks) => ranks,
+        Err(error) => return output::fail(&error),
+    };
+    work(&ranks).unwrap_or_else(|error| {
+        if ranks.size() == 1 {
+            return output::fail(error.as_ref());
+        }
+        let error = crate::chain(error.as_ref());
+        output::warn(format_args!("error: rank {}: {error}\n", ranks.rank()));
+        ranks.abort()
+    })
+}
+
+/// A whole program that trains a task: reads the command line, trains, and says what came out.
+pub fn main<A: TaskArgs>() -> ExitCode {
+    #[derive(clap::Parser)]
+    #[command(version)]
+    struct Cli<A: TaskArgs> {
+        #[command(flatten)]
+        train: TrainArgs<A>,
+    }
+    let args = parse::<Cli<A>>().train;
+    with_ranks(|ranks| args.train_and_tell(ranks).map_err(Box::<dyn std::error::Error>::from))
+}
+
+/// `N` or `HEIGHTxWIDTH`, as (height, width).
+///
+/// # Errors
+/// If it is neither.
+pub fn parse_size(text: &str) -> Result<(usize, usize), String> {
+    let refused =
+        |_| format!("'{text}' is not a size in pixels: expected N or HEIGHTxWIDTH, such as 224 or 96x64");
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    Ok((height.parse().map_err(refused)?, width.parse().map_err(refused)?))
+}
+
+/// Replaces a value if an option is given.
+pub fn set<T: Clone>(target: &mut T, option: &Option<T>) {
+    if let Some(value) = option {
+        *target = value.clone();
+    }
+}
+
+/// Fills in an optional value if an option is given.
+pub fn fill<T: Clone>(target: &mut Option<T>, option: &Option<T>) {
+    if option.is_some() {
+        target.clone_from(option);
+    }
+}

@@ -1,0 +1,175 @@
+//! Options that change a recipe of any task.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use mae_vit::{Normalize, Precision};
+
+use super::{fill, set};
+use crate::{OnNan, Recipe, TaskRecipe, TrainerError};
+
+/// Options that change a [`Recipe`] of any task.
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Recipe")]
+pub struct RecipeArgs {
+    /// TOML file to start from; options below override it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Folder of images, with one sub-folder a class if there are labels [default: built-in shapes].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Folder of held-out images to measure on.
+    #[arg(long, value_name = "DIR")]
+    pub val: Option<PathBuf>,
+
+    /// Passes over the data set.
+    #[arg(long)]
+    pub epochs: Option<u64>,
+
+    /// Images of one forward pass.
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+
+    /// Forward passes whose gradients are averaged for one update.
+    #[arg(long, value_name = "N")]
+    pub accum_iter: Option<usize>,
+
+    /// Type of matrix products, f32 or bf16 [default: bf16 on cards that have it, else f32].
+    #[arg(long)]
+    pub precision: Option<Precision>,
+
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more work.
+    #[arg(long)]
+    pub grad_checkpointing: bool,
+
+    /// Learning rate for an effective batch of 256 images.
+    #[arg(long, value_name = "LR")]
+    pub base_lr: Option<f64>,
+
+    /// Epochs of linear warm-up [default: a tenth].
+    #[arg(long, value_name = "EPOCHS")]
+    pub warmup_epochs: Option<f64>,
+
+    /// Largest norm of the whole gradient; larger ones are scaled down to it [default: none].
+    #[arg(long, value_name = "NORM")]
+    pub clip_grad: Option<f64>,
+
+    /// Evaluate and keep a moving average of the weights with this decay, e.g. 0.999 [default: none].
+    #[arg(long, value_name = "DECAY")]
+    pub ema: Option<f64>,
+
+    /// What to do with an update whose loss or gradient is not finite [default: stop].
+    #[arg(long)]
+    pub on_nan: Option<OnNan>,
+
+    /// Mirror half of the training images.
+    #[arg(long, value_name = "BOOL")]
+    pub flip: Option<bool>,
+
+    /// Smallest share of an image's area that a training crop keeps.
+    #[arg(long, value_name = "SHARE")]
+    pub min_crop: Option<f64>,
+
+    /// RandAugment's magnitude, 0 to 10: 9 in the paper's fine-tuning [default: 0].
+    #[arg(long, value_name = "X")]
+    pub rand_augment: Option<f64>,
+
+    /// Share of the training images of which a rectangle is erased [default: 0].
+    #[arg(long, value_name = "SHARE")]
+    pub erasing: Option<f64>,
+
+    /// Crops made of each image when it is decoded [default: 1].
+    #[arg(long, value_name = "N")]
+    pub repeats: Option<usize>,
+
+    /// Resize images to cover the model's size enlarged to PX pixels on its shorter side, before the centre is measured
+    /// [default: the model's own size].
+    #[arg(long, value_name = "PX")]
+    pub resize: Option<usize>,
+
+    /// The channels' means by which images are normalised, such as 0.5,0.5,0.5 [default: the weights' file's, or ImageNet's].
+    #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "std")]
+    pub mean: Vec<f32>,
+
+    /// The channels' deviations.
+    #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "mean")]
+    pub std: Vec<f32>,
+
+    /// Decoding threads.
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+
+    /// Stop at the first image that cannot be read, instead of replacing up to 5% of them.
+    #[arg(long)]
+    pub strict: bool,
+
+    /// End the run after this many evaluations in a row that are no better than the best one before [default: never].
+    #[arg(long, value_name = "N")]
+    pub patience: Option<u64>,
+
+    /// Updates between checkpoints, beside those by time.
+    #[arg(long, value_name = "N")]
+    pub checkpoint_steps: Option<u64>,
+
+    /// Minutes between checkpoints [default: 5].
+    #[arg(long, value_name = "MINUTES")]
+    pub checkpoint_minutes: Option<f64>,
+
+    /// Updates between readings of loss and gradient norm [default: 10 on cards, else 1].
+    #[arg(long, value_name = "N")]
+    pub metric_steps: Option<u64>,
+
+    /// Everything random follows from it.
+    #[arg(long)]
+    pub seed: Option<u64>,
+
+    /// Change any field of the recipe, named as in TOML: --set optim.min_lr=1e-5. May be given several times, and overrides all else.
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = parse_set)]
+    pub set: Vec<(String, String)>,
+}
+
+fn parse_set(text: &str) -> Result<(String, String), String> {
+    let (field, value) = text.split_once('=').ok_or("expected FIELD=VALUE, such as optim.min_lr=1e-5")?;
+    Ok((field.trim().to_owned(), value.trim().to_owned()))
+}
+
+impl RecipeArgs {
+    /// Changes a recipe as the options say.
+    ///
+    /// # Errors
+    /// If means and deviations do not fit together.
+    pub(super) fn apply<S: TaskRecipe>(&self, recipe: &mut Recipe<S>) -> Result<(), TrainerError> {
+        let Recipe { train, data, optim, eval, .. } = recipe;
+        set(&mut train.epochs, &self.epochs);
+        fill(&mut train.batch_size, &self.batch_size);
+        set(&mut train.accum_iter, &self.accum_iter);
+        fill(&mut train.precision, &self.precision);
+        train.grad_checkpointing |= self.grad_checkpointing;
+        set(&mut train.seed, &self.seed);
+        fill(&mut data.path, &self.data);
+        fill(&mut data.val, &self.val);
+        set(&mut data.workers, &self.workers);
+        set(&mut data.repeats, &self.repeats);
+        set(&mut data.flip, &self.flip);
+        set(&mut data.crop_scale.0, &self.min_crop);
+        set(&mut data.rand_augment, &self.rand_augment);
+        set(&mut data.erasing, &self.erasing);
+        fill(&mut data.resize, &self.resize);
+        data.strict |= self.strict;
+        if !self.mean.is_empty() {
+            data.normalize = Some(Normalize::new(self.mean.clone(), self.std.clone())?);
+        }
+        set(&mut optim.base_lr, &self.base_lr);
+        fill(&mut optim.warmup_epochs, &self.warmup_epochs);
+        fill(&mut optim.clip_grad, &self.clip_grad);
+        fill(&mut optim.ema, &self.ema);
+        set(&mut optim.on_nan, &self.on_nan);
+        fill(&mut eval.metric_steps, &self.metric_steps);
+        fill(&mut eval.patience, &self.patience);
+        fill(&mut eval.checkpoint_steps, &self.checkpoint_steps);
+        set(&mut eval.checkpoint_minutes, &self.checkpoint_minutes);
+        Ok(())
+    }
+}

@@ -1,0 +1,323 @@
+//! What a run does, as data: the file that users write, and what it is resolved to.
+
+mod changes;
+mod common;
+mod named;
+mod paths;
+mod public;
+mod rank_count;
+mod section;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+use mae_vit::Compute;
+use serde::Serialize;
+use serde::de::{DeserializeSeed, Error, MapAccess};
+
+use crate::TrainerError;
+
+pub use changes::Change;
+pub(crate) use changes::changes;
+pub use common::{
+    DataRecipe, DataSettings, EvalRecipe, EvalSettings, OptimRecipe, OptimSettings, TrainRecipe,
+    TrainSettings,
+};
+pub(crate) use paths::settle;
+pub use public::PublicRecipe;
+pub(crate) use section::Onto;
+pub use section::{Field, Resume, Section};
+#[doc(hidden)]
+pub use section::{read_section, visit_path};
+pub(crate) use validate::within;
+
+/// A run, as it is asked for: what all tasks have in common, and the task's own sections.
+///
+/// In TOML the fields of [`train`](Self::train) stand at the top, and the sections of [`task`](Self::task) beside the others. Every
+/// field has a default; unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recipe<S = crate::PretrainRecipe> {
+    /// How long, in which batches, with which numbers.
+    #[serde(flatten)]
+    pub train: TrainRecipe,
+    /// The images.
+    pub data: DataRecipe,
+    /// How weights are changed.
+    pub optim: OptimRecipe,
+    /// What is measured, drawn and saved on the way.
+    pub eval: EvalRecipe,
+    /// The task's own.
+    #[serde(flatten)]
+    pub task: S,
+}
+
+/// A recipe with every field filled in: what a run does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Settings<S> {
+    /// How long, in which batches, with which numbers.
+    #[serde(flatten)]
+    pub train: TrainSettings,
+    /// The images.
+    pub data: DataSettings,
+    /// How weights are changed.
+    pub optim: OptimSettings,
+    /// What is measured, drawn and saved on the way.
+    pub eval: EvalSettings,
+    /// The task's own.
+    #[serde(flatten)]
+    pub task: S,
+}
+
+/// A task's own sections of a recipe.
+pub trait TaskRecipe: Section {
+    /// What the task is called in recipes, folders and messages, e.g. `pretrain`.
+    const TASK: &'static str;
+
+    /// Name and text of each recipe that has a name, small to large.
+    const NAMED: &'static [(&'static str, &'static str)] = &[];
+
+    /// Changes what is taken where nothing is said.
+    fn defaults(_: &mut Recipe<Self>) {}
+}
+
+/// Which task a recipe is of, in TOML.
+pub(crate) const TASK: &str = "task";
+
+impl<S: TaskRecipe> Default for Recipe<S> {
+    fn default() -> Self {
+        let mut recipe = Self {
+            train: TrainRecipe::default(),
+            data: DataRecipe::default(),
+            optim: OptimRecipe::default(),
+            eval: EvalRecipe::default(),
+            task: S::default(),
+        };
+        S::defaults(&mut recipe);
+        recipe
+    }
+}
+
+impl<S: TaskRecipe> Section for Recipe<S> {
+    type Settings = Settings<S::Settings>;
+
+    fn fields() -> Vec<Field> {
+        let table = |name, fields| Field { name, resume: Resume::Free, fields };
+        let mut fields = vec![Field { name: TASK, resume: Resume::Fixed, fields: Vec::new() }];
+        fields.extend(TrainRecipe::fields());
+        fields.push(table("data", DataRecipe::fields()));
+        fields.push(table("optim", OptimRecipe::fields()));
+        fields.push(table("eval", EvalRecipe::fields()));
+        fields.extend(S::fields());
+        fields
+    }
+
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        match key {
+            TASK => {
+                let task: String = map.next_value()?;
+                if task != S::TASK {
+                    return Err(Error::custom(format_args!("task is {task}, but must be {}", S::TASK)));
+                }
+            }
+            "data" => read_section(&mut self.data, map)?,
+            "optim" => read_section(&mut self.optim, map)?,
+            "eval" => read_section(&mut self.eval, map)?,
+            _ => return Ok(self.train.read(key, map)? || self.task.read(key, map)?),
+        }
+        Ok(true)
+    }
+
+    fn visit_paths(
+        &mut self,
+        prefix: &str,
+        visit: &mut dyn FnMut(&str, &mut PathBuf) -> Result<(), TrainerError>,
+    ) -> Result<(), TrainerError> {
+        self.data.visit_paths(&format!("{prefix}data."), visit)?;
+        self.task.visit_paths(prefix, visit)
+    }
+
+    fn settle(self) -> Self::Settings {
+        Settings {
+            train: self.train.settle(),
+            data: self.data.settle(),
+            optim: self.optim.settle(),
+            eval: self.eval.settle(),
+            task: self.task.settle(),
+        }
+    }
+}
+
+impl<S: TaskRecipe> Recipe<S> {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not TOML or has a key or a value that a recipe has not.
+    pub fn read_file(path: &Path) -> Result<Self, TrainerError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| TrainerError::Read { path: path.into(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads TOML that came from `path`.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, TrainerError> {
+        let mut recipe = Self::default();
+        recipe
+            .take_in(text)
+            .map_err(|source| TrainerError::Recipe { path: path.into(), source: source.into() })?;
+        Ok(recipe)
+    }
+
+    /// Changes one field, named by its path in TOML such as `optim.min_lr`. A value that is no TOML is text.
+    ///
+    /// # Errors
+    /// If there is no such field or the value is not of its type.
+    pub fn set(&mut self, field: &str, value: &str) -> Result<(), TrainerError> {
+        let is_toml = toml::from_str::<toml::Table>(&format!("value = {value}")).is_ok();
+        let value = if is_toml { value.to_owned() } else { toml::Value::from(value).to_string() };
+        let text = format!("{field} = {value}");
+        self.take_in(&text)
+            .map_err(|source| TrainerError::Recipe { path: text.into(), source: source.into() })
+    }
+
+    /// Reads TOML into the recipe.
+    fn take_in(&mut self, text: &str) -> Result<(), toml::de::Error> {
+        let read = toml::Deserializer::parse(text).and_then(|toml| Onto(self).deserialize(toml));
+        read.map_err(|mut error| {
+            error.set_input(Some(text));
+            error
+        })
+    }
+
+    /// The recipe as TOML.
+    ///
+    /// # Panics
+    /// If a path is not UTF-8; a recipe of a run has none such.
+    pub fn to_toml(&self) -> String {
+        to_toml(S::TASK, self)
+    }
+
+    /// Fills in what follows from the rest, for a data set of `len` images. The task has filled in what follows from its model.
+    pub(crate) fn fill(&mut self, len: usize) {
+        let Self { train, data, optim, eval, .. } = self;
+        let ranks = *train.ranks.get_or_insert(1);
+        train.batch_size.get_or_insert_with(|| default_batch(len / ranks.max(1), data.repeats));
+        train.precision.get_or_insert_default();
+        data.images.get_or_insert(len);
+        eval.metric_steps.get_or_insert(1);
+        eval.every_epochs.get_or_insert((train.epochs / 10).max(1));
+        optim.warmup_epochs.get_or_insert(train.epochs as f64 / 10.0);
+    }
+
+    /// Makes paths absolute: names of images are the same when the run is continued from another folder.
+    pub(crate) fn settle_paths(&mut self) -> Result<(), TrainerError> {
+        self.visit_paths("", &mut settle)
+    }
+
+    /// How the model computes.
+    pub fn compute(&self) -> Compute {
+        let TrainRecipe { precision, grad_checkpointing, .. } = self.train;
+        Compute { precision: precision.unwrap_or_default(), grad_checkpointing }
+    }
+}
+
+impl<S: Serialize> Settings<S> {
+    /// As TOML, a recipe of the same run of a [`TaskRecipe::TASK`].
+    ///
+    /// # Panics
+    /// If a path is not UTF-8; a run's settings have none such.
+    pub fn to_toml(&self, task: &'static str) -> String {
+        to_toml(task, self)
+    }
+
+    /// How the model computes.
+    pub fn compute(&self) -> Compute {
+        let TrainSettings { precision, grad_checkpointing, .. } = self.train;
+        Compute { precision, grad_checkpointing }
+    }
+
+    /// Images of an update on all ranks, each crop counted.
+    pub fn effective_batch(&self) -> usize {
+        let TrainSettings { batch_size, accum_iter, ranks, .. } = self.train;
+        batch_size.saturating_mul(accum_iter).saturating_mul(ranks)
+    }
+}
+
+fn to_toml(task: &'static str, recipe: &impl Serialize) -> String {
+    #[derive(Serialize)]
+    struct File<'a, R> {
+        task: &'static str,
+        #[serde(flatten)]
+        recipe: &'a R,
+    }
+    toml::to_string(&File { task, recipe }).expect("a recipe has string keys and plain values")
+}
+
+/// The largest power of two that is at most 64 and at most a quarter of an epoch, or the next smaller number that
+/// whole images fill; at least one image.
+fn default_batch(len: usize, repeats: usize) -> usize {
+    let most = (len.saturating_mul(repeats) / 4).clamp(1, 64);
+    ((1 << most.ilog2()) / repeats.max(1)).max(1) * repeats
+}
+
+#[cfg(test)]
+mod tests {
+    use mae_vit::StackConfig;
+
+    use super::*;
+    use crate::PretrainRecipe;
+    use crate::run::tests::settled;
+
+    #[test]
+    fn a_resolved_recipe_survives_its_file() {
+        let mut recipe = Recipe::<PretrainRecipe>::default();
+        recipe.task.model.encoder = Some(StackConfig::new(96, 3, 4));
+        let settings = settled(&recipe, 60).unwrap();
+        assert_eq!(settings.task.model.encoder.embed_dim, 96);
+        assert_eq!((settings.train.batch_size, settings.task.model.image_size), (8, (32, 32)));
+        let text = settings.to_toml(PretrainRecipe::TASK);
+        let again = Recipe::<PretrainRecipe>::parse(&text, Path::new("recipe.toml")).unwrap();
+        assert_eq!(again.to_toml(), text);
+        assert_eq!(settled(&again, 60).unwrap(), settings);
+    }
+
+    #[test]
+    fn a_default_batch_is_made_of_whole_images() {
+        for (len, repeats, expected) in [(60, 1, 8), (60, 3, 30), (1, 4, 4), (1000, 4, 64), (1000, 100, 100)]
+        {
+            assert_eq!(default_batch(len, repeats), expected, "{repeats} of {len}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name_and_place() {
+        let parse = |text| {
+            let parsed = Recipe::<PretrainRecipe>::parse(text, Path::new("recipe.toml"));
+            crate::chain(&parsed.unwrap_err())
+        };
+        let error = parse("epochs = 3\n[optim]\nbase_learning_rate = 1.0\n");
+        assert!(error.contains("recipe.toml") && error.contains("line 3"), "{error}");
+        assert!(error.contains("`base_learning_rate`, expected one of `base_lr`"), "{error}");
+        let error = parse("epoch = 3\n");
+        assert!(
+            error.contains("line 1") && error.contains("`epochs`") && error.contains("`masking`"),
+            "{error}"
+        );
+        let error = parse("[model]\npatch_size = 'four'\n");
+        assert!(error.contains("line 2") && error.contains("four"), "{error}");
+        let mut recipe = Recipe::<PretrainRecipe>::default();
+        for (field, value) in [
+            ("optim.betas", "[0.5, 0.6]"),
+            ("model.preset", "tiny"),
+            ("model.init_from", "a b"),
+            ("epochs", "3"),
+        ] {
+            recipe.set(field, value).unwrap();
+        }
+        assert_eq!((recipe.train.epochs, recipe.optim.betas), (3, (0.5, 0.6)));
+        assert_eq!(recipe.task.model.init_from.as_deref(), Some(Path::new("a b")));
+        let error = crate::chain(&recipe.set("optim.lr", "1").unwrap_err());
+        assert!(error.contains("optim.lr = 1") && error.contains("`base_lr`"), "{error}");
+        let error = parse("task = 'probe'\n");
+        assert!(error.contains("line 1") && error.contains("must be pretrain"), "{error}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Recipes that have a name.
+
+use std::path::Path;
+
+use super::{Recipe, TaskRecipe};
+use crate::TrainerError;
+
+/// Name and text of recipes of this crate.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! named {
+    ($folder:literal, [$($name:literal),*]) => {
+        &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/", $folder, "/", $name, ".toml")))),*]
+    };
+}
+
+impl<S: TaskRecipe> Recipe<S> {
+    /// The task's recipes that have a name, each with the sentence that it opens with.
+    pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+        S::NAMED
+            .iter()
+            .map(|(name, text)| (*name, text.lines().next().unwrap_or("").trim_start_matches("# ")))
+    }
+
+    /// The text of a recipe: its source, its command and what to expect as comments, and its settings as TOML.
+    ///
+    /// # Errors
+    /// If there is none of that name; lists those there are.
+    pub fn named_text(name: &str) -> Result<&'static str, TrainerError> {
+        let found = S::NAMED.iter().find(|(known, _)| *known == name);
+        let names = || match S::NAMED {
+            [] => "left out: this task has no named recipes".to_owned(),
+            all => format!("one of {}", all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")),
+        };
+        found.map(|(_, text)| *text).ok_or_else(|| TrainerError::argument("recipe", name, names()))
+    }
+
+    /// A recipe by its name.
+    ///
+    /// # Errors
+    /// As [`named_text`](Self::named_text).
+    pub fn named(name: &str) -> Result<Self, TrainerError> {
+        Self::parse(Self::named_text(name)?, Path::new(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mae_vit::Normalize;
+
+    use super::*;
+    use crate::{FinetuneRecipe, Pace, PretrainRecipe, ProbeRecipe, Section};
+
+    const IMAGES: usize = 1_281_167;
+
+    /// Every recipe of a task says where it comes from; returns each with its pace on ImageNet.
+    fn paces<S: TaskRecipe>(command: &str) -> Vec<(&'static str, Pace)> {
+        let each = S::NAMED.iter().map(|(name, text)| {
+            for word in ["# Source: ", command, "# Expect: "] {
+                assert!(text.contains(word), "{name} has no {word}");
+            }
+            let mut recipe = Recipe::<S>::named(name).unwrap();
+            recipe.data.normalize.get_or_insert_with(Normalize::imagenet);
+            recipe.fill(IMAGES);
+            let Recipe { train, data, optim, eval, .. } = recipe;
+            (*name, Pace::new(&train.settle(), &data.settle(), &optim.settle(), &eval.settle()).unwrap())
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn recipes_have_the_papers_numbers() {
+        for (name, pace) in paces::<PretrainRecipe>("# Command: cargo xtask train") {
+            assert!(pace.total_steps > 0, "{name}");
+            if let Some((_, epochs)) = name.split_once('-') {
+                assert_eq!(
+                    (pace.effective_batch, pace.epochs.to_string().as_str()),
+                    (4096, epochs),
+                    "{name}"
+                );
+                assert!((pace.schedule.peak_lr() - 2.4e-3).abs() < 1e-12, "{name}");
+            }
+        }
+        // MAE tables 9 and 10: images of an update, and the rate for 256 of them.
+        let check = |name: &str, pace: Pace| {
+            let (batch, base_lr) = match name {
+                "probe-base" | "probe-large" => (16384, 0.1),
+                "finetune-base" => (1024, 5e-4),
+                "finetune-large" | "finetune-huge" => (1024, 1e-3),
+                _ => return,
+            };
+            assert_eq!(pace.effective_batch, batch, "{name}");
+            assert!((pace.schedule.peak_lr() - base_lr * batch as f64 / 256.0).abs() < 1e-12, "{name}");
+        };
+        paces::<ProbeRecipe>("# Command: mae ").into_iter().for_each(|(name, pace)| check(name, pace));
+        paces::<FinetuneRecipe>("# Command: mae ").into_iter().for_each(|(name, pace)| check(name, pace));
+    }
+
+    #[test]
+    fn another_name_is_refused_with_those_there_are() {
+        assert_eq!(
+            Recipe::<PretrainRecipe>::names().next(),
+            Some(("shapes", "The demonstration: built-in shapes, a few minutes on two cores."))
+        );
+        let error = Recipe::<PretrainRecipe>::named("gigantic").unwrap_err().to_string();
+        assert!(error.contains("gigantic") && error.contains("huge-1600"), "{error}");
+        let error = Recipe::<FinetuneRecipe>::named("probe-nano").unwrap_err().to_string();
+        assert!(error.contains("probe-nano") && error.contains("finetune-huge"), "{error}");
+    }
+}

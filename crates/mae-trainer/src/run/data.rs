@@ -1,0 +1,209 @@
+//! The images of a run: what it trains on, and what it is measured and drawn on.
+
+use std::sync::Arc;
+
+use mae_data::{
+    BadFilePolicy, DataError, FinetuneTransform, FolderOptions, ImageSource, Loader, LoaderConfig,
+    RandAugment, RandomErasing, RandomResizedCrop, Shapes, TrainTransform, Transform, below, open_images,
+    sample_rng,
+};
+use mae_vit::Geometry;
+
+use crate::{DataRecipe, DataSettings, Settings, TrainerError};
+
+/// A set of images, or a part of one.
+#[derive(Clone)]
+pub struct ImageSet {
+    /// Where they come from.
+    pub source: Arc<dyn ImageSource>,
+    /// Which of them.
+    pub indices: Vec<u32>,
+}
+
+/// All images of a run.
+#[derive(Clone)]
+pub struct Data {
+    /// What is trained on.
+    pub train: Arc<dyn ImageSource>,
+    /// Held-out images, where there are any.
+    pub val: Option<Arc<dyn ImageSource>>,
+}
+
+/// Seeds of the built-in shapes: held-out ones share nothing with those trained on.
+const SHAPES_SEEDS: (u64, u64) = (0, 1);
+
+/// Stands for an epoch in the draws of [`ImageSet::spread`]: one that no training reaches.
+const SPREAD_EPOCH: u64 = u64::MAX - 1;
+
+/// Held-out shapes: enough for a standard error of one point.
+const HELD_OUT_SHAPES: usize = 2000;
+
+impl Data {
+    /// Opens the folders of a recipe, packed or not, or makes the built-in shapes.
+    ///
+    /// # Errors
+    /// If a folder is missing or holds no image, or the two folders have different classes.
+    pub fn open(recipe: &DataRecipe, image_size: (usize, usize)) -> Result<Self, TrainerError> {
+        let folder = |path: &std::path::PathBuf| -> Result<Arc<dyn ImageSource>, DataError> {
+            open_images(path, FolderOptions::default())
+        };
+        let shapes = |seed, len| -> Result<Arc<dyn ImageSource>, DataError> {
+            Ok(Arc::new(Shapes::new(seed, len, image_size)?))
+        };
+        let train = match &recipe.path {
+            Some(path) => folder(path)?,
+            None => shapes(SHAPES_SEEDS.0, recipe.shapes)?,
+        };
+        let val = match (&recipe.val, &recipe.path) {
+            (Some(path), _) => Some(folder(path)?),
+            (None, None) => Some(shapes(SHAPES_SEEDS.1, HELD_OUT_SHAPES)?),
+            (None, Some(_)) => None,
+        };
+        if let Some(val) = &val
+            && !val.class_names().is_empty()
+            && val.class_names() != train.class_names()
+        {
+            return Err(TrainerError::Classes {
+                train: train.class_names().join(", "),
+                val: val.class_names().join(", "),
+            });
+        }
+        Ok(Self { train, val })
+    }
+
+    /// The labelled images that vote in a kNN evaluation and those that are voted on, if there are
+    /// labels: the training and the held-out set, or, without one, four fifths of the training set
+    /// and the rest.
+    pub fn knn_sets(&self, max_images: usize) -> Option<(ImageSet, ImageSet)> {
+        let labelled = |source: &Arc<dyn ImageSource>| {
+            let mut set = ImageSet::all(source);
+            set.indices.retain(|i| source.label(*i as usize).is_some());
+            set
+        };
+        let mut bank = labelled(&self.train);
+        let queries = match &self.val {
+            Some(val) => labelled(val),
+            None => {
+                let (queries, rest) = bank.indices.iter().partition(|i| **i % 5 == 0);
+                bank.indices = rest;
+                ImageSet { source: self.train.clone(), indices: queries }
+            }
+        };
+        let usable = !bank.indices.is_empty() && !queries.indices.is_empty();
+        usable.then(|| (bank.spread(max_images), queries.spread(max_images)))
+    }
+
+    /// Every held-out image.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn all_held_out(&self) -> Result<ImageSet, TrainerError> {
+        let missing = || TrainerError::argument("val", "not given", "a folder of images to measure on");
+        self.val.as_ref().map(ImageSet::all).ok_or_else(missing)
+    }
+
+    /// At most so many held-out images, spread evenly, if there are any.
+    pub fn held_out(&self, max_images: usize) -> Option<ImageSet> {
+        self.val.as_ref().map(|val| ImageSet::all(val).spread(max_images))
+    }
+
+    /// The images that pictures show: every class in turn, where there are classes.
+    pub fn picture_set(&self, count: usize) -> ImageSet {
+        let all = ImageSet::all(self.val.as_ref().unwrap_or(&self.train));
+        let classes = all.source.class_names().len();
+        if classes == 0 {
+            return all.spread(count);
+        }
+        let mut by_class = vec![Vec::new(); classes];
+        for index in &all.indices {
+            if let Some(class) = all.source.label(*index as usize).and_then(|l| by_class.get_mut(l as usize))
+            {
+                class.push(*index);
+            }
+        }
+        // The i-th of every class, for as many i as are needed.
+        let most = by_class.iter().map(Vec::len).max().unwrap_or(0);
+        let turns = (0..most).flat_map(|i| by_class.iter().filter_map(move |class| class.get(i).copied()));
+        ImageSet { indices: turns.take(count).collect(), source: all.source }
+    }
+}
+
+impl ImageSet {
+    /// All images of a source.
+    pub fn all(source: &Arc<dyn ImageSource>) -> Self {
+        Self { source: source.clone(), indices: (0..source.len() as u32).collect() }
+    }
+
+    /// At most `count` of them: one at random from each of `count` equal stretches, so that classes are all there
+    /// whether they are sorted or take turns.
+    pub fn spread(mut self, count: usize) -> Self {
+        let len = self.indices.len();
+        if len > count {
+            let stretch = |i: usize| (i * len / count, (i + 1) * len / count);
+            let pick = |i: usize| {
+                let (first, end) = stretch(i);
+                first + below(&mut sample_rng(0, SPREAD_EPOCH, i as u64), (end - first) as u64) as usize
+            };
+            self.indices = (0..count).map(|i| self.indices[pick(i)]).collect();
+        }
+        self
+    }
+}
+
+/// The loader of augmented training images.
+pub(super) fn train_loader<S>(
+    source: &Arc<dyn ImageSource>,
+    settings: &Settings<S>,
+    geometry: &Geometry,
+) -> Result<Loader, TrainerError> {
+    let transform = train_transform(&settings.data, geometry.image_size())?;
+    Ok(Loader::new(source.clone(), transform, loader_config(settings, geometry))?)
+}
+
+/// RandAugment's operations an image, and by how much their magnitudes deviate.
+///
+/// # Source
+/// MAE table 9, `rand-m9-mstd0.5-inc1` in the official fine-tuning.
+const OPERATIONS: usize = 2;
+const MAGNITUDE_STD: f64 = 0.5;
+
+/// Crops, mirrors, RandAugment and erasing, as far as the recipe has them.
+fn train_transform(data: &DataSettings, size: (usize, usize)) -> Result<Arc<dyn Transform>, TrainerError> {
+    // torchvision's default range of aspect ratios.
+    let crop = RandomResizedCrop::new(data.crop_scale, (3.0 / 4.0, 4.0 / 3.0))?;
+    let train = TrainTransform::new(size, crop)?.with_flip(data.flip);
+    if data.rand_augment == 0.0 && data.erasing == 0.0 {
+        return Ok(Arc::new(train));
+    }
+    let colours = |numbers: &[f32]| -> Result<[f64; 3], TrainerError> {
+        let refused = || {
+            let bound = "3 for RandAugment and random erasing, which are of colours";
+            TrainerError::argument("the number of channels", numbers.len(), bound)
+        };
+        Ok(<[f32; 3]>::try_from(numbers).map_err(|_| refused())?.map(f64::from))
+    };
+    let (mean, std) = (colours(data.normalize.mean())?, colours(data.normalize.std())?);
+    let fill = mean.map(|mean| (255.0 * mean).round() as u8);
+    let augment = |magnitude| RandAugment::new(magnitude, MAGNITUDE_STD, OPERATIONS, fill);
+    let augment = Some(data.rand_augment).filter(|magnitude| *magnitude > 0.0).map(augment).transpose()?;
+    let erasing = Some(data.erasing).filter(|probability| *probability > 0.0);
+    let erasing = erasing.map(|probability| RandomErasing::new(probability, mean, std)).transpose()?;
+    Ok(Arc::new(FinetuneTransform::new(train, augment, erasing)))
+}
+
+pub(super) fn loader_config<S>(settings: &Settings<S>, geometry: &Geometry) -> LoaderConfig {
+    let data = &settings.data;
+    let bad_files = match data.strict {
+        true => BadFilePolicy::Strict,
+        false => BadFilePolicy::Skip { max_share: data.max_bad_share },
+    };
+    LoaderConfig {
+        batch_size: settings.train.batch_size,
+        repeats: data.repeats,
+        workers: data.workers,
+        prefetch_batches: data.prefetch_batches,
+        drop_last: true,
+        channels: geometry.in_chans(),
+        bad_files,
+    }
+}

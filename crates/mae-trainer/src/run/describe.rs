@@ -1,0 +1,110 @@
+//! What is about to happen, for people.
+
+use std::fmt::Write as _;
+
+use super::Run;
+use super::checkpoint::TrainState;
+use super::disk::no_room;
+use crate::optimizer::Groups;
+use crate::task::device_of;
+use crate::{Task, TrainerError, chain};
+
+impl<T: Task> Run<T> {
+    /// The plan as a table: steps, rates, sizes, work and memory.
+    pub fn plan(&self, model: &T::Model, device: &str) -> String {
+        let mut text = String::new();
+        let mut line =
+            |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
+        let (train, data, optim) = (&self.settings.train, &self.settings.data, &self.settings.optim);
+        let images = |path: &Option<std::path::PathBuf>, count: usize| match path {
+            Some(path) => format!("{}: {count} images", path.display()),
+            None => format!("built-in shapes: {count} images"),
+        };
+        line("device", device.to_owned());
+        line("data", images(&data.path, self.data.train.len()));
+        self.data.val.iter().for_each(|val| line("held-out", images(&data.val, val.len())));
+        self.task.describe().into_iter().for_each(|(name, value)| line(name, value));
+        let all: usize =
+            mae_model::list_params(model).iter().map(|p| p.shape.iter().product::<usize>()).sum();
+        let Groups { decay, no_decay, sizes } = Groups::by(model, |param| self.task.decays(param));
+        let millions = |count: usize| count as f64 / 1e6;
+        line(
+            "parameters",
+            format!(
+                "{:.2} M, {:.3} M of them trained: {:.2} M with weight decay {} in {} tensors, {:.3} M without in {}",
+                millions(all),
+                millions(sizes.0 + sizes.1),
+                millions(sizes.0),
+                optim.weight_decay,
+                decay.len(),
+                millions(sizes.1),
+                no_decay.len()
+            ),
+        );
+        let again = if train.grad_checkpointing { ", activations computed again" } else { "" };
+        line("precision", format!("{}{again}", train.precision));
+        line("batch", self.batch_text('x'));
+        line(
+            "learning rate",
+            format!(
+                "{:.3e} = {:e} x {} / 256, {} epochs of warm-up, then cosine to {}",
+                self.pace.schedule.peak_lr(),
+                optim.base_lr,
+                self.pace.effective_batch,
+                optim.warmup_epochs,
+                optim.min_lr
+            ),
+        );
+        let pace = &self.pace;
+        line("steps", format!("{} = {} epochs x {}", pace.total_steps, pace.epochs, pace.steps_per_epoch));
+        if let Some(flops) = self.task.flops_per_image() {
+            line("work", format!("{:.3} GFLOP an image and step", flops / 1e9));
+        }
+        if let Some(memory) = self.memory(model, &device_of(model)) {
+            let gb = |bytes: u64| bytes as f64 / 1e9;
+            line(
+                "memory",
+                format!(
+                    "about {:.2} GB at the height of a step: {:.2} for parameters, {:.2} for activations",
+                    gb(memory.total()),
+                    gb(memory.parameters),
+                    gb(memory.activations)
+                ),
+            );
+        }
+        text
+    }
+
+    /// What an update's images are made of.
+    pub(crate) fn batch_text(&self, times: char) -> String {
+        let train = &self.settings.train;
+        let ranks = if train.ranks == 1 { String::new() } else { format!(" {times} {} ranks", train.ranks) };
+        format!(
+            "{} = {} images {times} {} accumulated{ranks}",
+            self.pace.effective_batch, train.batch_size, train.accum_iter
+        )
+    }
+
+    /// What is about to happen: the plan, the folder, and what is not as before.
+    pub fn describe(
+        &self,
+        state: &TrainState<T::Model>,
+        device: &str,
+        changes: &[String],
+        damaged: &[TrainerError],
+    ) -> String {
+        let mut text = self.plan(&state.model, device) + "\n";
+        let mut line =
+            |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
+        line("run", self.path("").display().to_string());
+        let warnings = mae_data::data_warnings(self.data.train.as_ref(), self.geometry.image_size());
+        warnings.iter().for_each(|warning| line("warning", warning.to_string()));
+        no_room(state, T::MOMENTS, &self.path("")).into_iter().for_each(|text| line("warning", text));
+        damaged.iter().for_each(|error| line("damaged", chain(error)));
+        changes.iter().for_each(|change| line("changed", change.clone()));
+        if state.step > 0 {
+            line("continuing", format!("after step {} of {}", state.step, self.pace.total_steps));
+        }
+        text
+    }
+}

@@ -1,0 +1,99 @@
+//! A run that goes on: from its folder alone, or with what may change on the way.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::checkpoint::last_step;
+use super::contents::check_there;
+use super::folder::read_recipe;
+use super::lock::FolderLock;
+use super::{CHECKPOINTS, RECIPE, Run, single};
+use crate::recipe::{Resume, changes};
+use crate::{Collective, Recipe, Section, Task, TaskRecipe, TrainerError};
+
+impl<T: Task> Run<T> {
+    /// Opens a run to continue it; its folder is all that is needed.
+    ///
+    /// # Errors
+    /// If the folder holds no run, or its data cannot be used any more.
+    pub fn open(folder: &Path) -> Result<Self, TrainerError> {
+        Self::open_with(folder, |recipe| Ok(recipe.clone())).map(|(run, _)| run)
+    }
+
+    /// Opens a run to continue it with another recipe, which `change` makes of the present one; also returns what
+    /// differs, a line each.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); if something differs that the weights, the order of the images or the schedule's
+    /// position depend on; the run's own recipe is then as it was.
+    pub fn open_with(
+        folder: &Path,
+        change: impl FnOnce(&Recipe<T::Recipe>) -> Result<Recipe<T::Recipe>, TrainerError>,
+    ) -> Result<(Self, Vec<String>), TrainerError> {
+        Self::open_on(&single(), folder, change)
+    }
+
+    /// The same on several ranks, of which the main one alone needs the folder. Another number of ranks than before
+    /// keeps the images of an update and their order.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with); if the ranks are not about to do the same; if the images of an update cannot
+    /// be dealt out to so many.
+    pub fn open_on(
+        ranks: &Arc<dyn Collective>,
+        folder: &Path,
+        change: impl FnOnce(&Recipe<T::Recipe>) -> Result<Recipe<T::Recipe>, TrainerError>,
+    ) -> Result<(Self, Vec<String>), TrainerError> {
+        let (mut text, mut lock) = (Vec::new(), None);
+        if ranks.is_main() {
+            text = read_recipe(folder, T::Recipe::TASK)?.into_bytes();
+            lock = Some(FolderLock::take(folder)?);
+        }
+        ranks.broadcast(&mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        let mut before = Recipe::<T::Recipe>::parse(&text, &folder.join(RECIPE))?;
+        before.train.ranks.get_or_insert(1);
+        let mut recipe = change(&before)?;
+        let (data, old) = (&recipe.data, &before.data);
+        check_there([
+            ("--data", data.path.as_deref().filter(|_| data.path == old.path)),
+            ("--val", data.val.as_deref().filter(|_| data.val == old.val)),
+        ])?;
+        // Counted anew, and compared below with more than their number.
+        recipe.data.images = None;
+        let mut run = Self::prepare_on(ranks, &recipe, folder)?;
+        run.agree()?;
+        run.lock = lock;
+        let before_text = before.to_toml();
+        let changes = changes(&before_text, &run.recipe_text(), &Recipe::<T::Recipe>::fields());
+        // The main rank compares; that the others have its images is agreed on.
+        let mut images = None;
+        if ranks.is_main() {
+            images = Some(run.contents().compare(folder, before.data.images)?);
+            run.pace.check_reached(last_step(&run.path(CHECKPOINTS))?.unwrap_or(0))?;
+        }
+        let same_images = images.as_ref().is_none_or(|found| found.known);
+        let batch = before.train.batch_size.map(|batch| {
+            batch.saturating_mul(before.train.accum_iter).saturating_mul(before.train.ranks.unwrap_or(1))
+        });
+        let same_batch = batch.is_none_or(|batch| batch == run.settings.effective_batch());
+        let refused = changes.iter().filter(|change| match change.resume {
+            Resume::Fixed => true,
+            Resume::Batch => !same_batch,
+            Resume::Images => !same_images,
+            Resume::Free | Resume::Local => false,
+        });
+        let refused: Vec<_> = refused.map(ToString::to_string).collect();
+        if !refused.is_empty() {
+            return Err(TrainerError::ResumeWithOptions { path: folder.into(), changes: refused.join(", ") });
+        }
+        let mut lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        if let Some(found) = images {
+            lines.extend(found.keep(folder)?);
+            if !changes.is_empty() {
+                run.write_recipe()?;
+            }
+        }
+        Ok((run, lines))
+    }
+}

@@ -1,0 +1,212 @@
+//! Images as evaluation sees them, shared by the ranks.
+
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use mae_data::{Batches, EvalTransform, ImageSource, Loader};
+
+use super::{ImageSet, Run};
+use crate::progress::{duration, log_bad_files};
+use crate::{Features, Task, TrainerError, output};
+
+/// Images of one forward pass in evaluation.
+const BATCH: usize = 64;
+
+/// Often enough to see life.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// How long work goes on beside the updates.
+pub struct Aside<'a> {
+    /// Whether it prints nothing.
+    pub quiet: bool,
+    /// Whether it is asked to stop.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+impl Aside<'_> {
+    /// Prints nothing and goes on to the end.
+    pub const QUIETLY: Aside<'static> = Aside { quiet: true, stop: &|| false };
+}
+
+/// A row of numbers of each image of a set that can be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// `[N, D]`
+    pub values: Vec<f32>,
+    /// D
+    pub dim: usize,
+    /// The images, by their index in the source.
+    pub indices: Vec<usize>,
+}
+
+impl Rows {
+    /// `[N, D]`
+    pub fn tensor(&self, device: &Device) -> Tensor<2> {
+        Tensor::from_data(TensorData::new(self.values.clone(), [self.indices.len(), self.dim]), device)
+    }
+
+    /// The class of each image.
+    ///
+    /// # Errors
+    /// Names an image that has none.
+    pub fn labels(&self, source: &dyn ImageSource) -> Result<Vec<u32>, TrainerError> {
+        let label = |index: &usize| {
+            let refused = || {
+                TrainerError::argument(
+                    "the class of an image",
+                    "none",
+                    "given: ".to_owned() + &source.name(*index),
+                )
+            };
+            source.label(*index).ok_or_else(refused)
+        };
+        self.indices.iter().map(label).collect()
+    }
+
+    /// As features.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn features(self) -> Result<Features, TrainerError> {
+        Features::new(self.values, self.dim)
+    }
+}
+
+impl<T: Task> Run<T> {
+    /// How evaluation sees images.
+    pub(crate) fn eval_transform(&self) -> Result<EvalTransform, TrainerError> {
+        Ok(EvalTransform::new(self.geometry.image_size(), self.settings.data.resize)?)
+    }
+
+    /// A loader of a set's images as evaluation sees them.
+    ///
+    /// # Errors
+    /// If the set is empty.
+    pub fn evaluation_loader(&self, set: &ImageSet, batch_size: usize) -> Result<Loader, TrainerError> {
+        let mut config = super::data::loader_config(&self.settings, &self.geometry);
+        (config.batch_size, config.repeats, config.drop_last) = (batch_size, 1, false);
+        if !self.settings.data.strict {
+            // A run that has come this far is measured on what can be read.
+            config.bad_files = mae_data::BadFilePolicy::Skip { max_share: 1.0 };
+        }
+        Ok(Loader::new(set.source.clone(), std::sync::Arc::new(self.eval_transform()?), config)?)
+    }
+
+    /// This rank's share of a set, every `size`-th image, in batches as evaluation sees them, with their loader. None where
+    /// there are fewer images than ranks.
+    ///
+    /// # Errors
+    /// If loading cannot start.
+    pub(crate) fn share_of(
+        &self,
+        set: &ImageSet,
+        epoch: u64,
+    ) -> Result<Option<(Loader, Batches)>, TrainerError> {
+        let (rank, size) = (self.ranks.rank(), self.ranks.size());
+        let indices: Vec<u32> = set.indices.iter().copied().skip(rank).step_by(size).collect();
+        if indices.is_empty() {
+            return Ok(None);
+        }
+        let loader = self.evaluation_loader(set, BATCH.min(indices.len()))?;
+        let batches = loader.epoch(self.settings.train.seed, epoch, indices, 0)?;
+        Ok(Some((loader, batches)))
+    }
+
+    /// What a model makes of the images of a set as evaluation sees them: on every rank the rows of all that can be read. None if a
+    /// rank was asked to stop.
+    ///
+    /// # Shapes
+    /// `of`: normalised images `[B, C, H, W]` → `[B, D]`
+    ///
+    /// # Errors
+    /// If no image can be read, or another rank does not answer.
+    pub fn rows(
+        &self,
+        set: &ImageSet,
+        device: &Device,
+        aside: &Aside<'_>,
+        of: impl Fn(Tensor<4>) -> Tensor<2>,
+    ) -> Result<Option<Rows>, TrainerError> {
+        self.rows_of_bytes(set, aside, |bytes, shape| {
+            let images = self.settings.data.normalize.images(bytes, shape, device);
+            of(images).into_data().convert::<f32>().try_to_vec::<f32>().expect("converted to f32")
+        })
+    }
+
+    /// What a model makes of all held-out images, as [`rows`](Self::rows).
+    ///
+    /// # Errors
+    /// If there are none, no image can be read, or another rank does not answer.
+    pub fn held_out_rows(
+        &self,
+        device: &Device,
+        of: impl Fn(Tensor<4>) -> Tensor<2>,
+    ) -> Result<Rows, TrainerError> {
+        let rows = self.rows(&self.data.all_held_out()?, device, &Aside::QUIETLY, of)?;
+        Ok(rows.expect("it was not asked to stop"))
+    }
+
+    /// The same for what is made of bytes `[B, C, H, W]`.
+    pub(crate) fn rows_of_bytes(
+        &self,
+        set: &ImageSet,
+        aside: &Aside<'_>,
+        mut of: impl FnMut(Vec<u8>, [usize; 4]) -> Vec<f32>,
+    ) -> Result<Option<Rows>, TrainerError> {
+        let ranks = &self.ranks;
+        let quiet = aside.quiet || !ranks.is_main();
+        let (began, mut told, mut done) = (Instant::now(), Instant::now(), 0);
+        // Of the images that can be used: their places in the set, and their rows.
+        let (mut places, mut rows, mut stopped) = (Vec::new(), Vec::new(), false);
+        let mut wanted = set.indices.iter().enumerate().skip(ranks.rank()).step_by(ranks.size());
+        let (loader, batches) = self.share_of(set, 0)?.unzip();
+        for batch in batches.into_iter().flatten() {
+            let batch = batch?;
+            done += batch.indices.len();
+            let values = of(batch.images, batch.shape);
+            let dim = values.len() / batch.indices.len();
+            for ((row, index), (place, wanted)) in values.chunks(dim).zip(batch.indices).zip(&mut wanted) {
+                // What stands in for an unreadable image is left out: it may be one of another set.
+                if index == *wanted as usize {
+                    rows.extend(row.iter().flat_map(|x| x.to_le_bytes()));
+                    places.extend((place as u32).to_le_bytes());
+                }
+            }
+            stopped = (aside.stop)();
+            if stopped {
+                break;
+            }
+            if !quiet && told.elapsed() > LINE_EVERY {
+                told = Instant::now();
+                let (len, done) = (set.indices.len(), (done * ranks.size()).min(set.indices.len()));
+                let rate = done as f64 / began.elapsed().as_secs_f64();
+                let left = duration((len - done) as f64 / rate);
+                output::tell(format_args!(
+                    "{done} of {len} images encoded, {rate:.0} images/s, {left} left\n"
+                ));
+            }
+        }
+        log_bad_files(self, loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
+        if ranks.any(stopped)? {
+            return Ok(None);
+        }
+        let (places, rows) = (ranks.gather(&places)?, ranks.gather(&rows)?);
+        let mut all = Vec::new();
+        for (places, rows) in places.iter().zip(&rows).filter(|(places, _)| !places.is_empty()) {
+            let places = places.as_chunks().0.iter().map(|place| u32::from_le_bytes(*place) as usize);
+            all.extend(places.clone().zip(rows.chunks(rows.len() / places.len())));
+        }
+        all.sort_unstable_by_key(|(place, _)| *place);
+        let Some((_, first)) = all.first() else {
+            return Err(TrainerError::argument("the number of images that can be read", 0, "at least 1"));
+        };
+        let dim = first.len() / size_of::<f32>();
+        let numbers =
+            |row: &[u8]| row.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect::<Vec<_>>();
+        Ok(Some(Rows {
+            values: all.iter().flat_map(|(_, row)| numbers(row)).collect(),
+            dim,
+            indices: all.iter().map(|(place, _)| set.indices[*place] as usize).collect(),
+        }))
+    }
+}

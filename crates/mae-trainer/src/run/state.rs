@@ -1,0 +1,162 @@
+//! A run's state: where it begins, where it goes on, what is kept of it, and when it ends.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::Device;
+use mae_model::SavedModel;
+
+use super::checkpoint::{TrainState, last_step, list_checkpoints, load_checkpoint, name_of, save_checkpoint};
+use super::{CHECKPOINTS, RECIPE, Run, contents, lock};
+use crate::device::check_compute;
+use crate::records::{EVALUATIONS, Evaluation, read_evaluations};
+use crate::{Ema, PublicRecipe, Task, TrainerError, resizing};
+
+/// A state from which a run goes on.
+pub struct Restored<M> {
+    /// The state.
+    pub state: TrainState<M>,
+    /// Newer checkpoints that could not be used, each with what is wrong with it.
+    pub damaged: Vec<TrainerError>,
+}
+
+impl<T: Task> Run<T> {
+    /// Initial weights and a fresh optimizer.
+    ///
+    /// # Errors
+    /// If the model's description is inconsistent, or the device does not compute as the recipe asks.
+    pub fn initial_state(&self, device: &Device) -> Result<TrainState<T::Model>, TrainerError> {
+        check_compute(self.settings.compute(), device)?;
+        self.state_of(self.task.init(self.settings.train.seed, device)?)
+    }
+
+    /// A model at the start of its training.
+    fn state_of(&self, model: T::Model) -> Result<TrainState<T::Model>, TrainerError> {
+        if !mae_model::has_path_ids(&model) {
+            // An optimizer's state, which is filed under ids, would find none of its parameters when the run is continued.
+            let bound = "those that mae_model::with_path_ids gives";
+            return Err(TrainerError::argument("the ids of the model's parameters", "others", bound));
+        }
+        let optimizer = self.task.optimizer(&self.settings, &model);
+        let ema = self.settings.optim.ema.map(|decay| Ema::new(&model, decay));
+        let model = model.train();
+        Ok(TrainState { model, optimizer, ema, step: 0, elapsed_s: 0.0, skipped: Vec::new() })
+    }
+
+    /// The state of the last checkpoint that is whole, or the initial one where there is none: the main rank's, on
+    /// all ranks. Weights that a new run starts from are written as its first checkpoint.
+    ///
+    /// # Errors
+    /// If there are checkpoints and all are damaged: what is wrong with the newest. If the weights to start from cannot be used: a run
+    /// that was just created is then gone again.
+    pub fn latest_state(&self, device: &Device) -> Result<Restored<T::Model>, TrainerError> {
+        let Restored { state, damaged } = match self.ranks.is_main() {
+            true => self.latest_written(device)?,
+            false => Restored { state: self.initial_state(device)?, damaged: Vec::new() },
+        };
+        Ok(Restored { state: self.share(state)?, damaged })
+    }
+
+    fn latest_written(&self, device: &Device) -> Result<Restored<T::Model>, TrainerError> {
+        let fresh = self.initial_state(device)?;
+        let mut damaged = Vec::new();
+        for path in list_checkpoints(&self.path(CHECKPOINTS))?.iter().rev() {
+            match load_checkpoint(path, fresh.clone()) {
+                Ok(state) => return Ok(Restored { state, damaged }),
+                Err(error) => damaged.push(error),
+            }
+        }
+        if let Some(newest) = damaged.into_iter().next() {
+            return Err(newest);
+        }
+        let start = self.task.start(self.settings.train.seed, device).inspect_err(|_| self.unmake())?;
+        let state = match start {
+            Some(model) => {
+                let state = self.state_of(model)?;
+                // From here on the folder and the images are enough.
+                self.save(&state)?;
+                state
+            }
+            None => fresh,
+        };
+        Ok(Restored { state, damaged: Vec::new() })
+    }
+
+    /// The evaluation that is best by the task's [`BEST`](Task::BEST), the first of equal ones, with its value.
+    ///
+    /// # Errors
+    /// If the evaluations cannot be read.
+    pub fn best(&self) -> Result<Option<(Evaluation, f64)>, TrainerError> {
+        Ok(T::BEST.best(read_evaluations(&self.path(EVALUATIONS))?))
+    }
+
+    /// The step of the newest checkpoint, on the main rank.
+    pub(crate) fn last_checkpoint(&self) -> Result<Option<u64>, TrainerError> {
+        last_step(&self.path(CHECKPOINTS))
+    }
+
+    /// The folder of a step's checkpoint.
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.path(CHECKPOINTS).join(name_of(step))
+    }
+
+    /// Whether the run ends after `step` updates: they were the last ones, or no evaluation has been better than the best in
+    /// as many as the recipe's `patience`.
+    ///
+    /// # Errors
+    /// If the evaluations cannot be read.
+    pub fn finished(&self, step: u64) -> Result<bool, TrainerError> {
+        let Some(patience) = self.settings.eval.patience.filter(|_| self.pace.evaluation_due(step)) else {
+            return Ok(step >= self.pace.total_steps);
+        };
+        let mut worse = 0;
+        if self.ranks.is_main() {
+            let evaluations = read_evaluations(&self.path(EVALUATIONS))?;
+            let steps: Vec<u64> = evaluations.iter().map(|e| e.step).collect();
+            let best = T::BEST.best(evaluations).map_or(0, |(best, _)| best.step);
+            worse = steps.into_iter().filter(|other| (best + 1..=step).contains(other)).count() as u64;
+        }
+        Ok(step >= self.pace.total_steps || self.ranks.main_number(worse)? >= patience)
+    }
+
+    /// Writes a checkpoint, on the main rank. The newest are kept, and that of the best evaluation.
+    ///
+    /// # Errors
+    /// If it cannot be written; earlier ones stay.
+    pub fn save(&self, state: &TrainState<T::Model>) -> Result<PathBuf, TrainerError> {
+        let folder = self.path(CHECKPOINTS);
+        if !self.ranks.is_main() {
+            return Ok(folder.join(name_of(state.step)));
+        }
+        let best = self.best()?.map(|(best, _)| best.step);
+        let (normalize, keep) = (&self.settings.data.normalize, self.settings.eval.keep_checkpoints);
+        save_checkpoint(&folder, state, normalize, &self.metadata()?, keep, best)
+    }
+
+    /// Writes a model with all that is needed to use it.
+    ///
+    /// # Errors
+    /// If it cannot be written; a file that was there stays.
+    pub fn save_model<M: SavedModel>(&self, model: &M, path: &Path) -> Result<(), TrainerError> {
+        Ok(mae_model::save(model, &self.settings.data.normalize, &self.metadata()?, path)?)
+    }
+
+    /// What its weight files say of it: its recipe, and how it is evaluated.
+    pub(super) fn metadata(&self) -> Result<BTreeMap<String, String>, TrainerError> {
+        let recipe = (PublicRecipe::KEY.to_owned(), self.recipe_text());
+        Ok([recipe, resizing::said(&self.eval_transform()?).entry()].into())
+    }
+
+    /// Takes away what a new run has put into its folder.
+    fn unmake(&self) {
+        if self.is_new {
+            for name in [RECIPE, contents::FILE, lock::FILE] {
+                // What cannot be removed is in nobody's way.
+                let _ = fs::remove_file(self.path(name));
+            }
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Fine-tuning: the encoder too, or its last blocks, by AdamW.
+
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{Device, Tensor};
+use mae_data::{Batch, Image, sample_rng, uniform};
+use mae_model::{Classifier, Head, ParamInfo};
+use mae_vit::{Compute, DropPath, Geometry};
+
+use super::optimizer::{decays, layer_wise};
+use super::{Classes, EncoderRecipe, METRICS, Mix, MixRecipe, TOP1, cross_entropy, labels};
+use crate::draw::images_of;
+use crate::recipe::within;
+use crate::report::Outcome;
+use crate::{At, Data, Measured, Metric, Recipe, Run, Scores, SettingsOf, Task, TaskRecipe, TrainerError};
+
+crate::sections! {
+    /// The sections of a recipe of fine-tuning.
+    pub FinetuneRecipe => FinetuneSettings {
+        /// What it starts from.
+        model: EncoderRecipe,
+        /// What of it is trained, and how.
+        finetune: TuningRecipe,
+        /// How images are mixed.
+        mix: MixRecipe,
+    }
+}
+
+crate::section! {
+    /// The section of a [`FinetuneRecipe`] that says what is trained.
+    pub TuningRecipe => TuningSettings {
+        /// Random weights instead of the file's, of the same shape: what pre-training is to be compared with.
+        Fixed from_scratch: bool = false;
+        /// Blocks that are fine-tuned, the last ones; all, and what is before them, by default.
+        Fixed blocks: Option<usize> = None;
+        /// By what the rate of each layer is multiplied, once for each layer above it.
+        Free layer_decay: f64 = 0.75;
+        /// Share of the samples for which a branch of the last block is left out; linearly fewer before it.
+        Free drop_path: f64 = 0.0;
+    }
+}
+
+impl TaskRecipe for FinetuneRecipe {
+    const TASK: &'static str = "finetune";
+
+    const NAMED: &'static [(&'static str, &'static str)] =
+        crate::named!("finetune", ["finetune-digits", "finetune-base", "finetune-large", "finetune-huge"]);
+
+    fn defaults(recipe: &mut Recipe<Self>) {
+        recipe.train.epochs = 50;
+        // MAE §A.1: torchvision's default of RandomResizedCrop.
+        recipe.data.crop_scale = (0.08, 1.0);
+        recipe.optim.min_lr = 1e-6;
+        // MAE table 9.
+        recipe.optim.betas = (0.9, 0.999);
+        recipe.eval.keep_checkpoints = 1;
+    }
+}
+
+/// Fine-tuning of a classifier: the loss is the cross entropy of a batch of mixed images.
+pub struct Finetune {
+    classes: Classes,
+    settings: SettingsOf<Self>,
+}
+
+/// Stands for an epoch in the draws of mixtures and dropped branches: one that no training reaches.
+const MIX_EPOCH: u64 = u64::MAX - 2;
+
+impl Task for Finetune {
+    type Recipe = FinetuneRecipe;
+    type Model = Classifier;
+
+    fn fill(recipe: &mut Recipe<FinetuneRecipe>) -> Result<Geometry, TrainerError> {
+        let (tuning, mix) = (&recipe.task.finetune, &recipe.task.mix);
+        within("drop_path", (0.0..1.0).contains(&tuning.drop_path), tuning.drop_path, "in [0, 1)")?;
+        let decay = tuning.layer_decay;
+        within("layer_decay", decay > 0.0 && decay <= 1.0, decay, "in (0, 1]")?;
+        mix.check()?;
+        let geometry = recipe.task.model.fill(&mut recipe.data.normalize)?;
+        let depth = recipe.task.model.encoder.map_or(0, |encoder| encoder.stack.depth);
+        let blocks = recipe.task.finetune.blocks.unwrap_or(0);
+        within("blocks", blocks <= depth, blocks, &format!("at most the encoder's {depth} blocks"))?;
+        Ok(geometry)
+    }
+
+    fn new(settings: &SettingsOf<Self>, data: &Data) -> Result<Self, TrainerError> {
+        let classes = Classes::new(&settings.task.model, Head::FineTuned, &settings.data, data)?;
+        Ok(Self { classes, settings: settings.clone() })
+    }
+
+    fn init(&self, seed: u64, device: &Device) -> Result<Classifier, TrainerError> {
+        Ok(self.trained(self.classes.config.init(seed, device)?))
+    }
+
+    fn start(&self, seed: u64, device: &Device) -> Result<Option<Classifier>, TrainerError> {
+        let model = match self.settings.task.finetune.from_scratch {
+            true => self.classes.config.init(seed, device)?,
+            false => self.classes.start(seed, device)?,
+        };
+        Ok(Some(self.trained(model)))
+    }
+
+    fn optimizer(&self, settings: &SettingsOf<Self>, model: &Classifier) -> ModuleOptimizer {
+        layer_wise(model, settings.optim.adamw(), settings.task.finetune.layer_decay)
+    }
+
+    fn decays(&self, param: &ParamInfo) -> bool {
+        decays(param)
+    }
+
+    fn loss(&self, model: &mut Classifier, batch: Batch, at: &At<'_>) -> Result<Tensor<1>, TrainerError> {
+        let (images, targets, mut draw) = self.mixed(batch, at);
+        let [count, ..] = images.dims();
+        let rate = self.settings.task.finetune.drop_path;
+        let depth = self.classes.config.vit.stack.depth;
+        let drop = (rate > 0.0).then(|| DropPath::draw(rate, depth, count, &mut draw));
+        Ok(cross_entropy(model.classify(model.features(images, drop.as_ref())), targets))
+    }
+
+    const METRICS: &'static [Metric] = METRICS;
+    const BEST: Metric = TOP1;
+    const LOSS: &'static str = super::LOSS;
+
+    fn evaluate(
+        run: &Run<Self>,
+        model: &Classifier,
+        step: u64,
+        device: &Device,
+    ) -> Result<Measured, TrainerError> {
+        run.task.classes.evaluate(run, model, step, device)
+    }
+
+    fn draw(run: &Run<Self>, _: &Classifier, _: u64, _: &Device) -> Result<(), TrainerError> {
+        run.task.classes.draw(run)
+    }
+
+    fn examples(&self, batch: Batch, at: &At<'_>) -> Result<Vec<Image>, TrainerError> {
+        let (mixed, ..) = self.mixed(batch, at);
+        let shape = mixed.dims();
+        images_of(&at.normalize.bytes(mixed), shape)
+    }
+
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        let weights = self.settings.task.model.weights.display();
+        self.classes.describe(match self.settings.task.finetune.from_scratch {
+            true => format!("random, of the shape in {weights}"),
+            false => weights.to_string(),
+        })
+    }
+
+    fn title(&self) -> String {
+        format!("fine-tuning to {} classes", self.classes.config.classes.len())
+    }
+
+    fn flops_per_image(&self) -> Option<f64> {
+        Some(3.0 * self.classes.flops())
+    }
+
+    fn activations_per_image(&self, compute: Compute, device: &Device) -> Option<usize> {
+        let config = &self.classes.config.vit;
+        let mut stack = config.stack;
+        stack.depth = self.settings.task.finetune.blocks.unwrap_or(stack.depth);
+        let images = 4 * 2 * config.geometry.num_patches() * config.geometry.patch_dim();
+        Some(stack.activation_bytes(1 + config.geometry.num_patches(), compute, device) + images)
+    }
+
+    fn finish(
+        run: &Run<Self>,
+        model: &Classifier,
+        step: u64,
+        device: &Device,
+    ) -> Result<Outcome, TrainerError> {
+        run.task.classes.finish(run, model, step, device)
+    }
+}
+
+impl Finetune {
+    /// The last scores that were measured on held-out images; on the main rank.
+    pub fn scores(&self) -> Option<Scores> {
+        self.classes.scores()
+    }
+
+    /// A model with what is not trained marked.
+    fn trained(&self, model: Classifier) -> Classifier {
+        let model = model.with_compute(self.settings.compute());
+        match self.settings.task.finetune.blocks {
+            Some(blocks) => model.with_trained_blocks(blocks),
+            None => model,
+        }
+    }
+
+    /// A batch's images, mixed, what the model shall say of them, and what else is drawn for the batch.
+    fn mixed(&self, mut batch: Batch, at: &At<'_>) -> (Tensor<4>, Tensor<2>, impl FnMut() -> f64 + use<>) {
+        let mut rng = sample_rng(self.settings.train.seed, MIX_EPOCH, at.number);
+        let mut draw = move || uniform(&mut rng);
+        let [.., height, width] = batch.shape;
+        let mix: &Mix = &self.settings.task.mix;
+        let mixing = mix.draw((height, width), &mut draw);
+        let targets = self.classes.targets(mix, &mixing, &labels(&batch), at.device); // [B, classes]
+        (mixing.apply(at.images(&mut batch)), targets, draw)
+    }
+}

@@ -1,0 +1,95 @@
+//! What classifiers are worth on held-out images, and what is written and drawn of it.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use mae_model::Classifier;
+
+use super::Classes;
+use super::draw::draw_confusion;
+use crate::atomic::write_atomic;
+use crate::report::Outcome;
+use crate::run::Rows;
+use crate::{Measured, Run, Scores, Task, TrainerError, save_png, score};
+
+const SCORES: &str = "scores.json";
+const CONFUSION: &str = "confusion.png";
+
+impl Classes {
+    /// Floating-point operations of a forward pass for one image.
+    pub(super) fn flops(&self) -> f64 {
+        let vit = &self.config.vit;
+        let (patches, width) = (vit.geometry.num_patches(), vit.stack.embed_dim);
+        let projection = 2.0 * (patches * vit.geometry.patch_dim() * width) as f64;
+        projection + vit.stack.flops(1 + patches) + 2.0 * (width * self.config.classes.len()) as f64
+    }
+
+    pub(super) fn scores(&self) -> Option<Scores> {
+        self.measured.lock().expect("nothing panics with it").clone().map(|(_, scores)| scores)
+    }
+
+    /// Measures a model, on all ranks.
+    pub(super) fn evaluate<T: Task>(
+        &self,
+        run: &Run<T>,
+        model: &Classifier,
+        step: u64,
+        device: &Device,
+    ) -> Result<Measured, TrainerError> {
+        let model = model.valid();
+        self.score(run, run.held_out_rows(device, |images| model.forward(images))?, step)
+    }
+
+    /// What scores of held-out images are worth.
+    pub(super) fn score<T: Task>(
+        &self,
+        run: &Run<T>,
+        rows: Rows,
+        step: u64,
+    ) -> Result<Measured, TrainerError> {
+        let labels = rows.labels(run.data.all_held_out()?.source.as_ref())?;
+        let scores = score(&self.config.classes, &labels, &rows.values)?;
+        let measured = Measured { val_loss: scores.loss, ..Measured::default() };
+        let measured = measured.with("top1", Some(scores.top1())).with("top5", scores.top5());
+        *self.measured.lock().expect("nothing panics with it") = Some((step, scores));
+        Ok(measured)
+    }
+
+    /// Writes the last scores, and draws which class is taken for which.
+    pub(super) fn draw<T: Task>(&self, run: &Run<T>) -> Result<(), TrainerError> {
+        let Some(scores) = self.scores() else { return Ok(()) };
+        write_atomic(&run.path(SCORES), |file| {
+            serde_json::to_writer_pretty(&mut *file, &scores.to_json())?;
+            file.write_all(b"\n")
+        })?;
+        save_png(&draw_confusion(&scores)?, &run.path(CONFUSION))
+    }
+
+    /// What is to be said of a finished run.
+    pub(super) fn finish<T: Task<Model = Classifier>>(
+        &self,
+        run: &Run<T>,
+        model: &Classifier,
+        step: u64,
+        device: &Device,
+    ) -> Result<Outcome, TrainerError> {
+        let known = self.measured.lock().expect("nothing panics with it").as_ref().map(|(step, _)| *step);
+        if run.ranks().main_number(known.unwrap_or(u64::MAX))? != step {
+            // A run that was at its end already is measured again.
+            T::evaluate(run, model, step, device)?;
+        }
+        let (Some(scores), true) = (self.scores(), run.ranks().is_main()) else {
+            return Ok(Outcome::default());
+        };
+        self.draw(run)?;
+        let mut outcome = Outcome::default();
+        let share = |share: f64| format!("{:.1}%", 100.0 * share);
+        outcome.line("top-1", format!("{} of {} held-out images", share(scores.top1()), scores.images()));
+        if let Some(top5) = scores.top5().filter(|_| scores.classes.len() > 5) {
+            outcome.line("top-5", share(top5));
+        }
+        outcome.line("scores", run.path(SCORES).display());
+        outcome.line("confusion", run.path(CONFUSION).display());
+        outcome.figures.push(("Confusion matrix", run.path(CONFUSION)));
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,224 @@
+//! Mixup, CutMix and label smoothing: images of a batch mixed with each other, and their classes with them.
+
+use burn::tensor::Tensor;
+
+use crate::recipe::within;
+use crate::{Section, TrainerError};
+
+crate::section! {
+    /// How the images of a batch are mixed: the section of a recipe.
+    pub MixRecipe => Mix {
+        /// Both parameters of the beta distribution that a mixture's share is drawn from; 0 for no mixtures.
+        Free mixup: f64 = 0.0;
+        /// The same for the area that is kept where a part of another image is put in; 0 for none.
+        Free cutmix: f64 = 0.0;
+        /// Share of the batches that are mixed.
+        Free prob: f64 = 1.0;
+        /// Share of those that are cut rather than blended, where there are both.
+        Free switch_prob: f64 = 0.5;
+        /// Share of each target that all classes get alike.
+        Free label_smoothing: f64 = 0.0;
+    }
+}
+
+impl Default for Mix {
+    /// Nothing is mixed, nothing smoothed.
+    fn default() -> Self {
+        MixRecipe::default().settle()
+    }
+}
+
+impl MixRecipe {
+    /// Checks every value.
+    pub(super) fn check(&self) -> Result<(), TrainerError> {
+        for (name, share) in [("mix.prob", self.prob), ("switch_prob", self.switch_prob)] {
+            within(name, (0.0..=1.0).contains(&share), share, "from 0 to 1")?;
+        }
+        let smoothing = self.label_smoothing;
+        within("label_smoothing", (0.0..1.0).contains(&smoothing), smoothing, "in [0, 1)")?;
+        // Beyond 1 shares gather around a half, and drawing them takes ever longer.
+        for (name, parameter) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {
+            within(name, (0.0..=2.0).contains(&parameter), parameter, "from 0 to 2")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is done to a batch: its i-th image is mixed with the i-th from its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mixing {
+    /// Nothing.
+    None,
+    /// Blended.
+    Mixup {
+        /// What is kept of an image, 0 to 1.
+        kept: f64,
+    },
+    /// A rectangle of the other one is put in its place.
+    CutMix {
+        /// Its rows: the first, and the first behind it.
+        rows: (usize, usize),
+        /// Its columns.
+        columns: (usize, usize),
+        /// The share of an image's area that is kept.
+        kept: f64,
+    },
+}
+
+impl Mix {
+    /// Draws what is done to a batch of images of `(height, width)`; `uniform` gives numbers uniform in [0, 1).
+    ///
+    /// # Source
+    /// mixup, arXiv 1710.09412; CutMix, arXiv 1905.04899; timm `Mixup` by batch, its correction of the share for what lies
+    /// outside the image included.
+    pub fn draw(&self, (height, width): (usize, usize), mut uniform: impl FnMut() -> f64) -> Mixing {
+        let (blends, cuts) = (self.mixup > 0.0, self.cutmix > 0.0);
+        if !(blends || cuts) || uniform() >= self.prob {
+            return Mixing::None;
+        }
+        if !cuts || (blends && uniform() >= self.switch_prob) {
+            return Mixing::Mixup { kept: beta(self.mixup, &mut uniform) };
+        }
+        let cut = (1.0 - beta(self.cutmix, &mut uniform)).sqrt();
+        let mut span = |side: usize| {
+            let (half, centre) = ((side as f64 * cut) as usize / 2, (uniform() * side as f64) as usize);
+            (centre.saturating_sub(half), (centre + half).min(side))
+        };
+        let (rows, columns) = (span(height), span(width));
+        let area = (rows.1 - rows.0) * (columns.1 - columns.0);
+        Mixing::CutMix { rows, columns, kept: 1.0 - area as f64 / (height * width) as f64 }
+    }
+
+    /// What a classifier shall say of a batch: the share of each class in each image, smoothed.
+    ///
+    /// # Shapes
+    /// labels `[B]` → `[B, classes]`
+    pub fn targets(&self, mixing: &Mixing, labels: &[u32], classes: usize) -> Vec<f32> {
+        let kept = mixing.kept() as f32;
+        let off = (self.label_smoothing / classes as f64) as f32;
+        let on = (1.0 - self.label_smoothing) as f32;
+        let mut targets = vec![off; labels.len() * classes];
+        for (row, (own, other)) in targets.chunks_mut(classes).zip(labels.iter().zip(labels.iter().rev())) {
+            row[*own as usize] += kept * on;
+            row[*other as usize] += (1.0 - kept) * on;
+        }
+        targets
+    }
+}
+
+impl Mixing {
+    /// What is kept of an image, 0 to 1.
+    pub fn kept(&self) -> f64 {
+        match *self {
+            Self::None => 1.0,
+            Self::Mixup { kept } | Self::CutMix { kept, .. } => kept,
+        }
+    }
+
+    /// Mixes a batch.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` → `[B, C, H, W]`
+    pub fn apply(&self, images: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, ..] = images.dims();
+        match *self {
+            Self::None => images,
+            Self::Mixup { kept } => images.clone().mul_scalar(kept) + images.flip([0]).mul_scalar(1.0 - kept),
+            Self::CutMix { rows, columns, .. } if rows.0 == rows.1 || columns.0 == columns.1 => images,
+            Self::CutMix { rows, columns, .. } => {
+                let region = [0..batch, 0..channels, rows.0..rows.1, columns.0..columns.1];
+                let other = images.clone().flip([0]).slice(region.clone());
+                images.slice_assign(region, other)
+            }
+        }
+    }
+}
+
+/// A number of the symmetric beta distribution.
+///
+/// # Source
+/// Jöhnk 1964: for parameters up to 1, of which nearly every second pair is taken.
+fn beta(parameter: f64, uniform: &mut impl FnMut() -> f64) -> f64 {
+    loop {
+        let [x, y] = [(); 2].map(|()| (1.0 - uniform()).powf(1.0 / parameter));
+        if x + y <= 1.0 && x + y > 0.0 {
+            return x / (x + y);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+    use mae_data::{sample_rng, uniform};
+
+    const BOTH: Mix = Mix { mixup: 0.8, cutmix: 1.0, prob: 1.0, switch_prob: 0.5, label_smoothing: 0.1 };
+
+    #[test]
+    fn beta_numbers_have_their_mean_and_variance() {
+        for parameter in [0.2, 0.8, 1.0] {
+            let mut rng = sample_rng(0, 0, 0);
+            let draws: Vec<f64> = (0..40_000).map(|_| beta(parameter, &mut || uniform(&mut rng))).collect();
+            let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+            let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / draws.len() as f64;
+            // Of beta(a, a): 1/2 and 1 / (4 (2 a + 1)).
+            assert!((mean - 0.5).abs() < 0.006, "{parameter}: {mean}");
+            assert!((variance - 0.25 / (2.0 * parameter + 1.0)).abs() < 0.002, "{parameter}: {variance}");
+        }
+    }
+
+    #[test]
+    fn half_of_the_batches_are_cut_and_what_is_kept_is_what_shows() {
+        let shape = [4, 1, 9, 14];
+        let values: Vec<f32> = (0..4).flat_map(|image| vec![image as f32; 9 * 14]).collect();
+        let images = Tensor::<4>::from_data(TensorData::new(values, shape), &Device::flex());
+        let mut cut = 0;
+        for draw in 0..400 {
+            let mut rng = sample_rng(0, 0, draw);
+            let mixing = BOTH.draw((9, 14), || uniform(&mut rng));
+            let mixed = mixing.apply(images.clone()).into_data().convert::<f32>();
+            let mixed = mixed.as_slice::<f32>().unwrap();
+            for (image, pixels) in mixed.chunks(9 * 14).enumerate() {
+                // The mean of constant images tells how much of each is there.
+                let mean = f64::from(pixels.iter().sum::<f32>()) / pixels.len() as f64;
+                let expected = mixing.kept() * image as f64 + (1.0 - mixing.kept()) * (3 - image) as f64;
+                assert!((mean - expected).abs() < 1e-5, "{mixing:?}: {mean}, {expected}");
+            }
+            cut += usize::from(matches!(mixing, Mixing::CutMix { .. }));
+        }
+        // Within 4 standard deviations of a fair coin.
+        assert!(cut.abs_diff(200) < 40, "{cut}");
+    }
+
+    #[test]
+    fn one_of_the_two_is_always_drawn_and_none_never() {
+        let draws = |mix: Mix| {
+            (0..100).map(move |draw| {
+                let mut rng = sample_rng(1, 0, draw);
+                mix.draw((8, 8), || uniform(&mut rng))
+            })
+        };
+        assert!(draws(Mix { cutmix: 0.0, ..BOTH }).all(|m| matches!(m, Mixing::Mixup { .. })));
+        assert!(draws(Mix { mixup: 0.0, ..BOTH }).all(|m| matches!(m, Mixing::CutMix { .. })));
+        assert!(draws(Mix::default()).all(|mixing| mixing == Mixing::None));
+        let rarely = draws(Mix { prob: 0.25, ..BOTH }).filter(|mixing| *mixing != Mixing::None).count();
+        assert!(rarely.abs_diff(25) < 18, "{rarely}");
+    }
+
+    #[test]
+    fn targets_are_shares_of_classes() {
+        let targets = BOTH.targets(&Mixing::Mixup { kept: 0.75 }, &[0, 2, 2], 4);
+        let near = |a: f32, b: f32| (a - b).abs() < 1e-6;
+        let expected = [
+            [0.75 * 0.9 + 0.025, 0.025, 0.25 * 0.9 + 0.025, 0.025],
+            [0.025, 0.025, 0.925, 0.025],
+            [0.25 * 0.9 + 0.025, 0.025, 0.75 * 0.9 + 0.025, 0.025],
+        ];
+        for (row, expected) in targets.chunks(4).zip(expected) {
+            assert!(row.iter().zip(expected).all(|(a, b)| near(*a, b)), "{row:?}");
+        }
+        assert!(targets.chunks(4).all(|row| near(row.iter().sum(), 1.0)));
+        assert_eq!(Mix::default().targets(&Mixing::None, &[1], 3), [0.0, 1.0, 0.0]);
+    }
+}

@@ -1,0 +1,138 @@
+//! Optimizers of classifiers: AdamW with rates that fall with depth, and LARS.
+
+use std::collections::BTreeMap;
+
+use burn::module::ParamGroup;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamWState, LearningRate, ModuleOptimizer, Optimizer, Sgd, SgdConfig, SgdState};
+use burn::tensor::{Device, Tensor};
+use mae_model::{Classifier, ParamInfo, list_params};
+use mae_vit::ops;
+
+use crate::AdamW;
+
+/// Numbers that LARS keeps for each parameter.
+pub(super) const LARS_MOMENTS: usize = 1;
+
+/// By what each trained parameter's learning rate is multiplied: `decay` once for each layer above it, so that what lies
+/// deepest changes least.
+///
+/// # Source
+/// MAE §A.1 "Layer-wise lr decay", after arXiv 2106.08254; the official `lr_decay.py`: tokens, positions and patch
+/// projection are layer 0, block i is layer i + 1, and norm and head are the one on top, of scale 1.
+pub fn layer_scales(model: &Classifier, decay: f64) -> Vec<(ParamInfo, f64)> {
+    let top = model.encoder.blocks.len() + 1;
+    let layer = |path: &str| {
+        let below = path.strip_prefix("encoder.").unwrap_or("norm");
+        match below.split('.').collect::<Vec<_>>()[..] {
+            ["blocks", index, ..] => index.parse().map_or(top, |index: usize| index + 1),
+            ["cls_token" | "pos_embed" | "patch_embed", ..] => 0,
+            _ => top,
+        }
+    };
+    let params = list_params(model).into_iter().filter(|param| param.trained);
+    params
+        .map(|param| (layer(&param.path), param))
+        .map(|(layer, param)| (param, decay.powi((top - layer) as i32)))
+        .collect()
+}
+
+/// AdamW for a part of a model, at a multiple of the model's rate.
+#[derive(Clone, Copy)]
+struct Scaled {
+    adamw: AdamW,
+    scale: f64,
+}
+
+impl Optimizer for Scaled {
+    type State<const D: usize> = AdamWState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        param: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        self.adamw.step(lr * self.scale, param, gradient, state)
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        AdamW::to_device(state, device)
+    }
+}
+
+/// Whether a parameter of a classifier has weight decay.
+///
+/// # Source
+/// timm `VisionTransformer.no_weight_decay`, which the official fine-tuning asks.
+pub(super) fn decays(param: &ParamInfo) -> bool {
+    let exempt = ["encoder.cls_token", "encoder.pos_embed"];
+    param.shape.len() > 1 && !exempt.contains(&param.path.as_str())
+}
+
+/// AdamW with layer-wise decay of the rate. Weights decay but for one-dimensional parameters, class token and positions.
+pub(super) fn layer_wise(model: &Classifier, adamw: AdamW, decay: f64) -> ModuleOptimizer {
+    let mut groups = BTreeMap::new();
+    for (param, scale) in layer_scales(model, decay) {
+        groups.entry((scale.to_bits(), decays(&param))).or_insert_with(Vec::new).push(param.id);
+    }
+    groups.into_iter().fold(ModuleOptimizer::from(adamw), |optimizer, ((scale, decays), ids)| {
+        let weight_decay = if decays { adamw.weight_decay } else { 0.0 };
+        let scaled = Scaled { adamw: AdamW { weight_decay, ..adamw }, scale: f64::from_bits(scale) };
+        optimizer.with_group(ParamGroup::from_ids(ids), scaled, None)
+    })
+}
+
+/// Layer-wise adaptive rate scaling: SGD with momentum, in which matrices move by a share of their own norm.
+///
+/// # Source
+/// You et al., arXiv 1708.03888; as probes are trained with it (MAE table 10): no weight decay, and one-dimensional
+/// parameters are not scaled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lars {
+    /// What is kept of the last step.
+    pub momentum: f64,
+    /// A step's length in units of the weights' norm, at a rate of 1.
+    pub trust: f64,
+}
+
+impl Default for Lars {
+    fn default() -> Self {
+        Self { momentum: 0.9, trust: 1e-3 }
+    }
+}
+
+impl Lars {
+    fn sgd(&self) -> Sgd {
+        let momentum = MomentumConfig::new().with_momentum(self.momentum).with_dampening(0.0);
+        SgdConfig::new().with_momentum(Some(momentum)).build()
+    }
+}
+
+impl Optimizer for Lars {
+    type State<const D: usize> = SgdState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        param: Tensor<D>,
+        mut gradient: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        if D > 1 {
+            let norm = |x: &Tensor<D>| ops::sum_of_squares(vec![x.clone().flatten(0, D - 1)]).sqrt(); // [1]
+            let (weights, update) = (norm(&param), norm(&gradient));
+            let defined = weights.clone().greater_elem(0.0).bool_and(update.clone().greater_elem(0.0));
+            let ratio = weights.mul_scalar(self.trust) / update;
+            // Where one of the norms is 0 the gradient is as it was.
+            let ratio = ratio.ones_like().mask_where(defined, ratio);
+            gradient = gradient * ratio.unsqueeze();
+        }
+        self.sgd().step(lr, param, gradient, state)
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        Sgd::to_device(state, device)
+    }
+}

@@ -1,0 +1,286 @@
+//! Linear probes: a linear layer on the features of the encoder as it is, by LARS.
+
+use std::sync::Mutex;
+
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{Device, Tensor};
+use mae_data::Batch;
+use mae_model::{Classifier, Head, ParamInfo};
+use mae_vit::{Compute, Geometry, Pooling};
+
+use super::optimizer::LARS_MOMENTS;
+use super::{Classes, EncoderRecipe, Lars, METRICS, Mix, Mixing, TOP1, cross_entropy, labels};
+use crate::recipe::within;
+use crate::report::Outcome;
+use crate::run::{Aside, ImageSet, Rows};
+use crate::step::Backward;
+use crate::{At, Data, Measured, Metric, Recipe, Run, Scores, SettingsOf, Task, TaskRecipe, TrainerError};
+
+crate::sections! {
+    /// The sections of a recipe of a probe.
+    pub ProbeRecipe => ProbeSettings {
+        /// What it is put on.
+        model: EncoderRecipe,
+        /// How it is trained.
+        probe: LinearRecipe,
+    }
+}
+
+crate::section! {
+    /// The section of a [`ProbeRecipe`] that says how it is trained.
+    pub LinearRecipe => LinearSettings {
+        /// Whether features are taken once, of the centre, rather than of a new crop each time.
+        Free cached: bool = false;
+        /// Share of each target that all classes get alike.
+        Free label_smoothing: f64 = 0.0;
+        /// What LARS keeps of the last step.
+        Free momentum: f64 = Lars::default().momentum;
+        /// The length of a step of LARS in units of the weights' norm, at a rate of 1.
+        Free trust: f64 = Lars::default().trust;
+    }
+}
+
+impl TaskRecipe for ProbeRecipe {
+    const TASK: &'static str = "probe";
+
+    const NAMED: &'static [(&'static str, &'static str)] =
+        crate::named!("probe", ["probe-digits", "probe-base", "probe-large"]);
+
+    fn defaults(recipe: &mut Recipe<Self>) {
+        // MAE table 10.
+        (recipe.train.epochs, recipe.optim.base_lr) = (90, 0.1);
+        recipe.data.crop_scale = (0.08, 1.0);
+        recipe.eval.keep_checkpoints = 1;
+    }
+}
+
+/// A linear probe: the loss is the cross entropy of an update's images, over which their features are standardised.
+pub struct Probe {
+    classes: Classes,
+    settings: SettingsOf<Self>,
+    /// Features that were taken once: of the training and of the held-out images.
+    cache: Mutex<Option<std::sync::Arc<Cache>>>,
+}
+
+struct Cache {
+    train: Rows,
+    /// Of the training images.
+    labels: Vec<u32>,
+    val: Rows,
+}
+
+impl Task for Probe {
+    type Recipe = ProbeRecipe;
+    type Model = Classifier;
+
+    fn fill(recipe: &mut Recipe<ProbeRecipe>) -> Result<Geometry, TrainerError> {
+        let probe = &recipe.task.probe;
+        let smoothing = probe.label_smoothing;
+        within("label_smoothing", (0.0..1.0).contains(&smoothing), smoothing, "in [0, 1)")?;
+        within("momentum", (0.0..=1.0).contains(&probe.momentum), probe.momentum, "from 0 to 1")?;
+        within("trust", probe.trust > 0.0 && probe.trust.is_finite(), probe.trust, "positive and finite")?;
+        let repeats = recipe.data.repeats;
+        within("repeats", !probe.cached || repeats == 1, repeats, "1 where features are taken once")?;
+        recipe.task.model.pooling.get_or_insert(Pooling::ClassToken);
+        recipe.task.model.fill(&mut recipe.data.normalize)
+    }
+
+    fn new(settings: &SettingsOf<Self>, data: &Data) -> Result<Self, TrainerError> {
+        let classes = Classes::new(&settings.task.model, Head::Probe, &settings.data, data)?;
+        let effective = settings.effective_batch();
+        let bound = "at least 2 for a probe, whose features are standardised over an update";
+        within("batch_size times accum_iter", effective > 1, effective, bound)?;
+        Ok(Self { classes, settings: settings.clone(), cache: Mutex::default() })
+    }
+
+    fn init(&self, seed: u64, device: &Device) -> Result<Classifier, TrainerError> {
+        Ok(self.frozen(self.classes.config.init(seed, device)?))
+    }
+
+    fn start(&self, seed: u64, device: &Device) -> Result<Option<Classifier>, TrainerError> {
+        Ok(Some(self.frozen(self.classes.start(seed, device)?)))
+    }
+
+    fn optimizer(&self, settings: &SettingsOf<Self>, _: &Classifier) -> ModuleOptimizer {
+        let LinearSettings { momentum, trust, .. } = settings.task.probe;
+        ModuleOptimizer::from(Lars { momentum, trust })
+    }
+
+    fn decays(&self, _: &ParamInfo) -> bool {
+        false
+    }
+
+    const MOMENTS: usize = LARS_MOMENTS;
+
+    fn needs_pixels(&self) -> bool {
+        !self.settings.task.probe.cached
+    }
+
+    fn prepare(
+        run: &Run<Self>,
+        model: &Classifier,
+        device: &Device,
+        aside: &Aside<'_>,
+    ) -> Result<bool, TrainerError> {
+        if run.task.needs_pixels() {
+            return Ok(true);
+        }
+        let model = model.valid();
+        let rows = |set: &ImageSet| run.rows(set, device, aside, |images| model.features(images, None));
+        let Some(train) = rows(&ImageSet::all(&run.data.train))? else { return Ok(false) };
+        let Some(val) = rows(&run.data.all_held_out()?)? else { return Ok(false) };
+        let labels = train.labels(run.data.train.as_ref())?;
+        *run.task.cache.lock().expect("nothing panics with it") = Some(Cache { train, labels, val }.into());
+        Ok(true)
+    }
+
+    /// Of one batch, as if it were the update.
+    fn loss(&self, model: &mut Classifier, batch: Batch, at: &At<'_>) -> Result<Tensor<1>, TrainerError> {
+        self.update_loss(model, vec![batch], at)
+    }
+
+    /// All batches of an update are one to the head.
+    fn gradients(
+        &self,
+        model: &mut Classifier,
+        batches: Vec<Batch>,
+        at: &At<'_>,
+        backward: &mut Backward<'_, Classifier>,
+    ) -> Result<(), TrainerError> {
+        let loss = self.update_loss(model, batches, at)?;
+        backward.add(model, loss, (0, 1))
+    }
+
+    const METRICS: &'static [Metric] = METRICS;
+    const BEST: Metric = TOP1;
+    const LOSS: &'static str = super::LOSS;
+
+    fn evaluate(
+        run: &Run<Self>,
+        model: &Classifier,
+        step: u64,
+        device: &Device,
+    ) -> Result<Measured, TrainerError> {
+        let classes = &run.task.classes;
+        let Some(cache) = run.task.cache() else { return classes.evaluate(run, model, step, device) };
+        let scores = model.valid().classify(cache.val.tensor(device)).into_data().convert::<f32>();
+        let values = scores.try_to_vec::<f32>().expect("converted to f32");
+        let dim = classes.config.classes.len();
+        classes.score(run, Rows { values, dim, indices: cache.val.indices.clone() }, step)
+    }
+
+    fn draw(run: &Run<Self>, _: &Classifier, _: u64, _: &Device) -> Result<(), TrainerError> {
+        run.task.classes.draw(run)
+    }
+
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        self.classes.describe(self.settings.task.model.weights.display().to_string())
+    }
+
+    fn title(&self) -> String {
+        format!("linear probe of {} classes", self.classes.config.classes.len())
+    }
+
+    fn flops_per_image(&self) -> Option<f64> {
+        self.needs_pixels().then(|| self.classes.flops())
+    }
+
+    fn activations_per_image(&self, _: Compute, _: &Device) -> Option<usize> {
+        let geometry = self.classes.config.vit.geometry;
+        Some(4 * 2 * geometry.num_patches() * geometry.patch_dim())
+    }
+
+    fn finish(
+        run: &Run<Self>,
+        model: &Classifier,
+        step: u64,
+        device: &Device,
+    ) -> Result<Outcome, TrainerError> {
+        run.task.classes.finish(run, model, step, device)
+    }
+}
+
+impl Probe {
+    /// The last scores that were measured on held-out images; on the main rank.
+    pub fn scores(&self) -> Option<Scores> {
+        self.classes.scores()
+    }
+
+    fn frozen(&self, model: Classifier) -> Classifier {
+        model.with_compute(self.settings.compute()).with_frozen_encoder()
+    }
+
+    fn cache(&self) -> Option<std::sync::Arc<Cache>> {
+        self.cache.lock().expect("nothing panics with it").clone()
+    }
+
+    /// The loss of the batches of an update.
+    fn update_loss(
+        &self,
+        model: &mut Classifier,
+        batches: Vec<Batch>,
+        at: &At<'_>,
+    ) -> Result<Tensor<1>, TrainerError> {
+        let (features, labels) = match self.cache() {
+            Some(cache) => {
+                // Of the images that could be read.
+                let Rows { values, dim, indices } = &cache.train;
+                let rows: Vec<_> =
+                    batches.iter().flat_map(|b| &b.indices).map(|i| i % indices.len()).collect();
+                let values =
+                    rows.iter().flat_map(|row| &values[row * dim..(row + 1) * dim]).copied().collect();
+                let labels = rows.iter().map(|row| cache.labels[*row]).collect();
+                (Rows { values, dim: *dim, indices: rows }.tensor(at.device), labels)
+            }
+            None => {
+                let labels: Vec<u32> = batches.iter().flat_map(labels).collect();
+                let frozen = model.valid();
+                let features = |mut batch: Batch| frozen.features(at.images(&mut batch), None);
+                (Tensor::cat(batches.into_iter().map(features).collect(), 0), labels) // [B, D]
+            }
+        };
+        self.head_loss(model, features, &labels, at)
+    }
+
+    /// The loss of a linear layer on standardised features, whose running mean and variance take these in.
+    ///
+    /// # Shapes
+    /// features `[B, D]`, B labels
+    fn head_loss(
+        &self,
+        model: &mut Classifier,
+        features: Tensor<2>,
+        labels: &[u32],
+        at: &At<'_>,
+    ) -> Result<Tensor<1>, TrainerError> {
+        let mix = Mix { label_smoothing: self.settings.task.probe.label_smoothing, ..Mix::default() };
+        let targets = self.classes.targets(&mix, &Mixing::None, labels, at.device);
+        let features = standardise(model, features, at)?;
+        Ok(cross_entropy(model.head.forward(features), targets))
+    }
+}
+
+/// Features by their mean and variance over an update, on all ranks, which the running ones take in.
+pub(super) fn standardise(
+    model: &mut Classifier,
+    features: Tensor<2>,
+    at: &At<'_>,
+) -> Result<Tensor<2>, TrainerError> {
+    let norm = model.head_norm.take().expect("a probe has a norm").valid();
+    let (features, norm) = match at.ranks.averages() {
+        false => norm.train_forward(features),
+        true => {
+            let [batch, _] = features.dims();
+            let mean = |of: Tensor<2>| -> Result<Tensor<2>, TrainerError> {
+                let mean = at.ranks.mean(vec![of.mean_dim(0).squeeze_dim(0)])?()?;
+                Ok(Tensor::stack(mean, 0)) // [1, D]
+            };
+            let of_all = mean(features.clone())?;
+            let variance = mean((features.clone() - of_all.clone()).square())?;
+            norm.train_forward_by(features, of_all, variance, batch * at.ranks.size())
+        }
+    };
+    model.head_norm = Some(norm.train());
+    Ok(features)
+}

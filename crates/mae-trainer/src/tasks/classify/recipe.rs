@@ -1,0 +1,66 @@
+//! Where an encoder comes from.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use mae_model::{Hints, WeightFile};
+use mae_vit::{Geometry, Normalize, Pooling, VisionTransformer, VitConfig};
+
+use crate::TrainerError;
+
+crate::section! {
+    /// The model section of a recipe that starts from an encoder.
+    pub EncoderRecipe => EncoderSettings {
+        /// A file with an encoder, or a run's folder.
+        Fixed weights: PathBuf = PathBuf::new();
+        /// Which model of a file that holds several; timm's choice by default.
+        Fixed weights_key: Option<String> = None;
+        /// Tokens that make an image's features; by default the patches' mean for fine-tuning, the class token for probes, as
+        /// in the paper.
+        Fixed pooling: Pooling;
+        /// The encoder's sizes; the file's by default.
+        Fixed encoder: VitConfig;
+    }
+}
+
+impl EncoderRecipe {
+    /// Fills in what is open, for pooling the patches' mean, and what follows from the file: the encoder's sizes and how images are normalised. Where both are known, as in a run that is
+    /// continued, the file is not needed. Returns what images the encoder takes.
+    ///
+    /// # Errors
+    /// If the file cannot be used.
+    pub fn fill(&mut self, normalize: &mut Option<Normalize>) -> Result<Geometry, TrainerError> {
+        self.pooling.get_or_insert(Pooling::MeanPatch);
+        if let (Some(vit), Some(_)) = (self.encoder, &normalize) {
+            return Ok(vit.geometry);
+        }
+        let file = WeightFile::open_model(&self.weights, self.weights_key.as_deref())?;
+        let vit = match self.encoder {
+            Some(vit) => vit,
+            None => *self.encoder.insert(file.vit_config(&Hints::default())?),
+        };
+        if normalize.is_none() {
+            *normalize = Some(file.normalize()?);
+        }
+        Ok(vit.geometry)
+    }
+}
+
+impl EncoderSettings {
+    /// The file's encoder.
+    ///
+    /// # Errors
+    /// If the file cannot be used.
+    pub fn load(&self, device: &Device) -> Result<VisionTransformer, TrainerError> {
+        let VitConfig { geometry, stack, norm_eps } = self.encoder;
+        // What the file may not say, and is known.
+        let hints = Hints {
+            image_size: Some(geometry.image_size()),
+            num_heads: Some(stack.num_heads),
+            norm_eps: Some(norm_eps),
+            ..Hints::default()
+        };
+        let file = WeightFile::open_model(&self.weights, self.weights_key.as_deref())?;
+        Ok(file.encoder(&hints, device)?.0)
+    }
+}

@@ -1,0 +1,4 @@
+//! The tasks that there are.
+
+pub(crate) mod classify;
+pub(crate) mod pretrain;

@@ -1,0 +1,84 @@
+//! The pictures of a run: reconstructions of fixed images under fixed masks, and the loss curve.
+
+use std::path::PathBuf;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use mae_data::{Batch, Image};
+use mae_masking::MaskBatch;
+use mae_model::{Mae, MaeConfig};
+use mae_vit::Normalize;
+
+use super::Pretrain;
+use super::features::FIXED_MASKS;
+use crate::atomic::make_folder;
+use crate::canvas::save_png;
+use crate::draw::images_of;
+use crate::pictures::{Reconstruction, draw_reconstructions, with_note};
+use crate::{Run, TrainerError};
+
+/// What a picture of normalised pixels borrows.
+pub(super) const BORROWED: &str =
+    "each predicted patch is drawn with the mean and deviation of the original one";
+
+/// Draws what a model makes of the run's picture images, on the main rank; returns where.
+///
+/// # Errors
+/// If images cannot be read or the picture cannot be written.
+pub fn draw_pictures(
+    run: &Run<Pretrain>,
+    model: &Mae,
+    step: u64,
+    device: &Device,
+) -> Result<PathBuf, TrainerError> {
+    let folder = run.path("pictures");
+    let path = folder.join(format!("step-{step:09}.png"));
+    if !run.ranks().is_main() {
+        return Ok(path);
+    }
+    let set = run.data.picture_set(run.settings.eval.pictures);
+    let loader = run.evaluation_loader(&set, set.indices.len())?;
+    let model = model.valid();
+    let mut samples = Vec::new();
+    for batch in loader.epoch(run.settings.train.seed, FIXED_MASKS, set.indices, 0)? {
+        let batch = batch?;
+        let masks = run.task.masks(&batch)?;
+        samples.extend(reconstruct(&model, &run.settings.data.normalize, batch, &masks, device)?);
+    }
+    let sheet = draw_sheet(&samples, &run.task.config)?;
+    make_folder(&folder)?;
+    save_png(&sheet, &path)?;
+    Ok(path)
+}
+
+/// What a model makes of a batch of masked images.
+///
+/// # Errors
+/// Of what cannot be an image.
+pub fn reconstruct(
+    model: &Mae,
+    normalize: &Normalize,
+    batch: Batch,
+    masks: &MaskBatch,
+    device: &Device,
+) -> Result<Vec<Reconstruction>, TrainerError> {
+    let shape = batch.shape;
+    let originals = images_of(&batch.images, shape)?;
+    let images = normalize.images(batch.images, shape, device);
+    let predicted = images_of(&normalize.bytes(model.reconstruct(images, masks).images), shape)?;
+    let masks = masks.mask().chunks(masks.num_patches());
+    let samples = originals.into_iter().zip(predicted).zip(masks).map(|((original, predicted), mask)| {
+        Reconstruction { original, predicted, mask: mask.iter().map(|m| *m == 1.0).collect() }
+    });
+    Ok(samples.collect())
+}
+
+/// [`draw_reconstructions`] of a model, which says below what a prediction of normalised pixels borrows.
+///
+/// # Errors
+/// As [`draw_reconstructions`].
+pub fn draw_sheet(samples: &[Reconstruction], config: &MaeConfig) -> Result<Image, TrainerError> {
+    let patch = config.geometry.patch_size();
+    let sheet = draw_reconstructions(samples, (patch, patch))?;
+    if config.norm_pix_loss { with_note(sheet, BORROWED) } else { Ok(sheet) }
+}

@@ -1,0 +1,170 @@
+//! What an encoder's frozen features are worth, and the loss on held-out images.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use mae_model::Mae;
+use mae_vit::VisionTransformer;
+
+use super::Pretrain;
+use crate::knn::{Features, knn_accuracy};
+use crate::probe::probe_accuracy;
+use crate::progress::log_bad_files;
+use crate::run::{Aside, ImageSet, Rows};
+use crate::{Measured, Run, TrainerError};
+
+/// Accuracies of a classifier on frozen features, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Accuracies {
+    /// On the trained encoder's features.
+    pub trained: f64,
+    /// On the same encoder's before training.
+    pub untrained: f64,
+    /// On normalised pixels; none where an image has too many for the classifier.
+    pub pixels: Option<f64>,
+}
+
+/// What a finished run's features are worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FeatureReport {
+    /// Weighted votes of the nearest neighbours.
+    pub knn: Accuracies,
+    /// A linear classifier; none where the bank has one class.
+    pub probe: Option<Accuracies>,
+    /// Images that the classifiers know the labels of, and images that they label.
+    pub images: (usize, usize),
+    /// Neighbours that vote.
+    pub k: usize,
+    /// Whether the images that are labelled are held out; otherwise they are every fifth image of the training set.
+    pub held_out: bool,
+}
+
+/// A row of numbers and a label of every image.
+type Labelled = (Features, Vec<u32>);
+
+/// The epoch that the masks of pictures and of the held-out loss are drawn from: none that trains, and always the same.
+pub(crate) const FIXED_MASKS: u64 = u64::MAX;
+
+/// Pixels beyond which no linear probe is fitted to them: ours, for time.
+const MAX_PIXELS: usize = 1024;
+
+/// The held-out loss, where there are held-out images, and accuracies of the frozen features, where there are labels.
+///
+/// Ranks share the images; the main one alone classifies features, and has the accuracies.
+///
+/// # Errors
+/// If images cannot be read.
+pub(super) fn evaluate(run: &Run<Pretrain>, model: &Mae, device: &Device) -> Result<Measured, TrainerError> {
+    let model = model.valid();
+    let measured = Measured { val_loss: held_out_loss(run, &model, device)?, ..Measured::default() };
+    let Some((bank, queries)) = run.data.knn_sets(run.settings.eval.max_images) else { return Ok(measured) };
+    let bank = encoder_features(run, &bank, &model, device)?;
+    let queries = encoder_features(run, &queries, &model, device)?;
+    if !run.ranks().is_main() {
+        return Ok(measured);
+    }
+    Ok(measured.with("knn", Some(knn(run, &bank, &queries)?)).with("probe", probe(&bank, &queries)?))
+}
+
+/// Accuracies of a trained model's features, of its initial weights' and of pixels, if there are labels; on the main
+/// rank, which the others help.
+///
+/// # Errors
+/// If images cannot be read.
+pub fn feature_report(
+    run: &Run<Pretrain>,
+    model: &Mae,
+    device: &Device,
+) -> Result<Option<FeatureReport>, TrainerError> {
+    let Some((bank, queries)) = run.data.knn_sets(run.settings.eval.max_images) else { return Ok(None) };
+    let measure = |extract: &dyn Fn(&ImageSet) -> Result<Labelled, TrainerError>| {
+        let (bank, queries) = (extract(&bank)?, extract(&queries)?);
+        if !run.ranks().is_main() {
+            return Ok((0.0, None));
+        }
+        let small = bank.0.dim() <= MAX_PIXELS;
+        let probe = if small { probe(&bank, &queries)? } else { None };
+        Ok::<_, TrainerError>((knn(run, &bank, &queries)?, probe))
+    };
+    let trained = model.valid();
+    let trained = measure(&|set| encoder_features(run, set, &trained, device))?;
+    let untrained = run.task.config.init(run.settings.train.seed, device)?;
+    let untrained = measure(&|set| encoder_features(run, set, &untrained, device))?;
+    let pixels = measure(&|set| pixel_features(run, set))?;
+    if !run.ranks().is_main() {
+        return Ok(None);
+    }
+    let probe = trained.1.zip(untrained.1);
+    Ok(Some(FeatureReport {
+        knn: Accuracies { trained: trained.0, untrained: untrained.0, pixels: Some(pixels.0) },
+        probe: probe.map(|(trained, untrained)| Accuracies { trained, untrained, pixels: pixels.1 }),
+        images: (bank.indices.len(), queries.indices.len()),
+        k: neighbours(run, bank.indices.len()),
+        held_out: run.data.val.is_some(),
+    }))
+}
+
+/// As many neighbours as the recipe says, or all there are.
+fn neighbours(run: &Run<Pretrain>, bank: usize) -> usize {
+    run.settings.task.knn.k.min(bank)
+}
+
+fn knn(run: &Run<Pretrain>, bank: &Labelled, queries: &Labelled) -> Result<f64, TrainerError> {
+    let k = neighbours(run, bank.1.len());
+    knn_accuracy(&bank.0, &bank.1, &queries.0, &queries.1, k, run.settings.task.knn.temperature)
+}
+
+/// None where there is nothing to tell apart.
+fn probe(bank: &Labelled, queries: &Labelled) -> Result<Option<f64>, TrainerError> {
+    if bank.1.iter().all(|label| *label == bank.1[0]) {
+        return Ok(None);
+    }
+    probe_accuracy(&bank.0, &bank.1, &queries.0, &queries.1).map(Some)
+}
+
+/// The mean loss over held-out images as evaluation sees them, under masks that are always the same.
+fn held_out_loss(run: &Run<Pretrain>, model: &Mae, device: &Device) -> Result<Option<f64>, TrainerError> {
+    let Some(set) = run.data.held_out(run.settings.eval.max_images) else { return Ok(None) };
+    let (mut sum, mut count) = (0.0, 0.0);
+    let (loader, batches) = run.share_of(&set, FIXED_MASKS)?.unzip();
+    for batch in batches.into_iter().flatten() {
+        let batch = batch?;
+        let images = batch.indices.len() as f64;
+        let (pixels, masks) = run.task.inputs(batch, device)?;
+        sum += images * f64::from(model.forward(pixels, &masks).into_scalar::<f32>());
+        count += images;
+    }
+    log_bad_files(run, loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
+    let of_ranks = run.ranks().gather_numbers(&[sum, count])?;
+    let total = |i: usize| of_ranks.iter().filter_map(|numbers| numbers.get(i)).sum::<f64>();
+    Ok(Some(total(0) / total(1)))
+}
+
+/// Pooled tokens of whole images.
+fn encoder_features(
+    run: &Run<Pretrain>,
+    set: &ImageSet,
+    model: &Mae,
+    device: &Device,
+) -> Result<Labelled, TrainerError> {
+    let pooling = run.settings.task.knn.pooling;
+    let rows = run.rows(set, device, &Aside::QUIETLY, |images| {
+        VisionTransformer::pool(model.encode(images), pooling) // [B, D]
+    });
+    labelled(set, rows?)
+}
+
+/// Pixels, normalised as the model sees them.
+fn pixel_features(run: &Run<Pretrain>, set: &ImageSet) -> Result<Labelled, TrainerError> {
+    let normalize = &run.settings.data.normalize;
+    let rows = run.rows_of_bytes(set, &Aside::QUIETLY, |bytes, [_, channels, height, width]| {
+        let plane = |i: usize| i / (height * width) % channels;
+        bytes.into_iter().enumerate().map(|(i, byte)| normalize.value(byte, plane(i))).collect()
+    });
+    labelled(set, rows?)
+}
+
+fn labelled(set: &ImageSet, rows: Option<Rows>) -> Result<Labelled, TrainerError> {
+    let rows = rows.expect("it was not asked to stop");
+    let labels = rows.labels(set.source.as_ref())?;
+    Ok((rows.features()?, labels))
+}

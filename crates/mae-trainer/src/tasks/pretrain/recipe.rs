@@ -1,0 +1,128 @@
+//! What pre-training has in a recipe of its own.
+
+use std::path::PathBuf;
+
+use mae_masking::Strategy;
+use mae_model::{MaeConfig, Preset};
+use mae_vit::{Geometry, Pooling, StackConfig};
+
+use crate::knn::KNN_TEMPERATURE;
+use crate::recipe::within;
+use crate::{TaskRecipe, TrainerError};
+
+crate::sections! {
+    /// The sections of a recipe of pre-training.
+    pub PretrainRecipe => PretrainSettings {
+        /// What is trained.
+        model: ModelRecipe,
+        /// What is hidden from it.
+        masking: MaskingRecipe,
+        /// How its features are measured.
+        knn: KnnRecipe,
+    }
+}
+
+crate::section! {
+    /// The model section of a [`PretrainRecipe`].
+    pub ModelRecipe => ModelSettings {
+        /// Widths and depths.
+        Fixed preset: Preset = Preset::Nano;
+        /// (height, width) in pixels; the preset's by default.
+        Fixed image_size: (usize, usize);
+        /// Side of a patch in pixels; the preset's by default.
+        Fixed patch_size: usize;
+        /// The encoder's blocks; the preset's by default.
+        Fixed encoder: StackConfig;
+        /// The decoder's blocks; the preset's by default.
+        Fixed decoder: StackConfig;
+        /// Whether target patches are normalised one by one.
+        Fixed norm_pix_loss: bool = true;
+        /// A file of weights to start from, or a run's folder, instead of random ones.
+        Fixed init_from: Option<PathBuf> = None;
+    }
+}
+
+crate::section! {
+    /// The masking section of a [`PretrainRecipe`].
+    pub MaskingRecipe => MaskingSettings {
+        /// Which patches are hidden.
+        Free strategy: Strategy = Strategy::Random;
+        /// Share of the patches that is hidden.
+        Free mask_ratio: f64 = 0.75;
+    }
+}
+
+crate::section! {
+    /// The section of a [`PretrainRecipe`] about the evaluation of features by their nearest neighbours.
+    pub KnnRecipe => KnnSettings {
+        /// Neighbours that vote.
+        Free k: usize = 20;
+        /// Temperature of their votes.
+        Free temperature: f64 = KNN_TEMPERATURE;
+        /// Tokens that make an image's feature vector.
+        Free pooling: Pooling = Pooling::MeanPatch;
+    }
+}
+
+/// Image folders are decoded to RGB.
+const IN_CHANS: usize = 3;
+
+impl TaskRecipe for PretrainRecipe {
+    const TASK: &'static str = "pretrain";
+
+    const NAMED: &'static [(&'static str, &'static str)] = crate::named!(
+        "pretrain",
+        [
+            "shapes",
+            "digits",
+            "small",
+            "lightly",
+            "base-800",
+            "base-1600",
+            "large-800",
+            "large-1600",
+            "huge-800",
+            "huge-1600"
+        ]
+    );
+}
+
+impl PretrainRecipe {
+    /// Fills in what follows from the preset and checks every value.
+    pub(super) fn fill(&mut self) -> Result<Geometry, TrainerError> {
+        let Self { model, masking, knn } = self;
+        let (preset, side) = (model.preset, model.preset.image_size());
+        model.image_size.get_or_insert((side, side));
+        model.patch_size.get_or_insert(preset.patch_size());
+        model.encoder.get_or_insert(preset.stacks().0);
+        model.decoder.get_or_insert(preset.stacks().1);
+        let config = model.clone().config()?;
+        config.validate()?;
+        let patches = config.geometry.num_patches();
+        let keep = mae_masking::num_keep(patches, masking.mask_ratio)?;
+        let bound = format!("large enough to mask one of {patches} patches");
+        within("mask_ratio", keep < patches, masking.mask_ratio, &bound)?;
+        within("knn.k", knn.k >= 1, knn.k, "at least 1")?;
+        let warm = knn.temperature > 0.0 && knn.temperature.is_finite();
+        within("knn.temperature", warm, knn.temperature, "positive and finite")?;
+        Ok(config.geometry)
+    }
+}
+
+impl ModelRecipe {
+    fn config(self) -> Result<MaeConfig, TrainerError> {
+        crate::Section::settle(self).config()
+    }
+}
+
+impl ModelSettings {
+    /// The model's description.
+    ///
+    /// # Errors
+    /// If the patches do not tile the image.
+    pub fn config(&self) -> Result<MaeConfig, TrainerError> {
+        let geometry = Geometry::new(self.image_size, self.patch_size, IN_CHANS)?;
+        let Self { encoder, decoder, norm_pix_loss, .. } = *self;
+        Ok(MaeConfig { encoder, decoder, norm_pix_loss, ..self.preset.config(geometry) })
+    }
+}

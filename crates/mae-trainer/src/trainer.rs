@@ -1,0 +1,113 @@
+//! The loop.
+
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+
+use crate::draw::draw_examples;
+use crate::run::Aside;
+use crate::{Evaluation, Measured, Observer, Progress, Run, Task, TrainState, TrainerError, train_step};
+
+/// Trains a run update by update until it is finished or told to stop, and records, evaluates, draws and saves on the way.
+///
+/// On several ranks it is the same on each: what depends on a clock or a signal is agreed on.
+pub struct Trainer<'a, T: Task> {
+    run: &'a Run<T>,
+    device: &'a Device,
+    quiet: bool,
+    stop_at: u64,
+    stop: Box<dyn Fn() -> bool + 'a>,
+    observers: Vec<Box<dyn Observer + 'a>>,
+}
+
+impl<'a, T: Task> Trainer<'a, T> {
+    /// Of a run, to be computed on a device.
+    pub fn new(run: &'a Run<T>, device: &'a Device) -> Self {
+        Self { run, device, quiet: false, stop_at: u64::MAX, stop: Box::new(|| false), observers: Vec::new() }
+    }
+
+    /// Whether it prints no progress lines.
+    #[must_use]
+    pub fn quiet(self, quiet: bool) -> Self {
+        Self { quiet, ..self }
+    }
+
+    /// Stops for now when so many updates of the run are done.
+    #[must_use]
+    pub fn stop_at(self, step: u64) -> Self {
+        Self { stop_at: step, ..self }
+    }
+
+    /// Stops for now after the update at which `stop` says so.
+    #[must_use]
+    pub fn stop_when(self, stop: impl Fn() -> bool + 'a) -> Self {
+        Self { stop: Box::new(stop), ..self }
+    }
+
+    /// Lets someone look on.
+    #[must_use]
+    pub fn observed_by(mut self, observer: impl Observer + 'a) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Trains from a state, such as [`Run::latest_state`]'s, until the run is finished, or it is told to stop: a checkpoint is then
+    /// written. Whether it is finished, [`Run::finished`] says.
+    ///
+    /// # Errors
+    /// If images cannot be loaded, something cannot be written, or a loss that is not finite ends the run.
+    pub fn train(self, mut state: TrainState<T::Model>) -> Result<TrainState<T::Model>, TrainerError> {
+        let Self { run, device, quiet, stop_at, stop, mut observers } = self;
+        if !T::prepare(run, &state.model, device, &Aside { quiet, stop: &stop })? {
+            return Ok(state);
+        }
+        if state.step == 0 && run.task.needs_pixels() {
+            draw_examples(run, device)?;
+        }
+        let save_every = Duration::from_secs_f64(60.0 * run.settings.eval.checkpoint_minutes);
+        let mut progress = Progress::start(run, &state, quiet)?;
+        let mut updates = run.updates().until(stop_at);
+        let mut last_save = Instant::now();
+        while !run.finished(state.step)? {
+            let Some(report) = train_step(run, &mut state, &mut updates, device)? else { continue };
+            let record = progress.update(run, state.step, report, updates.waiting())?;
+            state.elapsed_s = record.elapsed_s;
+            observers.iter_mut().for_each(|observer| observer.update(&record));
+            if progress.evaluation_due(run, state.step) {
+                let evaluation = evaluate(run, state.averaged(), state.step, device)?;
+                progress.evaluation(&evaluation)?;
+                observers.iter_mut().for_each(|observer| observer.evaluation(&evaluation));
+            }
+            let asked = stop() || observers.iter().any(|observer| observer.stops());
+            let stopping = run.ranks().any(asked)? || state.step >= stop_at;
+            let overdue = last_save.elapsed() >= save_every;
+            if stopping || run.pace.checkpoint_due(state.step) || run.ranks().any(overdue)? {
+                run.save(&state)?;
+                last_save = Instant::now();
+            }
+            if stopping {
+                break;
+            }
+        }
+        Ok(state)
+    }
+}
+
+/// Measures a model after `step` updates, on all ranks, and draws what it has learnt into the run's folder.
+///
+/// # Errors
+/// If images cannot be read or a picture cannot be written.
+pub fn evaluate<T: Task>(
+    run: &Run<T>,
+    model: &T::Model,
+    step: u64,
+    device: &Device,
+) -> Result<Evaluation, TrainerError> {
+    let Measured { val_loss, mut metrics } = T::evaluate(run, model, step, device)?;
+    // JSON has no word for a number that is not finite.
+    metrics.retain(|_, value| value.is_finite());
+    if run.ranks().is_main() {
+        T::draw(run, model, step, device)?;
+    }
+    Ok(Evaluation { step, epoch: run.pace.epoch(step), val_loss, metrics })
+}

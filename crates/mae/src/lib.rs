@@ -1,0 +1,59 @@
+//! Masked autoencoders (arXiv 2111.06377) on [Burn](burn): everything behind one dependency.
+//!
+//! From a folder of images to a falling loss:
+//!
+//! ```
+//! # fn photographs(folder: &std::path::Path) {
+//! #     std::fs::create_dir(folder).unwrap();
+//! #     for i in 0..8_u32 {
+//! #         let pixel = |x: u32, y: u32| image::Rgb([0, 1, 2].map(|c| (x * (i + 3) + y * (c + 1) * 7) as u8));
+//! #         image::RgbImage::from_fn(40, 32, pixel).save(folder.join(format!("{i}.png"))).unwrap();
+//! #     }
+//! # }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let at = tempfile::tempdir()?;
+//! # photographs(&at.path().join("photos"));
+//! # std::env::set_current_dir(at.path())?;
+//! use mae::prelude::*;
+//!
+//! let mut recipe = Recipe::<PretrainRecipe>::default();
+//! recipe.data.path = Some("photos".into());
+//! recipe.train.epochs = 20;
+//! let run = Run::<Pretrain>::create(&recipe, "runs/photos".as_ref())?;
+//! let device = Device::flex();
+//! let state = Trainer::new(&run, &device).train(run.latest_state(&device)?.state)?;
+//! println!("{}", summarize(&run, &state, &device)?);
+//! # let losses: Vec<_> = mae::trainer::read_records(&run.path("metrics.jsonl"))?.iter().map(|r| r.loss).collect();
+//! # assert!(losses.last() < losses.first(), "{losses:?}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The run's folder then has the weights, pictures of reconstructions, curves and a report page. [`data`], [`masking`], [`vit`],
+//! [`model`] and [`trainer`] are the crates behind it, each of use by itself; a task of your own implements [`trainer::Task`].
+
+pub use burn;
+pub use mae_data as data;
+pub use mae_masking as masking;
+pub use mae_model as model;
+pub use mae_trainer as trainer;
+pub use mae_vit as vit;
+
+/// What most programs use.
+pub mod prelude {
+    /// A result of training.
+    pub type Result<T, E = mae_trainer::TrainerError> = std::result::Result<T, E>;
+
+    pub use burn::module::Module;
+    pub use burn::tensor::{Device, Tensor, TensorData};
+    pub use mae_data::{Batch, ImageSource};
+    pub use mae_model::{Classifier, Mae, Preset, SavedModel, WeightFile, with_path_ids};
+    #[cfg(feature = "cli")]
+    pub use mae_trainer::cli;
+    pub use mae_trainer::{
+        At, Data, EncoderRecipe, Finetune, FinetuneRecipe, Measured, Metric, Pretrain, PretrainRecipe, Probe,
+        ProbeRecipe, Recipe, Run, SettingsOf, Task, TaskRecipe, TrainState, Trainer, TrainerError, section,
+        sections, summarize,
+    };
+    pub use mae_vit::{Geometry, InitRng, Linear, Pooling, VisionTransformer, VitConfig};
+}
