@@ -1,6 +1,6 @@
 //! `cargo xtask check`: the tools that keep the workspace honest, and its own rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
@@ -8,26 +8,70 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo;
+use crate::circles::circles;
 
 /// Lines of a source file, tests included.
 const MAX_LINES: usize = 400;
 
 /// What each library crate may know of the others.
-const GRAPH: [(&str, &[&str]); 6] = [
+const GRAPH: [(&str, &[&str]); 10] = [
     ("mae-masking", &[]),
     ("mae-kernels", &[]),
     ("mae-vit", &["mae-kernels"]),
     ("mae-data", &[]),
     ("mae-model", &["mae-kernels", "mae-masking", "mae-vit"]),
-    ("mae-trainer", &["mae-data", "mae-kernels", "mae-masking", "mae-model", "mae-vit"]),
+    ("mae-eval", &[]),
+    ("mae-report", &["mae-data"]),
+    ("mae-ranks", &["mae-kernels", "mae-vit"]),
+    (
+        "mae-trainer",
+        &[
+            "mae-data",
+            "mae-eval",
+            "mae-kernels",
+            "mae-masking",
+            "mae-model",
+            "mae-ranks",
+            "mae-report",
+            "mae-vit",
+        ],
+    ),
+    (
+        "mae",
+        &[
+            "mae-data",
+            "mae-eval",
+            "mae-kernels",
+            "mae-masking",
+            "mae-model",
+            "mae-ranks",
+            "mae-report",
+            "mae-trainer",
+            "mae-vit",
+        ],
+    ),
 ];
 
 /// Crates that compute without Burn.
-const WITHOUT_BURN: [&str; 3] = ["mae-masking", "mae-kernels", "mae-data"];
+const WITHOUT_BURN: [&str; 5] = ["mae-masking", "mae-kernels", "mae-data", "mae-eval", "mae-report"];
 
 /// What none of the library crates may pull in by itself.
 const BACKENDS: [&str; 6] =
     ["burn-flex", "burn-ndarray", "burn-tch", "burn-wgpu", "burn-cuda", "burn-cubecl"];
+
+/// Crates whose files still import each other in circles: none is to be added.
+const IN_CIRCLES: [&str; 10] = [
+    "xtask",
+    "crates/mae-kernels",
+    "crates/mae-trainer",
+    "crates/mae-report",
+    "crates/mae-ranks",
+    "crates/mae-vit",
+    "crates/mae-cli",
+    "crates/mae-data",
+    "crates/mae-model",
+    "crates/mae-masking",
+];
 
 /// Runs all checks, or the rules alone, with or without the tests.
 pub fn check(rules_only: bool, tests: bool) -> Result<ExitCode> {
@@ -74,6 +118,20 @@ fn rules() -> Result<()> {
             broken.push(format!("{name}: {lines} lines, at most {MAX_LINES} are read at a sitting"));
         }
     }
+    for crate_root in roots(root)? {
+        if IN_CIRCLES.iter().any(|name| crate_root.starts_with(root.join(name))) {
+            continue;
+        }
+        for circle in circles(&crate_root)? {
+            let names =
+                circle.iter().map(|file| file.strip_prefix(root).unwrap_or(file).display().to_string());
+            broken.push(format!(
+                "files import each other in a circle: {}",
+                names.collect::<Vec<_>>().join(", ")
+            ));
+        }
+    }
+    broken.extend(too_large(root)?);
     for (package, allowed) in GRAPH {
         let tree = dependencies(package)?;
         for (other, _) in GRAPH {
@@ -81,7 +139,8 @@ fn rules() -> Result<()> {
                 broken.push(format!("{package} must not know {other}"));
             }
         }
-        for backend in BACKENDS.iter().filter(|b| tree.contains(**b)) {
+        // The facade has a default, so that it can be used as it is.
+        for backend in BACKENDS.iter().filter(|b| package != "mae" && tree.contains(**b)) {
             broken.push(format!("{package} pulls in {backend}: a library names no backend"));
         }
         if WITHOUT_BURN.contains(&package) && tree.iter().any(|d| d.starts_with("burn")) {
@@ -92,6 +151,36 @@ fn rules() -> Result<()> {
         bail!("house rules are broken:\n  {}", broken.join("\n  "));
     }
     Ok(())
+}
+
+/// Crates that hold more than a quarter of the workspace's lines.
+fn too_large(root: &Path) -> Result<Vec<String>> {
+    let mut lines = BTreeMap::<PathBuf, usize>::new();
+    for file in sources(root)? {
+        let within = file.strip_prefix(root).unwrap_or(&file);
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        *lines.entry(within.components().take(2).collect()).or_default() += text.lines().count();
+    }
+    let all: usize = lines.values().sum();
+    let large = lines.iter().filter(|(_, lines)| 4 * **lines > all);
+    let say = |(name, lines): (&PathBuf, &usize)| {
+        format!("{} has {lines} of {all} lines, and no crate is to have more than a quarter", name.display())
+    };
+    Ok(large.map(say).collect())
+}
+
+/// The roots of all crates of the workspace.
+fn roots(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut roots = vec![root.join("xtask/src/main.rs")];
+    for folder in ["crates", "examples"] {
+        for entry in fs::read_dir(root.join(folder)).with_context(|| format!("cannot list {folder}"))? {
+            let src = entry?.path().join("src");
+            roots.extend(
+                ["lib.rs", "main.rs"].map(|name| src.join(name)).into_iter().filter(|path| path.exists()),
+            );
+        }
+    }
+    Ok(roots)
 }
 
 /// All Rust files of the workspace.

@@ -18,6 +18,7 @@ mod bench_ranks;
 mod bench_scaling;
 mod bench_step;
 mod check;
+mod circles;
 mod distributed;
 mod fuzz;
 mod programs;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use burn::tensor::Tensor;
 use clap::ValueEnum;
-use mae_trainer::{Heatmap, draw_heatmaps, images_of};
+use mae_report::{Heatmap, draw_heatmaps};
+use mae_trainer::images_of;
 
 use crate::images::ImageArgs;
 

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use mae_eval::Scores;
 use mae_trainer::cli::{Ended, TaskArgs, TrainArgs, fill, set};
 use mae_trainer::{
-    Collective, EncoderRecipe, Finetune, FinetuneRecipe, INTERRUPTED, Probe, ProbeRecipe, Recipe, Scores,
-    TaskRecipe, TrainerError, output,
+    Collective, EncoderRecipe, Finetune, FinetuneRecipe, INTERRUPTED, Probe, ProbeRecipe, Recipe, TaskRecipe,
+    TrainerError, output,
 };
 use mae_vit::Pooling;
 

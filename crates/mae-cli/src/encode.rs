@@ -11,7 +11,8 @@ use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use mae_data::{BadFilePolicy, ImageSource};
 use mae_model::{ClassifierConfig, Head};
-use mae_trainer::{StopFlag, duration, output};
+use mae_report::duration;
+use mae_trainer::{StopFlag, output};
 use mae_vit::{Pooling, VisionTransformer, VitConfig};
 
 use crate::images::{ImageArgs, Preparation};

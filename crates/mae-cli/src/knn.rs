@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use mae_data::ImageSource;
-use mae_trainer::{Features, INTERRUPTED, KNN_TEMPERATURE, Scores, knn_predict, output};
+use mae_eval::{Features, KNN_TEMPERATURE, Scores, knn_predict};
+use mae_trainer::{INTERRUPTED, output};
 use serde_json::json;
 
 use crate::encode::{EncodeArgs, Encoder, Tokens};

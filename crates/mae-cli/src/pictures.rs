@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use mae_data::{BadFilePolicy, Batch, Image};
-use mae_trainer::{TrainerError, output, save_png};
+use mae_report::{ReportError, save_png};
+use mae_trainer::output;
 
 use crate::images::{ImageArgs, Preparation, open};
 
@@ -60,14 +61,14 @@ impl ImageArgs {
 }
 
 /// Saves a picture under the longest beginning of its name that the file system takes.
-fn save_named(picture: &Image, out: &Path, name: &str) -> Result<(), TrainerError> {
+fn save_named(picture: &Image, out: &Path, name: &str) -> Result<(), ReportError> {
     let save = |bytes: usize| {
         let end = (0..=name.len().min(bytes)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
         save_png(picture, &out.join(format!("{}.png", &name[..end])))
     };
     for bytes in NAME_BYTES {
         match save(bytes) {
-            Err(TrainerError::Write { source, .. }) if source.kind() == ErrorKind::InvalidFilename => {}
+            Err(ReportError::Write { source, .. }) if source.kind() == ErrorKind::InvalidFilename => {}
             saved => return saved,
         }
     }

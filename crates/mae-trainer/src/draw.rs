@@ -3,10 +3,10 @@
 use burn::tensor::Device;
 use mae_data::Image;
 
-use crate::atomic::make_folder;
-use crate::canvas::save_png;
-use crate::pictures::{draw_grid, with_note};
 use crate::{At, Run, Task, TrainerError};
+use mae_report::make_folder;
+use mae_report::save_png;
+use mae_report::{draw_grid, with_note};
 
 /// Most columns and rows of the sheet of training images.
 const COLUMNS: usize = 8;
@@ -33,7 +33,7 @@ pub fn draw_examples<T: Task>(run: &Run<T>, device: &Device) -> Result<(), Train
     let sheet = draw_grid(&vec![""; columns], &images)?;
     let sheet = with_note(sheet, "training images as the model sees them, a batch a row")?;
     make_folder(&run.path("pictures"))?;
-    save_png(&sheet, &run.path(EXAMPLES))
+    Ok(save_png(&sheet, &run.path(EXAMPLES))?)
 }
 
 /// The images of a batch.

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 
-use crate::progress::duration;
 use crate::run::{Aside, ImageSet};
 use crate::{Collective, Recipe, Run, Task, TrainerError, train_step};
+use mae_report::duration;
 
 /// Images that are decoded to see whether the data can be read.
 const LOOKED_AT: usize = 256;

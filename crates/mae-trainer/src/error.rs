@@ -53,6 +53,12 @@ pub enum TrainerError {
         /// In what they differ.
         difference: Box<mae_model::ModelError>,
     },
+    /// Records or a picture that could not be read, drawn or written.
+    #[error(transparent)]
+    Report(#[from] mae_report::ReportError),
+    /// Features or labels that do not fit together.
+    #[error(transparent)]
+    Eval(#[from] mae_eval::EvalError),
     /// A geometry that does not fit.
     #[error(transparent)]
     Vit(#[from] mae_vit::VitError),
@@ -221,19 +227,8 @@ pub enum TrainerError {
         what: String,
     },
     /// Processes that train together do not reach each other.
-    #[error("{reason}")]
-    Ranks {
-        /// What happened.
-        reason: String,
-    },
-    /// Launched as one of several ranks, without the means to reach the others.
-    #[error(
-        "{launcher} launched this program as one of several ranks, but MPI is not compiled in: build with --features mpi"
-    )]
-    NoMpi {
-        /// Who launched it.
-        launcher: &'static str,
-    },
+    #[error(transparent)]
+    Ranks(#[from] mae_ranks::RanksError),
     /// burn-train stopped the run; a checkpoint was written.
     #[error("burn-train stopped the run: {reason}")]
     BurnTrain {
@@ -306,38 +301,6 @@ pub enum TrainerError {
         #[source]
         source: std::io::Error,
     },
-    /// A line of `metrics.jsonl` that is whole and yet no record.
-    #[error("line {line} of {} is not a record of metrics", path.display())]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: u64,
-        /// What the parser said.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A picture that could not be drawn.
-    #[error("cannot draw the {what}")]
-    Draw {
-        /// Which picture.
-        what: &'static str,
-        /// What the drawing library said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A feature that is not a number, or infinite: nothing can be learnt from it.
-    #[error("{name} {row} of {rows} has the value {value}, but every feature must be finite")]
-    NotFinite {
-        /// Which features.
-        name: &'static str,
-        /// The row with the value.
-        row: usize,
-        /// The number of rows.
-        rows: usize,
-        /// The value.
-        value: f32,
-    },
 }
 
 impl TrainerError {
@@ -348,10 +311,6 @@ impl TrainerError {
     /// An error of a task of one's own, or a message.
     pub fn task(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Task(error.into())
-    }
-
-    pub(crate) fn ranks(reason: impl Into<String>) -> Self {
-        Self::Ranks { reason: reason.into() }
     }
 
     /// Advice for a command line.

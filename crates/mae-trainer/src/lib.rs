@@ -20,80 +20,56 @@
 //! # }
 //! ```
 
-mod atomic;
-mod averaging;
-mod canvas;
 mod card;
 #[cfg(feature = "cli")]
 pub mod cli;
-mod collective;
-mod curve;
 mod device;
-mod downsample;
 mod draw;
 mod dry_run;
 mod ema;
 mod error;
 mod gradients;
-mod heatmap;
-mod knn;
-mod lbfgs;
-mod machine;
 #[cfg(feature = "managed")]
 pub mod managed;
+mod measured;
 mod memory;
-mod metric;
-#[cfg(feature = "mpi")]
-mod mpi;
-#[cfg(feature = "nccl")]
-mod nccl;
 mod nonfinite;
 mod observer;
 mod optimizer;
 pub mod output;
 mod pace;
-mod pictures;
-mod probe;
 mod progress;
 mod reading;
 mod recipe;
-mod records;
 mod report;
 mod resizing;
 mod run;
 mod schedule;
-mod scores;
 mod step;
 #[cfg(feature = "cli")]
 mod stop;
+mod summary;
 mod task;
 mod tasks;
-mod tensorboard;
 mod trainer;
 
 #[doc(hidden)]
 pub use serde;
 
-pub use canvas::save_png;
-pub use collective::{Collective, Pending, Single, bucket_bytes, launched_ranks, ranks_on};
-pub use curve::draw_loss_curve;
+pub use mae_ranks::{Collective, Single, launched_ranks, ranks_on};
+pub use mae_report::{Evaluation, Metric, Outcome, Record, read_evaluations, read_records};
+
 pub use device::{DEVICE_NAMES, DeviceName};
 pub use draw::{draw_examples, images_of};
 pub use dry_run::dry_run;
 pub use ema::Ema;
 pub use error::{TrainerError, chain};
-pub use heatmap::{Heatmap, draw_heatmaps};
-pub use knn::{Features, KNN_TEMPERATURE, knn_accuracy, knn_predict};
-pub use metric::{Measured, Metric};
-#[cfg(feature = "mpi")]
-pub use mpi::Mpi;
+pub use measured::Measured;
 pub use nonfinite::OnNan;
 pub use observer::Observer;
 pub use optimizer::{AdamW, Groups};
 pub use pace::Pace;
-pub use pictures::{Reconstruction, draw_grid, draw_reconstructions};
-pub use probe::{probe_accuracy, probe_predict};
-pub use progress::{Progress, duration};
+pub use progress::Progress;
 pub use reading::{Measurement, StepReport};
 pub use recipe::{
     Change, DataRecipe, DataSettings, EvalRecipe, EvalSettings, Field, OptimRecipe, OptimSettings,
@@ -101,18 +77,15 @@ pub use recipe::{
 };
 #[doc(hidden)]
 pub use recipe::{read_section, visit_path};
-pub use records::{
-    Evaluation, EvaluationWriter, Line, LineWriter, Record, RecordWriter, read_evaluations, read_records,
-};
-pub use report::{Bars, Outcome, summarize, write_report};
+pub use report::write_report;
 pub use resizing::eval_transform;
 pub use run::checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
 pub use run::{Aside, Data, ImageSet, Restored, Rows, Run, new_folder};
 pub use schedule::{BASE_BATCH, Schedule, ScheduleConfig};
-pub use scores::{Scores, score};
 pub use step::{Backward, Update, Updates, train_step};
 #[cfg(feature = "cli")]
 pub use stop::{INTERRUPTED, StopFlag};
+pub use summary::summarize;
 pub use task::{At, SettingsOf, Task};
 pub use tasks::classify::{
     EncoderRecipe, EncoderSettings, Finetune, FinetuneRecipe, FinetuneSettings, Lars, LinearRecipe,
@@ -124,5 +97,4 @@ pub use tasks::pretrain::{
     ModelSettings, Pretrain, PretrainRecipe, PretrainSettings, draw_pictures, draw_sheet, feature_report,
     reconstruct,
 };
-pub use tensorboard::TensorBoard;
 pub use trainer::{Trainer, evaluate};

@@ -5,8 +5,8 @@ use std::path::Path;
 use mae_data::Batch;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::write_atomic;
 use crate::{Run, StepReport, Task, TrainerError};
+use mae_report::write_atomic;
 
 /// What a run does with an update whose loss or gradient is infinite or not a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +110,7 @@ impl<T: Task> Run<T> {
             pixels: channels(batches.iter().map(|batch| (batch.images.as_slice(), batch.shape))),
             skipped_before: skipped,
         };
-        write_atomic(path, |file| Ok(serde_json::to_writer_pretty(file, &offence)?))
+        Ok(write_atomic(path, |file| Ok(serde_json::to_writer_pretty(file, &offence)?))?)
     }
 }
 

@@ -8,12 +8,13 @@ use mae_data::BadFile;
 use mae_model::SavedModel;
 use mae_vit::{Precision, ops};
 
-use crate::atomic::write_atomic;
-use crate::records::{
+use crate::{Run, StepReport, Task, TrainState, TrainerError, output};
+use mae_report::TensorBoard;
+use mae_report::duration;
+use mae_report::write_atomic;
+use mae_report::{
     EVALUATIONS, Evaluation, EvaluationWriter, METRICS, Record, RecordWriter, read_evaluations, read_records,
 };
-use crate::tensorboard::TensorBoard;
-use crate::{Run, StepReport, Task, TrainState, TrainerError, output};
 
 /// Writes `metrics.jsonl`, `evaluations.jsonl`, the same for TensorBoard, and progress lines.
 pub struct Progress {
@@ -250,7 +251,7 @@ pub(crate) fn log_bad_files(run: &Run<impl Task>, files: Vec<BadFile>) -> Result
         }
     }
     match lines.len() > known {
-        true => write_atomic(&path, |file| file.write_all((lines.join("\n") + "\n").as_bytes())),
+        true => Ok(write_atomic(&path, |file| file.write_all((lines.join("\n") + "\n").as_bytes()))?),
         false => Ok(()),
     }
 }
@@ -260,23 +261,4 @@ pub(crate) fn unreadable(run: &Run<impl Task>) -> Option<String> {
     let path = run.path(BAD_FILES);
     let files = std::fs::read_to_string(&path).unwrap_or_default().lines().count();
     (files > 0).then(|| format!("{files} file(s), named in {}", path.display()))
-}
-
-/// Seconds for people: `42 s`, `3 min 20 s`, `5 h 02 min`.
-pub fn duration(seconds: f64) -> String {
-    let s = if seconds.is_finite() { seconds.round() as u64 } else { 0 };
-    match s {
-        0..60 => format!("{s} s"),
-        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
-        _ => format!("{} h {:02} min", s / 3600, s / 60 % 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn durations_read_well() {
-        let texts = [0.4, 59.6, 3599.0, 7385.0].map(super::duration);
-        assert_eq!(texts, ["0 s", "1 min 00 s", "59 min 59 s", "2 h 03 min"]);
-    }
 }

@@ -9,10 +9,10 @@ use mae_data::{Batch, Batches};
 use mae_model::SavedModel;
 use mae_vit::{Normalize, ops};
 
-use crate::averaging::Averaging;
 use crate::gradients::{clip, sum_of_squares};
 use crate::reading::{Measurement, Readings, StepReport, Verdict};
 use crate::{At, Run, Task, TrainState, TrainerError};
+use mae_ranks::Averaging;
 
 /// The images of one update, and what is to be done with them.
 pub struct Update<T = crate::Pretrain> {

@@ -7,12 +7,12 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
 use mae_data::{Batch, Image};
 use mae_model::{ParamInfo, SavedModel};
+use mae_report::{Metric, Outcome};
 use mae_vit::{Compute, Geometry, Normalize};
 
 use crate::draw::images_of;
 use crate::{
-    Aside, Backward, Collective, Data, Measured, Metric, Outcome, Recipe, Run, Section, Settings, TaskRecipe,
-    TrainerError,
+    Aside, Backward, Collective, Data, Measured, Recipe, Run, Section, Settings, TaskRecipe, TrainerError,
 };
 
 /// The resolved recipe of a task.

@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use mae_report::EvaluationWriter;
 use mae_trainer::{
-    Evaluation, EvaluationWriter, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, TrainerError,
-    read_records, train_step,
+    Evaluation, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, TrainerError, read_records,
+    train_step,
 };
 
 /// Two epochs of three updates, each of two batches of four images.

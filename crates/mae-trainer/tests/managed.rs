@@ -8,10 +8,11 @@ use burn::data::dataloader::DataLoader;
 use burn::data::dataloader::split::split_dataloader;
 use burn::tensor::Device;
 use burn_train::{ExecutionStrategy, Learner, SupervisedTraining, TrainingStrategy};
+use mae_report::EvaluationWriter;
 use mae_trainer::managed::{Launch, Loss, Pretraining, RunSchedule, Scalar, UpdateLoader, View};
 use mae_trainer::{
-    EvaluationWriter, OnNan, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, Update,
-    read_evaluations, read_records, train_step,
+    OnNan, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, Update, read_evaluations,
+    read_records, train_step,
 };
 
 /// Three epochs of three updates, each of two batches of two crops of two images, with a moving average.

@@ -30,12 +30,15 @@
 //! ```
 //!
 //! The run's folder then has the weights, pictures of reconstructions, curves and a report page. [`data`], [`masking`], [`vit`],
-//! [`model`] and [`trainer`] are the crates behind it, each of use by itself; a task of your own implements [`trainer::Task`].
+//! [`model`], [`trainer`], [`ranks`], [`eval`] and [`report`] are the crates behind it, each of use by itself; a task of your own implements [`trainer::Task`].
 
 pub use burn;
 pub use mae_data as data;
+pub use mae_eval as eval;
 pub use mae_masking as masking;
 pub use mae_model as model;
+pub use mae_ranks as ranks;
+pub use mae_report as report;
 pub use mae_trainer as trainer;
 pub use mae_vit as vit;
 

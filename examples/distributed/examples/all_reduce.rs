@@ -7,7 +7,8 @@ use anyhow::{Result, ensure};
 use burn::tensor::{Int, Tensor};
 use clap::Parser;
 use mae_model::Preset;
-use mae_trainer::{DeviceName, bucket_bytes, launched_ranks, ranks_on};
+use mae_ranks::{bucket_bytes, launched_ranks, ranks_on};
+use mae_trainer::DeviceName;
 use mae_vit::Geometry;
 use serde_json::json;
 

@@ -89,7 +89,7 @@ impl Fit<'_> {
             let output = run.within_memory(|| self.learner.train_step(update))?;
             let measured = match output.item {
                 Numbers::Unread(measured) => measured,
-                Numbers::Failed(reason) => return Err(TrainerError::Ranks { reason }),
+                Numbers::Failed(reason) => return Err(TrainerError::task(reason)),
                 Numbers::Read(_) => unreachable!("a step does not read its numbers"),
             };
             let judged = run.within_memory(|| updates.judge(step, &mut self.state.skipped, *measured))?;

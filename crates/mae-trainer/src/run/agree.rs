@@ -108,7 +108,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Collective, Pending, Pretrain};
+    use mae_ranks::{Collective, Pending, RanksError};
+
+    use crate::Pretrain;
     use burn::tensor::Tensor;
 
     /// The main one of two ranks, of which the other runs another build.
@@ -127,15 +129,15 @@ mod tests {
             0
         }
 
-        fn mean(&self, _: Vec<Tensor<1>>) -> Result<Pending, TrainerError> {
+        fn mean(&self, _: Vec<Tensor<1>>) -> Result<Pending, RanksError> {
             unreachable!("nothing is trained")
         }
 
-        fn broadcast(&self, _: &mut Vec<u8>) -> Result<(), TrainerError> {
+        fn broadcast(&self, _: &mut Vec<u8>) -> Result<(), RanksError> {
             Ok(())
         }
 
-        fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, TrainerError> {
+        fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, RanksError> {
             let mut other = serde_json::from_slice(bytes).unwrap();
             self.0(&mut other);
             Ok(vec![bytes.to_vec(), other.to_string().into_bytes()])

@@ -10,8 +10,8 @@ use mae_model::SavedModel;
 use mae_vit::Normalize;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::{make_folder, write_atomic};
 use crate::{Ema, TrainerError};
+use mae_report::{make_folder, write_atomic};
 
 /// What trains: the model, its optimizer, and how far they are.
 #[derive(Clone)]

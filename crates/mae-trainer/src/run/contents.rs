@@ -7,7 +7,7 @@ use mae_data::ImageSource;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
-use crate::atomic::write_atomic;
+use mae_report::write_atomic;
 
 /// Where it is kept in a run's folder.
 pub(super) const FILE: &str = "data.json";
@@ -66,7 +66,7 @@ impl Contents {
 
     /// Keeps it in a new run's folder.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), TrainerError> {
-        write_atomic(&folder.join(FILE), |file| Ok(serde_json::to_writer(file, self)?))
+        Ok(write_atomic(&folder.join(FILE), |file| Ok(serde_json::to_writer(file, self)?))?)
     }
 
     /// Compares with what a run began with, of which `images` is the number in its recipe.

@@ -21,11 +21,11 @@ use std::sync::Arc;
 use mae_data::{Batch, Batches, DistributedSampler, Loader};
 use mae_vit::Geometry;
 
-use crate::atomic::write_atomic;
 use crate::step::Updates;
 use crate::{Collective, Pace, Recipe, Section, SettingsOf, Single, Task, TaskRecipe, TrainerError};
 use contents::Contents;
 use lock::FolderLock;
+use mae_report::write_atomic;
 
 pub use data::{Data, ImageSet};
 pub use folder::new_folder;
@@ -108,7 +108,7 @@ impl<T: Task> Run<T> {
     }
 
     fn write_recipe(&self) -> Result<(), TrainerError> {
-        write_atomic(&self.path(RECIPE), |file| file.write_all(self.recipe_text().as_bytes()))
+        Ok(write_atomic(&self.path(RECIPE), |file| file.write_all(self.recipe_text().as_bytes()))?)
     }
 
     /// All about a run that is not made: its folder is never touched.

@@ -6,8 +6,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use mae_data::{Batches, EvalTransform, ImageSource, Loader};
 
 use super::{ImageSet, Run};
-use crate::progress::{duration, log_bad_files};
-use crate::{Features, Task, TrainerError, output};
+use mae_eval::Features;
+use mae_report::duration;
+
+use crate::progress::log_bad_files;
+use crate::{Task, TrainerError, output};
 
 /// Images of one forward pass in evaluation.
 const BATCH: usize = 64;
@@ -68,7 +71,7 @@ impl Rows {
     /// # Errors
     /// If there are none.
     pub fn features(self) -> Result<Features, TrainerError> {
-        Features::new(self.values, self.dim)
+        Ok(Features::new(self.values, self.dim)?)
     }
 }
 

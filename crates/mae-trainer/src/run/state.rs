@@ -11,8 +11,8 @@ use mae_model::SavedModel;
 use super::checkpoint::{TrainState, last_step, list_checkpoints, load_checkpoint, name_of, save_checkpoint};
 use super::{CHECKPOINTS, RECIPE, Run, contents, lock};
 use crate::device::check_compute;
-use crate::records::{EVALUATIONS, Evaluation, read_evaluations};
 use crate::{Ema, PublicRecipe, Task, TrainerError, resizing};
+use mae_report::{EVALUATIONS, Evaluation, read_evaluations};
 
 /// A state from which a run goes on.
 pub struct Restored<M> {

@@ -10,8 +10,9 @@ use super::optimizer::{decays, layer_wise};
 use super::{Classes, EncoderRecipe, METRICS, Mix, MixRecipe, TOP1, cross_entropy, labels};
 use crate::draw::images_of;
 use crate::recipe::within;
-use crate::report::Outcome;
-use crate::{At, Data, Measured, Metric, Recipe, Run, Scores, SettingsOf, Task, TaskRecipe, TrainerError};
+use crate::{At, Data, Measured, Recipe, Run, SettingsOf, Task, TaskRecipe, TrainerError};
+use mae_eval::Scores;
+use mae_report::{Metric, Outcome};
 
 crate::sections! {
     /// The sections of a recipe of fine-tuning.

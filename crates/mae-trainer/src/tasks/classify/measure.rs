@@ -5,11 +5,11 @@ use burn::tensor::Device;
 use mae_model::Classifier;
 
 use super::Classes;
-use super::draw::draw_confusion;
-use crate::atomic::write_atomic;
-use crate::report::Outcome;
+use mae_eval::{Scores, score};
+use mae_report::{Outcome, draw_confusion, save_png, write_atomic};
+
 use crate::run::Rows;
-use crate::{Measured, Run, Scores, Task, TrainerError, save_png, score};
+use crate::{Measured, Run, Task, TrainerError};
 
 const SCORES: &str = "scores.json";
 const CONFUSION: &str = "confusion.png";
@@ -61,7 +61,9 @@ impl Classes {
             serde_json::to_writer_pretty(&mut *file, &scores.to_json())?;
             file.write_all(b"\n")
         })?;
-        save_png(&draw_confusion(&scores)?, &run.path(CONFUSION))
+        let title = format!("top-1 {:.1}%", 100.0 * scores.top1());
+        let matrix = draw_confusion(&title, &scores.classes, &scores.confusion)?;
+        Ok(save_png(&matrix, &run.path(CONFUSION))?)
     }
 
     /// What is to be said of a finished run.

@@ -1,6 +1,5 @@
 //! Classifiers on an encoder: linear probes, fine-tuning, and fine-tuning of the last blocks alone.
 
-mod draw;
 mod finetune;
 #[cfg(test)]
 mod golden;
@@ -14,7 +13,10 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use mae_data::Batch;
 use mae_model::{Classifier, ClassifierConfig, Head};
 
-use crate::{Data, DataSettings, Metric, Scores, TrainerError};
+use mae_eval::Scores;
+use mae_report::Metric;
+
+use crate::{Data, DataSettings, TrainerError};
 
 pub use finetune::{Finetune, FinetuneRecipe, FinetuneSettings, TuningRecipe, TuningSettings};
 pub use mix::{Mix, MixRecipe, Mixing};

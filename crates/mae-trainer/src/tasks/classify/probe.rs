@@ -12,10 +12,11 @@ use mae_vit::{Compute, Geometry, Pooling};
 use super::optimizer::LARS_MOMENTS;
 use super::{Classes, EncoderRecipe, Lars, METRICS, Mix, Mixing, TOP1, cross_entropy, labels};
 use crate::recipe::within;
-use crate::report::Outcome;
 use crate::run::{Aside, ImageSet, Rows};
 use crate::step::Backward;
-use crate::{At, Data, Measured, Metric, Recipe, Run, Scores, SettingsOf, Task, TaskRecipe, TrainerError};
+use crate::{At, Data, Measured, Recipe, Run, SettingsOf, Task, TaskRecipe, TrainerError};
+use mae_eval::Scores;
+use mae_report::{Metric, Outcome};
 
 crate::sections! {
     /// The sections of a recipe of a probe.

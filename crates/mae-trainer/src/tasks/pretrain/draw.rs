@@ -11,11 +11,11 @@ use mae_vit::Normalize;
 
 use super::Pretrain;
 use super::features::FIXED_MASKS;
-use crate::atomic::make_folder;
-use crate::canvas::save_png;
 use crate::draw::images_of;
-use crate::pictures::{Reconstruction, draw_reconstructions, with_note};
 use crate::{Run, TrainerError};
+use mae_report::make_folder;
+use mae_report::save_png;
+use mae_report::{Reconstruction, draw_reconstructions, with_note};
 
 /// What a picture of normalised pixels borrows.
 pub(super) const BORROWED: &str =
@@ -80,5 +80,5 @@ pub fn reconstruct(
 pub fn draw_sheet(samples: &[Reconstruction], config: &MaeConfig) -> Result<Image, TrainerError> {
     let patch = config.geometry.patch_size();
     let sheet = draw_reconstructions(samples, (patch, patch))?;
-    if config.norm_pix_loss { with_note(sheet, BORROWED) } else { Ok(sheet) }
+    Ok(if config.norm_pix_loss { with_note(sheet, BORROWED)? } else { sheet })
 }

@@ -6,11 +6,11 @@ use mae_model::Mae;
 use mae_vit::VisionTransformer;
 
 use super::Pretrain;
-use crate::knn::{Features, knn_accuracy};
-use crate::probe::probe_accuracy;
 use crate::progress::log_bad_files;
 use crate::run::{Aside, ImageSet, Rows};
 use crate::{Measured, Run, TrainerError};
+use mae_eval::probe_accuracy;
+use mae_eval::{Features, knn_accuracy};
 
 /// Accuracies of a classifier on frozen features, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -110,7 +110,8 @@ fn neighbours(run: &Run<Pretrain>, bank: usize) -> usize {
 
 fn knn(run: &Run<Pretrain>, bank: &Labelled, queries: &Labelled) -> Result<f64, TrainerError> {
     let k = neighbours(run, bank.1.len());
-    knn_accuracy(&bank.0, &bank.1, &queries.0, &queries.1, k, run.settings.task.knn.temperature)
+    let temperature = run.settings.task.knn.temperature;
+    Ok(knn_accuracy(&bank.0, &bank.1, &queries.0, &queries.1, k, temperature)?)
 }
 
 /// None where there is nothing to tell apart.
@@ -118,7 +119,7 @@ fn probe(bank: &Labelled, queries: &Labelled) -> Result<Option<f64>, TrainerErro
     if bank.1.iter().all(|label| *label == bank.1[0]) {
         return Ok(None);
     }
-    probe_accuracy(&bank.0, &bank.1, &queries.0, &queries.1).map(Some)
+    Ok(Some(probe_accuracy(&bank.0, &bank.1, &queries.0, &queries.1)?))
 }
 
 /// The mean loss over held-out images as evaluation sees them, under masks that are always the same.

@@ -11,8 +11,8 @@ use mae_masking::{MaskBatch, MaskKey, Masker};
 use mae_model::{Mae, MaeConfig};
 use mae_vit::{Compute, Geometry, Normalize};
 
-use crate::report::{Bars, Outcome};
-use crate::{At, Data, Measured, Metric, Recipe, Run, SettingsOf, Task, TrainerError};
+use crate::{At, Data, Measured, Recipe, Run, SettingsOf, Task, TrainerError};
+use mae_report::{Bars, Metric, Outcome};
 
 pub use draw::{draw_pictures, draw_sheet, reconstruct};
 pub use features::{Accuracies, FeatureReport, feature_report};

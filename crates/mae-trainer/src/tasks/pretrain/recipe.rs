@@ -6,9 +6,9 @@ use mae_masking::Strategy;
 use mae_model::{MaeConfig, Preset};
 use mae_vit::{Geometry, Pooling, StackConfig};
 
-use crate::knn::KNN_TEMPERATURE;
 use crate::recipe::within;
 use crate::{TaskRecipe, TrainerError};
+use mae_eval::KNN_TEMPERATURE;
 
 crate::sections! {
     /// The sections of a recipe of pre-training.

@@ -1,0 +1,25 @@
+//! What frozen features are worth, and how good a classifier is: weighted votes of the nearest neighbours, a linear probe that is
+//! solved to convergence, and accuracies with the confusion matrix. No tensors, no files.
+//!
+//! [`Features`] is the principal type: a row of numbers for each image.
+//!
+//! ```
+//! use mae_eval::{Features, knn_accuracy, probe_accuracy};
+//!
+//! let train = Features::new(vec![1.0, 0.1, 0.9, 0.0, 0.1, 1.0, 0.0, 0.8], 2)?;
+//! let test = Features::new(vec![0.7, 0.1, 0.2, 0.9], 2)?;
+//! assert_eq!(knn_accuracy(&train, &[0, 0, 1, 1], &test, &[0, 1], 2, 0.07)?, 1.0);
+//! assert_eq!(probe_accuracy(&train, &[0, 0, 1, 1], &test, &[0, 1])?, 1.0);
+//! # Ok::<(), mae_eval::EvalError>(())
+//! ```
+
+mod error;
+mod knn;
+mod lbfgs;
+mod probe;
+mod scores;
+
+pub use error::EvalError;
+pub use knn::{Features, KNN_TEMPERATURE, knn_accuracy, knn_predict};
+pub use probe::{probe_accuracy, probe_predict};
+pub use scores::{Scores, score};

@@ -1,0 +1,189 @@
+//! What processes that train one model together need of each other.
+
+use std::sync::Arc;
+#[cfg(feature = "mpi")]
+use std::time::Duration;
+
+use burn::tensor::{Device, Tensor};
+
+use crate::RanksError;
+
+/// The smallest bucket size, in bytes. No communication starts before the first bucket is full, and none hides the last one. PyTorch's
+/// `DistributedDataParallel` takes 1 MiB for the first bucket and 25 MiB for the others.
+const BUCKET_BYTES: usize = 1 << 20;
+/// The bucket size per rank for many ranks, in bytes: a ring sends a bucket in as many parts as there are ranks.
+const BUCKET_BYTES_OF_RANK: usize = 256 << 10;
+
+/// The bucket size for gradients, in bytes: a bucket is full when it has as many.
+pub fn bucket_bytes(ranks: usize) -> usize {
+    BUCKET_BYTES.max(ranks * BUCKET_BYTES_OF_RANK)
+}
+
+/// A running all-reduce. Calling it waits for the result: tensors of the same shapes on the same device.
+pub type Pending = Box<dyn FnOnce() -> Result<Vec<Tensor<1>>, RanksError>>;
+
+/// Processes that train one model together, each on its part of the data. Each is a rank, counted from 0; rank 0 is
+/// the main one, which alone writes.
+///
+/// Every rank calls the same methods in the same order, from one thread, or all wait.
+///
+/// # Errors
+/// All methods that communicate fail if a rank does not answer in time. The connection is then unusable:
+/// [`abort`](Self::abort) the job.
+pub trait Collective: Send + Sync {
+    /// This process among all.
+    fn rank(&self) -> usize;
+
+    /// How many there are.
+    fn size(&self) -> usize;
+
+    /// This process among those on the same machine: it picks the card.
+    fn local_rank(&self) -> usize;
+
+    /// Starts an all-reduce of f32 tensors to their mean, one bucket. It runs while the caller computes. All ranks get the same
+    /// bits.
+    fn mean(&self, tensors: Vec<Tensor<1>>) -> Result<Pending, RanksError>;
+
+    /// Hands the main rank's bytes to all.
+    fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<(), RanksError>;
+
+    /// The bytes of every rank, in their order, on every rank.
+    fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, RanksError>;
+
+    /// Ends all ranks at once, with status 1.
+    fn abort(&self) -> !;
+
+    /// Whether gradients are averaged: a rank alone has no need to.
+    fn averages(&self) -> bool {
+        self.size() > 1
+    }
+
+    /// Whether [`mean`](Self::mean) returns without waiting for the device. If it waits, gradients are averaged after the backward
+    /// pass.
+    fn overlaps(&self, _: &Device) -> bool {
+        true
+    }
+
+    /// Whether this is the rank that writes and prints.
+    fn is_main(&self) -> bool {
+        self.rank() == 0
+    }
+
+    /// Whether a flag is up on one rank or more.
+    fn any(&self, flag: bool) -> Result<bool, RanksError> {
+        Ok(self.gather(&[u8::from(flag)])?.iter().any(|flag| flag == &[1]))
+    }
+
+    /// The main rank's number.
+    fn main_number(&self, value: u64) -> Result<u64, RanksError> {
+        let mut bytes = value.to_le_bytes().to_vec();
+        self.broadcast(&mut bytes)?;
+        Ok(bytes.try_into().map_or(value, u64::from_le_bytes))
+    }
+
+    /// The numbers of every rank, in their order, on every rank.
+    fn gather_numbers(&self, values: &[f64]) -> Result<Vec<Vec<f64>>, RanksError> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let numbers =
+            |bytes: Vec<u8>| bytes.as_chunks().0.iter().map(|number| f64::from_le_bytes(*number)).collect();
+        Ok(self.gather(&bytes)?.into_iter().map(numbers).collect())
+    }
+
+    /// Waits until all ranks have come here.
+    fn barrier(&self) -> Result<(), RanksError> {
+        self.any(false).map(drop)
+    }
+}
+
+/// One process alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Single;
+
+impl Collective for Single {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
+
+    fn local_rank(&self) -> usize {
+        0
+    }
+
+    fn mean(&self, tensors: Vec<Tensor<1>>) -> Result<Pending, RanksError> {
+        Ok(Box::new(|| Ok(tensors)))
+    }
+
+    fn broadcast(&self, _: &mut Vec<u8>) -> Result<(), RanksError> {
+        Ok(())
+    }
+
+    fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, RanksError> {
+        Ok(vec![bytes.to_vec()])
+    }
+
+    fn abort(&self) -> ! {
+        std::process::exit(1)
+    }
+}
+
+/// The ranks that this process was launched with: those of MPI, or itself alone. Call it before the program starts other threads:
+/// it may set an environment variable.
+///
+/// # Errors
+/// If it was launched by MPI and can do without, or cannot start it.
+pub fn launched_ranks() -> Result<Arc<dyn Collective>, RanksError> {
+    #[cfg(feature = "mpi")]
+    return Ok(Arc::new(crate::mpi::Mpi::start()?));
+    #[cfg(not(feature = "mpi"))]
+    match LAUNCHERS.into_iter().find(|(name, _)| std::env::var(name).is_ok_and(|size| size != "1")) {
+        Some((_, launcher)) => Err(RanksError::NoMpi { launcher }),
+        None => Ok(Arc::new(Single)),
+    }
+}
+
+/// Ranks that average gradients on `device` if they can: with NCCL on libtorch's NVIDIA cards, in builds with the feature `nccl`.
+/// Otherwise returns the given ranks, which average them in host memory.
+///
+/// # Errors
+/// If NCCL is not found or does not connect the cards, or if only some ranks train on a card.
+pub fn ranks_on(ranks: &Arc<dyn Collective>, device: &Device) -> Result<Arc<dyn Collective>, RanksError> {
+    #[cfg(feature = "nccl")]
+    {
+        let card = mae_vit::ops::cuda_card(device);
+        let with_card = ranks.gather_numbers(&[f64::from(u8::from(card.is_some()))])?;
+        if let Some(rank) = with_card.iter().position(|other| *other != with_card[0]) {
+            return Err(RanksError::ranks(format!(
+                "ranks 0 and {rank} differ in training on an NVIDIA card"
+            )));
+        }
+        if let Some(card) = card {
+            return Ok(Arc::new(crate::nccl::Nccl::start(ranks.clone(), card)?));
+        }
+    }
+    let _ = device;
+    Ok(ranks.clone())
+}
+
+/// How long a rank waits for the others: as long as PyTorch's Gloo does, or what the environment says.
+///
+/// # Errors
+/// [`RanksError::Argument`] for a `MAE_TIMEOUT_S` that is no number of seconds.
+#[cfg(feature = "mpi")]
+pub(crate) fn timeout() -> Result<Duration, RanksError> {
+    const NAME: &str = "MAE_TIMEOUT_S";
+    match std::env::var(NAME) {
+        Ok(text) => text.parse().map(Duration::from_secs).map_err(|_| RanksError::Argument {
+            name: NAME,
+            value: text,
+            bound: "a number of seconds",
+        }),
+        Err(_) => Ok(Duration::from_secs(30 * 60)),
+    }
+}
+
+/// Variables that hold the number of ranks, and who sets them.
+#[cfg(not(feature = "mpi"))]
+const LAUNCHERS: [(&str, &str); 2] = [("OMPI_COMM_WORLD_SIZE", "Open MPI"), ("PMI_SIZE", "MPICH or srun")];

@@ -1,0 +1,27 @@
+//! Processes that train one model together, each on its part of the data.
+//!
+//! A [`Collective`] is a process among others, its ranks: [`Single`] is one alone, `Mpi` one of an MPI job, `Nccl` one with an NVIDIA
+//! card. [`Averaging`] takes the mean of a model's gradients over ranks while the backward pass makes them.
+//!
+//! ```
+//! use mae_ranks::{Collective, launched_ranks};
+//!
+//! let ranks = launched_ranks()?;
+//! assert!(ranks.is_main() && ranks.size() == 1);
+//! assert_eq!(ranks.gather(b"here")?, [b"here"]);
+//! # Ok::<(), mae_ranks::RanksError>(())
+//! ```
+
+mod averaging;
+mod collective;
+mod error;
+#[cfg(feature = "mpi")]
+mod mpi;
+#[cfg(feature = "nccl")]
+mod nccl;
+
+pub use averaging::Averaging;
+pub use collective::{Collective, Pending, Single, bucket_bytes, launched_ranks, ranks_on};
+pub use error::RanksError;
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;

@@ -1,0 +1,159 @@
+//! The sheet that pictures and curves are drawn on, and its way into a PNG file.
+
+use crate::ReportError;
+use crate::atomic::write_atomic;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use mae_data::Image;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::{FontStyle, register_font};
+use std::path::Path;
+use std::sync::Once;
+
+/// What a painter draws on, [`px`] of its pixels for one of the picture's.
+pub(crate) type Sheet<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+/// What goes wrong while drawing.
+pub(crate) type DrawError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The ink of titles and labels: softer than black on a white ground.
+pub(crate) const INK: RGBColor = RGBColor(48, 48, 56);
+
+/// Everything is drawn this much larger and then averaged, which smooths the edges of lines and places letters
+/// between pixels.
+const OVERSAMPLING: usize = 2;
+
+const FONT: &str = "Ubuntu";
+
+/// Lengths in the picture, as lengths on the [`Sheet`].
+pub(crate) const fn px(length: usize) -> i32 {
+    (length * OVERSAMPLING) as i32
+}
+
+/// The one typeface, letters about `size_px` high in the picture.
+pub(crate) fn font(size_px: usize) -> FontDesc<'static> {
+    static REGISTER: Once = Once::new();
+    // A font that cannot be registered shows itself at the first letter, as an error of the drawing.
+    REGISTER.call_once(|| _ = register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT));
+    FontDesc::new(FontFamily::Name(FONT), f64::from(px(size_px)), FontStyle::Normal)
+}
+
+/// Paints a white sheet of (height, width) pixels.
+///
+/// # Shapes
+/// The image is `[H, W, 3]`.
+///
+/// # Errors
+/// [`ReportError::Draw`] where the drawing library gives up.
+pub(crate) fn draw(
+    what: &'static str,
+    (height, width): (usize, usize),
+    paint: impl FnOnce(&Sheet<'_>) -> Result<(), DrawError>,
+) -> Result<Image, ReportError> {
+    let (fine_height, fine_width) = (height * OVERSAMPLING, width * OVERSAMPLING);
+    let mut fine = vec![255; fine_height * fine_width * 3];
+    let draw_error = |source| ReportError::Draw { what, source };
+    {
+        let sheet = BitMapBackend::with_buffer(&mut fine, (fine_width as u32, fine_height as u32))
+            .into_drawing_area();
+        paint(&sheet).map_err(draw_error)?;
+        sheet.present().map_err(|source| draw_error(source.into()))?;
+    }
+    let pixels = average(&fine, (height, width));
+    Ok(Image::new(height, width, 3, pixels)?)
+}
+
+fn average(fine: &[u8], (height, width): (usize, usize)) -> Vec<u8> {
+    const AREA: u32 = (OVERSAMPLING * OVERSAMPLING) as u32;
+    let at = |row: usize, column: usize, channel: usize| {
+        u32::from(fine[(row * width * OVERSAMPLING + column) * 3 + channel])
+    };
+    let mut pixels = Vec::with_capacity(height * width * 3);
+    for row in 0..height {
+        for column in 0..width {
+            for channel in 0..3 {
+                let cell = (0..OVERSAMPLING * OVERSAMPLING).map(|i| {
+                    at(
+                        row * OVERSAMPLING + i / OVERSAMPLING,
+                        column * OVERSAMPLING + i % OVERSAMPLING,
+                        channel,
+                    )
+                });
+                pixels.push(((cell.sum::<u32>() + AREA / 2) / AREA) as u8);
+            }
+        }
+    }
+    pixels
+}
+
+/// Writes an image as a PNG file, completely or not at all.
+///
+/// # Shapes
+/// `[H, W, C]` with 1 (grey), 3 (RGB) or 4 channels (RGB and alpha).
+///
+/// # Errors
+/// [`ReportError::Argument`] for another number of channels, [`ReportError::Write`] where the file cannot be written.
+pub fn save_png(image: &Image, path: &Path) -> Result<(), ReportError> {
+    let color = match image.channels() {
+        1 => ExtendedColorType::L8,
+        3 => ExtendedColorType::Rgb8,
+        4 => ExtendedColorType::Rgba8,
+        channels => {
+            return Err(ReportError::argument("the number of channels of a PNG file", channels, "1, 3 or 4"));
+        }
+    };
+    write_atomic(path, |file| {
+        PngEncoder::new(file)
+            .write_image(image.data(), image.width() as u32, image.height() as u32, color)
+            .map_err(std::io::Error::other)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_is_what_is_read_back() {
+        let sheet = draw("square", (4, 6), |sheet| {
+            sheet.draw(&Rectangle::new([(px(1), px(1)), (px(3), px(2))], RED.filled()))?;
+            Ok(())
+        })
+        .unwrap();
+        let red: Vec<usize> = sheet
+            .data()
+            .chunks(3)
+            .enumerate()
+            .filter(|(_, pixel)| *pixel == [255, 0, 0])
+            .map(|(i, _)| i)
+            .collect();
+        assert_eq!(red, [7, 8], "row 1, columns 1 and 2");
+        assert_eq!(sheet.data().iter().filter(|&&byte| byte == 255).count(), 4 * 6 * 3 - 4);
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("square.png");
+        save_png(&sheet, &path).unwrap();
+        let read = image::open(&path).unwrap().into_rgb8();
+        assert_eq!((read.height(), read.width()), (4, 6));
+        assert_eq!(read.as_raw(), sheet.data());
+    }
+
+    #[test]
+    fn letters_leave_ink() {
+        let blank = draw("text", (20, 60), |_| Ok(())).unwrap();
+        assert!(blank.data().iter().all(|&byte| byte == 255));
+        let text = draw("text", (20, 60), |sheet| {
+            sheet.draw(&Text::new("loss", (px(2), px(2)), font(14).color(&INK)))?;
+            Ok(())
+        });
+        assert!(text.unwrap().data().iter().any(|&byte| byte < 120));
+    }
+
+    #[test]
+    fn refuses_what_png_cannot_hold() {
+        let image = Image::new(1, 1, 2, vec![0; 2]).unwrap();
+        let error = save_png(&image, Path::new("never.png")).unwrap_err();
+        assert_eq!(error.to_string(), "the number of channels of a PNG file is 2, but must be 1, 3 or 4");
+    }
+}

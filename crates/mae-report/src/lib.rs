@@ -1,0 +1,50 @@
+//! What a training run leaves to look at: its records as lines of JSON and as TensorBoard's events, curves and pictures, and one page
+//! with all of it. Nothing here knows how a model is trained.
+//!
+//! A run's folder has a [`Record`] of each update and an [`Evaluation`] now and then; [`Page`] makes `report.html` of it.
+//!
+//! ```
+//! use mae_report::{Record, RecordWriter, draw_loss_curve, read_records, save_png};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("metrics.jsonl");
+//! let mut writer = RecordWriter::open(&path, 0)?;
+//! for step in 1..=20 {
+//!     let loss = 1.0 / step as f64;
+//!     writer.write(&Record { step, loss, ..Record::default() })?;
+//! }
+//! let curve = draw_loss_curve("a loss", &read_records(&path)?, None)?;
+//! save_png(&curve, &folder.path().join("loss.png"))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod atomic;
+mod canvas;
+mod confusion;
+mod curve;
+mod downsample;
+mod duration;
+mod error;
+mod heatmap;
+mod machine;
+mod metric;
+mod page;
+mod pictures;
+mod records;
+mod tensorboard;
+
+pub use atomic::{make_folder, write_atomic};
+pub use canvas::save_png;
+pub use confusion::draw_confusion;
+pub use curve::draw_loss_curve;
+pub use duration::duration;
+pub use error::ReportError;
+pub use heatmap::{Heatmap, draw_heatmaps};
+pub use metric::Metric;
+pub use page::{Bars, Outcome, Page, first_names};
+pub use pictures::{Reconstruction, draw_grid, draw_reconstructions, with_note};
+pub use records::{
+    EVALUATIONS, Evaluation, EvaluationWriter, Line, LineWriter, METRICS, Record, RecordWriter,
+    read_evaluations, read_records,
+};
+pub use tensorboard::TensorBoard;

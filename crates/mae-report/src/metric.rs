@@ -1,0 +1,67 @@
+//! What is measured at an evaluation.
+
+use crate::Evaluation;
+
+/// A number that is measured at an evaluation, and how it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name in `evaluations.jsonl` and TensorBoard.
+    pub name: &'static str,
+    /// What people call it.
+    pub title: &'static str,
+    /// The chart of the report that it is drawn in, with others of the same.
+    pub chart: &'static str,
+    /// Whether it is a share, 0 to 1, shown in percent.
+    pub is_share: bool,
+    /// Whether more is better.
+    pub higher_is_better: bool,
+}
+
+impl Metric {
+    /// The mean loss on held-out images.
+    pub const VAL_LOSS: Self = Self {
+        name: "val_loss",
+        title: "held-out loss",
+        chart: "Loss",
+        is_share: false,
+        higher_is_better: false,
+    };
+
+    /// An accuracy.
+    pub const fn accuracy(name: &'static str, title: &'static str, chart: &'static str) -> Self {
+        Self { name, title, chart, is_share: true, higher_is_better: true }
+    }
+
+    /// An error in the unit of what is predicted.
+    pub const fn error(name: &'static str, title: &'static str) -> Self {
+        Self { name, title, chart: title, is_share: false, higher_is_better: false }
+    }
+
+    /// Its value in an evaluation, if it is there and finite.
+    pub fn of(&self, evaluation: &Evaluation) -> Option<f64> {
+        let value = match self.name {
+            "val_loss" => evaluation.val_loss,
+            name => evaluation.metrics.get(name).copied(),
+        };
+        value.filter(|value| value.is_finite())
+    }
+
+    /// Whether `value` is better than `other`.
+    pub fn is_better(&self, value: f64, other: f64) -> bool {
+        if self.higher_is_better { value > other } else { value < other }
+    }
+
+    /// A value for people.
+    pub fn text(&self, value: f64) -> String {
+        if self.is_share { format!("{:.1}%", 100.0 * value) } else { format!("{value:.4}") }
+    }
+
+    /// The best of some evaluations by this number, the first of equal ones, with its value.
+    pub fn best(self, evaluations: Vec<Evaluation>) -> Option<(Evaluation, f64)> {
+        let measured = evaluations.into_iter().filter_map(|evaluation| {
+            let value = self.of(&evaluation)?;
+            Some((evaluation, value))
+        });
+        measured.reduce(|best, next| if self.is_better(next.1, best.1) { next } else { best })
+    }
+}

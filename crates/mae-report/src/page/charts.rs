@@ -1,0 +1,210 @@
+//! The curves of a report: what is drawn, by `charts.js`, and how.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::Page;
+use crate::Metric;
+use crate::curve::running_mean;
+use crate::downsample::downsample;
+use crate::records::{Evaluation, Record};
+
+/// A screen has no room for more points of one series.
+const MAX_POINTS: usize = 2000;
+/// As in `loss.png`: the running mean reaches over one in so many records to each side.
+const MEAN_SHARE: usize = 40;
+
+#[derive(Serialize)]
+pub(super) struct Charts {
+    steps_per_epoch: u64,
+    charts: Vec<Chart>,
+}
+
+#[derive(Serialize)]
+struct Chart {
+    title: Cow<'static, str>,
+    /// How numbers are written: the name of a function in the script.
+    format: &'static str,
+    /// Whether the axis begins at zero.
+    from_zero: bool,
+    /// Whether a logarithmic axis is offered.
+    log: bool,
+    series: Vec<Series>,
+    levels: Vec<Level>,
+}
+
+#[derive(Serialize)]
+struct Series {
+    name: &'static str,
+    /// `faint` for single records, `bold` for their mean, `marked` for rare points.
+    style: &'static str,
+    x: Vec<u64>,
+    /// In single precision: half the size, and more digits than can be seen.
+    y: Vec<f32>,
+}
+
+/// A horizontal line to compare with.
+#[derive(Serialize)]
+struct Level {
+    name: &'static str,
+    y: f64,
+}
+
+/// All charts that there is something to draw in.
+pub(super) fn charts(page: &Page<'_>, records: &[Record], evaluations: &[Evaluation]) -> Charts {
+    let outcome = page.outcome;
+    let of_records = |value: fn(&Record) -> Option<f64>| {
+        let points = records.iter().filter_map(|record| Some((record.step as f64, value(record)?)));
+        points.filter(|(_, value)| value.is_finite()).collect::<Vec<_>>()
+    };
+    let of_evaluations = |name, metric: &Metric| {
+        let points = evaluations.iter().filter_map(|made| Some((made.step as f64, metric.of(made)?)));
+        Series::new(name, "marked", &points.collect::<Vec<_>>())
+    };
+    let each_and_mean = |points: &[(f64, f64)]| {
+        let everything = f64::NEG_INFINITY..f64::INFINITY;
+        let mean = running_mean(points, &everything, points.len() / MEAN_SHARE);
+        vec![Series::new("each step", "faint", points), Series::new("running mean", "bold", &mean)]
+    };
+    let level = |(name, y): (&'static str, f64)| y.is_finite().then_some(Level { name, y });
+
+    let mut loss = each_and_mean(&of_records(|record| Some(record.loss)));
+    loss.push(of_evaluations("held-out images", &Metric::VAL_LOSS));
+    let rate = Series::new("learning rate", "bold", &of_records(|record| Some(record.lr)));
+    let mut charts = vec![Chart {
+        title: super::capital(page.loss).into(),
+        format: "number",
+        from_zero: false,
+        log: true,
+        series: loss,
+        levels: outcome.baseline.and_then(level).into_iter().collect(),
+    }];
+    for metric in page.metrics {
+        let series = of_evaluations(metric.title, metric);
+        match charts.iter_mut().find(|chart| chart.title == metric.chart) {
+            Some(chart) => chart.series.push(series),
+            None => {
+                let levels = outcome.levels.iter().filter(|(chart, ..)| *chart == metric.chart);
+                charts.push(Chart {
+                    title: metric.chart.into(),
+                    format: if metric.is_share { "percent" } else { "number" },
+                    from_zero: false,
+                    log: false,
+                    series: vec![series],
+                    levels: levels.filter_map(|(_, name, y)| level((name, *y))).collect(),
+                });
+            }
+        }
+    }
+    charts.extend([
+        Chart {
+            title: "Images per second".into(),
+            format: "count",
+            from_zero: true,
+            log: false,
+            series: each_and_mean(&of_records(|record| Some(record.images_per_s))),
+            levels: Vec::new(),
+        },
+        Chart {
+            title: "Share of time waiting for data".into(),
+            format: "percent",
+            from_zero: true,
+            log: false,
+            series: each_and_mean(&of_records(|record| Some(record.waiting_share))),
+            levels: Vec::new(),
+        },
+        Chart {
+            title: "Learning rate".into(),
+            format: "scientific",
+            from_zero: true,
+            log: false,
+            series: vec![rate],
+            levels: Vec::new(),
+        },
+        Chart {
+            title: "Norm of the gradient".into(),
+            format: "number",
+            from_zero: false,
+            log: true,
+            series: each_and_mean(&of_records(|record| record.grad_norm)),
+            levels: Vec::new(),
+        },
+    ]);
+    for chart in &mut charts {
+        chart.series.retain(|series| !series.x.is_empty());
+    }
+    charts.retain(|chart| !chart.series.is_empty());
+    Charts { steps_per_epoch: page.steps_per_epoch, charts }
+}
+
+impl Series {
+    fn new(name: &'static str, style: &'static str, points: &[(f64, f64)]) -> Self {
+        let points = downsample(points, MAX_POINTS);
+        Self {
+            name,
+            style,
+            x: points.iter().map(|point| point.0 as u64).collect(),
+            y: points.iter().map(|point| point.1 as f32).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Outcome;
+    use super::*;
+
+    #[test]
+    fn draws_what_there_is_in_points_that_a_page_can_hold() {
+        let record = |step: u64| Record {
+            step,
+            epoch: 0.0,
+            loss: if step == 7 { f64::NAN } else { 1.0 / step as f64 },
+            lr: 0.1,
+            grad_norm: None,
+            images_per_s: if step == 5000 { 1e6 } else { 100.0 },
+            waiting_share: 0.0,
+            elapsed_s: 1.0,
+        };
+        let records: Vec<_> = (1..=10_000).map(record).collect();
+        let metrics = [("probe".to_owned(), 0.5)].into();
+        let evaluation = Evaluation { step: 9000, metrics, ..Evaluation::default() };
+        let outcome = Outcome { baseline: Some(("predicting zero", f64::NAN)), ..Outcome::default() };
+        let page = Page {
+            folder: std::path::Path::new(""),
+            task: "",
+            subtitle: String::new(),
+            loss: "the loss",
+            metrics: &[Metric::accuracy("probe", "linear probe", "Accuracy")],
+            epochs: 1,
+            steps_per_epoch: 10,
+            total_steps: 10,
+            effective_batch: 1,
+            params: 0,
+            flops_per_image: None,
+            data: Vec::new(),
+            model: Vec::new(),
+            device: String::new(),
+            recipe: String::new(),
+            outcome: &outcome,
+        };
+        let Charts { charts, .. } = charts(&page, &records, &[evaluation]);
+        let titles: Vec<_> = charts.iter().map(|chart| (chart.title.as_ref(), chart.series.len())).collect();
+        assert_eq!(
+            titles,
+            [
+                ("The loss", 2),
+                ("Accuracy", 1),
+                ("Images per second", 2),
+                ("Share of time waiting for data", 2),
+                ("Learning rate", 1)
+            ]
+        );
+        let series = charts.iter().flat_map(|chart| &chart.series);
+        assert!(series.clone().all(|s| s.x.len() == s.y.len() && s.x.len() <= MAX_POINTS));
+        assert!(series.flat_map(|s| &s.y).all(|y| y.is_finite()));
+        assert!(charts[2].series[0].y.contains(&1e6) && charts[0].levels.is_empty());
+        assert_eq!((charts[0].series[0].x[0], charts[1].series[0].x[..] == [9000]), (1, true));
+    }
+}

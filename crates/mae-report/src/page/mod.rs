@@ -1,0 +1,260 @@
+//! `report.html`: a whole run on one page that needs nothing else, to be kept and sent around.
+
+mod charts;
+mod gallery;
+mod html;
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use crate::atomic::write_atomic;
+use crate::duration::duration;
+use crate::machine::Machine;
+use crate::records::{EVALUATIONS, Evaluation, METRICS, Record, read_evaluations, read_records};
+use crate::{Metric, ReportError};
+use html::{count, escape, facts, fill, json, tile};
+
+/// What is to be said of a finished run besides its records.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Lines of name and value for the terminal.
+    pub lines: Vec<(&'static str, String)>,
+    /// A loss to compare with, and what it is the loss of.
+    pub baseline: Option<(&'static str, f64)>,
+    /// Levels to compare with in charts: the chart's title, a name, a value.
+    pub levels: Vec<(&'static str, &'static str, f64)>,
+    /// Shares beside each other.
+    pub bars: Vec<Bars>,
+    /// Pictures, each with its title.
+    pub figures: Vec<(&'static str, PathBuf)>,
+}
+
+impl Outcome {
+    /// Adds a line for the terminal.
+    pub fn line(&mut self, name: &'static str, value: impl Display) {
+        self.lines.push((name, value.to_string()));
+    }
+}
+
+/// Shares as bars.
+#[derive(Clone, Debug)]
+pub struct Bars {
+    /// What they are shares of.
+    pub title: &'static str,
+    /// Each with its name, 0 to 1.
+    pub rows: Vec<(&'static str, f64)>,
+    /// How they were measured.
+    pub note: String,
+}
+
+/// What a page tells of a run that stands in no file of its folder.
+pub struct Page<'a> {
+    /// The run's folder.
+    pub folder: &'a Path,
+    /// What was trained for, such as `pretrain`.
+    pub task: &'a str,
+    /// What it is, in a line.
+    pub subtitle: String,
+    /// What the loss is.
+    pub loss: &'a str,
+    /// What was measured besides.
+    pub metrics: &'a [Metric],
+    /// Passes over the data set.
+    pub epochs: u64,
+    /// Updates to an epoch.
+    pub steps_per_epoch: u64,
+    /// Updates in all.
+    pub total_steps: u64,
+    /// Images to an update.
+    pub effective_batch: usize,
+    /// Numbers in the model.
+    pub params: usize,
+    /// Floating-point operations of a training step for one image, if they are known.
+    pub flops_per_image: Option<f64>,
+    /// Lines of name and value about the data.
+    pub data: Vec<(&'static str, String)>,
+    /// The same about the model.
+    pub model: Vec<(&'static str, String)>,
+    /// Where it was computed.
+    pub device: String,
+    /// The recipe as TOML.
+    pub recipe: String,
+    /// What came out.
+    pub outcome: &'a Outcome,
+}
+
+/// Class names and unreadable files beyond these are only counted.
+const MAX_NAMES: usize = 40;
+
+/// Names that fit on a page, and how many more there are.
+pub fn first_names(all: &[String], separator: &str) -> String {
+    let shown = all[..all.len().min(MAX_NAMES)].join(separator);
+    match all.len().saturating_sub(MAX_NAMES) {
+        0 => shown,
+        more => format!("{shown}{separator}and {more} more"),
+    }
+}
+
+impl Page<'_> {
+    /// Writes `report.html` into the run's folder; returns where.
+    ///
+    /// It has the run's records, evaluations, pictures, recipe and data, in one file without outside resources.
+    ///
+    /// # Errors
+    /// If a file of the run cannot be read, or the page cannot be written.
+    pub fn write(&self) -> Result<PathBuf, ReportError> {
+        let records = read_records(&self.folder.join(METRICS))?;
+        let evaluations = read_evaluations(&self.folder.join(EVALUATIONS))?;
+        let folder = std::path::absolute(self.folder).unwrap_or_else(|_| self.folder.to_owned());
+        let title =
+            folder.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
+        let pictures =
+            gallery::pictures(&self.folder.join("pictures"), self.steps_per_epoch, &self.outcome.figures)?;
+        let page = fill(
+            include_str!("page.html"),
+            &[
+                ("title", &escape(&title)),
+                ("task", &escape(self.task)),
+                ("subtitle", &escape(&self.subtitle)),
+                ("style", include_str!("style.css")),
+                ("tiles", &self.tiles(&records, &evaluations)),
+                ("pictures", &pictures),
+                ("comparison", &self.outcome.bars.iter().map(bars).collect::<String>()),
+                ("data", &facts(&self.data)),
+                ("model", &facts(&self.model)),
+                ("machine", &machine(&self.device)),
+                ("recipe", &escape(&self.recipe)),
+                ("version", env!("CARGO_PKG_VERSION")),
+                ("charts", &json(&charts::charts(self, &records, &evaluations))),
+                ("script", include_str!("charts.js")),
+            ],
+        );
+        let path = self.folder.join("report.html");
+        write_atomic(&path, |file| file.write_all(page.as_bytes()))?;
+        Ok(path)
+    }
+
+    /// The numbers to see first.
+    fn tiles(&self, records: &[Record], evaluations: &[Evaluation]) -> String {
+        let mut html = String::new();
+        let Some((first, last)) = records.first().zip(records.last()) else { return html };
+        let tail = &records[records.len() - records.len().div_ceil(20)..];
+        let loss = tail.iter().map(|record| record.loss).sum::<f64>() / tail.len() as f64;
+        let baseline =
+            self.outcome.baseline.map(|(name, loss)| format!(", {loss:.3} for {name}")).unwrap_or_default();
+        html += &tile("Loss", &format!("{loss:.4}"), &format!("{:.3} at first{baseline}", first.loss));
+        let metrics = [Metric::VAL_LOSS].into_iter().chain(self.metrics.iter().copied());
+        for metric in metrics {
+            let measured = evaluations.iter().filter_map(|evaluation| metric.of(evaluation));
+            let Some(value) = measured.clone().next_back() else { continue };
+            let best =
+                measured.reduce(|best, value| if metric.is_better(value, best) { value } else { best });
+            let note = match best {
+                Some(best) if best != value => format!("{} at best", metric.text(best)),
+                _ => "the best so far".into(),
+            };
+            html += &tile(&capital(metric.title), &metric.text(value), &note);
+        }
+        let steps = format!("{} epochs of {} steps", count(self.epochs), count(self.steps_per_epoch));
+        let trained = match last.step == self.total_steps {
+            true => count(last.step),
+            false => format!("{} of {}", count(last.step), count(self.total_steps)),
+        };
+        html += &tile("Steps", &trained, &steps);
+        let images = last.step as f64 * self.effective_batch as f64;
+        let rate = format!("{} images/s", count((images / last.elapsed_s.max(1e-9)).round() as u64));
+        html += &tile("Trained for", &duration(last.elapsed_s), &rate);
+        let work = self
+            .flops_per_image
+            .map_or(String::new(), |flops| format!("{:.3} GFLOP an image and step", flops / 1e9));
+        html + &tile("Parameters", &format!("{:.2} M", self.params as f64 / 1e6), &work)
+    }
+}
+
+/// A title as it begins a line.
+fn capital(title: &str) -> String {
+    let mut letters = title.chars();
+    match letters.next() {
+        // Of words such as kNN the first letter is as it is.
+        Some(first) if !title[first.len_utf8()..].starts_with(char::is_uppercase) => {
+            first.to_uppercase().chain(letters).collect()
+        }
+        _ => title.to_owned(),
+    }
+}
+
+fn bars(Bars { title, rows, note }: &Bars) -> String {
+    let mut html = format!("<figure class=\"card\"><h3>{}</h3><dl class=\"bars\">\n", escape(title));
+    for (name, share) in rows {
+        let percent = 100.0 * share;
+        html += &format!(
+            "<div><dt>{}</dt><dd><span class=\"bar\"><span style=\"width:{percent:.1}%\"></span></span>{percent:.1}%</dd></div>\n",
+            escape(name)
+        );
+    }
+    html += &format!("</dl><figcaption class=\"note\">{}</figcaption></figure>\n", escape(note));
+    html
+}
+
+fn machine(device: &str) -> String {
+    let Machine { cpu, cpus, os } = Machine::this();
+    let threads = if cpus == 1 { "1 thread".into() } else { format!("{cpus} threads") };
+    // Burn writes a device as `Device<Flex(Cpu)>`.
+    let device = device.strip_prefix("Device<").and_then(|name| name.strip_suffix('>')).unwrap_or(device);
+    facts(&[
+        ("device", device.to_owned()),
+        ("processor", format!("{cpu}, {threads}")),
+        ("system", os),
+        ("program", concat!("mae-report ", env!("CARGO_PKG_VERSION")).into()),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_holds_everything_and_no_name_breaks_out_of_it() {
+        let at = tempfile::tempdir().unwrap();
+        let folder = at.path().join("a <b> & \"c\"");
+        std::fs::create_dir_all(folder.join("pictures")).unwrap();
+        let record =
+            r#"{"step":1,"epoch":0.5,"loss":null,"lr":0,"images_per_s":9,"waiting_share":0,"elapsed_s":1}"#;
+        std::fs::write(folder.join(METRICS), format!("{record}\n")).unwrap();
+        std::fs::write(folder.join("pictures/step-000000002.png"), b"\x89PNG").unwrap();
+        std::fs::write(folder.join("pictures/other.png"), b"").unwrap();
+        let bars = vec![Bars { title: "<b>", rows: vec![("<i>", 0.5)], note: "</script><!--".to_owned() }];
+        let page = Page {
+            folder: &folder,
+            task: "pretrain",
+            subtitle: "<u>".into(),
+            loss: "loss",
+            metrics: &[],
+            epochs: 1,
+            steps_per_epoch: 2,
+            total_steps: 2,
+            effective_batch: 4,
+            params: 7,
+            flops_per_image: None,
+            data: vec![("unreadable files", "</script><img src=x>: no image".into())],
+            model: Vec::new(),
+            device: "</script>".into(),
+            recipe: "mask_ratio = 0.75".into(),
+            outcome: &Outcome { bars, ..Outcome::default() },
+        };
+        let page = std::fs::read_to_string(page.write().unwrap()).unwrap();
+        assert!(page.contains("<title>a &lt;b&gt; &amp; &quot;c&quot;"));
+        assert!(page.contains("&lt;/script&gt;&lt;img src=x&gt;: no image"));
+        assert_eq!(page.matches("</script>").count(), 2, "the page's own two");
+        assert_eq!(page.matches("<!--").count(), 0);
+        assert_eq!(page.matches("<img ").count(), 1);
+        assert!(page.contains("data:image/png;base64,iVBORw==") && page.contains("mask_ratio = 0.75"));
+        assert!(!page.contains("{{") && !page.contains("http://"), "nothing unfilled, nothing from outside");
+    }
+
+    #[test]
+    fn titles_begin_with_a_capital_if_they_are_words() {
+        let titles = ["kNN accuracy", "top-1", "held-out loss"];
+        assert_eq!(titles.map(capital), ["kNN accuracy", "Top-1", "Held-out loss"]);
+    }
+}
