@@ -60,17 +60,13 @@ const BACKENDS: [&str; 6] =
     ["burn-flex", "burn-ndarray", "burn-tch", "burn-wgpu", "burn-cuda", "burn-cubecl"];
 
 /// Crates whose files still import each other in circles: none is to be added.
-const IN_CIRCLES: [&str; 10] = [
+const IN_CIRCLES: [&str; 6] = [
     "xtask",
     "crates/mae-kernels",
-    "crates/mae-trainer",
-    "crates/mae-report",
-    "crates/mae-ranks",
     "crates/mae-vit",
     "crates/mae-cli",
     "crates/mae-data",
     "crates/mae-model",
-    "crates/mae-masking",
 ];
 
 /// Runs all checks, or the rules alone, with or without the tests.
@@ -119,7 +115,9 @@ fn rules() -> Result<()> {
         }
     }
     for crate_root in roots(root)? {
-        if IN_CIRCLES.iter().any(|name| crate_root.starts_with(root.join(name))) {
+        if std::env::var("EDGES").is_err()
+            && IN_CIRCLES.iter().any(|name| crate_root.starts_with(root.join(name)))
+        {
             continue;
         }
         for circle in circles(&crate_root)? {

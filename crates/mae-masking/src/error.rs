@@ -1,6 +1,7 @@
 //! What can be wrong with a request for a mask.
 
-use crate::{MAX_PATCHES, Strategy};
+/// The most patches an image can have: ids reach the device as `i32`.
+pub const MAX_PATCHES: usize = i32::MAX as usize;
 
 /// What can be wrong with a request for a mask.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -67,6 +68,11 @@ pub enum MaskingError {
     },
 
     /// A strategy that does not exist.
-    #[error("unknown masking strategy {0:?}: expected one of {names}", names = Strategy::ALL.map(Strategy::name).join(", "))]
-    UnknownStrategy(String),
+    #[error("unknown masking strategy {name:?}: expected one of {known}")]
+    UnknownStrategy {
+        /// What was given.
+        name: String,
+        /// The strategies there are.
+        known: String,
+    },
 }

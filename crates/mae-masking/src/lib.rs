@@ -35,9 +35,9 @@ mod rng;
 mod strategy;
 
 pub use batch::MaskBatch;
-pub use error::MaskingError;
+pub use error::{MAX_PATCHES, MaskingError};
 pub use masker::Masker;
 pub use masking::Masking;
-pub use ratio::{MAX_PATCHES, num_keep};
+pub use ratio::num_keep;
 pub use rng::MaskKey;
 pub use strategy::Strategy;

@@ -1,9 +1,6 @@
 //! How many patches a mask ratio keeps.
 
-use crate::MaskingError;
-
-/// The most patches an image can have: ids reach the device as `i32`.
-pub const MAX_PATCHES: usize = i32::MAX as usize;
+use crate::error::{MAX_PATCHES, MaskingError};
 
 /// How far, relative to the number of patches, rounding can take `L · (1 − ratio)` from its exact value: half an
 /// ulp each for the ratio as written, the difference and the product, and one more half for a ratio that was

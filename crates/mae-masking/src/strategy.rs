@@ -59,10 +59,12 @@ impl FromStr for Strategy {
     type Err = MaskingError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|strategy| strategy.name() == text)
-            .ok_or_else(|| MaskingError::UnknownStrategy(text.to_owned()))
+        Self::ALL.into_iter().find(|strategy| strategy.name() == text).ok_or_else(|| {
+            MaskingError::UnknownStrategy {
+                name: text.to_owned(),
+                known: Self::ALL.map(Self::name).join(", "),
+            }
+        })
     }
 }
 

@@ -15,13 +15,15 @@
 mod averaging;
 mod collective;
 mod error;
+mod launch;
 #[cfg(feature = "mpi")]
 mod mpi;
 #[cfg(feature = "nccl")]
 mod nccl;
 
 pub use averaging::Averaging;
-pub use collective::{Collective, Pending, Single, bucket_bytes, launched_ranks, ranks_on};
+pub use collective::{Collective, Pending, Single, bucket_bytes};
 pub use error::RanksError;
+pub use launch::{launched_ranks, ranks_on};
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;

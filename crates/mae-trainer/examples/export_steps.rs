@@ -72,7 +72,7 @@ fn export_run(Cli { run, out, steps }: &Cli) -> Result<()> {
     Ok(())
 }
 
-fn export(run: &Run, out: &Path, steps: u64) -> Result<()> {
+fn export(run: &Run<Pretrain>, out: &Path, steps: u64) -> Result<()> {
     let device = Device::flex();
     let normalize = &run.settings.data.normalize;
     let initial = run.initial_state(&device)?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 
-use crate::run::{Aside, ImageSet};
+use crate::context::{Aside, ImageSet};
 use crate::{Collective, Recipe, Run, Task, TrainerError, train_step};
 use mae_report::duration;
 
@@ -52,7 +52,7 @@ pub fn dry_run<T: Task>(
     line("looked at", format!("{count} images, {} of them unreadable", bad.len()));
     bad.iter().for_each(|file| line("unreadable", file.reason.clone()));
 
-    T::prepare(&run, &state.model, device, &Aside::QUIETLY)?;
+    run.task.prepare(&run, &state.model, device, &Aside::QUIETLY)?;
     let mut updates = run.updates();
     train_step(&run, &mut state, &mut updates, device)?;
     let timed = TIMED.min(run.pace.total_steps - 1);

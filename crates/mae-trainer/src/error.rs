@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::device::DEVICE_NAMES;
-
 /// Why a run, a file of it or a picture was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -329,10 +327,6 @@ impl TrainerError {
             },
             other => other,
         }
-    }
-
-    pub(crate) fn unknown_device(name: &str) -> Self {
-        Self::UnknownDevice { name: name.into(), known: DEVICE_NAMES }
     }
 }
 

@@ -20,38 +20,24 @@
 //! # }
 //! ```
 
-mod card;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod context;
 mod device;
-mod draw;
 mod dry_run;
-mod ema;
 mod error;
-mod gradients;
+mod images;
 #[cfg(feature = "managed")]
 pub mod managed;
 mod measured;
-mod memory;
-mod nonfinite;
-mod observer;
-mod optimizer;
 pub mod output;
-mod pace;
-mod progress;
-mod reading;
 mod recipe;
-mod report;
 mod resizing;
 mod run;
-mod schedule;
-mod step;
-#[cfg(feature = "cli")]
-mod stop;
-mod summary;
 mod task;
 mod tasks;
-mod trainer;
+mod training;
+mod view;
 
 #[doc(hidden)]
 pub use serde;
@@ -59,33 +45,23 @@ pub use serde;
 pub use mae_ranks::{Collective, Single, launched_ranks, ranks_on};
 pub use mae_report::{Evaluation, Metric, Outcome, Record, read_evaluations, read_records};
 
+#[cfg(feature = "cli")]
+pub use cli::{INTERRUPTED, StopFlag};
+pub use context::{Aside, Context, Data, ImageSet, Rows};
 pub use device::{DEVICE_NAMES, DeviceName};
-pub use draw::{draw_examples, images_of};
 pub use dry_run::dry_run;
-pub use ema::Ema;
 pub use error::{TrainerError, chain};
+pub use images::images_of;
 pub use measured::Measured;
-pub use nonfinite::OnNan;
-pub use observer::Observer;
-pub use optimizer::{AdamW, Groups};
-pub use pace::Pace;
-pub use progress::Progress;
-pub use reading::{Measurement, StepReport};
 pub use recipe::{
     Change, DataRecipe, DataSettings, EvalRecipe, EvalSettings, Field, OptimRecipe, OptimSettings,
     PublicRecipe, Recipe, Resume, Section, Settings, TaskRecipe, TrainRecipe, TrainSettings,
 };
 #[doc(hidden)]
 pub use recipe::{read_section, visit_path};
-pub use report::write_report;
 pub use resizing::eval_transform;
 pub use run::checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_checkpoint};
-pub use run::{Aside, Data, ImageSet, Restored, Rows, Run, new_folder};
-pub use schedule::{BASE_BATCH, Schedule, ScheduleConfig};
-pub use step::{Backward, Update, Updates, train_step};
-#[cfg(feature = "cli")]
-pub use stop::{INTERRUPTED, StopFlag};
-pub use summary::summarize;
+pub use run::{Restored, Run, new_folder};
 pub use task::{At, SettingsOf, Task};
 pub use tasks::classify::{
     EncoderRecipe, EncoderSettings, Finetune, FinetuneRecipe, FinetuneSettings, Lars, LinearRecipe,
@@ -94,7 +70,10 @@ pub use tasks::classify::{
 };
 pub use tasks::pretrain::{
     Accuracies, FeatureReport, KnnRecipe, KnnSettings, MaskingRecipe, MaskingSettings, ModelRecipe,
-    ModelSettings, Pretrain, PretrainRecipe, PretrainSettings, draw_pictures, draw_sheet, feature_report,
-    reconstruct,
+    ModelSettings, Pretrain, PretrainRecipe, PretrainSettings, draw_sheet, reconstruct,
 };
-pub use trainer::{Trainer, evaluate};
+pub use training::{
+    AdamW, BASE_BATCH, Backward, Ema, Groups, Measurement, OnNan, Pace, Schedule, ScheduleConfig, StepReport,
+    Trainer, Update, Updates, evaluate, train_step,
+};
+pub use view::{Observer, Progress, draw_examples, summarize, write_report};

@@ -7,13 +7,15 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
 use mae_data::{Batch, Image};
 use mae_model::{ParamInfo, SavedModel};
+use mae_ranks::Collective;
 use mae_report::{Metric, Outcome};
 use mae_vit::{Compute, Geometry, Normalize};
 
-use crate::draw::images_of;
-use crate::{
-    Aside, Backward, Collective, Data, Measured, Recipe, Run, Section, Settings, TaskRecipe, TrainerError,
-};
+use crate::context::{Aside, Context};
+use crate::images::images_of;
+use crate::training::Backward;
+use crate::training::optimizer::{ADAMW_MOMENTS, decays};
+use crate::{Data, Measured, Recipe, Section, Settings, TaskRecipe, TrainerError};
 
 /// The resolved recipe of a task.
 pub type SettingsOf<T> = Settings<<<T as Task>::Recipe as Section>::Settings>;
@@ -64,11 +66,11 @@ pub trait Task: Sized + Send + Sync + 'static {
 
     /// Whether a parameter has weight decay.
     fn decays(&self, param: &ParamInfo) -> bool {
-        crate::optimizer::decays(param)
+        decays(param)
     }
 
     /// Numbers that the optimizer keeps for each parameter.
-    const MOMENTS: usize = crate::optimizer::ADAMW_MOMENTS;
+    const MOMENTS: usize = ADAMW_MOMENTS;
 
     /// Whether [`loss`](Self::loss) needs pixels. If not, batches hold indices and labels alone, and nothing is loaded.
     fn needs_pixels(&self) -> bool {
@@ -80,7 +82,8 @@ pub trait Task: Sized + Send + Sync + 'static {
     /// # Errors
     /// If images cannot be read.
     fn prepare(
-        _run: &Run<Self>,
+        &self,
+        _context: &Context,
         _model: &Self::Model,
         _device: &Device,
         _aside: &Aside<'_>,
@@ -127,7 +130,8 @@ pub trait Task: Sized + Send + Sync + 'static {
     /// # Errors
     /// If images cannot be read.
     fn evaluate(
-        run: &Run<Self>,
+        &self,
+        context: &Context,
         model: &Self::Model,
         step: u64,
         device: &Device,
@@ -138,7 +142,8 @@ pub trait Task: Sized + Send + Sync + 'static {
     /// # Errors
     /// If images cannot be read or a picture cannot be written.
     fn draw(
-        _run: &Run<Self>,
+        &self,
+        _context: &Context,
         _model: &Self::Model,
         _step: u64,
         _device: &Device,
@@ -179,7 +184,8 @@ pub trait Task: Sized + Send + Sync + 'static {
     /// # Errors
     /// If images cannot be read or something cannot be written.
     fn finish(
-        _run: &Run<Self>,
+        &self,
+        _context: &Context,
         _model: &Self::Model,
         _step: u64,
         _device: &Device,

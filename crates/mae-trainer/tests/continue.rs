@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use mae_model::Mae;
 use mae_report::EvaluationWriter;
 use mae_trainer::{
     Evaluation, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, TrainerError, read_records,
@@ -11,7 +12,7 @@ use mae_trainer::{
 };
 
 /// Two epochs of three updates, each of two batches of four images.
-fn recipe(workers: usize) -> Recipe {
+fn recipe(workers: usize) -> Recipe<PretrainRecipe> {
     let mut recipe = Recipe::<PretrainRecipe>::default();
     (recipe.train.epochs, recipe.train.batch_size, recipe.train.accum_iter) = (2, Some(4), 2);
     (recipe.data.shapes, recipe.data.workers) = (25, workers);
@@ -21,7 +22,7 @@ fn recipe(workers: usize) -> Recipe {
 }
 
 /// Trains until `stop_at` updates are done and writes a checkpoint.
-fn train(run: &Run, stop_at: u64) -> TrainState {
+fn train(run: &Run<Pretrain>, stop_at: u64) -> TrainState<Mae> {
     let device = Device::flex();
     let mut state = run.latest_state(&device).unwrap().state;
     let mut progress = Progress::start(run, &state, true).unwrap();
@@ -188,7 +189,7 @@ fn a_run_is_changed_only_where_it_can_be() {
     (other.train.batch_size, other.train.epochs) = (Some(2), 3);
     let error = Run::<Pretrain>::open_with(&path, |_| Ok(other)).err().unwrap().to_string();
     assert!(error.contains("batch_size (4 before, 2 now)") && !error.contains("epochs"), "{error}");
-    let change = |recipe: &Recipe| {
+    let change = |recipe: &Recipe<PretrainRecipe>| {
         let mut longer = recipe.clone();
         longer.train.epochs = 3;
         Ok(longer)

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use mae_model::Mae;
 use mae_trainer::{Pretrain, PretrainRecipe, Recipe, Run, train_step};
 
-fn recipe(ema: Option<f64>) -> Recipe {
+fn recipe(ema: Option<f64>) -> Recipe<PretrainRecipe> {
     let mut recipe = Recipe::<PretrainRecipe>::default();
     (recipe.train.epochs, recipe.train.batch_size) = (2, Some(4));
     recipe.data.shapes = 24;
@@ -14,7 +14,7 @@ fn recipe(ema: Option<f64>) -> Recipe {
     recipe
 }
 
-fn weights(run: &Run, model: &Mae) -> Vec<f64> {
+fn weights(run: &Run<Pretrain>, model: &Mae) -> Vec<f64> {
     let file = run.path("weights.safetensors");
     mae_model::save(model, &run.settings.data.normalize, &Default::default(), &file).unwrap();
     let bytes = std::fs::read(file).unwrap();

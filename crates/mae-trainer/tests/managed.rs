@@ -8,6 +8,7 @@ use burn::data::dataloader::DataLoader;
 use burn::data::dataloader::split::split_dataloader;
 use burn::tensor::Device;
 use burn_train::{ExecutionStrategy, Learner, SupervisedTraining, TrainingStrategy};
+use mae_model::Mae;
 use mae_report::EvaluationWriter;
 use mae_trainer::managed::{Launch, Loss, Pretraining, RunSchedule, Scalar, UpdateLoader, View};
 use mae_trainer::{
@@ -16,7 +17,7 @@ use mae_trainer::{
 };
 
 /// Three epochs of three updates, each of two batches of two crops of two images, with a moving average.
-fn recipe() -> Recipe {
+fn recipe() -> Recipe<PretrainRecipe> {
     let mut recipe = Recipe::<PretrainRecipe>::default();
     (recipe.train.epochs, recipe.train.batch_size, recipe.train.accum_iter) = (3, Some(4), 2);
     (recipe.data.shapes, recipe.data.repeats, recipe.optim.ema) = (13, 2, Some(0.9));
@@ -24,7 +25,7 @@ fn recipe() -> Recipe {
     recipe
 }
 
-fn plain(recipe: &Recipe, folder: &Path) -> (Run, TrainState) {
+fn plain(recipe: &Recipe<PretrainRecipe>, folder: &Path) -> (Run<Pretrain>, TrainState<Mae>) {
     let run = Run::<Pretrain>::create(recipe, folder).unwrap();
     let device = Device::flex();
     let mut state = run.latest_state(&device).unwrap().state;
@@ -39,7 +40,7 @@ fn plain(recipe: &Recipe, folder: &Path) -> (Run, TrainState) {
     (run, state)
 }
 
-fn managed(run: &Arc<Run>, stop_at: u64) -> TrainState {
+fn managed(run: &Arc<Run<Pretrain>>, stop_at: u64) -> TrainState<Mae> {
     let device = Device::flex();
     let state = run.latest_state(&device).unwrap().state;
     let launch = Launch { device: &device, view: View::Quiet, stop_at, stop: Box::new(|| false) };
@@ -47,7 +48,7 @@ fn managed(run: &Arc<Run>, stop_at: u64) -> TrainState {
 }
 
 /// The losses' bits, and the bits of all weights and of their average.
-fn outcome(run: &Run, state: &TrainState) -> (Vec<u64>, Vec<u8>) {
+fn outcome(run: &Run<Pretrain>, state: &TrainState<Mae>) -> (Vec<u64>, Vec<u8>) {
     let losses = read_records(&run.path("metrics.jsonl")).unwrap();
     let weights = [&state.model, state.averaged()].map(|model| {
         let file = run.path("weights.safetensors");
@@ -127,9 +128,9 @@ fn the_devices_of_a_process_share_every_update() {
     let mut recipe = recipe();
     (recipe.data.shapes, recipe.data.repeats) = (52, 1);
     let run = Arc::new(Run::<Pretrain>::create(&recipe, &folder.path().join("run")).unwrap());
-    let whole: Arc<dyn DataLoader<Update>> = Arc::new(UpdateLoader::new(run, 1));
+    let whole: Arc<dyn DataLoader<Update<Pretrain>>> = Arc::new(UpdateLoader::new(run, 1));
     // Of each update from the second on, the images and their passes, in any order.
-    let read = |loader: &dyn DataLoader<Update>| {
+    let read = |loader: &dyn DataLoader<Update<Pretrain>>| {
         let updates = loader.iter().map(|update| {
             let update = update.unwrap();
             let crops = update.batches().iter().flat_map(|batch| {

@@ -2,12 +2,13 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
+use mae_model::Mae;
 use mae_trainer::{
     OnNan, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, TrainerError, read_records,
     train_step,
 };
 
-fn recipe(on_nan: OnNan) -> Recipe {
+fn recipe(on_nan: OnNan) -> Recipe<PretrainRecipe> {
     let mut recipe = Recipe::<PretrainRecipe>::default();
     (recipe.train.epochs, recipe.train.batch_size, recipe.train.accum_iter) = (2, Some(4), 2);
     recipe.data.shapes = 25;
@@ -17,7 +18,7 @@ fn recipe(on_nan: OnNan) -> Recipe {
 }
 
 /// What an unlucky update would do to a model.
-fn poison(state: &mut TrainState) {
+fn poison(state: &mut TrainState<Mae>) {
     struct Poison;
     impl ModuleMapper for Poison {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -28,7 +29,7 @@ fn poison(state: &mut TrainState) {
 }
 
 /// Trains, poisons the model before update `at`, and goes on to the end.
-fn train(run: &Run, at: u64) -> Result<TrainState, TrainerError> {
+fn train(run: &Run<Pretrain>, at: u64) -> Result<TrainState<Mae>, TrainerError> {
     let device = Device::flex();
     let mut state = run.latest_state(&device)?.state;
     let mut progress = Progress::start(run, &state, true)?;
@@ -117,7 +118,7 @@ fn read_together_a_bad_update_is_found_all_the_same() {
         Run::<Pretrain>::create(&recipe, &folder.path().join("each")).unwrap()
     };
     let state_of_each = train(&each, u64::MAX).unwrap();
-    let bytes = |run: &Run, state: &TrainState| {
+    let bytes = |run: &Run<Pretrain>, state: &TrainState<Mae>| {
         let path = run.path("weights.safetensors");
         mae_model::save(&state.model, &run.settings.data.normalize, &Default::default(), &path).unwrap();
         let bytes = std::fs::read(path).unwrap();

@@ -54,9 +54,9 @@ pub mod prelude {
     #[cfg(feature = "cli")]
     pub use mae_trainer::cli;
     pub use mae_trainer::{
-        At, Data, EncoderRecipe, Finetune, FinetuneRecipe, Measured, Metric, Pretrain, PretrainRecipe, Probe,
-        ProbeRecipe, Recipe, Run, SettingsOf, Task, TaskRecipe, TrainState, Trainer, TrainerError, section,
-        sections, summarize,
+        At, Context, Data, EncoderRecipe, Finetune, FinetuneRecipe, Measured, Metric, Pretrain,
+        PretrainRecipe, Probe, ProbeRecipe, Recipe, Run, SettingsOf, Task, TaskRecipe, TrainState, Trainer,
+        TrainerError, section, sections, summarize,
     };
     pub use mae_vit::{Geometry, InitRng, Linear, Pooling, VisionTransformer, VitConfig};
 }

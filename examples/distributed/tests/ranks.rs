@@ -143,7 +143,7 @@ struct Found {
 }
 
 /// 24 images an update, in two passes.
-fn recipe(ranks: usize) -> Recipe {
+fn recipe(ranks: usize) -> Recipe<PretrainRecipe> {
     let mut recipe = Recipe::<PretrainRecipe>::default();
     (recipe.train.epochs, recipe.train.batch_size, recipe.train.accum_iter) = (2, Some(12 / ranks), 2);
     recipe.data.path = Some("photos".into());

@@ -89,11 +89,11 @@ impl Task for Regression {
         Ok((model.forward(at.images(&mut batch)) - numbers).square().mean())
     }
 
-    fn evaluate(run: &Run<Self>, model: &Regressor, _: u64, device: &Device) -> Result<Measured> {
+    fn evaluate(&self, images: &Context, model: &Regressor, _: u64, device: &Device) -> Result<Measured> {
         let model = model.valid();
-        let rows = run.held_out_rows(device, |images| model.forward(images))?;
+        let rows = images.held_out_rows(device, |images| model.forward(images))?;
         let errors: Vec<f32> =
-            rows.values.iter().zip(&rows.indices).map(|(x, i)| x - run.task.1[1][*i]).collect();
+            rows.values.iter().zip(&rows.indices).map(|(x, i)| x - self.1[1][*i]).collect();
         let mean =
             |of: fn(f32) -> f32| errors.iter().map(|e| f64::from(of(*e))).sum::<f64>() / errors.len() as f64;
         let measured = Measured { val_loss: Some(mean(|error| error * error)), ..Measured::default() };

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Parser;
+use mae_model::Mae;
 use mae_trainer::cli::{PretrainArgs, TrainArgs, stopped};
 use mae_trainer::{
-    INTERRUPTED, Progress, Restored, Run, Single, StopFlag, TrainState, evaluate, output, summarize,
-    train_step,
+    INTERRUPTED, Pretrain, Progress, Restored, Run, Single, StopFlag, TrainState, evaluate, output,
+    summarize, train_step,
 };
 
 /// Pre-trains a masked autoencoder and draws what it has learnt.
@@ -57,8 +58,8 @@ fn train(args: &TrainArgs<PretrainArgs>) -> Result<ExitCode> {
 /// The loop; returns whether the run is finished.
 fn train_loop(
     args: &TrainArgs<PretrainArgs>,
-    run: &Run,
-    state: &mut TrainState,
+    run: &Run<Pretrain>,
+    state: &mut TrainState<Mae>,
     device: &Device,
 ) -> Result<bool> {
     let (stop, stop_at) = (StopFlag::listen()?, args.stop_at(state));

@@ -2,7 +2,7 @@
 
 use multiversion::multiversion;
 
-use super::grey;
+use super::grey::grey;
 use crate::Image;
 
 /// Turns by `degrees` counterclockwise about the centre.

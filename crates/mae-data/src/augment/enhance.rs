@@ -1,6 +1,6 @@
 //! Operations that go from a degenerate image to the image itself, and beyond.
 
-use super::grey;
+use super::grey::grey;
 use crate::Image;
 
 /// # Source

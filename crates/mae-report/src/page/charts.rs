@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::Page;
+use super::content::Page;
+use super::html::capital;
 use crate::Metric;
 use crate::curve::running_mean;
 use crate::downsample::downsample;
@@ -73,7 +74,7 @@ pub(super) fn charts(page: &Page<'_>, records: &[Record], evaluations: &[Evaluat
     loss.push(of_evaluations("held-out images", &Metric::VAL_LOSS));
     let rate = Series::new("learning rate", "bold", &of_records(|record| Some(record.lr)));
     let mut charts = vec![Chart {
-        title: super::capital(page.loss).into(),
+        title: capital(page.loss).into(),
         format: "number",
         from_zero: false,
         log: true,
@@ -152,7 +153,7 @@ impl Series {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Outcome;
+    use super::super::content::Outcome;
     use super::*;
 
     #[test]

@@ -69,6 +69,18 @@ pub(super) fn count(number: u64) -> String {
     grouped
 }
 
+/// A title as it begins a line.
+pub(super) fn capital(title: &str) -> String {
+    let mut letters = title.chars();
+    match letters.next() {
+        // Of words such as kNN the first letter is as it is.
+        Some(first) if !title[first.len_utf8()..].starts_with(char::is_uppercase) => {
+            first.to_uppercase().chain(letters).collect()
+        }
+        _ => title.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

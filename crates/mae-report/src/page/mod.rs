@@ -1,87 +1,19 @@
 //! `report.html`: a whole run on one page that needs nothing else, to be kept and sent around.
 
 mod charts;
+mod content;
 mod gallery;
 mod html;
 
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::atomic::write_atomic;
 use crate::duration::duration;
 use crate::machine::Machine;
 use crate::records::{EVALUATIONS, Evaluation, METRICS, Record, read_evaluations, read_records};
 use crate::{Metric, ReportError};
-use html::{count, escape, facts, fill, json, tile};
-
-/// What is to be said of a finished run besides its records.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Lines of name and value for the terminal.
-    pub lines: Vec<(&'static str, String)>,
-    /// A loss to compare with, and what it is the loss of.
-    pub baseline: Option<(&'static str, f64)>,
-    /// Levels to compare with in charts: the chart's title, a name, a value.
-    pub levels: Vec<(&'static str, &'static str, f64)>,
-    /// Shares beside each other.
-    pub bars: Vec<Bars>,
-    /// Pictures, each with its title.
-    pub figures: Vec<(&'static str, PathBuf)>,
-}
-
-impl Outcome {
-    /// Adds a line for the terminal.
-    pub fn line(&mut self, name: &'static str, value: impl Display) {
-        self.lines.push((name, value.to_string()));
-    }
-}
-
-/// Shares as bars.
-#[derive(Clone, Debug)]
-pub struct Bars {
-    /// What they are shares of.
-    pub title: &'static str,
-    /// Each with its name, 0 to 1.
-    pub rows: Vec<(&'static str, f64)>,
-    /// How they were measured.
-    pub note: String,
-}
-
-/// What a page tells of a run that stands in no file of its folder.
-pub struct Page<'a> {
-    /// The run's folder.
-    pub folder: &'a Path,
-    /// What was trained for, such as `pretrain`.
-    pub task: &'a str,
-    /// What it is, in a line.
-    pub subtitle: String,
-    /// What the loss is.
-    pub loss: &'a str,
-    /// What was measured besides.
-    pub metrics: &'a [Metric],
-    /// Passes over the data set.
-    pub epochs: u64,
-    /// Updates to an epoch.
-    pub steps_per_epoch: u64,
-    /// Updates in all.
-    pub total_steps: u64,
-    /// Images to an update.
-    pub effective_batch: usize,
-    /// Numbers in the model.
-    pub params: usize,
-    /// Floating-point operations of a training step for one image, if they are known.
-    pub flops_per_image: Option<f64>,
-    /// Lines of name and value about the data.
-    pub data: Vec<(&'static str, String)>,
-    /// The same about the model.
-    pub model: Vec<(&'static str, String)>,
-    /// Where it was computed.
-    pub device: String,
-    /// The recipe as TOML.
-    pub recipe: String,
-    /// What came out.
-    pub outcome: &'a Outcome,
-}
+pub use content::{Bars, Outcome, Page};
+use html::{capital, count, escape, facts, fill, json, tile};
 
 /// Class names and unreadable files beyond these are only counted.
 const MAX_NAMES: usize = 40;
@@ -168,18 +100,6 @@ impl Page<'_> {
             .flops_per_image
             .map_or(String::new(), |flops| format!("{:.3} GFLOP an image and step", flops / 1e9));
         html + &tile("Parameters", &format!("{:.2} M", self.params as f64 / 1e6), &work)
-    }
-}
-
-/// A title as it begins a line.
-fn capital(title: &str) -> String {
-    let mut letters = title.chars();
-    match letters.next() {
-        // Of words such as kNN the first letter is as it is.
-        Some(first) if !title[first.len_utf8()..].starts_with(char::is_uppercase) => {
-            first.to_uppercase().chain(letters).collect()
-        }
-        _ => title.to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod parse;
 mod pretrain;
 mod recipe;
+mod stop;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,13 +15,14 @@ use clap::Args;
 use crate::device::{DEVICE_NAMES, DeviceName, check_compute};
 use crate::run::{new_folder, single};
 use crate::{
-    Collective, INTERRUPTED, Recipe, Restored, Run, StopFlag, Task, TaskRecipe, TrainState, Trainer,
-    TrainerError, dry_run, output, summarize,
+    Collective, Recipe, Restored, Run, Task, TaskRecipe, TrainState, Trainer, TrainerError, dry_run, output,
+    summarize,
 };
 
 pub use parse::parse;
 pub use pretrain::PretrainArgs;
 pub use recipe::RecipeArgs;
+pub use stop::{INTERRUPTED, StopFlag};
 
 /// What `--help` of a program that pre-trains ends with.
 pub const EXAMPLES: &str = "\

@@ -2,15 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::module::Module;
 use burn::tensor::Device;
-use burn_train::{Learner, SupervisedTraining, TrainingStrategy};
+use burn_train::{SupervisedTraining, TrainingStrategy};
 
 use super::quiet::Quiet;
-use super::{
-    GradNorm, ImagesPerSecond, Loss, Pretraining, PretrainingStrategy, RunSchedule, Scalar, UpdateLoader,
-    View, Waiting,
-};
+use super::{GradNorm, ImagesPerSecond, Loss, PretrainingStrategy, Scalar, UpdateLoader, View, Waiting};
 use mae_model::Mae;
 
 use crate::{Pretrain, Run, TrainState, TrainerError};
@@ -40,7 +36,7 @@ impl Launch<'_> {
         let Self { device, view, stop_at, stop } = self;
         let result = Arc::new(Mutex::new(None));
         let loader = Arc::new(UpdateLoader::new(run.clone(), state.step));
-        let learner = learner(run, &state);
+        let learner = super::learner::learner(run, &state);
         let strategy = PretrainingStrategy {
             run: run.clone(),
             device: device.clone(),
@@ -69,10 +65,4 @@ impl Launch<'_> {
             None => Ok(state),
         }
     }
-}
-
-/// The learner of a state.
-pub(super) fn learner(run: &Run<Pretrain>, state: &TrainState<Mae>) -> Learner<Pretraining> {
-    let model = Pretraining { mae: state.model.clone() }.train();
-    Learner::new(model, state.optimizer.clone(), RunSchedule::new(run.pace.schedule, state.step))
 }

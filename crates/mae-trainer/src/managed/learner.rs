@@ -3,12 +3,13 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::ExecutionError;
-use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use burn_train::{InferenceStep, ItemLazy, Learner, TrainOutput, TrainStep};
 use mae_model::Mae;
 
+use super::RunSchedule;
 use super::metrics::{Measured, Numbers};
 use crate::task::device_of;
-use crate::{Pretrain, Update};
+use crate::{Pretrain, Run, TrainState, Update};
 
 /// A masked autoencoder in training.
 #[derive(Module, Debug)]
@@ -50,4 +51,10 @@ impl ItemLazy for Numbers {
     fn sync(self) -> Result<Self, ExecutionError> {
         Ok(Self::Read(self.read()))
     }
+}
+
+/// The learner of a state.
+pub(super) fn learner(run: &Run<Pretrain>, state: &TrainState<Mae>) -> Learner<Pretraining> {
+    let model = Pretraining { mae: state.model.clone() }.train();
+    Learner::new(model, state.optimizer.clone(), RunSchedule::new(run.pace.schedule, state.step))
 }

@@ -15,7 +15,7 @@ use mae_vit::ops;
 use super::checkpointer::OptimizerTap;
 use super::metrics::{Measured, Numbers};
 use super::{Pretraining, View};
-use crate::reading::Verdict;
+use crate::training::reading::Verdict;
 use crate::{Pretrain, Progress, Record, Restored, Run, TrainState, TrainerError, evaluate};
 
 /// Where the strategy leaves what became of the run.
@@ -155,7 +155,7 @@ impl Fit<'_> {
     fn roll_back(&mut self, run: &Run<Pretrain>, device: &Device) -> Result<(), TrainerError> {
         let Restored { state, .. } = run.latest_state(device)?;
         let skipped = std::mem::take(&mut self.state.skipped);
-        self.learner = super::launch::learner(run, &state);
+        self.learner = super::learner::learner(run, &state);
         self.state = TrainState { skipped, ..state };
         Ok(())
     }

@@ -36,7 +36,7 @@ pub(crate) use validate::within;
 /// In TOML the fields of [`train`](Self::train) stand at the top, and the sections of [`task`](Self::task) beside the others. Every
 /// field has a default; unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Recipe<S = crate::PretrainRecipe> {
+pub struct Recipe<S> {
     /// How long, in which batches, with which numbers.
     #[serde(flatten)]
     pub train: TrainRecipe,
@@ -217,6 +217,20 @@ impl<S: TaskRecipe> Recipe<S> {
     pub fn compute(&self) -> Compute {
         let TrainRecipe { precision, grad_checkpointing, .. } = self.train;
         Compute { precision: precision.unwrap_or_default(), grad_checkpointing }
+    }
+}
+
+impl<S> Settings<S> {
+    /// What all tasks have.
+    pub fn common(&self) -> Settings<()> {
+        let Self { train, data, optim, eval, .. } = self;
+        Settings {
+            train: train.clone(),
+            data: data.clone(),
+            optim: optim.clone(),
+            eval: eval.clone(),
+            task: (),
+        }
     }
 }
 

@@ -10,12 +10,13 @@ use mae_model::SavedModel;
 use mae_vit::Normalize;
 use serde::{Deserialize, Serialize};
 
-use crate::{Ema, TrainerError};
+use crate::TrainerError;
+use crate::training::Ema;
 use mae_report::{make_folder, write_atomic};
 
 /// What trains: the model, its optimizer, and how far they are.
 #[derive(Clone)]
-pub struct TrainState<M = mae_model::Mae> {
+pub struct TrainState<M> {
     /// The model.
     pub model: M,
     /// Its optimizer.

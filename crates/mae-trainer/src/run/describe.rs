@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::Run;
 use super::checkpoint::TrainState;
 use super::disk::no_room;
-use crate::optimizer::Groups;
 use crate::task::device_of;
+use crate::training::optimizer::Groups;
 use crate::{Task, TrainerError, chain};
 
 impl<T: Task> Run<T> {

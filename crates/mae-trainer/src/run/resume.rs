@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::last_step;
-use super::contents::check_there;
 use super::folder::read_recipe;
 use super::lock::FolderLock;
 use super::{CHECKPOINTS, RECIPE, Run, single};
+use crate::context::contents::check_there;
 use crate::recipe::{Resume, changes};
 use crate::{Collective, Recipe, Section, Task, TaskRecipe, TrainerError};
 

@@ -9,7 +9,8 @@ use burn::tensor::Device;
 use mae_model::SavedModel;
 
 use super::checkpoint::{TrainState, last_step, list_checkpoints, load_checkpoint, name_of, save_checkpoint};
-use super::{CHECKPOINTS, RECIPE, Run, contents, lock};
+use super::{CHECKPOINTS, RECIPE, Run, lock};
+use crate::context::contents;
 use crate::device::check_compute;
 use crate::{Ema, PublicRecipe, Task, TrainerError, resizing};
 use mae_report::{EVALUATIONS, Evaluation, read_evaluations};
@@ -52,7 +53,7 @@ impl<T: Task> Run<T> {
     /// If there are checkpoints and all are damaged: what is wrong with the newest. If the weights to start from cannot be used: a run
     /// that was just created is then gone again.
     pub fn latest_state(&self, device: &Device) -> Result<Restored<T::Model>, TrainerError> {
-        let Restored { state, damaged } = match self.ranks.is_main() {
+        let Restored { state, damaged } = match self.ranks().is_main() {
             true => self.latest_written(device)?,
             false => Restored { state: self.initial_state(device)?, damaged: Vec::new() },
         };
@@ -112,13 +113,13 @@ impl<T: Task> Run<T> {
             return Ok(step >= self.pace.total_steps);
         };
         let mut worse = 0;
-        if self.ranks.is_main() {
+        if self.ranks().is_main() {
             let evaluations = read_evaluations(&self.path(EVALUATIONS))?;
             let steps: Vec<u64> = evaluations.iter().map(|e| e.step).collect();
             let best = T::BEST.best(evaluations).map_or(0, |(best, _)| best.step);
             worse = steps.into_iter().filter(|other| (best + 1..=step).contains(other)).count() as u64;
         }
-        Ok(step >= self.pace.total_steps || self.ranks.main_number(worse)? >= patience)
+        Ok(step >= self.pace.total_steps || self.ranks().main_number(worse)? >= patience)
     }
 
     /// Writes a checkpoint, on the main rank. The newest are kept, and that of the best evaluation.
@@ -127,7 +128,7 @@ impl<T: Task> Run<T> {
     /// If it cannot be written; earlier ones stay.
     pub fn save(&self, state: &TrainState<T::Model>) -> Result<PathBuf, TrainerError> {
         let folder = self.path(CHECKPOINTS);
-        if !self.ranks.is_main() {
+        if !self.ranks().is_main() {
             return Ok(folder.join(name_of(state.step)));
         }
         let best = self.best()?.map(|(best, _)| best.step);
@@ -156,7 +157,7 @@ impl<T: Task> Run<T> {
                 // What cannot be removed is in nobody's way.
                 let _ = fs::remove_file(self.path(name));
             }
-            let _ = fs::remove_dir(&self.folder);
+            let _ = fs::remove_dir(self.path(""));
         }
     }
 }

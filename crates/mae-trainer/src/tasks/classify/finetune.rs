@@ -8,9 +8,10 @@ use mae_vit::{Compute, DropPath, Geometry};
 
 use super::optimizer::{decays, layer_wise};
 use super::{Classes, EncoderRecipe, METRICS, Mix, MixRecipe, TOP1, cross_entropy, labels};
-use crate::draw::images_of;
+use crate::context::Context;
+use crate::images::images_of;
 use crate::recipe::within;
-use crate::{At, Data, Measured, Recipe, Run, SettingsOf, Task, TaskRecipe, TrainerError};
+use crate::{At, Data, Measured, Recipe, SettingsOf, Task, TaskRecipe, TrainerError};
 use mae_eval::Scores;
 use mae_report::{Metric, Outcome};
 
@@ -122,16 +123,17 @@ impl Task for Finetune {
     const LOSS: &'static str = super::LOSS;
 
     fn evaluate(
-        run: &Run<Self>,
+        &self,
+        context: &Context,
         model: &Classifier,
         step: u64,
         device: &Device,
     ) -> Result<Measured, TrainerError> {
-        run.task.classes.evaluate(run, model, step, device)
+        self.classes.evaluate(context, model, step, device)
     }
 
-    fn draw(run: &Run<Self>, _: &Classifier, _: u64, _: &Device) -> Result<(), TrainerError> {
-        run.task.classes.draw(run)
+    fn draw(&self, context: &Context, _: &Classifier, _: u64, _: &Device) -> Result<(), TrainerError> {
+        self.classes.draw(context)
     }
 
     fn examples(&self, batch: Batch, at: &At<'_>) -> Result<Vec<Image>, TrainerError> {
@@ -165,12 +167,13 @@ impl Task for Finetune {
     }
 
     fn finish(
-        run: &Run<Self>,
+        &self,
+        context: &Context,
         model: &Classifier,
         step: u64,
         device: &Device,
     ) -> Result<Outcome, TrainerError> {
-        run.task.classes.finish(run, model, step, device)
+        self.classes.finish(context, model, step, device)
     }
 }
 

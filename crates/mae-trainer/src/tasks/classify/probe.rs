@@ -11,10 +11,9 @@ use mae_vit::{Compute, Geometry, Pooling};
 
 use super::optimizer::LARS_MOMENTS;
 use super::{Classes, EncoderRecipe, Lars, METRICS, Mix, Mixing, TOP1, cross_entropy, labels};
+use crate::context::{Aside, Context, ImageSet, Rows};
 use crate::recipe::within;
-use crate::run::{Aside, ImageSet, Rows};
-use crate::step::Backward;
-use crate::{At, Data, Measured, Recipe, Run, SettingsOf, Task, TaskRecipe, TrainerError};
+use crate::{At, Backward, Data, Measured, Recipe, SettingsOf, Task, TaskRecipe, TrainerError};
 use mae_eval::Scores;
 use mae_report::{Metric, Outcome};
 
@@ -119,20 +118,21 @@ impl Task for Probe {
     }
 
     fn prepare(
-        run: &Run<Self>,
+        &self,
+        context: &Context,
         model: &Classifier,
         device: &Device,
         aside: &Aside<'_>,
     ) -> Result<bool, TrainerError> {
-        if run.task.needs_pixels() {
+        if self.needs_pixels() {
             return Ok(true);
         }
         let model = model.valid();
-        let rows = |set: &ImageSet| run.rows(set, device, aside, |images| model.features(images, None));
-        let Some(train) = rows(&ImageSet::all(&run.data.train))? else { return Ok(false) };
-        let Some(val) = rows(&run.data.all_held_out()?)? else { return Ok(false) };
-        let labels = train.labels(run.data.train.as_ref())?;
-        *run.task.cache.lock().expect("nothing panics with it") = Some(Cache { train, labels, val }.into());
+        let rows = |set: &ImageSet| context.rows(set, device, aside, |images| model.features(images, None));
+        let Some(train) = rows(&ImageSet::all(&context.data.train))? else { return Ok(false) };
+        let Some(val) = rows(&context.data.all_held_out()?)? else { return Ok(false) };
+        let labels = train.labels(context.data.train.as_ref())?;
+        *self.cache.lock().expect("nothing panics with it") = Some(Cache { train, labels, val }.into());
         Ok(true)
     }
 
@@ -158,21 +158,22 @@ impl Task for Probe {
     const LOSS: &'static str = super::LOSS;
 
     fn evaluate(
-        run: &Run<Self>,
+        &self,
+        context: &Context,
         model: &Classifier,
         step: u64,
         device: &Device,
     ) -> Result<Measured, TrainerError> {
-        let classes = &run.task.classes;
-        let Some(cache) = run.task.cache() else { return classes.evaluate(run, model, step, device) };
+        let classes = &self.classes;
+        let Some(cache) = self.cache() else { return classes.evaluate(context, model, step, device) };
         let scores = model.valid().classify(cache.val.tensor(device)).into_data().convert::<f32>();
         let values = scores.try_to_vec::<f32>().expect("converted to f32");
         let dim = classes.config.classes.len();
-        classes.score(run, Rows { values, dim, indices: cache.val.indices.clone() }, step)
+        classes.score(context, Rows { values, dim, indices: cache.val.indices.clone() }, step)
     }
 
-    fn draw(run: &Run<Self>, _: &Classifier, _: u64, _: &Device) -> Result<(), TrainerError> {
-        run.task.classes.draw(run)
+    fn draw(&self, context: &Context, _: &Classifier, _: u64, _: &Device) -> Result<(), TrainerError> {
+        self.classes.draw(context)
     }
 
     fn describe(&self) -> Vec<(&'static str, String)> {
@@ -193,12 +194,13 @@ impl Task for Probe {
     }
 
     fn finish(
-        run: &Run<Self>,
+        &self,
+        context: &Context,
         model: &Classifier,
         step: u64,
         device: &Device,
     ) -> Result<Outcome, TrainerError> {
-        run.task.classes.finish(run, model, step, device)
+        self.classes.finish(context, model, step, device)
     }
 }
 

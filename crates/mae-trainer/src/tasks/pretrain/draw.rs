@@ -9,10 +9,11 @@ use mae_masking::MaskBatch;
 use mae_model::{Mae, MaeConfig};
 use mae_vit::Normalize;
 
-use super::Pretrain;
 use super::features::FIXED_MASKS;
-use crate::draw::images_of;
-use crate::{Run, TrainerError};
+use super::masked::Pretrain;
+use crate::TrainerError;
+use crate::context::Context;
+use crate::images::images_of;
 use mae_report::make_folder;
 use mae_report::save_png;
 use mae_report::{Reconstruction, draw_reconstructions, with_note};
@@ -26,26 +27,27 @@ pub(super) const BORROWED: &str =
 /// # Errors
 /// If images cannot be read or the picture cannot be written.
 pub fn draw_pictures(
-    run: &Run<Pretrain>,
+    task: &Pretrain,
+    context: &Context,
     model: &Mae,
     step: u64,
     device: &Device,
 ) -> Result<PathBuf, TrainerError> {
-    let folder = run.path("pictures");
+    let folder = context.path("pictures");
     let path = folder.join(format!("step-{step:09}.png"));
-    if !run.ranks().is_main() {
+    if !context.ranks().is_main() {
         return Ok(path);
     }
-    let set = run.data.picture_set(run.settings.eval.pictures);
-    let loader = run.evaluation_loader(&set, set.indices.len())?;
+    let set = context.data.picture_set(context.common.eval.pictures);
+    let loader = context.evaluation_loader(&set, set.indices.len())?;
     let model = model.valid();
     let mut samples = Vec::new();
-    for batch in loader.epoch(run.settings.train.seed, FIXED_MASKS, set.indices, 0)? {
+    for batch in loader.epoch(context.common.train.seed, FIXED_MASKS, set.indices, 0)? {
         let batch = batch?;
-        let masks = run.task.masks(&batch)?;
-        samples.extend(reconstruct(&model, &run.settings.data.normalize, batch, &masks, device)?);
+        let masks = task.masks(&batch)?;
+        samples.extend(reconstruct(&model, &context.common.data.normalize, batch, &masks, device)?);
     }
-    let sheet = draw_sheet(&samples, &run.task.config)?;
+    let sheet = draw_sheet(&samples, &task.config)?;
     make_folder(&folder)?;
     save_png(&sheet, &path)?;
     Ok(path)

@@ -5,10 +5,9 @@ use burn::tensor::Device;
 use mae_model::Mae;
 use mae_vit::VisionTransformer;
 
-use super::Pretrain;
-use crate::progress::log_bad_files;
-use crate::run::{Aside, ImageSet, Rows};
-use crate::{Measured, Run, TrainerError};
+use super::masked::Pretrain;
+use crate::context::{Aside, Context, ImageSet, Rows};
+use crate::{Measured, TrainerError};
 use mae_eval::probe_accuracy;
 use mae_eval::{Features, knn_accuracy};
 
@@ -53,16 +52,24 @@ const MAX_PIXELS: usize = 1024;
 ///
 /// # Errors
 /// If images cannot be read.
-pub(super) fn evaluate(run: &Run<Pretrain>, model: &Mae, device: &Device) -> Result<Measured, TrainerError> {
+pub(super) fn evaluate(
+    task: &Pretrain,
+    context: &Context,
+    model: &Mae,
+    device: &Device,
+) -> Result<Measured, TrainerError> {
     let model = model.valid();
-    let measured = Measured { val_loss: held_out_loss(run, &model, device)?, ..Measured::default() };
-    let Some((bank, queries)) = run.data.knn_sets(run.settings.eval.max_images) else { return Ok(measured) };
-    let bank = encoder_features(run, &bank, &model, device)?;
-    let queries = encoder_features(run, &queries, &model, device)?;
-    if !run.ranks().is_main() {
+    let measured =
+        Measured { val_loss: held_out_loss(task, context, &model, device)?, ..Measured::default() };
+    let Some((bank, queries)) = context.data.knn_sets(context.common.eval.max_images) else {
+        return Ok(measured);
+    };
+    let bank = encoder_features(task, context, &bank, &model, device)?;
+    let queries = encoder_features(task, context, &queries, &model, device)?;
+    if !context.ranks().is_main() {
         return Ok(measured);
     }
-    Ok(measured.with("knn", Some(knn(run, &bank, &queries)?)).with("probe", probe(&bank, &queries)?))
+    Ok(measured.with("knn", Some(knn(task, &bank, &queries)?)).with("probe", probe(&bank, &queries)?))
 }
 
 /// Accuracies of a trained model's features, of its initial weights' and of pixels, if there are labels; on the main
@@ -71,26 +78,29 @@ pub(super) fn evaluate(run: &Run<Pretrain>, model: &Mae, device: &Device) -> Res
 /// # Errors
 /// If images cannot be read.
 pub fn feature_report(
-    run: &Run<Pretrain>,
+    task: &Pretrain,
+    context: &Context,
     model: &Mae,
     device: &Device,
 ) -> Result<Option<FeatureReport>, TrainerError> {
-    let Some((bank, queries)) = run.data.knn_sets(run.settings.eval.max_images) else { return Ok(None) };
+    let Some((bank, queries)) = context.data.knn_sets(context.common.eval.max_images) else {
+        return Ok(None);
+    };
     let measure = |extract: &dyn Fn(&ImageSet) -> Result<Labelled, TrainerError>| {
         let (bank, queries) = (extract(&bank)?, extract(&queries)?);
-        if !run.ranks().is_main() {
+        if !context.ranks().is_main() {
             return Ok((0.0, None));
         }
         let small = bank.0.dim() <= MAX_PIXELS;
         let probe = if small { probe(&bank, &queries)? } else { None };
-        Ok::<_, TrainerError>((knn(run, &bank, &queries)?, probe))
+        Ok::<_, TrainerError>((knn(task, &bank, &queries)?, probe))
     };
     let trained = model.valid();
-    let trained = measure(&|set| encoder_features(run, set, &trained, device))?;
-    let untrained = run.task.config.init(run.settings.train.seed, device)?;
-    let untrained = measure(&|set| encoder_features(run, set, &untrained, device))?;
-    let pixels = measure(&|set| pixel_features(run, set))?;
-    if !run.ranks().is_main() {
+    let trained = measure(&|set| encoder_features(task, context, set, &trained, device))?;
+    let untrained = task.config.init(context.common.train.seed, device)?;
+    let untrained = measure(&|set| encoder_features(task, context, set, &untrained, device))?;
+    let pixels = measure(&|set| pixel_features(context, set))?;
+    if !context.ranks().is_main() {
         return Ok(None);
     }
     let probe = trained.1.zip(untrained.1);
@@ -98,19 +108,19 @@ pub fn feature_report(
         knn: Accuracies { trained: trained.0, untrained: untrained.0, pixels: Some(pixels.0) },
         probe: probe.map(|(trained, untrained)| Accuracies { trained, untrained, pixels: pixels.1 }),
         images: (bank.indices.len(), queries.indices.len()),
-        k: neighbours(run, bank.indices.len()),
-        held_out: run.data.val.is_some(),
+        k: neighbours(task, bank.indices.len()),
+        held_out: context.data.val.is_some(),
     }))
 }
 
 /// As many neighbours as the recipe says, or all there are.
-fn neighbours(run: &Run<Pretrain>, bank: usize) -> usize {
-    run.settings.task.knn.k.min(bank)
+fn neighbours(task: &Pretrain, bank: usize) -> usize {
+    task.settings.task.knn.k.min(bank)
 }
 
-fn knn(run: &Run<Pretrain>, bank: &Labelled, queries: &Labelled) -> Result<f64, TrainerError> {
-    let k = neighbours(run, bank.1.len());
-    let temperature = run.settings.task.knn.temperature;
+fn knn(task: &Pretrain, bank: &Labelled, queries: &Labelled) -> Result<f64, TrainerError> {
+    let k = neighbours(task, bank.1.len());
+    let temperature = task.settings.task.knn.temperature;
     Ok(knn_accuracy(&bank.0, &bank.1, &queries.0, &queries.1, k, temperature)?)
 }
 
@@ -123,41 +133,47 @@ fn probe(bank: &Labelled, queries: &Labelled) -> Result<Option<f64>, TrainerErro
 }
 
 /// The mean loss over held-out images as evaluation sees them, under masks that are always the same.
-fn held_out_loss(run: &Run<Pretrain>, model: &Mae, device: &Device) -> Result<Option<f64>, TrainerError> {
-    let Some(set) = run.data.held_out(run.settings.eval.max_images) else { return Ok(None) };
+fn held_out_loss(
+    task: &Pretrain,
+    context: &Context,
+    model: &Mae,
+    device: &Device,
+) -> Result<Option<f64>, TrainerError> {
+    let Some(set) = context.data.held_out(context.common.eval.max_images) else { return Ok(None) };
     let (mut sum, mut count) = (0.0, 0.0);
-    let (loader, batches) = run.share_of(&set, FIXED_MASKS)?.unzip();
+    let (loader, batches) = context.share_of(&set, FIXED_MASKS)?.unzip();
     for batch in batches.into_iter().flatten() {
         let batch = batch?;
         let images = batch.indices.len() as f64;
-        let (pixels, masks) = run.task.inputs(batch, device)?;
+        let (pixels, masks) = task.inputs(batch, device)?;
         sum += images * f64::from(model.forward(pixels, &masks).into_scalar::<f32>());
         count += images;
     }
-    log_bad_files(run, loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
-    let of_ranks = run.ranks().gather_numbers(&[sum, count])?;
+    context.log_bad_files(loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
+    let of_ranks = context.ranks().gather_numbers(&[sum, count])?;
     let total = |i: usize| of_ranks.iter().filter_map(|numbers| numbers.get(i)).sum::<f64>();
     Ok(Some(total(0) / total(1)))
 }
 
 /// Pooled tokens of whole images.
 fn encoder_features(
-    run: &Run<Pretrain>,
+    task: &Pretrain,
+    context: &Context,
     set: &ImageSet,
     model: &Mae,
     device: &Device,
 ) -> Result<Labelled, TrainerError> {
-    let pooling = run.settings.task.knn.pooling;
-    let rows = run.rows(set, device, &Aside::QUIETLY, |images| {
+    let pooling = task.settings.task.knn.pooling;
+    let rows = context.rows(set, device, &Aside::QUIETLY, |images| {
         VisionTransformer::pool(model.encode(images), pooling) // [B, D]
     });
     labelled(set, rows?)
 }
 
 /// Pixels, normalised as the model sees them.
-fn pixel_features(run: &Run<Pretrain>, set: &ImageSet) -> Result<Labelled, TrainerError> {
-    let normalize = &run.settings.data.normalize;
-    let rows = run.rows_of_bytes(set, &Aside::QUIETLY, |bytes, [_, channels, height, width]| {
+fn pixel_features(context: &Context, set: &ImageSet) -> Result<Labelled, TrainerError> {
+    let normalize = &context.common.data.normalize;
+    let rows = context.rows_of_bytes(set, &Aside::QUIETLY, |bytes, [_, channels, height, width]| {
         let plane = |i: usize| i / (height * width) % channels;
         bytes.into_iter().enumerate().map(|(i, byte)| normalize.value(byte, plane(i))).collect()
     });

@@ -2,34 +2,25 @@
 
 mod draw;
 mod features;
+mod masked;
 mod recipe;
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use mae_data::Batch;
-use mae_masking::{MaskBatch, MaskKey, Masker};
 use mae_model::{Mae, MaeConfig};
 use mae_vit::{Compute, Geometry, Normalize};
 
-use crate::{At, Data, Measured, Recipe, Run, SettingsOf, Task, TrainerError};
+use crate::context::Context;
+use crate::{At, Data, Measured, Recipe, SettingsOf, Task, TrainerError};
 use mae_report::{Bars, Metric, Outcome};
 
 pub use draw::{draw_pictures, draw_sheet, reconstruct};
 pub use features::{Accuracies, FeatureReport, feature_report};
+pub use masked::Pretrain;
 pub use recipe::{
     KnnRecipe, KnnSettings, MaskingRecipe, MaskingSettings, ModelRecipe, ModelSettings, PretrainRecipe,
     PretrainSettings,
 };
-
-/// Pre-training: the loss is the error of the masked patches' pixels.
-pub struct Pretrain {
-    /// The model.
-    pub config: MaeConfig,
-    /// Visible patches.
-    pub num_keep: usize,
-    settings: SettingsOf<Self>,
-    masker: Masker,
-}
 
 /// Features of a run of pre-training, as they are shown.
 const FEATURES: &str = "Accuracy of frozen features";
@@ -46,10 +37,7 @@ impl Task for Pretrain {
     }
 
     fn new(settings: &SettingsOf<Self>, _: &Data) -> Result<Self, TrainerError> {
-        let (config, masking) = (settings.task.model.config()?, &settings.task.masking);
-        let masker = Masker::new(masking.strategy, config.geometry.grid(), masking.mask_ratio)?;
-        let num_keep = mae_masking::num_keep(config.geometry.num_patches(), masking.mask_ratio)?;
-        Ok(Self { config, num_keep, settings: settings.clone(), masker })
+        Self::of(settings)
     }
 
     fn init(&self, seed: u64, device: &Device) -> Result<Mae, TrainerError> {
@@ -74,12 +62,18 @@ impl Task for Pretrain {
 
     const LOSS: &'static str = "reconstruction loss on masked patches";
 
-    fn evaluate(run: &Run<Self>, model: &Mae, _: u64, device: &Device) -> Result<Measured, TrainerError> {
-        features::evaluate(run, model, device)
+    fn evaluate(
+        &self,
+        context: &Context,
+        model: &Mae,
+        _: u64,
+        device: &Device,
+    ) -> Result<Measured, TrainerError> {
+        features::evaluate(self, context, model, device)
     }
 
-    fn draw(run: &Run<Self>, model: &Mae, step: u64, device: &Device) -> Result<(), TrainerError> {
-        draw_pictures(run, model, step, device).map(drop)
+    fn draw(&self, context: &Context, model: &Mae, step: u64, device: &Device) -> Result<(), TrainerError> {
+        draw_pictures(self, context, model, step, device).map(drop)
     }
 
     fn describe(&self) -> Vec<(&'static str, String)> {
@@ -126,55 +120,32 @@ impl Task for Pretrain {
         Some(self.config.activation_bytes(self.num_keep, compute, device))
     }
 
-    fn finish(run: &Run<Self>, model: &Mae, step: u64, device: &Device) -> Result<Outcome, TrainerError> {
-        let features = feature_report(run, model, device)?;
-        if !run.ranks().is_main() {
+    fn finish(
+        &self,
+        context: &Context,
+        model: &Mae,
+        step: u64,
+        device: &Device,
+    ) -> Result<Outcome, TrainerError> {
+        let features = feature_report(self, context, model, device)?;
+        if !context.ranks().is_main() {
             return Ok(Outcome::default());
         }
         let mut outcome = Outcome {
-            baseline: Some(("predicting zero", zero_loss(run, model, device)?)),
+            baseline: Some(("predicting zero", self.zero_loss(context, model, device)?)),
             ..Outcome::default()
         };
         match &features {
             Some(features) => features.tell(&mut outcome),
             None => outcome.line("kNN accuracy", "not measured: the images have no labels"),
         }
-        let pictures = draw_pictures(run, model, step, device)?;
+        let pictures = draw_pictures(self, context, model, step, device)?;
         outcome.line("pictures", pictures.display());
-        if run.task.config.norm_pix_loss {
+        if self.config.norm_pix_loss {
             outcome.line("", draw::BORROWED);
         }
         Ok(outcome)
     }
-}
-
-impl Pretrain {
-    /// The masks of a batch: each a function of (seed, pass, index), as the images are.
-    ///
-    /// # Errors
-    /// If the batch is empty.
-    pub fn masks(&self, batch: &Batch) -> Result<MaskBatch, TrainerError> {
-        let seed = self.settings.train.seed;
-        let keys = batch.passes.iter().zip(&batch.indices);
-        let keys = keys.map(|(pass, index)| MaskKey { seed, epoch: *pass, sample: *index as u64 });
-        Ok(MaskBatch::new(&keys.map(|key| self.masker.draw(key)).collect::<Vec<_>>())?)
-    }
-
-    /// A batch's images, normalised on the device, and its masks.
-    ///
-    /// # Errors
-    /// If the batch is empty.
-    pub fn inputs(&self, batch: Batch, device: &Device) -> Result<(Tensor<4>, MaskBatch), TrainerError> {
-        let masks = self.masks(&batch)?;
-        Ok((self.settings.data.normalize.images(batch.images, batch.shape, device), masks))
-    }
-}
-
-/// The loss of predicting zero, on the run's first batch.
-fn zero_loss(run: &Run<Pretrain>, model: &Mae, device: &Device) -> Result<f64, TrainerError> {
-    let batch = run.batches(0)?.next().ok_or(TrainerError::EpochTooShort { step: 0 })??;
-    let (images, masks) = run.task.inputs(batch, device)?;
-    Ok(f64::from(model.valid().zero_loss(images, &masks).into_scalar::<f32>()))
 }
 
 impl FeatureReport {

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use mae_data::{Batch, Batches};
-use mae_model::SavedModel;
 use mae_vit::{Normalize, ops};
 
-use crate::gradients::{clip, sum_of_squares};
-use crate::reading::{Measurement, Readings, StepReport, Verdict};
+use super::backward::Backward;
+use super::gradients::{clip, sum_of_squares};
+use super::measurement::{Measurement, StepReport};
+use super::reading::{Readings, Verdict};
 use crate::{At, Run, Task, TrainState, TrainerError};
 use mae_ranks::Averaging;
 
 /// The images of one update, and what is to be done with them.
-pub struct Update<T = crate::Pretrain> {
+pub struct Update<T> {
     task: Arc<T>,
     batches: Vec<Batch>,
     /// The number of the first batch; see [`At::number`].
@@ -76,54 +77,6 @@ impl<T: Task> Update<T> {
     }
 }
 
-/// The gradients of an update while its batches are computed.
-pub struct Backward<'a, M> {
-    gradients: GradientsAccumulator<M>,
-    losses: Vec<Tensor<1>>,
-    /// The mean over ranks.
-    averaged: Option<GradientsParams>,
-    averaging: Option<(&'a Averaging, &'a Device)>,
-}
-
-impl<M: SavedModel> Backward<'_, M> {
-    /// Of a process alone.
-    pub fn alone() -> Self {
-        Self { gradients: GradientsAccumulator::new(), losses: Vec::new(), averaged: None, averaging: None }
-    }
-
-    /// Adds the gradients of a loss, `[1]`: of the `i`-th of `count` passes, of whose losses the mean is taken.
-    ///
-    /// # Errors
-    /// If another rank does not answer.
-    pub fn add(
-        &mut self,
-        model: &M,
-        loss: Tensor<1>,
-        (i, count): (usize, usize),
-    ) -> Result<(), TrainerError> {
-        self.losses.push(loss.clone().inner());
-        // Burn sums accumulated gradients; dividing each loss makes the sum a mean.
-        let share = loss.div_scalar(count as f64);
-        match self.averaging {
-            // Ranks meet once an update, however many batches it has.
-            Some((averaging, device)) if i + 1 == count => {
-                let earlier = self.gradients.grads();
-                self.averaged = Some(averaging.mean(model, earlier, || share.backward(), device)?);
-            }
-            _ => {
-                self.gradients.accumulate(model, GradientsParams::from_grads(share.backward(), model));
-            }
-        }
-        Ok(())
-    }
-
-    /// The gradients, and the loss of each pass.
-    pub fn finish(mut self) -> (GradientsParams, Vec<Tensor<1>>) {
-        let gradients = self.averaged.take();
-        (gradients.unwrap_or_else(|| self.gradients.grads()), self.losses)
-    }
-}
-
 /// The updates of a run, in order, from wherever one begins.
 pub struct Updates<'a, T: Task> {
     run: &'a Run<T>,
@@ -133,6 +86,13 @@ pub struct Updates<'a, T: Task> {
     waited: Duration,
     readings: Readings,
     averaging: Arc<Averaging>,
+}
+
+impl<T: Task> Run<T> {
+    /// The updates of the run.
+    pub fn updates(&self) -> Updates<'_, T> {
+        Updates::new(self)
+    }
 }
 
 impl<'a, T: Task> Updates<'a, T> {

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn agrees_with_timm() {
-        let cases: Vec<Case> = serde_json::from_str(include_str!("../tests/golden/schedule.json")).unwrap();
+        let cases: Vec<Case> =
+            serde_json::from_str(include_str!("../../tests/golden/schedule.json")).unwrap();
         assert!(cases.len() >= 3);
         for Case { base_lr, effective_batch, warmup_steps, total_steps, min_lr, lr } in cases {
             let config = ScheduleConfig { base_lr, effective_batch, warmup_steps, total_steps, min_lr };

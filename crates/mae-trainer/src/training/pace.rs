@@ -1,6 +1,6 @@
 //! How a run goes through its data: updates, epochs, and what is due when.
 
-use crate::schedule::{Schedule, ScheduleConfig};
+use super::schedule::{Schedule, ScheduleConfig};
 use crate::{DataSettings, EvalSettings, OptimSettings, TrainSettings, TrainerError};
 
 /// The updates of a run.

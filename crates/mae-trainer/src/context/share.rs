@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Tensor, TensorData};
 use mae_data::{Batches, EvalTransform, ImageSource, Loader};
 
-use super::{ImageSet, Run};
+use super::{Context, ImageSet};
 use mae_eval::Features;
 use mae_report::duration;
 
-use crate::progress::log_bad_files;
-use crate::{Task, TrainerError, output};
+use crate::{TrainerError, output};
 
 /// Images of one forward pass in evaluation.
 const BATCH: usize = 64;
@@ -75,10 +74,10 @@ impl Rows {
     }
 }
 
-impl<T: Task> Run<T> {
+impl Context {
     /// How evaluation sees images.
     pub(crate) fn eval_transform(&self) -> Result<EvalTransform, TrainerError> {
-        Ok(EvalTransform::new(self.geometry.image_size(), self.settings.data.resize)?)
+        Ok(EvalTransform::new(self.geometry.image_size(), self.common.data.resize)?)
     }
 
     /// A loader of a set's images as evaluation sees them.
@@ -86,9 +85,9 @@ impl<T: Task> Run<T> {
     /// # Errors
     /// If the set is empty.
     pub fn evaluation_loader(&self, set: &ImageSet, batch_size: usize) -> Result<Loader, TrainerError> {
-        let mut config = super::data::loader_config(&self.settings, &self.geometry);
+        let mut config = super::data::loader_config(&self.common, &self.geometry);
         (config.batch_size, config.repeats, config.drop_last) = (batch_size, 1, false);
-        if !self.settings.data.strict {
+        if !self.common.data.strict {
             // A run that has come this far is measured on what can be read.
             config.bad_files = mae_data::BadFilePolicy::Skip { max_share: 1.0 };
         }
@@ -111,7 +110,7 @@ impl<T: Task> Run<T> {
             return Ok(None);
         }
         let loader = self.evaluation_loader(set, BATCH.min(indices.len()))?;
-        let batches = loader.epoch(self.settings.train.seed, epoch, indices, 0)?;
+        let batches = loader.epoch(self.common.train.seed, epoch, indices, 0)?;
         Ok(Some((loader, batches)))
     }
 
@@ -131,7 +130,7 @@ impl<T: Task> Run<T> {
         of: impl Fn(Tensor<4>) -> Tensor<2>,
     ) -> Result<Option<Rows>, TrainerError> {
         self.rows_of_bytes(set, aside, |bytes, shape| {
-            let images = self.settings.data.normalize.images(bytes, shape, device);
+            let images = self.common.data.normalize.images(bytes, shape, device);
             of(images).into_data().convert::<f32>().try_to_vec::<f32>().expect("converted to f32")
         })
     }
@@ -189,7 +188,7 @@ impl<T: Task> Run<T> {
                 ));
             }
         }
-        log_bad_files(self, loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
+        self.log_bad_files(loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
         if ranks.any(stopped)? {
             return Ok(None);
         }

@@ -1,13 +1,18 @@
 //! Devices by name: the one place that knows which backends were compiled in.
 
+mod card;
+mod memory;
+
 use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::Device;
 use mae_vit::{Compute, Precision, ops};
 
-use crate::card::Card;
-use crate::{TrainerError, memory};
+use crate::TrainerError;
+use card::Card;
+
+pub(crate) use memory::within_memory;
 
 /// A device as a user names it: `flex`, `tch`, `tch:cuda:0`, `vulkan:1`, …
 ///
@@ -191,7 +196,7 @@ impl FromStr for DeviceName {
     type Err = TrainerError;
 
     fn from_str(text: &str) -> Result<Self, TrainerError> {
-        let unknown = || TrainerError::unknown_device(text);
+        let unknown = || TrainerError::UnknownDevice { name: text.into(), known: DEVICE_NAMES };
         let index = |rest: &str| match rest {
             "" => Ok(None),
             ":cpu" => Ok(Some(SOFTWARE)),

@@ -10,7 +10,7 @@ use crate::TrainerError;
 use mae_report::write_atomic;
 
 /// Where it is kept in a run's folder.
-pub(super) const FILE: &str = "data.json";
+pub(crate) const FILE: &str = "data.json";
 
 /// Images whose sizes are kept, spread evenly: each of them is looked up when a run begins or goes on.
 const SIZES: usize = 1024;

@@ -1,9 +1,9 @@
-//! Images of batches, and the sheet of training images.
+//! The sheet of training images.
 
 use burn::tensor::Device;
-use mae_data::Image;
 
-use crate::{At, Run, Task, TrainerError};
+use crate::task::At;
+use crate::{Run, Task, TrainerError};
 use mae_report::make_folder;
 use mae_report::save_png;
 use mae_report::{draw_grid, with_note};
@@ -34,22 +34,4 @@ pub fn draw_examples<T: Task>(run: &Run<T>, device: &Device) -> Result<(), Train
     let sheet = with_note(sheet, "training images as the model sees them, a batch a row")?;
     make_folder(&run.path("pictures"))?;
     Ok(save_png(&sheet, &run.path(EXAMPLES))?)
-}
-
-/// The images of a batch.
-///
-/// # Shapes
-/// Bytes `[B, C, H, W]` → `[H, W, C]` each
-///
-/// # Errors
-/// Of what cannot be an image.
-pub fn images_of(bytes: &[u8], [_, channels, height, width]: [usize; 4]) -> Result<Vec<Image>, TrainerError> {
-    let plane = height * width;
-    bytes
-        .chunks(channels * plane)
-        .map(|image| {
-            let pixel = |i: usize| (0..channels).map(move |c| image[c * plane + i]);
-            Ok(Image::new(height, width, channels, (0..plane).flat_map(pixel).collect())?)
-        })
-        .collect()
 }

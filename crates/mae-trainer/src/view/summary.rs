@@ -8,8 +8,7 @@ use mae_report::{
     EVALUATIONS, Evaluation, METRICS, draw_loss_curve, duration, read_evaluations, read_records, save_png,
 };
 
-use crate::progress::unreadable;
-use crate::report::write_report;
+use super::report::write_report;
 use crate::{Run, Task, TrainState, TrainerError};
 
 /// The weights of a finished run.
@@ -26,7 +25,7 @@ pub fn summarize<T: Task>(
     device: &Device,
 ) -> Result<String, TrainerError> {
     let model = state.averaged().valid();
-    let outcome = T::finish(run, &model, state.step, device)?;
+    let outcome = run.task.finish(run, &model, state.step, device)?;
     if !run.ranks().is_main() {
         return Ok(String::new());
     }
@@ -64,7 +63,7 @@ pub fn summarize<T: Task>(
         fall.into_iter().for_each(|text| line("warning", text));
     }
     outcome.lines.iter().for_each(|(name, value)| line(name, value.clone()));
-    unreadable(run).into_iter().for_each(|text| line("unreadable", text));
+    run.unreadable().into_iter().for_each(|text| line("unreadable", text));
     line("loss curve", curve.display().to_string());
     line("weights", weights.display().to_string());
     line("report", write_report(run, &model, &outcome)?.display().to_string());

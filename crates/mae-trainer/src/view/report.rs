@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use mae_report::{Outcome, Page, first_names};
 
-use crate::draw::EXAMPLES;
-use crate::progress::BAD_FILES;
+use crate::context::BAD_FILES;
 use crate::task::device_of;
+use crate::view::EXAMPLES;
 use crate::{Run, Task, TaskRecipe, TrainerError};
 
 /// Writes `report.html` into the run's folder; returns where.

@@ -4,14 +4,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use mae_data::BadFile;
 use mae_model::SavedModel;
 use mae_vit::{Precision, ops};
 
-use crate::{Run, StepReport, Task, TrainState, TrainerError, output};
+use crate::run::checkpoint::TrainState;
+use crate::training::StepReport;
+use crate::{Run, Task, TrainerError, output};
 use mae_report::TensorBoard;
 use mae_report::duration;
-use mae_report::write_atomic;
 use mae_report::{
     EVALUATIONS, Evaluation, EvaluationWriter, METRICS, Record, RecordWriter, read_evaluations, read_records,
 };
@@ -64,9 +64,6 @@ impl Files {
         ))
     }
 }
-
-/// Where unreadable files are named.
-pub(crate) const BAD_FILES: &str = "bad_files.log";
 
 /// Often enough to see life, rarely enough to read.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -148,7 +145,7 @@ impl Progress {
         }
         if bad_files > self.bad_files {
             self.bad_files = bad_files;
-            log_bad_files(run, run.bad_files())?;
+            run.log_bad_files(run.bad_files())?;
         }
 
         let last = step == pace.total_steps;
@@ -233,32 +230,3 @@ impl Tuning {
 
 /// Longer than updates take with tuned kernels.
 const TUNING_AFTER: Duration = Duration::from_secs(10);
-
-/// Adds files that could not be read, on any rank, to `bad_files.log`, once each. All ranks call it.
-pub(crate) fn log_bad_files(run: &Run<impl Task>, files: Vec<BadFile>) -> Result<(), TrainerError> {
-    let reasons: Vec<String> = files.into_iter().map(|file| file.reason).collect();
-    let reasons = run.ranks().gather(reasons.join("\n").as_bytes())?;
-    if !run.ranks().is_main() {
-        return Ok(());
-    }
-    let path = run.path(BAD_FILES);
-    let mut lines: Vec<String> =
-        std::fs::read_to_string(&path).unwrap_or_default().lines().map(str::to_owned).collect();
-    let known = lines.len();
-    for reason in String::from_utf8_lossy(&reasons.join(&b'\n')).lines() {
-        if !reason.is_empty() && !lines.iter().any(|line| line == reason) {
-            lines.push(reason.to_owned());
-        }
-    }
-    match lines.len() > known {
-        true => Ok(write_atomic(&path, |file| file.write_all((lines.join("\n") + "\n").as_bytes()))?),
-        false => Ok(()),
-    }
-}
-
-/// What to say of the files in `bad_files.log`, if there are any.
-pub(crate) fn unreadable(run: &Run<impl Task>) -> Option<String> {
-    let path = run.path(BAD_FILES);
-    let files = std::fs::read_to_string(&path).unwrap_or_default().lines().count();
-    (files > 0).then(|| format!("{files} file(s), named in {}", path.display()))
-}

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
-use crate::draw::draw_examples;
-use crate::run::Aside;
+use crate::context::Aside;
+use crate::view::draw_examples;
 use crate::{Evaluation, Measured, Observer, Progress, Run, Task, TrainState, TrainerError, train_step};
 
 /// Trains a run update by update until it is finished or told to stop, and records, evaluates, draws and saves on the way.
@@ -58,7 +58,7 @@ impl<'a, T: Task> Trainer<'a, T> {
     /// If images cannot be loaded, something cannot be written, or a loss that is not finite ends the run.
     pub fn train(self, mut state: TrainState<T::Model>) -> Result<TrainState<T::Model>, TrainerError> {
         let Self { run, device, quiet, stop_at, stop, mut observers } = self;
-        if !T::prepare(run, &state.model, device, &Aside { quiet, stop: &stop })? {
+        if !run.task.prepare(run, &state.model, device, &Aside { quiet, stop: &stop })? {
             return Ok(state);
         }
         if state.step == 0 && run.task.needs_pixels() {
@@ -103,11 +103,11 @@ pub fn evaluate<T: Task>(
     step: u64,
     device: &Device,
 ) -> Result<Evaluation, TrainerError> {
-    let Measured { val_loss, mut metrics } = T::evaluate(run, model, step, device)?;
+    let Measured { val_loss, mut metrics } = run.task.evaluate(run, model, step, device)?;
     // JSON has no word for a number that is not finite.
     metrics.retain(|_, value| value.is_finite());
     if run.ranks().is_main() {
-        T::draw(run, model, step, device)?;
+        run.task.draw(run, model, step, device)?;
     }
     Ok(Evaluation { step, epoch: run.pace.epoch(step), val_loss, metrics })
 }

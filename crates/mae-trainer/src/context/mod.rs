@@ -1,0 +1,131 @@
+//! What a task has around it in a run: images, the processes that share them, the folder, and the pace.
+
+mod bad_files;
+pub(crate) mod contents;
+mod data;
+mod share;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mae_data::{Batch, Batches, DistributedSampler, Loader};
+use mae_ranks::Collective;
+use mae_vit::Geometry;
+
+use crate::training::pace::Pace;
+use crate::{Settings, TrainerError};
+use contents::Contents;
+
+pub(crate) use bad_files::BAD_FILES;
+pub use data::{Data, ImageSet};
+pub use share::{Aside, Rows};
+
+/// What a task has around it in a run: all of it but the task and what is the task's own.
+pub struct Context {
+    /// The settings that all tasks have.
+    pub common: Settings<()>,
+    /// Updates and what is due when.
+    pub pace: Pace,
+    /// The images.
+    pub data: Data,
+    /// What images the model takes.
+    pub geometry: Geometry,
+    /// Which part of the images this process trains on, of as many as `train.ranks`.
+    pub(crate) sharer: usize,
+    folder: PathBuf,
+    loader: Loader,
+    sampler: DistributedSampler,
+    ranks: Arc<dyn Collective>,
+}
+
+impl Context {
+    /// Of resolved settings and opened images, for one of so many sharers.
+    pub(crate) fn new(
+        common: Settings<()>,
+        data: Data,
+        geometry: Geometry,
+        (sharer, ranks): (usize, Arc<dyn Collective>),
+        folder: &Path,
+    ) -> Result<Self, TrainerError> {
+        let pace = Pace::new(&common.train, &common.data, &common.optim, &common.eval)?;
+        let loader = data::train_loader(&data.train, &common, &geometry)?;
+        // Whole batches are dealt out, so that what is drawn for a batch is the same on any number of ranks.
+        let block = common.train.batch_size / common.data.repeats;
+        let sampler =
+            DistributedSampler::new(data.train.len(), common.train.seed, sharer, common.train.ranks)?;
+        let sampler = sampler.with_block(block)?;
+        Ok(Self { common, pace, data, geometry, sharer, folder: folder.into(), loader, sampler, ranks })
+    }
+
+    /// What its folders hold.
+    pub(crate) fn contents(&self) -> Contents {
+        let settings = &self.common.data;
+        let held_out = self.data.val.as_deref().map(|source| (source, settings.val.as_deref()));
+        Contents::of((self.data.train.as_ref(), settings.path.as_deref()), held_out)
+    }
+
+    /// The processes that train the run together.
+    pub fn ranks(&self) -> &Arc<dyn Collective> {
+        &self.ranks
+    }
+
+    /// A path in the run's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Files that could not be read and were replaced, once each.
+    pub fn bad_files(&self) -> Vec<mae_data::BadFile> {
+        self.loader.bad_files()
+    }
+
+    /// This rank's batches from update `step` to the end of its epoch.
+    ///
+    /// # Errors
+    /// If loading cannot start.
+    pub fn batches(&self, step: u64) -> Result<Batches, TrainerError> {
+        let (epoch, update) = self.pace.position(step);
+        let first = update as usize * self.common.train.accum_iter;
+        Ok(self.loader.epoch(self.common.train.seed, epoch, self.indices(epoch), first)?)
+    }
+
+    /// This rank's images of an epoch in order: a rest that fills no update is left out, or the update filled up.
+    fn indices(&self, epoch: u64) -> Vec<u32> {
+        let (train, data) = (&self.common.train, &self.common.data);
+        let crops = self.pace.steps_per_epoch as usize * self.pace.effective_batch / train.ranks;
+        self.sampler.first_indices(epoch, crops / data.repeats)
+    }
+
+    /// The batches of an update without pixels.
+    pub(crate) fn unloaded(&self, step: u64) -> Vec<Batch> {
+        let (train, data) = (&self.common.train, &self.common.data);
+        let (epoch, update) = self.pace.position(step);
+        let images = train.batch_size / data.repeats;
+        let first = update as usize * train.accum_iter * images;
+        let indices = self.indices(epoch).split_off(first);
+        let batch = |indices: &[u32]| {
+            let indices: Vec<usize> = indices.iter().map(|index| *index as usize).collect();
+            Batch {
+                images: Vec::new(),
+                shape: [indices.len(), self.geometry.in_chans(), 0, 0],
+                labels: indices.iter().map(|index| self.data.train.label(*index)).collect(),
+                passes: vec![epoch; indices.len()],
+                indices,
+            }
+        };
+        indices.chunks(images).take(train.accum_iter).map(batch).collect()
+    }
+
+    /// The batches of update `step` on all ranks together.
+    ///
+    /// # Errors
+    /// If images cannot be loaded.
+    pub(crate) fn whole_update(&self, step: u64) -> Result<Vec<Batch>, TrainerError> {
+        let (epoch, update) = self.pace.position(step);
+        let (images, seed) = (self.pace.effective_batch / self.common.data.repeats, self.common.train.seed);
+        let sampler = DistributedSampler::new(self.data.train.len(), seed, 0, 1)?;
+        let first = update as usize * images;
+        let indices = sampler.first_indices(epoch, first + images).split_off(first);
+        Ok(self.loader.epoch(seed, epoch, indices, 0)?.collect::<Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,63 @@
+//! Images of pre-training and their masks.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use mae_data::Batch;
+use mae_masking::{MaskBatch, MaskKey, Masker};
+use mae_model::{Mae, MaeConfig};
+
+use super::recipe::PretrainSettings;
+use crate::context::Context;
+use crate::{Settings, TrainerError};
+
+/// Pre-training: the loss is the error of the masked patches' pixels.
+pub struct Pretrain {
+    /// The model.
+    pub config: MaeConfig,
+    /// Visible patches.
+    pub num_keep: usize,
+    pub(super) settings: Settings<PretrainSettings>,
+    masker: Masker,
+}
+
+impl Pretrain {
+    /// Of a resolved recipe.
+    pub(super) fn of(settings: &Settings<PretrainSettings>) -> Result<Self, TrainerError> {
+        let (config, masking) = (settings.task.model.config()?, &settings.task.masking);
+        let masker = Masker::new(masking.strategy, config.geometry.grid(), masking.mask_ratio)?;
+        let num_keep = mae_masking::num_keep(config.geometry.num_patches(), masking.mask_ratio)?;
+        Ok(Self { config, num_keep, settings: settings.clone(), masker })
+    }
+
+    /// The masks of a batch: each a function of (seed, pass, index), as the images are.
+    ///
+    /// # Errors
+    /// If the batch is empty.
+    pub fn masks(&self, batch: &Batch) -> Result<MaskBatch, TrainerError> {
+        let seed = self.settings.train.seed;
+        let keys = batch.passes.iter().zip(&batch.indices);
+        let keys = keys.map(|(pass, index)| MaskKey { seed, epoch: *pass, sample: *index as u64 });
+        Ok(MaskBatch::new(&keys.map(|key| self.masker.draw(key)).collect::<Vec<_>>())?)
+    }
+
+    /// The loss of predicting zero, on the run's first batch.
+    pub(super) fn zero_loss(
+        &self,
+        context: &Context,
+        model: &Mae,
+        device: &Device,
+    ) -> Result<f64, TrainerError> {
+        let batch = context.batches(0)?.next().ok_or(TrainerError::EpochTooShort { step: 0 })??;
+        let (images, masks) = self.inputs(batch, device)?;
+        Ok(f64::from(model.valid().zero_loss(images, &masks).into_scalar::<f32>()))
+    }
+
+    /// A batch's images, normalised on the device, and its masks.
+    ///
+    /// # Errors
+    /// If the batch is empty.
+    pub fn inputs(&self, batch: Batch, device: &Device) -> Result<(Tensor<4>, MaskBatch), TrainerError> {
+        let masks = self.masks(&batch)?;
+        Ok((self.settings.data.normalize.images(batch.images, batch.shape, device), masks))
+    }
+}
