@@ -4,12 +4,15 @@ pip install -r requirements.txt && python make_knn.py    # --check compares inst
 """
 
 import json
+import pathlib
+import sys
 
 import numpy as np
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from store import store
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[4] / "scripts"))
+from golden_store import store
 
 TRAIN, TEST, DIM, CLASSES = 180, 60, 13, 7
 CASES = [(1, 0.07), (5, 0.07), (20, 0.07), (20, 1.0), (50, 0.01), (180, 0.07), (180, 0.5)]
@@ -58,7 +61,7 @@ def main():
         test_labels=test_labels.tolist(),
         cases=cases,
     )
-    store("knn.json", json.dumps(golden) + "\n")
+    store(__file__, "knn.json", json.dumps(golden) + "\n")
 
 
 main()

@@ -4,12 +4,15 @@ pip install -r requirements.txt && python make_probe.py    # --check compares in
 """
 
 import json
+import pathlib
+import sys
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from store import store
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[4] / "scripts"))
+from golden_store import store
 
 TRAIN, TEST, DIM = 200, 60, 64
 # Labels need be neither consecutive nor sorted by first appearance; two classes are a case of their own in scikit-learn.
@@ -72,7 +75,7 @@ def main():
                 accuracy=accuracy,
             )
         )
-    store("probe.json", json.dumps(dict(dim=DIM, cases=cases)) + "\n")
+    store(__file__, "probe.json", json.dumps(dict(dim=DIM, cases=cases)) + "\n")
 
 
 main()

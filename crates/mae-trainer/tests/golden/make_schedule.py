@@ -4,11 +4,14 @@ pip install -r requirements.txt && python make_schedule.py    # --check compares
 """
 
 import json
+import pathlib
+import sys
 
 import torch
 from timm.scheduler import CosineLRScheduler
 
-from store import store
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[4] / "scripts"))
+from golden_store import store
 
 CASES = [
     # MAE's ImageNet recipe: 800 epochs of 313 steps, 40 of them warm-up.
@@ -41,4 +44,4 @@ def rates(case):
 
 out = [case | {"lr": list(rates(case))} for case in CASES]
 lines = ",\n".join(json.dumps(case) for case in out)
-store("schedule.json", f"[\n{lines}\n]\n")
+store(__file__, "schedule.json", f"[\n{lines}\n]\n")

@@ -1,11 +1,11 @@
-"""Writes a golden file beside the scripts or, with --check, compares it with what is there."""
+"""Writes a golden file or, with --check, compares it with what is there."""
 
 import pathlib
 import sys
 
 
-def store(name, text):
-    path = pathlib.Path(__file__).with_name(name)
+def store(beside, name, text):
+    path = pathlib.Path(beside).with_name(name)
     if "--check" not in sys.argv[1:]:
         path.write_text(text)
     elif path.read_text() != text:
