@@ -106,3 +106,8 @@ pub use source::ImageSource;
 pub use transform::{TrainTransform, Transform};
 pub use view::View;
 pub use warning::DataWarning;
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

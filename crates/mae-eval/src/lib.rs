@@ -23,3 +23,8 @@ pub use error::EvalError;
 pub use knn::{Features, KNN_TEMPERATURE, knn_accuracy, knn_predict};
 pub use probe::{probe_accuracy, probe_predict};
 pub use scores::{Scores, score};
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

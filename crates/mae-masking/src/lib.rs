@@ -41,3 +41,8 @@ pub use masking::Masking;
 pub use ratio::num_keep;
 pub use rng::MaskKey;
 pub use strategy::Strategy;
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -44,3 +44,8 @@ pub use weights::{
     Contents, Hints, Loaded, Precision, Resize, Resizing, SavedModel, Scheme, Source, Sourced, Used,
     WeightFile, load, load_into, save,
 };
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

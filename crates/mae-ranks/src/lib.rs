@@ -27,3 +27,8 @@ pub use error::RanksError;
 pub use launch::{launched_ranks, ranks_on};
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "NCCL takes addresses")]
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -161,10 +162,12 @@ fn watch(rank: usize, timeout: Duration, underway: &Arc<Underway>) {
                 averages.pop_front();
             }
             if averages.front().is_some_and(|(_, since)| since.elapsed() > timeout) {
-                crate::output::warn(format_args!(
-                    "error: rank {rank}: another rank's card has not answered for {} s\n",
+                // The process ends here, so no caller can be told. Nobody may read the error either.
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "error: rank {rank}: another rank's card has not answered for {} s",
                     timeout.as_secs()
-                ));
+                );
                 std::process::exit(1);
             }
             drop(averages);

@@ -48,3 +48,8 @@ pub use records::{
     read_evaluations, read_records,
 };
 pub use tensorboard::TensorBoard;
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -52,7 +52,7 @@ pub fn dry_run<T: Task>(
     line("looked at", format!("{count} images, {} of them unreadable", bad.len()));
     bad.iter().for_each(|file| line("unreadable", file.reason.clone()));
 
-    run.task.prepare(&run, &state.model, device, &Aside::QUIETLY)?;
+    run.task.prepare(&run, &state.model, device, &Aside { quiet: false, ..Aside::QUIETLY })?;
     let mut updates = run.updates();
     train_step(&run, &mut state, &mut updates, device)?;
     let timed = TIMED.min(run.pace.total_steps - 1);

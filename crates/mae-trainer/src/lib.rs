@@ -77,3 +77,8 @@ pub use training::{
     Trainer, Update, Updates, evaluate, train_step,
 };
 pub use view::{Observer, Progress, draw_examples, summarize, write_report};
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

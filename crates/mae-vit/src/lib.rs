@@ -51,3 +51,8 @@ pub use layers::{LayerNorm, Linear};
 pub use patchify::{patchify, unpatchify};
 pub use pixels::Normalize;
 pub use vit::{PatchEmbed, Pooling, StackConfig, VisionTransformer, VitConfig};
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -60,3 +60,8 @@ pub mod prelude {
     };
     pub use mae_vit::{Geometry, InitRng, Linear, Pooling, VisionTransformer, VitConfig};
 }
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -11,8 +11,8 @@ use clap::Parser;
 use mae_model::Mae;
 use mae_trainer::cli::{PretrainArgs, TrainArgs, stopped};
 use mae_trainer::{
-    INTERRUPTED, Pretrain, Progress, Restored, Run, Single, StopFlag, TrainState, evaluate, output,
-    summarize, train_step,
+    INTERRUPTED, Pretrain, Progress, Restored, Run, Single, StopFlag, TrainState, draw_examples, evaluate,
+    output, summarize, train_step,
 };
 
 /// Pre-trains a masked autoencoder and draws what it has learnt.
@@ -64,6 +64,9 @@ fn train_loop(
 ) -> Result<bool> {
     let (stop, stop_at) = (StopFlag::listen()?, args.stop_at(state));
     let save_every = Duration::from_secs_f64(60.0 * run.settings.eval.checkpoint_minutes);
+    if state.step == 0 {
+        draw_examples(run, device)?;
+    }
     let mut progress = Progress::start(run, state, args.quiet)?;
     let mut updates = run.updates().until(stop_at);
     let mut last_save = Instant::now();

@@ -322,15 +322,11 @@ pub fn with_ranks<E: AsRef<dyn std::error::Error + 'static>>(
     })
 }
 
-/// A whole program that trains a task: reads the command line, trains, and says what came out.
-pub fn main<A: TaskArgs>() -> ExitCode {
-    #[derive(clap::Parser)]
-    #[command(version)]
-    struct Cli<A: TaskArgs> {
-        #[command(flatten)]
-        train: TrainArgs<A>,
-    }
-    let args = parse::<Cli<A>>().train;
+/// A whole program that trains a task: reads the command line, trains, and says what came out. `about` is what `--help` begins with.
+pub fn main<A: TaskArgs>(about: &'static str) -> ExitCode {
+    // Usage lines take the program's own name.
+    let command = TrainArgs::<A>::augment_args(clap::Command::new("train")).about(about);
+    let args = parse::parse_as::<TrainArgs<A>>(command);
     with_ranks(|ranks| args.train_and_tell(ranks).map_err(Box::<dyn std::error::Error>::from))
 }
 

@@ -1,7 +1,7 @@
 //! How command lines are read: with numbers below 0 as values, and with answers to the names that other tools use.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Command, Parser};
+use clap::{ArgAction, Command, FromArgMatches, Parser};
 
 /// Options of timm, lightly and the official code, and what they are called here.
 const ELSEWHERE: [(&str, &str); 12] = [
@@ -24,13 +24,19 @@ const ELSEWHERE: [(&str, &str); 12] = [
 /// A negative number is the value of the option before it, so that the option's bound answers it. The error for an unknown
 /// option that another tool has names ours.
 pub fn parse<C: Parser>() -> C {
-    read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    parse_as(C::command())
 }
 
-fn read<C: Parser>(
+/// The same for a command that is called and described otherwise.
+pub(super) fn parse_as<C: FromArgMatches>(command: Command) -> C {
+    read(command, std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+fn read<C: FromArgMatches>(
+    command: Command,
     args: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
 ) -> Result<C, clap::Error> {
-    let mut command = with_negative_numbers(C::command());
+    let mut command = with_negative_numbers(command);
     let parsed = command.try_get_matches_from_mut(args).and_then(|matches| C::from_arg_matches(&matches));
     parsed.map_err(|error| bound(suggest(error), &mut command).format(&mut command))
 }
@@ -72,6 +78,8 @@ fn bound(error: clap::Error, command: &mut Command) -> clap::Error {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[derive(Debug, Parser)]
@@ -81,12 +89,15 @@ mod tests {
     }
 
     fn refused(args: &str) -> String {
-        read::<Program>(["program"].into_iter().chain(args.split(' '))).unwrap_err().to_string()
+        read::<Program>(Program::command(), ["program"].into_iter().chain(args.split(' ')))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn a_negative_number_is_a_value() {
-        let program: Program = read(["program", "--base-lr", "-1", "--seed", "3"]).unwrap();
+        let program: Program =
+            read(Program::command(), ["program", "--base-lr", "-1", "--seed", "3"]).unwrap();
         assert_eq!((program.train.recipe.base_lr, program.train.recipe.seed), (Some(-1.0), Some(3)));
         for args in ["--seed -1", "--batch-size 1.5", "--epochs many"] {
             let error = refused(args);
@@ -113,7 +124,7 @@ mod tests {
             refused("--image-size 96,64")
                 .contains("'96,64' is not a size in pixels: expected N or HEIGHTxWIDTH")
         );
-        let program: Program = read(["program", "--image-size", "96x64"]).unwrap();
+        let program: Program = read(Program::command(), ["program", "--image-size", "96x64"]).unwrap();
         assert_eq!(program.train.own.image_size, Some((96, 64)));
     }
 }

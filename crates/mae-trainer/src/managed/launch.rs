@@ -9,6 +9,7 @@ use super::quiet::Quiet;
 use super::{GradNorm, ImagesPerSecond, Loss, PretrainingStrategy, Scalar, UpdateLoader, View, Waiting};
 use mae_model::Mae;
 
+use crate::view::draw_examples;
 use crate::{Pretrain, Run, TrainState, TrainerError};
 
 /// How a run is handed to `burn-train`.
@@ -34,6 +35,9 @@ impl Launch<'_> {
         state: TrainState<Mae>,
     ) -> Result<TrainState<Mae>, TrainerError> {
         let Self { device, view, stop_at, stop } = self;
+        if state.step == 0 {
+            draw_examples(run, device)?;
+        }
         let result = Arc::new(Mutex::new(None));
         let loader = Arc::new(UpdateLoader::new(run.clone(), state.step));
         let learner = super::learner::learner(run, &state);

@@ -61,7 +61,7 @@ impl Classes {
         Ok(save_png(&matrix, &context.path(CONFUSION))?)
     }
 
-    /// What is to be said of a finished context.
+    /// What is to be said of a finished run.
     pub(super) fn finish(
         &self,
         context: &Context,

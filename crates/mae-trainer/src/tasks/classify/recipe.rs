@@ -34,6 +34,10 @@ impl EncoderRecipe {
         if let (Some(vit), Some(_)) = (self.encoder, &normalize) {
             return Ok(vit.geometry);
         }
+        if self.weights.as_os_str().is_empty() {
+            let bound = "a file with an encoder, or a run's folder";
+            return Err(TrainerError::argument("model.weights", "not given", bound));
+        }
         let file = WeightFile::open_model(&self.weights, self.weights_key.as_deref())?;
         let vit = match self.encoder {
             Some(vit) => vit,
