@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use mae_eval::Scores;
-use mae_trainer::cli::{Ended, TaskArgs, TrainArgs, fill, set};
+use mae_trainer::cli::{Ended, TaskArgs, TrainArgs, fill, output, set};
 use mae_trainer::{
     Collective, EncoderRecipe, Finetune, FinetuneRecipe, INTERRUPTED, Probe, ProbeRecipe, Recipe, TaskRecipe,
-    TrainerError, output,
+    TrainerError,
 };
 use mae_vit::Pooling;
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use mae_model::{Hints, Precision, Scheme};
 use mae_trainer::PublicRecipe;
+use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
-use mae_trainer::output;
 
 pub const EXAMPLES: &str = "\
 Examples:

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use mae_data::{Doctor, FolderOptions, ImageFolder};
+use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
-use mae_trainer::output;
 
 pub const EXAMPLES: &str = "\
 Examples:

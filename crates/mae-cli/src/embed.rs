@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use mae_trainer::{INTERRUPTED, output};
+use mae_trainer::INTERRUPTED;
+use mae_trainer::cli::output;
 
 use crate::encode::{EncodeArgs, Tokens};
 use crate::images;

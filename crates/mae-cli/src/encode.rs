@@ -12,7 +12,8 @@ use clap::ValueEnum;
 use mae_data::{BadFilePolicy, ImageSource};
 use mae_model::{ClassifierConfig, Head};
 use mae_report::duration;
-use mae_trainer::{StopFlag, output};
+use mae_trainer::StopFlag;
+use mae_trainer::cli::output;
 use mae_vit::{Pooling, VisionTransformer, VitConfig};
 
 use crate::images::{ImageArgs, Preparation};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use mae_model::WeightFile;
-use mae_trainer::output;
+use mae_trainer::cli::output;
 
 pub const EXAMPLES: &str = "\
 Examples:

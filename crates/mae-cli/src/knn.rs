@@ -7,7 +7,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail, ensure};
 use mae_data::ImageSource;
 use mae_eval::{Features, KNN_TEMPERATURE, Scores, knn_predict};
-use mae_trainer::{INTERRUPTED, output};
+use mae_trainer::INTERRUPTED;
+use mae_trainer::cli::output;
 use serde_json::json;
 
 use crate::encode::{EncodeArgs, Encoder, Tokens};

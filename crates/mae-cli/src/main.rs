@@ -23,8 +23,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use mae_trainer::cli::output;
 use mae_trainer::cli::{PretrainArgs, TrainArgs, with_ranks};
-use mae_trainer::output;
 
 /// Masked autoencoders: pre-training, probes and fine-tuning, features and pictures of images, weights to and from Python.
 ///

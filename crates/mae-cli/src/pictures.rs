@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use mae_data::{BadFilePolicy, Batch, Image};
 use mae_report::{ReportError, save_png};
-use mae_trainer::output;
+use mae_trainer::cli::output;
 
 use crate::images::{ImageArgs, Preparation, open};
 

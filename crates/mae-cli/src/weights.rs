@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Args;
 use mae_model::{Hints, ModelError, WeightFile};
+use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
-use mae_trainer::output;
 
 /// What a file does not say itself; needed where the verb says so.
 #[derive(Args, Clone, Debug)]

@@ -25,6 +25,7 @@ pub fn dry_run<T: Task>(
     recipe: &Recipe<T::Recipe>,
     device: &Device,
     device_name: &str,
+    tell: fn(&str),
 ) -> Result<String, TrainerError> {
     // For what is written of a loss that is not finite; gone when this returns.
     let folder = std::env::temp_dir();
@@ -52,7 +53,7 @@ pub fn dry_run<T: Task>(
     line("looked at", format!("{count} images, {} of them unreadable", bad.len()));
     bad.iter().for_each(|file| line("unreadable", file.reason.clone()));
 
-    run.task.prepare(&run, &state.model, device, &Aside { quiet: false, ..Aside::QUIETLY })?;
+    run.task.prepare(&run, &state.model, device, &Aside { tell, ..Aside::QUIETLY })?;
     let mut updates = run.updates();
     train_step(&run, &mut state, &mut updates, device)?;
     let timed = TIMED.min(run.pace.total_steps - 1);

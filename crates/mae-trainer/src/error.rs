@@ -38,19 +38,6 @@ pub enum TrainerError {
     /// A model that cannot be built, read or written.
     #[error(transparent)]
     Model(#[from] mae_model::ModelError),
-    /// Weights for images of another size.
-    #[error(
-        "{difference}; resample its positions first: mae convert {} NEW.safetensors --to official --resample-to {size}",
-        path.display()
-    )]
-    OtherSize {
-        /// The file with the weights.
-        path: PathBuf,
-        /// The size that the model has.
-        size: String,
-        /// In what they differ.
-        difference: Box<mae_model::ModelError>,
-    },
     /// Records or a picture that could not be read, drawn or written.
     #[error(transparent)]
     Report(#[from] mae_report::ReportError),
@@ -139,27 +126,21 @@ pub enum TrainerError {
         changes: String,
     },
     /// The folder with the images of a continued run is gone.
-    #[error("the run's images are missing, {} does not exist: give their new folder by {option} DIR", path.display())]
+    #[error("the run's images are missing: {} ({field}) does not exist", path.display())]
     ImagesGone {
         /// The folder.
         path: PathBuf,
-        /// The option that names another one.
-        option: &'static str,
+        /// The field of the recipe that names it.
+        field: &'static str,
     },
     /// A new run was to be made where one is.
-    #[error(
-        "{} already holds a run: continue it with --resume {}, or choose another --out",
-        path.display(), path.display()
-    )]
+    #[error("{} already holds a run", path.display())]
     RunExists {
         /// The folder.
         path: PathBuf,
     },
     /// Settings that cannot change while a run goes on.
-    #[error(
-        "the run in {} cannot go on with another {changes}: start a new run, with --init-from for its weights",
-        path.display()
-    )]
+    #[error("the run in {} cannot go on with another {changes}: start a new run", path.display())]
     ResumeWithOptions {
         /// The run's folder.
         path: PathBuf,
@@ -207,12 +188,12 @@ pub enum TrainerError {
         checkpoint: Option<u64>,
     },
     /// A step does not fit in the device's memory.
-    #[error("the device's memory is too small for {batch_size} images at a time: {advice} ({said})")]
+    #[error("the device's memory is too small for {batch_size} images at a time ({said})")]
     OutOfMemory {
         /// Images of a forward pass.
         batch_size: usize,
-        /// What to try.
-        advice: String,
+        /// Forward passes of an update.
+        accum_iter: usize,
         /// What the backend said.
         said: String,
     },
@@ -309,24 +290,6 @@ impl TrainerError {
     /// An error of a task of one's own, or a message.
     pub fn task(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Task(error.into())
-    }
-
-    /// Advice for a command line.
-    #[cfg(feature = "cli")]
-    pub(crate) fn with_advice(self) -> Self {
-        match self {
-            Self::Model(difference) => match &difference {
-                mae_model::ModelError::Different { path, field: "image_size", expected, .. } => {
-                    Self::OtherSize {
-                        path: path.clone(),
-                        size: expected.clone(),
-                        difference: difference.into(),
-                    }
-                }
-                _ => Self::Model(difference),
-            },
-            other => other,
-        }
     }
 }
 

@@ -30,7 +30,6 @@ mod images;
 #[cfg(feature = "managed")]
 pub mod managed;
 mod measured;
-pub mod output;
 mod recipe;
 mod resizing;
 mod run;

@@ -25,7 +25,7 @@ fn recipe(workers: usize) -> Recipe<PretrainRecipe> {
 fn train(run: &Run<Pretrain>, stop_at: u64) -> TrainState<Mae> {
     let device = Device::flex();
     let mut state = run.latest_state(&device).unwrap().state;
-    let mut progress = Progress::start(run, &state, true).unwrap();
+    let mut progress = Progress::start(run, &state, |_| ()).unwrap();
     let mut updates = run.updates();
     while state.step < stop_at {
         let report = train_step(run, &mut state, &mut updates, &device).unwrap().unwrap();
@@ -207,5 +207,5 @@ fn a_run_is_never_overwritten() {
     let path = folder.path().join("run");
     drop(Run::<Pretrain>::create(&recipe(1), &path).unwrap());
     let error = Run::<Pretrain>::create(&recipe(1), &path).err().unwrap();
-    assert!(matches!(error, TrainerError::RunExists { .. }) && error.to_string().contains("--resume"));
+    assert!(matches!(error, TrainerError::RunExists { .. }));
 }

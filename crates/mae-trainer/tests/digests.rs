@@ -47,7 +47,7 @@ fn short<S: TaskRecipe>(at: &Path) -> Recipe<S> {
 fn train<T: Task>(recipe: &Recipe<T::Recipe>, folder: PathBuf, digest: &Digest) -> PathBuf {
     let (run, device) = (Run::<T>::create(recipe, &folder).unwrap(), Device::flex());
     let state = run.latest_state(&device).unwrap().state;
-    let state = Trainer::new(&run, &device).quiet(true).train(state).unwrap();
+    let state = Trainer::new(&run, &device).train(state).unwrap();
 
     let losses: Vec<f64> = read_records(&run.path("metrics.jsonl")).unwrap().iter().map(|r| r.loss).collect();
     let evaluation = read_evaluations(&run.path("evaluations.jsonl")).unwrap().pop().unwrap();

@@ -29,7 +29,7 @@ fn plain(recipe: &Recipe<PretrainRecipe>, folder: &Path) -> (Run<Pretrain>, Trai
     let run = Run::<Pretrain>::create(recipe, folder).unwrap();
     let device = Device::flex();
     let mut state = run.latest_state(&device).unwrap().state;
-    let mut progress = Progress::start(&run, &state, true).unwrap();
+    let mut progress = Progress::start(&run, &state, |_| ()).unwrap();
     let mut updates = run.updates();
     while state.step < run.pace.total_steps {
         let report = train_step(&run, &mut state, &mut updates, &device).unwrap().unwrap();
@@ -43,7 +43,8 @@ fn plain(recipe: &Recipe<PretrainRecipe>, folder: &Path) -> (Run<Pretrain>, Trai
 fn managed(run: &Arc<Run<Pretrain>>, stop_at: u64) -> TrainState<Mae> {
     let device = Device::flex();
     let state = run.latest_state(&device).unwrap().state;
-    let launch = Launch { device: &device, view: View::Quiet, stop_at, stop: Box::new(|| false) };
+    let launch =
+        Launch { device: &device, view: View::Quiet, tell: |_| (), stop_at, stop: Box::new(|| false) };
     launch.train(run, state).unwrap()
 }
 
@@ -79,7 +80,7 @@ fn managed_and_plain_agree_to_the_last_bit() {
         let run = Run::<Pretrain>::create(&recipe(), &path).unwrap();
         let device = Device::flex();
         let mut state = run.latest_state(&device).unwrap().state;
-        let mut progress = Progress::start(&run, &state, true).unwrap();
+        let mut progress = Progress::start(&run, &state, |_| ()).unwrap();
         let mut updates = run.updates();
         while state.step < 2 {
             let report = train_step(&run, &mut state, &mut updates, &device).unwrap().unwrap();
@@ -174,7 +175,13 @@ fn a_loss_that_is_not_finite_is_undone_here_too() {
     let run = Arc::new(Run::<Pretrain>::create(&recipe, &folder.path().join("run")).unwrap());
     let device = Device::flex();
     let state = run.latest_state(&device).unwrap().state;
-    let launch = Launch { device: &device, view: View::Quiet, stop_at: u64::MAX, stop: Box::new(|| false) };
+    let launch = Launch {
+        device: &device,
+        view: View::Quiet,
+        tell: |_| (),
+        stop_at: u64::MAX,
+        stop: Box::new(|| false),
+    };
     let error = launch.train(&run, state).err().unwrap().to_string();
     assert!(error.contains("after 3 such steps were left out"), "{error}");
     assert!(run.path("nan-step-000000002.json").is_file());

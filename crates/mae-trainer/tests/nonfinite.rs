@@ -32,7 +32,7 @@ fn poison(state: &mut TrainState<Mae>) {
 fn train(run: &Run<Pretrain>, at: u64) -> Result<TrainState<Mae>, TrainerError> {
     let device = Device::flex();
     let mut state = run.latest_state(&device)?.state;
-    let mut progress = Progress::start(run, &state, true)?;
+    let mut progress = Progress::start(run, &state, |_| ())?;
     let mut updates = run.updates();
     let mut poisoned = false;
     while state.step < run.pace.total_steps {
@@ -91,7 +91,7 @@ fn read_together_a_bad_update_is_found_all_the_same() {
     let run = Run::<Pretrain>::create(&recipe, &folder.path().join("run")).unwrap();
     let device = Device::flex();
     let mut state = run.latest_state(&device).unwrap().state;
-    let mut progress = Progress::start(&run, &state, true).unwrap();
+    let mut progress = Progress::start(&run, &state, |_| ()).unwrap();
     let mut updates = run.updates();
     let (mut poisoned, mut read) = (false, Vec::new());
     while state.step < run.pace.total_steps {

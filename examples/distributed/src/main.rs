@@ -1,10 +1,11 @@
 //! Masked pre-training in many processes, each with its part of the data.
 #![warn(clippy::print_stderr)]
 
-use clap::Parser;
-use mae_trainer::cli::{PretrainArgs, TrainArgs};
-use mae_trainer::{launched_ranks, output};
+use std::error::Error;
 use std::process::ExitCode;
+
+use clap::Parser;
+use mae_trainer::cli::{PretrainArgs, TrainArgs, with_ranks};
 
 /// Pre-trains a masked autoencoder in all processes of an MPI job and draws what it has learnt.
 ///
@@ -23,17 +24,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = mae_trainer::cli::parse::<Cli>().train;
-    let ranks = match launched_ranks() {
-        Ok(ranks) => ranks,
-        Err(error) => return output::fail(&error),
-    };
-    match args.train_and_tell(&ranks) {
-        Ok(status) => status,
-        Err(error) => {
-            let error = mae_trainer::chain(&error);
-            output::warn(format_args!("error: rank {}: {error}\n", ranks.rank()));
-            // The others would wait for this one.
-            ranks.abort()
-        }
-    }
+    // With the ranks of the launcher; an error in one ends all.
+    with_ranks(|ranks| args.train_and_tell(ranks).map_err(Box::<dyn Error>::from))
 }

@@ -9,10 +9,10 @@ use anyhow::Result;
 use burn::tensor::Device;
 use clap::Parser;
 use mae_model::Mae;
-use mae_trainer::cli::{PretrainArgs, TrainArgs, stopped};
+use mae_trainer::cli::{PretrainArgs, TrainArgs, output, stopped};
 use mae_trainer::{
     INTERRUPTED, Pretrain, Progress, Restored, Run, Single, StopFlag, TrainState, draw_examples, evaluate,
-    output, summarize, train_step,
+    summarize, train_step,
 };
 
 /// Pre-trains a masked autoencoder and draws what it has learnt.
@@ -67,7 +67,7 @@ fn train_loop(
     if state.step == 0 {
         draw_examples(run, device)?;
     }
-    let mut progress = Progress::start(run, state, args.quiet)?;
+    let mut progress = Progress::start(run, state, args.tell())?;
     let mut updates = run.updates().until(stop_at);
     let mut last_save = Instant::now();
 

@@ -1,5 +1,7 @@
 //! The command line that every training program shares.
 
+mod advice;
+pub mod output;
 mod parse;
 mod pretrain;
 mod recipe;
@@ -15,10 +17,11 @@ use clap::Args;
 use crate::device::{DEVICE_NAMES, DeviceName, check_compute};
 use crate::run::{new_folder, single};
 use crate::{
-    Collective, Recipe, Restored, Run, Task, TaskRecipe, TrainState, Trainer, TrainerError, dry_run, output,
+    Collective, Recipe, Restored, Run, Task, TaskRecipe, TrainState, Trainer, TrainerError, dry_run,
     summarize,
 };
 
+pub use advice::explain;
 pub use parse::parse;
 pub use pretrain::PretrainArgs;
 pub use recipe::RecipeArgs;
@@ -161,7 +164,9 @@ impl<A: TaskArgs> TrainArgs<A> {
         device: &Device,
     ) -> Result<Option<String>, TrainerError> {
         let name = self.device.describe(device);
-        self.dry_run.then(|| dry_run::<A::Task>(ranks, &self.recipe(device)?, device, &name)).transpose()
+        self.dry_run
+            .then(|| dry_run::<A::Task>(ranks, &self.recipe(device)?, device, &name, self.tell()))
+            .transpose()
     }
 
     /// The run that the options ask for, a new one or one to continue, and what its recipe changes.
@@ -233,7 +238,12 @@ impl<A: TaskArgs> TrainArgs<A> {
         run: &Run<A::Task>,
         device: &Device,
     ) -> Result<Restored<<A::Task as Task>::Model>, TrainerError> {
-        run.latest_state(device).map_err(TrainerError::with_advice)
+        run.latest_state(device)
+    }
+
+    /// Prints progress lines, or nothing with `--quiet`.
+    pub fn tell(&self) -> fn(&str) {
+        if self.quiet { |_| () } else { output::tell_line }
     }
 
     /// The number of updates after which to stop for now.
@@ -266,10 +276,10 @@ impl<A: TaskArgs> TrainArgs<A> {
         let stop = StopFlag::listen()?;
         let mut trainer =
             Trainer::new(&run, &device).stop_at(self.stop_at(&state)).stop_when(|| stop.raised());
-        trainer = trainer.quiet(self.quiet);
+        trainer = trainer.telling(self.tell());
         #[cfg(feature = "tui")]
         if !self.quiet && ranks.size() == 1 && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-            trainer = trainer.quiet(true).observed_by(crate::managed::FullScreen::open(&run, state.step));
+            trainer = trainer.telling(|_| ()).observed_by(crate::managed::FullScreen::open(&run, state.step));
         }
         let state = trainer.train(state)?;
         if !run.finished(state.step)? {
@@ -316,7 +326,7 @@ pub fn with_ranks<E: AsRef<dyn std::error::Error + 'static>>(
         if ranks.size() == 1 {
             return output::fail(error.as_ref());
         }
-        let error = crate::chain(error.as_ref());
+        let error = explain(error.as_ref());
         output::warn(format_args!("error: rank {}: {error}\n", ranks.rank()));
         ranks.abort()
     })

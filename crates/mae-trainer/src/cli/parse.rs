@@ -1,5 +1,8 @@
 //! How command lines are read: with numbers below 0 as values, and with answers to the names that other tools use.
 
+use std::panic;
+use std::sync::Once;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Command, FromArgMatches, Parser};
 
@@ -29,7 +32,25 @@ pub fn parse<C: Parser>() -> C {
 
 /// The same for a command that is called and described otherwise.
 pub(super) fn parse_as<C: FromArgMatches>(command: Command) -> C {
+    hush();
     read(command, std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+/// Prints nothing of a panic that becomes an error, or that the full-screen view survives.
+fn hush() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            #[cfg(feature = "tui")]
+            if crate::managed::draws() {
+                return;
+            }
+            if !crate::device::is_expected(info) {
+                hook(info);
+            }
+        }));
+    });
 }
 
 fn read<C: FromArgMatches>(

@@ -130,14 +130,14 @@ impl Compared {
     }
 }
 
-/// That the folders of a run that goes on are there, each with the option that names another one.
+/// Checks that the folders of a run that goes on are there, each with the field of the recipe that names it.
 ///
 /// # Errors
 /// [`TrainerError::ImagesGone`] for the first that is not.
 pub(crate) fn check_there(folders: [(&'static str, Option<&Path>); 2]) -> Result<(), TrainerError> {
     let there = |(_, path): &(_, Option<&Path>)| path.is_none_or(Path::exists);
     match folders.into_iter().find(|folder| !there(folder)) {
-        Some((option, Some(path))) => Err(TrainerError::ImagesGone { path: path.into(), option }),
+        Some((field, Some(path))) => Err(TrainerError::ImagesGone { path: path.into(), field }),
         _ => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use super::{Context, ImageSet};
 use mae_eval::Features;
 use mae_report::duration;
 
-use crate::{TrainerError, output};
+use crate::TrainerError;
 
 /// Images of one forward pass in evaluation.
 const BATCH: usize = 64;
@@ -19,15 +19,15 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// How long work goes on beside the updates.
 pub struct Aside<'a> {
-    /// Whether it prints nothing.
-    pub quiet: bool,
+    /// Is given a line on its progress every few seconds.
+    pub tell: fn(&str),
     /// Whether it is asked to stop.
     pub stop: &'a dyn Fn() -> bool,
 }
 
 impl Aside<'_> {
-    /// Prints nothing and goes on to the end.
-    pub const QUIETLY: Aside<'static> = Aside { quiet: true, stop: &|| false };
+    /// Tells nothing and goes on to the end.
+    pub const QUIETLY: Aside<'static> = Aside { tell: |_| (), stop: &|| false };
 }
 
 /// A row of numbers of each image of a set that can be read.
@@ -156,7 +156,6 @@ impl Context {
         mut of: impl FnMut(Vec<u8>, [usize; 4]) -> Vec<f32>,
     ) -> Result<Option<Rows>, TrainerError> {
         let ranks = &self.ranks;
-        let quiet = aside.quiet || !ranks.is_main();
         let (began, mut told, mut done) = (Instant::now(), Instant::now(), 0);
         // Of the images that can be used: their places in the set, and their rows.
         let (mut places, mut rows, mut stopped) = (Vec::new(), Vec::new(), false);
@@ -178,14 +177,12 @@ impl Context {
             if stopped {
                 break;
             }
-            if !quiet && told.elapsed() > LINE_EVERY {
+            if ranks.is_main() && told.elapsed() > LINE_EVERY {
                 told = Instant::now();
                 let (len, done) = (set.indices.len(), (done * ranks.size()).min(set.indices.len()));
                 let rate = done as f64 / began.elapsed().as_secs_f64();
                 let left = duration((len - done) as f64 / rate);
-                output::tell(format_args!(
-                    "{done} of {len} images encoded, {rate:.0} images/s, {left} left\n"
-                ));
+                (aside.tell)(&format!("{done} of {len} images encoded, {rate:.0} images/s, {left} left"));
             }
         }
         self.log_bad_files(loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;

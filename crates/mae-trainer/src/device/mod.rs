@@ -1,7 +1,7 @@
 //! Devices by name: the one place that knows which backends were compiled in.
 
 mod card;
-mod memory;
+mod panics;
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,9 @@ use mae_vit::{Compute, Precision, ops};
 use crate::TrainerError;
 use card::Card;
 
-pub(crate) use memory::within_memory;
+#[cfg(feature = "cli")]
+pub(crate) use panics::is_expected;
+pub(crate) use panics::within_memory;
 
 /// A device as a user names it: `flex`, `tch`, `tch:cuda:0`, `vulkan:1`, …
 ///
@@ -116,24 +118,21 @@ impl DeviceName {
     /// # Errors
     /// If its backend was not compiled in (the message names the feature), or the device fails.
     pub fn open(self) -> Result<Device, TrainerError> {
-        memory::hush_out_of_memory();
         let unavailable = |reason: String| TrainerError::Device { name: self.to_string(), reason };
-        // Backends report a missing card or driver by panicking; the hook would print it twice.
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let opened = std::panic::catch_unwind(|| {
-            let device = self.make()?;
-            let two = burn::tensor::Tensor::<1>::ones([2], &device).sum().into_scalar::<f32>();
-            Some((device, two))
-        });
-        std::panic::set_hook(hook);
+        // Backends report a missing card or driver by panicking.
+        let opened = panics::catch(
+            |_| true,
+            || {
+                let device = self.make()?;
+                let two = burn::tensor::Tensor::<1>::ones([2], &device).sum().into_scalar::<f32>();
+                Some((device, two))
+            },
+        );
         match opened {
             Ok(Some((device, 2.0))) => Ok(device),
             Ok(Some((_, sum))) => Err(unavailable(format!("it computes 1 + 1 = {sum}"))),
             Ok(None) => Err(TrainerError::NotCompiled { name: self.to_string(), feature: self.feature() }),
-            Err(panic) => {
-                Err(unavailable(memory::text(panic.as_ref()).unwrap_or("its backend gave no reason").into()))
-            }
+            Err(reason) => Err(unavailable(reason)),
         }
     }
 

@@ -9,15 +9,16 @@ use super::quiet::Quiet;
 use super::{GradNorm, ImagesPerSecond, Loss, PretrainingStrategy, Scalar, UpdateLoader, View, Waiting};
 use mae_model::Mae;
 
-use crate::view::draw_examples;
-use crate::{Pretrain, Run, TrainState, TrainerError};
+use crate::{Pretrain, Run, Task, TrainState, TrainerError};
 
 /// How a run is handed to `burn-train`.
 pub struct Launch<'a> {
     /// Where to compute.
     pub device: &'a Device,
-    /// What to show.
+    /// What burn-train shows.
     pub view: View,
+    /// Is given lines on how the training goes, where burn-train shows nothing.
+    pub tell: fn(&str),
     /// Updates after which to stop for now.
     pub stop_at: u64,
     /// Asked after each update whether to stop.
@@ -34,19 +35,19 @@ impl Launch<'_> {
         run: &Arc<Run<Pretrain>>,
         state: TrainState<Mae>,
     ) -> Result<TrainState<Mae>, TrainerError> {
-        let Self { device, view, stop_at, stop } = self;
-        if state.step == 0 {
-            draw_examples(run, device)?;
-        }
+        let Self { device, view, tell, stop_at, stop } = self;
         let result = Arc::new(Mutex::new(None));
         let loader = Arc::new(UpdateLoader::new(run.clone(), state.step));
         let learner = super::learner::learner(run, &state);
+        // The learner has the optimizer's state from here on.
+        let begin = TrainState { optimizer: run.task.optimizer(&run.settings, &state.model), ..state };
         let strategy = PretrainingStrategy {
             run: run.clone(),
             device: device.clone(),
-            begin: state,
+            begin: Mutex::new(Some(begin)),
             stop_at,
             view,
+            tell,
             stop,
             result: result.clone(),
         };

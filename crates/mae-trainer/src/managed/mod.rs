@@ -27,6 +27,6 @@ pub use loader::UpdateLoader;
 pub use metrics::{GradNorm, ImagesPerSecond, Loss, Quantity, Scalar, Waiting};
 pub use scheduler::RunSchedule;
 #[cfg(all(feature = "cli", feature = "tui"))]
-pub(crate) use screen::leave_screen;
+pub(crate) use screen::{draws, leave_screen};
 pub use strategy::PretrainingStrategy;
 pub use view::View;

@@ -1,8 +1,7 @@
 //! burn-train's full-screen view and its terminal, which is left as it was however the process ends.
 
 use std::io::{self, Write};
-use std::panic;
-use std::sync::{Mutex, MutexGuard, Once, PoisonError, mpsc};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -10,8 +9,10 @@ use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 use burn_train::renderer::tui::TuiMetricsRendererWrapper;
 
-/// What burn-train calls the thread that draws.
-const THREAD: &str = "train-renderer";
+/// Whether this is the thread that draws. It panics where its terminal has gone, and the training goes on without it.
+pub(crate) fn draws() -> bool {
+    thread::current().name() == Some("train-renderer")
+}
 
 /// Mouse reports off, the main screen, the cursor: what the view turns on, taken back.
 const LEAVE: &[u8] = b"\x1b[?1006l\x1b[?1015l\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[?1049l\x1b[?25h";
@@ -21,16 +22,6 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Opens the view.
 pub(super) fn open(interrupter: &Interrupter) -> Box<dyn MetricsRenderer> {
-    static HUSH: Once = Once::new();
-    HUSH.call_once(|| {
-        let hook = panic::take_hook();
-        // The view panics where its terminal has gone, and the training goes on without it.
-        panic::set_hook(Box::new(move |info| {
-            if thread::current().name() != Some(THREAD) {
-                hook(info);
-            }
-        }));
-    });
     *modes() = terminal::modes();
     let view = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
     // Its thread makes the terminal raw, at some time; before that there is nothing to be taken back.

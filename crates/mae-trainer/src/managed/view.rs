@@ -12,26 +12,25 @@ use super::screen;
 pub enum View {
     /// Nothing.
     Quiet,
-    /// A line now and then.
-    Lines,
     /// burn-train's full-screen view.
     #[cfg(feature = "tui")]
     FullScreen,
 }
 
 impl View {
-    /// The full-screen view in a terminal, if it is compiled in; otherwise lines, or nothing.
+    /// The full-screen view in a terminal, if it is compiled in and `quiet` does not forbid it.
     pub fn choose(quiet: bool) -> Self {
         #[cfg(feature = "tui")]
         if !quiet && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
             return Self::FullScreen;
         }
-        if quiet { Self::Quiet } else { Self::Lines }
+        let _ = quiet;
+        Self::Quiet
     }
 
     pub(super) fn renderer(self, _interrupter: &Interrupter) -> Box<dyn MetricsRenderer> {
         match self {
-            Self::Quiet | Self::Lines => Box::new(Quiet),
+            Self::Quiet => Box::new(Quiet),
             #[cfg(feature = "tui")]
             Self::FullScreen => screen::open(_interrupter),
         }

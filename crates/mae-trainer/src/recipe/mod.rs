@@ -9,11 +9,12 @@ mod rank_count;
 mod section;
 mod validate;
 
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use mae_vit::Compute;
-use serde::Serialize;
 use serde::de::{DeserializeSeed, Error, MapAccess};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::TrainerError;
 
@@ -113,12 +114,8 @@ impl<S: TaskRecipe> Section for Recipe<S> {
 
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         match key {
-            TASK => {
-                let task: String = map.next_value()?;
-                if task != S::TASK {
-                    return Err(Error::custom(format_args!("task is {task}, but must be {}", S::TASK)));
-                }
-            }
+            // It was looked at before all else.
+            TASK => drop(map.next_value::<String>()?),
             "data" => read_section(&mut self.data, map)?,
             "optim" => read_section(&mut self.optim, map)?,
             "eval" => read_section(&mut self.eval, map)?,
@@ -181,7 +178,10 @@ impl<S: TaskRecipe> Recipe<S> {
 
     /// Reads TOML into the recipe.
     fn take_in(&mut self, text: &str) -> Result<(), toml::de::Error> {
-        let read = toml::Deserializer::parse(text).and_then(|toml| Onto(self).deserialize(toml));
+        // A recipe of another task has other sections: those are not what is wrong with it.
+        let read = toml::from_str::<OfTask<S>>(text)
+            .and_then(|_| toml::Deserializer::parse(text))
+            .and_then(|toml| Onto(self).deserialize(toml));
         read.map_err(|mut error| {
             error.set_input(Some(text));
             error
@@ -253,6 +253,21 @@ impl<S: Serialize> Settings<S> {
     pub fn effective_batch(&self) -> usize {
         let TrainSettings { batch_size, accum_iter, ranks, .. } = self.train;
         batch_size.saturating_mul(accum_iter).saturating_mul(ranks)
+    }
+}
+
+/// Of a recipe its task alone, which must be that of `S`.
+#[derive(Deserialize)]
+#[serde(bound = "")]
+struct OfTask<S: TaskRecipe> {
+    #[serde(default, rename = "task", deserialize_with = "task_of::<S, _>")]
+    _task: PhantomData<S>,
+}
+
+fn task_of<'de, S: TaskRecipe, D: Deserializer<'de>>(task: D) -> Result<PhantomData<S>, D::Error> {
+    match String::deserialize(task)? {
+        task if task == S::TASK => Ok(PhantomData),
+        task => Err(Error::custom(format_args!("task is {task}, but must be {}", S::TASK))),
     }
 }
 
@@ -331,7 +346,7 @@ mod tests {
         assert_eq!(recipe.task.model.init_from.as_deref(), Some(Path::new("a b")));
         let error = crate::chain(&recipe.set("optim.lr", "1").unwrap_err());
         assert!(error.contains("optim.lr = 1") && error.contains("`base_lr`"), "{error}");
-        let error = parse("task = 'probe'\n");
+        let error = parse("task = 'probe'\n[probe]\ncached = true\n");
         assert!(error.contains("line 1") && error.contains("must be pretrain"), "{error}");
     }
 }

@@ -56,8 +56,8 @@ impl<T: Task> Run<T> {
         let mut recipe = change(&before)?;
         let (data, old) = (&recipe.data, &before.data);
         check_there([
-            ("--data", data.path.as_deref().filter(|_| data.path == old.path)),
-            ("--val", data.val.as_deref().filter(|_| data.val == old.val)),
+            ("data.path", data.path.as_deref().filter(|_| data.path == old.path)),
+            ("data.val", data.val.as_deref().filter(|_| data.val == old.val)),
         ])?;
         // Counted anew, and compared below with more than their number.
         recipe.data.images = None;

@@ -19,5 +19,7 @@ pub use nonfinite::OnNan;
 pub use optimizer::{AdamW, Groups};
 pub use pace::Pace;
 pub use schedule::{BASE_BATCH, Schedule, ScheduleConfig};
+#[cfg(feature = "managed")]
+pub(crate) use step::Engine;
 pub use step::{Update, Updates, train_step};
 pub use trainer::{Trainer, evaluate};

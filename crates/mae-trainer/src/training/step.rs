@@ -110,7 +110,7 @@ impl<'a, T: Task> Updates<'a, T> {
     }
 
     /// What becomes of update `step`.
-    pub(crate) fn judge(
+    fn judge(
         &mut self,
         step: u64,
         skipped: &mut Vec<u64>,
@@ -161,7 +161,55 @@ impl<'a, T: Task> Updates<'a, T> {
     }
 }
 
-/// The next update of the state. Says what has been measured since the last reading, if now was the time to read: every
+/// Computes the gradients of updates and applies them: [`Own`], or burn-train's learner in `managed`.
+pub(crate) trait Engine<T: Task> {
+    /// What is applied.
+    type Gradients;
+
+    /// The gradients of an update at the model of `state`.
+    fn gradients(
+        &mut self,
+        state: &TrainState<T::Model>,
+        update: Update<T>,
+    ) -> Result<(Self::Gradients, Measurement), TrainerError>;
+
+    /// Moves the model of `state` on at the rate `lr`.
+    fn apply(&mut self, state: &mut TrainState<T::Model>, lr: f64, gradients: Self::Gradients);
+
+    /// An update is left out.
+    fn leave_out(&mut self) {}
+
+    /// The training goes on from a state that was read from a checkpoint.
+    fn restore(&mut self, _run: &Run<T>, _state: &TrainState<T::Model>) {}
+
+    /// The state with what the engine has kept to itself, to be saved.
+    fn complete(&mut self, state: &TrainState<T::Model>) -> TrainState<T::Model> {
+        state.clone()
+    }
+}
+
+/// The optimizer of the state, on a device.
+pub(crate) struct Own<'a>(pub &'a Device);
+
+impl<T: Task> Engine<T> for Own<'_> {
+    type Gradients = (T::Model, GradientsParams);
+
+    fn gradients(
+        &mut self,
+        state: &TrainState<T::Model>,
+        update: Update<T>,
+    ) -> Result<(Self::Gradients, Measurement), TrainerError> {
+        let mut model = state.model.clone();
+        let (gradients, measured) = update.gradients(&mut model, self.0)?;
+        Ok(((model, gradients), measured))
+    }
+
+    fn apply(&mut self, state: &mut TrainState<T::Model>, lr: f64, (model, gradients): Self::Gradients) {
+        state.model = state.optimizer.step(lr, model, gradients);
+    }
+}
+
+/// Makes the next update of the state. Returns what has been measured since the last reading, if now was the time to read: every
 /// `eval.metric_steps` updates, and wherever the run evaluates, saves or ends.
 ///
 /// An update whose loss or gradient is not finite is not made: as the recipe's `on_nan` says, it is left out, or the
@@ -178,16 +226,25 @@ pub fn train_step<T: Task>(
     updates: &mut Updates<'_, T>,
     device: &Device,
 ) -> Result<Option<StepReport>, TrainerError> {
+    train_step_by(&mut Own(device), run, state, updates, device)
+}
+
+/// [`train_step`] by an engine.
+pub(crate) fn train_step_by<T: Task, E: Engine<T>>(
+    engine: &mut E,
+    run: &Run<T>,
+    state: &mut TrainState<T::Model>,
+    updates: &mut Updates<'_, T>,
+    device: &Device,
+) -> Result<Option<StepReport>, TrainerError> {
     let step = state.step;
     let update = updates.at(step)?;
-    let mut model = state.model.clone();
-    let (gradients, measured) = run.within_memory(|| update.gradients(&mut model, device))??;
+    let (gradients, measured) = run.within_memory(|| engine.gradients(state, update))??;
     let judged = run.within_memory(|| updates.judge(step, &mut state.skipped, measured))?;
     match judged? {
         Verdict::Make(report) => {
             let lr = run.pace.schedule.lr(step);
-            let optimizer = &mut state.optimizer;
-            state.model = run.within_memory(|| ops::together(|| optimizer.step(lr, model, gradients)))?;
+            run.within_memory(|| ops::together(|| engine.apply(state, lr, gradients)))?;
             state.step += 1;
             if let Some(ema) = &mut state.ema {
                 ema.update(&state.model, state.step);
@@ -195,12 +252,14 @@ pub fn train_step<T: Task>(
             Ok(report)
         }
         Verdict::LeaveOut(report) => {
+            engine.leave_out();
             state.step += 1;
             Ok(Some(report))
         }
         Verdict::GoBack(report) => {
             let skipped = std::mem::take(&mut state.skipped);
             *state = TrainState { skipped, ..run.latest_state(device)?.state };
+            engine.restore(run, state);
             Ok(Some(report))
         }
     }

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
+use super::step::{Engine, Own, train_step_by};
 use crate::context::Aside;
 use crate::view::draw_examples;
-use crate::{Evaluation, Measured, Observer, Progress, Run, Task, TrainState, TrainerError, train_step};
+use crate::{Evaluation, Measured, Observer, Progress, Run, Task, TrainState, TrainerError};
 
 /// Trains a run update by update until it is finished or told to stop, and records, evaluates, draws and saves on the way.
 ///
@@ -14,7 +15,7 @@ use crate::{Evaluation, Measured, Observer, Progress, Run, Task, TrainState, Tra
 pub struct Trainer<'a, T: Task> {
     run: &'a Run<T>,
     device: &'a Device,
-    quiet: bool,
+    tell: fn(&str),
     stop_at: u64,
     stop: Box<dyn Fn() -> bool + 'a>,
     observers: Vec<Box<dyn Observer + 'a>>,
@@ -23,13 +24,13 @@ pub struct Trainer<'a, T: Task> {
 impl<'a, T: Task> Trainer<'a, T> {
     /// Of a run, to be computed on a device.
     pub fn new(run: &'a Run<T>, device: &'a Device) -> Self {
-        Self { run, device, quiet: false, stop_at: u64::MAX, stop: Box::new(|| false), observers: Vec::new() }
+        Self { run, device, tell: |_| (), stop_at: u64::MAX, stop: Box::new(|| false), observers: Vec::new() }
     }
 
-    /// Whether it prints no progress lines.
+    /// Gives lines on how the training goes to `tell`, on the main rank, every few seconds.
     #[must_use]
-    pub fn quiet(self, quiet: bool) -> Self {
-        Self { quiet, ..self }
+    pub fn telling(self, tell: fn(&str)) -> Self {
+        Self { tell, ..self }
     }
 
     /// Stops for now when so many updates of the run are done.
@@ -56,20 +57,31 @@ impl<'a, T: Task> Trainer<'a, T> {
     ///
     /// # Errors
     /// If images cannot be loaded, something cannot be written, or a loss that is not finite ends the run.
-    pub fn train(self, mut state: TrainState<T::Model>) -> Result<TrainState<T::Model>, TrainerError> {
-        let Self { run, device, quiet, stop_at, stop, mut observers } = self;
-        if !run.task.prepare(run, &state.model, device, &Aside { quiet, stop: &stop })? {
+    pub fn train(self, state: TrainState<T::Model>) -> Result<TrainState<T::Model>, TrainerError> {
+        let device = self.device;
+        self.train_by(&mut Own(device), state)
+    }
+
+    /// [`train`](Self::train) by an engine.
+    pub(crate) fn train_by<E: Engine<T>>(
+        self,
+        engine: &mut E,
+        mut state: TrainState<T::Model>,
+    ) -> Result<TrainState<T::Model>, TrainerError> {
+        let Self { run, device, tell, stop_at, stop, mut observers } = self;
+        if !run.task.prepare(run, &state.model, device, &Aside { tell, stop: &stop })? {
             return Ok(state);
         }
         if state.step == 0 && run.task.needs_pixels() {
             draw_examples(run, device)?;
         }
         let save_every = Duration::from_secs_f64(60.0 * run.settings.eval.checkpoint_minutes);
-        let mut progress = Progress::start(run, &state, quiet)?;
+        let mut progress = Progress::start(run, &state, tell)?;
         let mut updates = run.updates().until(stop_at);
         let mut last_save = Instant::now();
         while !run.finished(state.step)? {
-            let Some(report) = train_step(run, &mut state, &mut updates, device)? else { continue };
+            let step = train_step_by(engine, run, &mut state, &mut updates, device)?;
+            let Some(report) = step else { continue };
             let record = progress.update(run, state.step, report, updates.waiting())?;
             state.elapsed_s = record.elapsed_s;
             observers.iter_mut().for_each(|observer| observer.update(&record));
@@ -82,14 +94,14 @@ impl<'a, T: Task> Trainer<'a, T> {
             let stopping = run.ranks().any(asked)? || state.step >= stop_at;
             let overdue = last_save.elapsed() >= save_every;
             if stopping || run.pace.checkpoint_due(state.step) || run.ranks().any(overdue)? {
-                run.save(&state)?;
+                run.save(&engine.complete(&state))?;
                 last_save = Instant::now();
             }
             if stopping {
                 break;
             }
         }
-        Ok(state)
+        Ok(engine.complete(&state))
     }
 }
 

@@ -9,7 +9,7 @@ use mae_vit::{Precision, ops};
 
 use crate::run::checkpoint::TrainState;
 use crate::training::StepReport;
-use crate::{Run, Task, TrainerError, output};
+use crate::{Run, Task, TrainerError};
 use mae_report::TensorBoard;
 use mae_report::duration;
 use mae_report::{
@@ -32,7 +32,7 @@ pub struct Progress {
     last_record: Instant,
     waited: Duration,
     bad_files: usize,
-    quiet: bool,
+    tell: fn(&str),
     /// Until the first update is recorded.
     tuning: Option<Tuning>,
 }
@@ -69,16 +69,17 @@ impl Files {
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 impl Progress {
-    /// Begins, or goes on after the state's step.
+    /// Begins, or goes on after the state's step. `tell` is given lines on how the training goes, every few seconds, on the main rank.
     ///
     /// # Errors
     /// If a file of records cannot be opened.
     pub fn start<T: Task>(
         run: &Run<T>,
         state: &TrainState<T::Model>,
-        quiet: bool,
+        tell: fn(&str),
     ) -> Result<Self, TrainerError> {
         let now = Instant::now();
+        let tell = if run.ranks().is_main() { tell } else { |_: &str| () };
         let (files, evaluated) = Files::open(run, state.step, state.elapsed_s)?;
         Ok(Self {
             files,
@@ -91,8 +92,8 @@ impl Progress {
             last_record: now,
             waited: Duration::ZERO,
             bad_files: 0,
-            quiet: quiet || !run.ranks().is_main(),
-            tuning: (!quiet && run.ranks().is_main()).then(|| Tuning::watch(&state.model)).flatten(),
+            tell,
+            tuning: Tuning::watch(&state.model, tell),
         })
     }
 
@@ -130,7 +131,7 @@ impl Progress {
         };
         if step <= self.last_step {
             (self.files, self.evaluated) = Files::open(run, step, self.elapsed_s())?;
-            self.print(&format!(
+            (self.tell)(&format!(
                 "after step {} the loss was {} and the gradient norm {}: back to step {step}",
                 self.last_step, report.loss, report.grad_norm
             ));
@@ -149,11 +150,11 @@ impl Progress {
         }
 
         let last = step == pace.total_steps;
-        if !self.quiet && (last || self.last_line.elapsed() >= LINE_EVERY) {
+        if last || self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let rate = self.steps as f64 / self.started.elapsed().as_secs_f64();
             let left_s = (pace.total_steps - step) as f64 / rate;
-            self.print(&format!(
+            (self.tell)(&format!(
                 "epoch {:.2}/{}  step {step}/{}  loss {:.4}  lr {:.2e}  gradient {:.2e}  {:.0} images/s  \
                  waiting for data {:.0}%  {} left",
                 record.epoch,
@@ -173,12 +174,6 @@ impl Progress {
     /// Seconds of training so far, earlier parts of the run included.
     pub fn elapsed_s(&self) -> f64 {
         self.before_s + self.started.elapsed().as_secs_f64()
-    }
-
-    fn print(&self, line: &str) {
-        if !self.quiet {
-            output::tell(format_args!("{line}\n"));
-        }
     }
 
     /// Records an evaluation.
@@ -210,7 +205,7 @@ struct Tuning {
 
 impl Tuning {
     /// Of a model on such a device.
-    fn watch<M: SavedModel>(model: &M) -> Option<Self> {
+    fn watch<M: SavedModel>(model: &M, tell: fn(&str)) -> Option<Self> {
         let device = model.devices().into_iter().next()?;
         // Kernels of the seam's own need no tuning.
         if ops::is_fused(&device, Precision::F32) {
@@ -219,8 +214,8 @@ impl Tuning {
         let (done, ended) = mpsc::channel();
         thread::spawn(move || {
             if ended.recv_timeout(TUNING_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
-                output::tell(
-                    "tuning kernels for this device and these shapes: it takes minutes once, and what is found is kept\n",
+                tell(
+                    "tuning kernels for this device and these shapes: it takes minutes once, and what is found is kept",
                 );
             }
         });

@@ -13,7 +13,8 @@ use std::io::{self, ErrorKind, Write, stderr, stdout};
 use std::process::ExitCode;
 use std::sync::Once;
 
-use crate::{TrainerError, chain};
+use super::advice::explain;
+use crate::TrainerError;
 
 /// Prints what a command was asked for; adds no newline.
 ///
@@ -21,6 +22,11 @@ use crate::{TrainerError, chain};
 /// [`TrainerError::Output`], which [`fail`] makes an exit status of.
 pub fn print(text: impl Display) -> Result<(), TrainerError> {
     write(stdout().lock(), text).map_err(|source| TrainerError::Output { source })
+}
+
+/// Prints a line on how work goes on, as [`tell`].
+pub fn tell_line(line: &str) {
+    tell(format_args!("{line}\n"));
 }
 
 /// Prints how work goes on, which does not depend on who reads it; adds no newline.
@@ -50,7 +56,7 @@ pub fn fail(error: &(dyn Error + 'static)) -> ExitCode {
         }
         cause = error.source();
     }
-    warn(format_args!("error: {}\n", chain(error)));
+    warn(format_args!("error: {}\n", explain(error)));
     ExitCode::FAILURE
 }
 

@@ -1,0 +1,70 @@
+//! What to do about an error, in terms of the command line.
+
+use std::error::Error;
+
+use mae_model::ModelError;
+
+use crate::{TrainerError, chain};
+
+/// An error with its causes, and what to do about it, in a line.
+pub fn explain(whole: &(dyn Error + 'static)) -> String {
+    let mut cause = Some(whole);
+    while let Some(error) = cause {
+        if let Some(advice) = error.downcast_ref().and_then(advice) {
+            return format!("{}; {advice}", chain(whole));
+        }
+        cause = error.source();
+    }
+    chain(whole)
+}
+
+fn advice(error: &TrainerError) -> Option<String> {
+    Some(match error {
+        TrainerError::RunExists { path } => {
+            format!("continue it with --resume {}, or choose another --out", path.display())
+        }
+        TrainerError::ImagesGone { field, .. } => {
+            format!("give their new folder by --{} DIR", if *field == "data.val" { "val" } else { "data" })
+        }
+        TrainerError::ResumeWithOptions { path, .. } => {
+            format!("a new pre-training takes over its weights by --init-from {}", path.display())
+        }
+        TrainerError::OutOfMemory { batch_size: 1, .. } => {
+            "one image is the least: --grad-checkpointing keeps less of it".to_owned()
+        }
+        TrainerError::OutOfMemory { batch_size, accum_iter, .. } => format!(
+            "--batch-size {} --accum-iter {} makes updates of as many images with half of it; --grad-checkpointing \
+             keeps less of each image",
+            batch_size / 2,
+            accum_iter * 2
+        ),
+        TrainerError::Model(ModelError::Different { path, field: "image_size", expected, .. }) => format!(
+            "resample its positions first: mae convert {} NEW.safetensors --to official --resample-to {expected}",
+            path.display()
+        ),
+        TrainerError::Task(error) => return error.downcast_ref().and_then(advice),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lack_of_memory_is_answered_with_smaller_batches() {
+        let error = TrainerError::OutOfMemory { batch_size: 64, accum_iter: 2, said: "no memory".into() };
+        let text = explain(&error);
+        assert!(text.contains("64 images") && text.contains("--batch-size 32 --accum-iter 4"), "{text}");
+    }
+
+    #[test]
+    fn advice_is_found_behind_other_errors() {
+        let exists = TrainerError::RunExists { path: "runs/a".into() };
+        let text = explain(&TrainerError::task(TrainerError::task(exists)));
+        assert_eq!(
+            text,
+            "runs/a already holds a run; continue it with --resume runs/a, or choose another --out"
+        );
+    }
+}
