@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.images_as.pictures(&args.images, &preparation, &args.out, |batch| {
         let masking = |index: &usize| match &painted {
             Some(masking) => masking.clone(),
-            None => masker.draw(MaskKey { seed: args.seed, epoch: 0, sample: *index as u64 }),
+            None => masker.draw(MaskKey { seed: args.seed, pass: 0, sample: *index }),
         };
         let masks = MaskBatch::new(&batch.indices.iter().map(masking).collect::<Vec<_>>())?;
         let samples = reconstruct(&model, &preparation.normalize, batch, &masks, &device)?;

@@ -84,7 +84,7 @@ mod tests {
     fn aspect_ratios_are_log_uniform() {
         const DRAWS: usize = 40_000;
         const BINS: usize = 20;
-        let mut rng = MaskRng::new(MaskKey { seed: 0, epoch: 0, sample: 0 });
+        let mut rng = MaskRng::new(MaskKey { seed: 0, pass: 0, sample: 0 });
         let mut counts = [0usize; BINS];
         for _ in 0..DRAWS {
             let aspect = log_uniform_aspect(&mut rng);

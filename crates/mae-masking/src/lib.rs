@@ -2,7 +2,7 @@
 //!
 //! A masked autoencoder (MAE, [arXiv 2111.06377](https://arxiv.org/abs/2111.06377)) shows its encoder a few
 //! patches of an image and lets its decoder draw the rest. A [`Masker`] chooses them: built once from a
-//! [`Strategy`], a grid of patches and a ratio, it turns a [`MaskKey`] (seed, epoch, sample) into a [`Masking`],
+//! [`Strategy`], a grid of patches and a ratio, it turns a [`MaskKey`] (seed, pass, sample) into a [`Masking`],
 //! the same on every machine, whatever the number of workers, ranks or restarts. A [`MaskBatch`] lays several of
 //! them end to end, ready to become tensors. This crate knows no tensor, no pixel and no class token.
 //!
@@ -13,11 +13,11 @@
 //! let masker = Masker::new(Strategy::Random, (14, 14), 0.75)?;
 //! assert_eq!((masker.num_patches(), masker.num_keep()), (196, 49));
 //!
-//! let masking = masker.draw(MaskKey { seed: 0, epoch: 3, sample: 1207 });
+//! let masking = masker.draw(MaskKey { seed: 0, pass: 3, sample: 1207 });
 //! assert_eq!(masking.ids_keep().len(), 49);
 //! assert_eq!(masking.mask().iter().filter(|&&masked| masked).count(), 147);
 //!
-//! let batch = masker.draw_batch(0, 3, &[1207, 5, 88])?;
+//! let batch = masker.draw_batch(0, [(3, 1207), (3, 5), (3, 88)])?;
 //! assert_eq!(batch.ids_restore().len(), 3 * 196);
 //! assert!(batch.ids_keep()[..49].iter().zip(masking.ids_keep()).all(|(&a, &b)| a as usize == b));
 //! # Ok(())

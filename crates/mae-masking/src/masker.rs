@@ -53,14 +53,18 @@ impl Masker {
         }
     }
 
-    /// The masks of several samples of one epoch, in their order.
+    /// The masks of a batch, in the order of its samples, each given as (pass, index): several views of an image, of a pass each, have
+    /// a mask each.
     ///
     /// # Errors
     /// [`MaskingError::EmptyBatch`] without a sample.
-    pub fn draw_batch(&self, seed: u64, epoch: u64, samples: &[u64]) -> Result<MaskBatch, MaskingError> {
-        let maskings: Vec<Masking> =
-            samples.iter().map(|&sample| self.draw(MaskKey { seed, epoch, sample })).collect();
-        MaskBatch::new(&maskings)
+    pub fn draw_batch(
+        &self,
+        seed: u64,
+        samples: impl IntoIterator<Item = (u64, usize)>,
+    ) -> Result<MaskBatch, MaskingError> {
+        let draw = |(pass, sample)| self.draw(MaskKey { seed, pass, sample });
+        MaskBatch::new(&samples.into_iter().map(draw).collect::<Vec<_>>())
     }
 
     /// The argsort of uniform noise, as in the paper; with 64 bits of it a tie is a curiosity, and goes by index.

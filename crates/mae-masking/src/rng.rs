@@ -1,4 +1,4 @@
-//! The only randomness there is: a ChaCha8 stream keyed by (seed, epoch, sample).
+//! The only randomness there is: a ChaCha8 stream keyed by (seed, pass, sample).
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -11,10 +11,11 @@ const DOMAIN: [u8; 8] = *b"mae-mask";
 pub struct MaskKey {
     /// The run's seed.
     pub seed: u64,
-    /// The epoch, so that a sample is masked anew in each.
-    pub epoch: u64,
+    /// The pass over the data set, so that a sample is masked anew in each: the epoch, or, where an epoch has several views of each
+    /// image, another number for each of them.
+    pub pass: u64,
     /// The sample's index in its data set.
-    pub sample: u64,
+    pub sample: usize,
 }
 
 /// The stream of one key. Its draws use integer and correctly rounded operations only, so they are the same on
@@ -22,12 +23,12 @@ pub struct MaskKey {
 pub(crate) struct MaskRng(ChaCha8Rng);
 
 impl MaskRng {
-    /// The key fills ChaCha's 256 bits as four little-endian words: seed, epoch, sample, domain.
+    /// The key fills ChaCha's 256 bits as four little-endian words: seed, pass, sample, domain.
     pub(crate) fn new(key: MaskKey) -> Self {
         let mut words = [0; 32];
         words[..8].copy_from_slice(&key.seed.to_le_bytes());
-        words[8..16].copy_from_slice(&key.epoch.to_le_bytes());
-        words[16..24].copy_from_slice(&key.sample.to_le_bytes());
+        words[8..16].copy_from_slice(&key.pass.to_le_bytes());
+        words[16..24].copy_from_slice(&(key.sample as u64).to_le_bytes());
         words[24..].copy_from_slice(&DOMAIN);
         Self(ChaCha8Rng::from_seed(words))
     }

@@ -10,11 +10,11 @@ const DRAWS: u64 = 4_000;
 /// Chi-square with 195 degrees of freedom, one less than there are patches: p = 0.001 below and above.
 const BOUNDS: std::ops::Range<f64> = 139.619..261.763;
 
-/// The ways to move from one mask to the next: by sample, by epoch, by seed.
+/// The ways to move from one mask to the next: by sample, by pass, by seed.
 const WALKS: [fn(u64) -> MaskKey; 3] = [
-    |i| MaskKey { seed: 0, epoch: 0, sample: i },
-    |i| MaskKey { seed: 0, epoch: i, sample: 0 },
-    |i| MaskKey { seed: i, epoch: 0, sample: 0 },
+    |i| MaskKey { seed: 0, pass: 0, sample: i as usize },
+    |i| MaskKey { seed: 0, pass: i, sample: 0 },
+    |i| MaskKey { seed: i, pass: 0, sample: 0 },
 ];
 
 fn masker(strategy: Strategy, mask_ratio: f64) -> Masker {
@@ -83,7 +83,7 @@ fn neighbouring_keys_draw_independent_masks() {
 fn masked_neighbours(masker: &Masker) -> f64 {
     let (mut masked, mut all) = (0, 0);
     for sample in 0..500 {
-        let mask = masker.draw(MaskKey { seed: 0, epoch: 0, sample }).mask();
+        let mask = masker.draw(MaskKey { seed: 0, pass: 0, sample }).mask();
         let at = |row: usize, column: usize| mask[row * GRID.1 + column];
         let across = (0..GRID.0).flat_map(|r| (1..GRID.1).map(move |c| ((r, c - 1), (r, c))));
         let down = (1..GRID.0).flat_map(|r| (0..GRID.1).map(move |c| ((r - 1, c), (r, c))));

@@ -17,12 +17,13 @@ fn draws_are_the_known_ones() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("golden/draws.json")).unwrap();
     assert_eq!(cases.len(), 54);
     for case in cases {
-        let [seed, epoch, sample] = case.key.map(|word| word.parse().unwrap());
+        let [seed, pass, sample] = case.key.map(|word| word.parse::<u64>().unwrap());
+        let sample = sample as usize;
         let masker = Masker::new(case.strategy, case.grid, case.mask_ratio).unwrap();
-        let masking = masker.draw(MaskKey { seed, epoch, sample });
-        assert_eq!(masking.ids_keep(), case.ids_keep, "{masker:?} of {seed}, {epoch}, {sample}");
+        let masking = masker.draw(MaskKey { seed, pass, sample });
+        assert_eq!(masking.ids_keep(), case.ids_keep, "{masker:?} of {seed}, {pass}, {sample}");
         if let Some(ids_masked) = case.ids_masked {
-            assert_eq!(masking.ids_masked(), ids_masked, "{masker:?} of {seed}, {epoch}, {sample}");
+            assert_eq!(masking.ids_masked(), ids_masked, "{masker:?} of {seed}, {pass}, {sample}");
         }
     }
 }

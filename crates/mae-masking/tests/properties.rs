@@ -15,7 +15,7 @@ fn maskers() -> impl Generator<Value = Masker> {
 }
 
 fn keys() -> impl Generator<Value = MaskKey> {
-    any::<[u64; 3]>().prop_map(|[seed, epoch, sample]| MaskKey { seed, epoch, sample })
+    any::<(u64, u64, usize)>().prop_map(|(seed, pass, sample)| MaskKey { seed, pass, sample })
 }
 
 /// The ids are a permutation and its inverse, and the mask says the same.
@@ -71,11 +71,11 @@ proptest! {
     }
 
     #[test]
-    fn a_batch_is_its_draws(masker in maskers(), seed: u64, epoch: u64, samples in prop::collection::vec(any::<u64>(), 1..5)) {
-        let batch = masker.draw_batch(seed, epoch, &samples).unwrap();
+    fn a_batch_is_its_draws(masker in maskers(), seed: u64, samples in prop::collection::vec(any::<(u64, usize)>(), 1..5)) {
+        let batch = masker.draw_batch(seed, samples.iter().copied()).unwrap();
         prop_assert_eq!(batch.batch_size(), samples.len());
-        for (i, &sample) in samples.iter().enumerate() {
-            let alone = MaskBatch::new(&[masker.draw(MaskKey { seed, epoch, sample })]).unwrap();
+        for (i, &(pass, sample)) in samples.iter().enumerate() {
+            let alone = MaskBatch::new(&[masker.draw(MaskKey { seed, pass, sample })]).unwrap();
             let (patches, kept) = (masker.num_patches(), masker.num_keep());
             let masked = patches - kept;
             prop_assert_eq!(&batch.ids_keep()[i * kept..][..kept], alone.ids_keep());
@@ -119,7 +119,7 @@ fn counts_are_exact_for_every_shape_and_percentage() {
                 let exact = grid.0 * grid.1 * (100 - percent) / 100;
                 match Masker::new(strategy, grid, percent as f64 / 100.0) {
                     Ok(masker) => {
-                        let masking = masker.draw(MaskKey { seed: 1, epoch: 2, sample: percent as u64 });
+                        let masking = masker.draw(MaskKey { seed: 1, pass: 2, sample: percent });
                         assert_eq!(masking.ids_keep().len(), exact, "{strategy} {grid:?} {percent}%");
                         assert_consistent(&masking);
                     }

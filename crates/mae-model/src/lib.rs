@@ -17,7 +17,7 @@
 //! let model = Preset::Nano.config(geometry).init(0, &device)?;
 //!
 //! let masker = Masker::new(Strategy::Random, geometry.grid(), 0.75)?;
-//! let masks = masker.draw_batch(/* seed */ 0, /* epoch */ 0, /* samples */ &[0, 1])?;
+//! let masks = masker.draw_batch(/* seed */ 0, /* (pass, index) */ [(0, 0), (0, 1)])?;
 //! let images = Tensor::random([2, 3, 32, 32], burn::tensor::Distribution::Default, &device);
 //! let loss = model.forward(images.clone(), &masks).into_scalar::<f32>();
 //! assert!(loss.is_finite());

@@ -28,7 +28,7 @@ fn saved(folder: &Path) -> (Mae, std::path::PathBuf) {
 fn loss(model: &Mae) -> f32 {
     let geometry = model.config().geometry;
     let masks =
-        Masker::new(Strategy::Random, geometry.grid(), 0.5).unwrap().draw_batch(0, 0, &[1, 2]).unwrap();
+        Masker::new(Strategy::Random, geometry.grid(), 0.5).unwrap().draw_batch(0, [(0, 1), (0, 2)]).unwrap();
     let pixels = (0..2 * 3 * 16 * 24).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect::<Vec<_>>();
     let images = Tensor::from_data(TensorData::new(pixels, [2, 3, 16, 24]), &Device::flex());
     model.forward(images, &masks).into_scalar()

@@ -320,7 +320,7 @@ mod tests {
         let pixels = (0..2 * 3 * 32 * 32).map(|i| (i as f32 * 0.37).sin()).collect();
         let images = Tensor::<4>::from_data(TensorData::new(pixels, [2, 3, 32, 32]), (&device, DType::F32));
         let masker = Masker::new(Strategy::Random, (8, 8), 0.75).unwrap();
-        let masks = masker.draw_batch(1, 0, &[0, 1]).unwrap();
+        let masks = masker.draw_batch(1, [(0, 0), (0, 1)]).unwrap();
         let loss = |share: f64| model.forward(images.clone(), &masks).mul_scalar(share);
         let alone = GradientsParams::from_grads(loss(1.0).backward(), &model);
         let alone = numbers(&model, &alone);

@@ -31,8 +31,8 @@ def chacha8(key):
 
 
 class Stream:
-    def __init__(self, seed, epoch, sample):
-        self.words = chacha8(struct.pack("<QQQ8s", seed, epoch, sample, b"mae-mask"))
+    def __init__(self, seed, pass_, sample):
+        self.words = chacha8(struct.pack("<QQQ8s", seed, pass_, sample, b"mae-mask"))
 
     def bits(self):
         return next(self.words)
@@ -102,14 +102,14 @@ cases = []
 for name, draw in STRATEGIES.items():
     for height, width, ratio in GRIDS:
         keep = height * width * round(100 - 100 * ratio) // 100
-        for seed, epoch, sample in KEYS:
-            ids_keep, ids_masked = draw(Stream(seed, epoch, sample), height, width, keep)
+        for seed, pass_, sample in KEYS:
+            ids_keep, ids_masked = draw(Stream(seed, pass_, sample), height, width, keep)
             cases.append(
                 {
                     "strategy": name,
                     "grid": [height, width],
                     "mask_ratio": ratio,
-                    "key": [str(seed), str(epoch), str(sample)],
+                    "key": [str(seed), str(pass_), str(sample)],
                     "ids_keep": ids_keep,
                     # The masked ids of the others are ascending, hence known from the kept ones.
                     "ids_masked": ids_masked if name == "random" else None,

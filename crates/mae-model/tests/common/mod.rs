@@ -59,9 +59,14 @@ pub struct Golden {
 
 impl Golden {
     pub fn open(name: &str) -> Self {
-        // The tests of two crates read it, and a test may run where it was not built.
+        // A test may run where it was not built; that of mae-trainer beside this crate.
         let crate_folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
-        let path = Path::new(&crate_folder).join("../mae-model/tests/golden").join(name);
+        let own = Path::new(&crate_folder).join("tests/golden").join(name);
+        let path = if own.exists() {
+            own
+        } else {
+            Path::new(&crate_folder).join("../mae-model/tests/golden").join(name)
+        };
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let config = serde_json::from_str(&header.metadata().as_ref().unwrap()["config"]).unwrap();

@@ -268,8 +268,8 @@ impl RandomBatch {
         let noise = InitRng::new(1).uniform(shape.iter().product(), 128.0);
         let images = noise.into_iter().map(|value| (value + 128.0) as u8).collect();
         let masker = Masker::new(Strategy::Random, config.geometry.grid(), mask_ratio)?;
-        let samples: Vec<u64> = (0..batch as u64).collect();
-        Ok(Self { images, shape, masks: masker.draw_batch(0, 0, &samples)? })
+        let masks = masker.draw_batch(0, (0..batch).map(|sample| (0, sample)))?;
+        Ok(Self { images, shape, masks })
     }
 
     fn export(&self, model: &Mae, folder: &std::path::Path) -> Result<()> {

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use mae_data::Batch;
-use mae_masking::{MaskBatch, MaskKey, Masker};
+use mae_masking::{MaskBatch, Masker};
 use mae_model::{Mae, MaeConfig};
 
 use super::recipe::PretrainSettings;
@@ -34,10 +34,8 @@ impl Pretrain {
     /// # Errors
     /// If the batch is empty.
     pub fn masks(&self, batch: &Batch) -> Result<MaskBatch, TrainerError> {
-        let seed = self.settings.train.seed;
-        let keys = batch.passes.iter().zip(&batch.indices);
-        let keys = keys.map(|(pass, index)| MaskKey { seed, epoch: *pass, sample: *index as u64 });
-        Ok(MaskBatch::new(&keys.map(|key| self.masker.draw(key)).collect::<Vec<_>>())?)
+        let samples = batch.passes.iter().copied().zip(batch.indices.iter().copied());
+        Ok(self.masker.draw_batch(self.settings.train.seed, samples)?)
     }
 
     /// The loss of predicting zero, on the run's first batch.
