@@ -151,7 +151,7 @@ impl Encoder<'_> {
         let skip = BadFilePolicy::Skip { max_share: 1.0 };
         let loader = self.args.images_as.loader(source, &self.preparation, skip)?;
         let (began, mut told) = (Instant::now(), Instant::now());
-        let mut batches = loader.epoch(0, 0, (first as u32..len as u32).collect(), 0)?;
+        let mut batches = loader.batches(0, (first..len).collect(), 0)?;
         let (mut next, mut encoding) = (first, Duration::ZERO);
         while let Some(batch) = batches.next() {
             let batch = batch?;

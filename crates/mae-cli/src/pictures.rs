@@ -32,7 +32,7 @@ impl ImageArgs {
         let len = source.len();
         let loader = self.loader(&source, preparation, BadFilePolicy::Skip { max_share: 1.0 })?;
         let (mut next, mut written) = (0, 0);
-        for batch in loader.epoch(0, 0, (0..len as u32).collect(), 0)? {
+        for batch in loader.batches(0, (0..len).collect(), 0)? {
             let batch = batch?;
             let indices = batch.indices.clone();
             for (index, picture) in indices.into_iter().zip(draw(batch)?) {

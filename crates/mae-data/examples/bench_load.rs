@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mae_data::{
-    DistributedSampler, FolderOptions, Loader, LoaderConfig, RandomResizedCrop, TrainTransform, open_images,
-};
+use mae_data::{FolderOptions, Loader, LoaderConfig, RandomResizedCrop, TrainTransform, open_images};
 
 /// `bench_load DIR PASSES BATCH`: prints one line of JSON.
 fn main() -> Result<(), Box<dyn Error>> {
@@ -20,13 +18,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config =
         LoaderConfig { batch_size: batch.parse()?, workers: 1, drop_last: false, ..LoaderConfig::default() };
     let loader = Loader::new(images, Arc::new(transform), config)?;
-    let sampler = DistributedSampler::new(len, 0, 0, 1)?;
     let (mut seconds, mut sum, mut bytes) = (Vec::new(), 0, 0);
     // The first pass is not counted.
     for epoch in 0..=passes {
         let began = Instant::now();
         let mut count = 0;
-        for batch in loader.epoch(0, epoch, sampler.indices(epoch), 0)? {
+        for batch in loader.epoch(epoch)? {
             let batch = batch?;
             count += batch.shape[0];
             if epoch == 0 {

@@ -16,14 +16,14 @@ use crate::batch::{Filled, Filling};
 use crate::worker::{Task, Work};
 use crate::{Batch, DataError, LoaderConfig};
 
-/// The batches of one epoch; made by [`Loader::epoch`](crate::Loader::epoch).
+/// The batches of one epoch; made by [`Loader::epoch`](crate::Loader::epoch) and [`Loader::batches`](crate::Loader::batches).
 ///
 /// After an error there are no more. Dropping it stops the workers: each ends the sample that it is at.
 pub struct Batches {
     work: Arc<Work>,
     batch_size: usize,
     bad_files: BadFiles,
-    indices: Vec<u32>,
+    indices: Vec<usize>,
     /// The batches that no worker has been told of yet.
     ahead: Range<usize>,
     /// The batches that workers have been told of, in order.
@@ -42,7 +42,7 @@ impl Batches {
         work: Work,
         config: &LoaderConfig,
         bad_files: BadFiles,
-        indices: Vec<u32>,
+        indices: Vec<usize>,
         ahead: Range<usize>,
     ) -> Result<Self, DataError> {
         let (sender, tasks) = unbounded();
@@ -102,7 +102,7 @@ impl Batches {
         let (filling, memory, filled) = Filling::new(indices.len(), self.work.repeats * sample_bytes);
         let filling = Arc::new(filling);
         for ((place, &index), bytes) in indices.iter().enumerate().zip(memory) {
-            let task = Task { batch: Arc::clone(&filling), place, bytes, index: index as usize };
+            let task = Task { batch: Arc::clone(&filling), place, bytes, index };
             if let Some(tasks) = &self.tasks {
                 // Fails if all workers are gone, which `next` finds out.
                 let _ = tasks.send(task);

@@ -22,13 +22,11 @@
 //! #     image::RgbImage::new(60, 40).save(root.join(name)).expect("a written image");
 //! # }
 //! let images = Arc::new(ImageFolder::open(root, FolderOptions::default())?);
-//! let sampler = DistributedSampler::new(images.len(), 0, 0, 1)?; // seed 0, rank 0 of 1
 //! let transform = Arc::new(TrainTransform::new((224, 224), RandomResizedCrop::default())?);
 //! let config = LoaderConfig { batch_size: 2, workers: 2, ..LoaderConfig::default() };
 //! let loader = Loader::new(images, transform, config)?;
 //!
-//! let (seed, epoch) = (0, 3);
-//! for batch in loader.epoch(seed, epoch, sampler.indices(epoch), 0)? {
+//! for batch in loader.epoch(3)? {
 //!     assert_eq!(batch?.shape, [2, 3, 224, 224]);
 //! }
 //! # Ok(())
@@ -39,6 +37,8 @@ mod augment;
 mod bad;
 mod batch;
 mod batches;
+#[cfg(feature = "burn")]
+mod burn_loader;
 mod crop;
 mod decode;
 mod doctor;
@@ -79,6 +79,8 @@ pub use augment::AugmentOp;
 pub use bad::{BadFile, BadFilePolicy};
 pub use batch::Batch;
 pub use batches::Batches;
+#[cfg(feature = "burn")]
+pub use burn_loader::BurnLoader;
 pub use crop::{Crop, RandomResizedCrop};
 pub use decode::{DecodeLimits, decode_file};
 pub use doctor::Doctor;

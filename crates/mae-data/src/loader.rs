@@ -4,12 +4,15 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::bad::BadFiles;
+use crate::sampler::shuffled;
 use crate::worker::Work;
 use crate::{BadFile, BadFilePolicy, Batches, DataError, ImageSource, Transform};
 
 /// How a [`Loader`] works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderConfig {
+    /// What the order of an epoch and every sample's augmentation are drawn from.
+    pub seed: u64,
     /// Samples in a batch.
     pub batch_size: usize,
     /// Samples made of each image: it is decoded once and transformed this many times, and a batch holds
@@ -31,10 +34,11 @@ pub struct LoaderConfig {
 }
 
 impl Default for LoaderConfig {
-    /// 64 images of 3 channels, one sample of each, a worker for each core that the process may use, 2 batches ahead:
+    /// Seed 0, 64 images of 3 channels, one sample of each, a worker for each core that the process may use, 2 batches ahead:
     /// one is filled while one waits.
     fn default() -> Self {
         Self {
+            seed: 0,
             batch_size: 64,
             repeats: 1,
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
@@ -108,31 +112,51 @@ impl Loader {
         Ok(loader)
     }
 
+    /// The images of the data set.
+    #[must_use]
+    pub fn num_images(&self) -> usize {
+        self.source.len()
+    }
+
+    /// The images of a batch that is full, each of which gives [`LoaderConfig::repeats`] samples.
+    #[must_use]
+    pub fn images_per_batch(&self) -> usize {
+        self.config.batch_size / self.config.repeats
+    }
+
+    /// The order of the whole data set in an epoch, as indices.
+    #[must_use]
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        shuffled(self.source.len(), self.config.seed, epoch)
+    }
+
     /// The number of batches in an epoch of `images` images.
     #[must_use]
     pub fn num_batches(&self, images: usize) -> usize {
-        let size = self.config.batch_size / self.config.repeats;
+        let size = self.images_per_batch();
         if self.config.drop_last { images / size } else { images.div_ceil(size) }
     }
 
-    /// Starts to make the batches of one epoch, of the images `indices` in their order, from batch `start_batch` on.
-    /// What comes before it costs nothing.
+    /// Starts to make the batches of one epoch: the whole data set, shuffled anew in each.
+    ///
+    /// # Errors
+    /// [`DataError::Workers`] if the system refuses a thread.
+    pub fn epoch(&self, epoch: u64) -> Result<Batches, DataError> {
+        self.batches(epoch, self.order(epoch), 0)
+    }
+
+    /// Starts to make the batches of the images `indices` in their order, such as a rank's share of an epoch by
+    /// [`DistributedSampler`](crate::DistributedSampler), from batch `start_batch` on. What comes before it costs nothing.
     ///
     /// # Errors
     /// [`DataError::BatchLargerThanSet`] if there are no indices, or too few for one batch and `drop_last` is set;
     /// [`DataError::Index`] for an index past the data set; [`DataError::Argument`] for a `start_batch` past the
     /// epoch's end; [`DataError::Workers`] if the system refuses a thread.
-    pub fn epoch(
-        &self,
-        seed: u64,
-        epoch: u64,
-        indices: Vec<u32>,
-        start_batch: usize,
-    ) -> Result<Batches, DataError> {
+    pub fn batches(&self, epoch: u64, indices: Vec<usize>, start_batch: usize) -> Result<Batches, DataError> {
         self.check_fills_a_batch(indices.len())?;
         let len = self.source.len();
-        if let Some(&index) = indices.iter().find(|&&index| index as usize >= len) {
-            return Err(DataError::Index { index: index as usize, len });
+        if let Some(&index) = indices.iter().find(|&&index| index >= len) {
+            return Err(DataError::Index { index, len });
         }
         let num_batches = self.num_batches(indices.len());
         if start_batch > num_batches {
@@ -145,7 +169,7 @@ impl Loader {
             policy: self.config.bad_files,
             channels: self.config.channels,
             repeats: self.config.repeats,
-            seed,
+            seed: self.config.seed,
             epoch,
         };
         Batches::start(work, &self.config, self.bad_files.clone(), indices, start_batch..num_batches)
@@ -162,7 +186,7 @@ impl Loader {
 
     fn check_fills_a_batch(&self, len: usize) -> Result<(), DataError> {
         if self.num_batches(len) == 0 {
-            let batch_size = self.config.batch_size / self.config.repeats;
+            let batch_size = self.images_per_batch();
             return Err(DataError::BatchLargerThanSet { batch_size, len });
         }
         Ok(())

@@ -17,11 +17,10 @@ use crate::encoded::Part;
 use crate::pack_files::{Tar, remove, write};
 use crate::resample::Span;
 use crate::resize::check_size;
+use crate::sampler::shuffled;
 use crate::shard_index::{INDEX_FILE, Index, Sample, Shard};
 use crate::worker::without_panic;
-use crate::{
-    BadFile, DataError, DistributedSampler, Filter, Image, ImageFolder, ImageSource, View, path_name, ppm,
-};
+use crate::{BadFile, DataError, Filter, Image, ImageFolder, ImageSource, View, path_name, ppm};
 
 /// How images are packed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +98,7 @@ pub fn pack(
 ) -> Result<Packed, DataError> {
     options.validate()?;
     begin(folder, out, options)?;
-    let order = DistributedSampler::new(folder.len(), 0, 0, 1)?.indices(0);
+    let order = shuffled(folder.len(), 0, 0);
     let (mut shards, mut samples, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     let (mut done, mut kept_shards) = (0, 0);
     for (number, images) in order.chunks(options.images_per_shard).enumerate() {
@@ -216,7 +215,7 @@ fn pack_shard(
     folder: &ImageFolder,
     out: &Path,
     number: usize,
-    images: &[u32],
+    images: &[usize],
     options: &PackOptions,
     mut progress: impl FnMut(usize),
 ) -> Result<Finished, DataError> {
@@ -239,7 +238,6 @@ fn pack_shard(
                 }
             };
             for (&index, contents) in chunk.iter().zip(contents) {
-                let index = index as usize;
                 match contents {
                     Ok(contents) => {
                         let path = folder.relative_path(index).map_or_else(String::new, path_name).into();
@@ -282,14 +280,14 @@ fn pack_shard(
 /// What the files of some images become, in their order.
 fn contents_of(
     folder: &ImageFolder,
-    images: &[u32],
+    images: &[usize],
     options: &PackOptions,
 ) -> Result<Vec<Result<Vec<u8>, DataError>>, DataError> {
     let next = &AtomicUsize::new(0);
     let work = move || {
         let places = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
         let make = |place: usize| {
-            let index = images[place] as usize;
+            let index = images[place];
             (
                 place,
                 without_panic(

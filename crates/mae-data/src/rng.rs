@@ -1,4 +1,4 @@
-//! The one place that randomness comes from: a stream for each (seed, epoch, sample).
+//! The one place that randomness comes from: a stream for each (seed, pass, sample).
 
 use rand_core::{Rng, SeedableRng};
 
@@ -8,8 +8,8 @@ pub type SampleRng = rand_chacha::ChaCha8Rng;
 /// Keeps these streams apart from others keyed by the same numbers, such as the masks'.
 const DOMAIN: [u8; 8] = *b"mae-data";
 
-/// The generator of one sample in one epoch: a pure function of its key, whatever the number of workers,
-/// ranks or restarts.
+/// The generator of one sample in one pass over the data: a pure function of its key, whatever the number of workers,
+/// ranks or restarts. The pass is the epoch, unless an epoch has several samples of each image.
 ///
 /// ```
 /// use mae_data::{sample_rng, uniform};
@@ -18,11 +18,11 @@ const DOMAIN: [u8; 8] = *b"mae-data";
 /// assert_ne!(uniform(&mut sample_rng(0, 3, 17)), uniform(&mut sample_rng(0, 4, 17)));
 /// ```
 #[must_use]
-pub fn sample_rng(seed: u64, epoch: u64, sample: u64) -> SampleRng {
+pub fn sample_rng(seed: u64, pass: u64, sample: usize) -> SampleRng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..16].copy_from_slice(&epoch.to_le_bytes());
-    key[16..24].copy_from_slice(&sample.to_le_bytes());
+    key[8..16].copy_from_slice(&pass.to_le_bytes());
+    key[16..24].copy_from_slice(&(sample as u64).to_le_bytes());
     key[24..].copy_from_slice(&DOMAIN);
     // The key itself, unhashed: distinct keys cannot collide.
     SampleRng::from_seed(key)
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn every_part_of_the_key_matters() {
-        let first = |seed, epoch, sample| sample_rng(seed, epoch, sample).next_u64();
+        let first = |seed, pass, sample| sample_rng(seed, pass, sample).next_u64();
         let base = first(1, 2, 3);
         assert_eq!(base, first(1, 2, 3));
         for other in [first(2, 2, 3), first(1, 3, 3), first(1, 2, 4), first(2, 1, 3), first(1, 3, 2)] {

@@ -44,8 +44,7 @@ impl DistributedSampler {
     /// Shuffles `len` samples and deals them to `world_size` ranks, padding the order: this is rank `rank`'s share.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for a `len` of 0 or more than an index of 32 bits reaches, a `world_size` of 0, or a
-    /// `rank` that is not below it.
+    /// [`DataError::Argument`] for a `len` of 0 or of more than 32 bits, a `world_size` of 0, or a `rank` that is not below it.
     pub fn new(len: usize, seed: u64, rank: usize, world_size: usize) -> Result<Self, DataError> {
         let refuse =
             |name, value: usize, bound| DataError::Argument { name, value: value.to_string(), bound };
@@ -96,14 +95,14 @@ impl DistributedSampler {
 
     /// What this rank sees in `epoch`, in order.
     #[must_use]
-    pub fn indices(&self, epoch: u64) -> Vec<u32> {
+    pub fn indices(&self, epoch: u64) -> Vec<usize> {
         self.first_indices(epoch, self.indices_per_rank())
     }
 
     /// The first `count` that this rank sees in `epoch`: fewer or more than [`indices`](Self::indices), the order being
     /// continued from its start as often as it takes.
     #[must_use]
-    pub fn first_indices(&self, epoch: u64, count: usize) -> Vec<u32> {
+    pub fn first_indices(&self, epoch: u64, count: usize) -> Vec<usize> {
         let order = self.order(epoch);
         // The i-th of a rank is in its block i / block, and that is block (i / block) * world_size + rank of all.
         let place = |i: usize| (i / self.block * self.world_size + self.rank) * self.block + i % self.block;
@@ -111,19 +110,20 @@ impl DistributedSampler {
     }
 
     /// The whole data set's order, the same on every rank.
-    fn order(&self, epoch: u64) -> Vec<u32> {
-        let indices = 0..self.len as u32;
-        if !self.shuffle {
-            return indices.collect();
-        }
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&self.seed.to_le_bytes());
-        key[8..16].copy_from_slice(&epoch.to_le_bytes());
-        key[24..].copy_from_slice(&DOMAIN);
-        let mut rng = ChaCha8Rng::from_seed(key);
-        // Equal draws fall in the order of their indices.
-        let mut draws: Vec<(u64, u32)> = indices.map(|index| (rng.next_u64(), index)).collect();
-        draws.sort_unstable();
-        draws.into_iter().map(|(_, index)| index).collect()
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        if self.shuffle { shuffled(self.len, self.seed, epoch) } else { (0..self.len).collect() }
     }
+}
+
+/// The order of `len` samples in an epoch.
+pub(crate) fn shuffled(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&epoch.to_le_bytes());
+    key[24..].copy_from_slice(&DOMAIN);
+    let mut rng = ChaCha8Rng::from_seed(key);
+    // Equal draws fall in the order of their indices.
+    let mut draws: Vec<(u64, usize)> = (0..len).map(|index| (rng.next_u64(), index)).collect();
+    draws.sort_unstable();
+    draws.into_iter().map(|(_, index)| index).collect()
 }

@@ -73,7 +73,7 @@ impl ImageSource for Shapes {
         }
         let outline = Outline::ALL[index % Outline::ALL.len()];
         let (height, width) = self.size;
-        let rng = &mut sample_rng(self.seed, EPOCH, index as u64);
+        let rng = &mut sample_rng(self.seed, EPOCH, index);
         let scene = Scene::draw(rng, outline);
         Image::new(height, width, 3, scene.render(rng, height, width))
     }

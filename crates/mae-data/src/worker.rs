@@ -71,7 +71,7 @@ impl Work {
     /// A substitute is any image of the data set, drawn from the wanted image's own stream. It is seen as it is in
     /// its own place of the same epoch, so that a sample stays a function of (seed, pass, delivered index).
     fn make(&self, wanted: usize, place: &mut [u8], memory: &mut Memory) -> Outcome {
-        let mut draws = sample_rng(self.seed, self.pass(0), wanted as u64);
+        let mut draws = sample_rng(self.seed, self.pass(0), wanted);
         let mut bad: Vec<(usize, DataError)> = Vec::new();
         let mut index = wanted;
         for _ in 0..=SUBSTITUTES {
@@ -130,7 +130,7 @@ impl Work {
     }
 
     fn rng(&self, i: usize, index: usize) -> SampleRng {
-        sample_rng(self.seed, self.pass(i), index as u64)
+        sample_rng(self.seed, self.pass(i), index)
     }
 
     /// Decodes what the views show and cuts them out of it, right into their places if the transform then is done.

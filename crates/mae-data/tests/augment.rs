@@ -28,7 +28,7 @@ fn chi_square(counts: &[usize], shares: &[f64]) -> f64 {
 
 #[test]
 fn operations_are_equally_frequent_and_each_is_applied_half_of_the_time() {
-    const IMAGES: u64 = 30_000;
+    const IMAGES: usize = 30_000;
     let drawn: Vec<Vec<AugmentOp>> =
         (0..IMAGES).map(|i| rand_augment().draw(&mut sample_rng(3, 0, i))).collect();
 
@@ -133,7 +133,7 @@ fn arguments_beyond_any_magnitude_do_no_harm() {
 
 #[test]
 fn erasing_puts_noise_into_one_rectangle_of_as_many_images_as_it_says() {
-    const IMAGES: u64 = 8000;
+    const IMAGES: usize = 8000;
     let (height, width) = (40, 56);
     let erasing = RandomErasing::new(0.25, MEAN, STD).unwrap();
     let black = Image::new(height, width, 3, vec![0; height * width * 3]).unwrap();
@@ -166,7 +166,7 @@ fn erasing_puts_noise_into_one_rectangle_of_as_many_images_as_it_says() {
         }
     }
     // With 1 degree of freedom.
-    let counts = [erased, IMAGES as usize - erased];
+    let counts = [erased, IMAGES - erased];
     assert!(chi_square(&counts, &[0.25, 0.75]) < 10.83, "{counts:?}");
     for (sums, (mean, std)) in sums.into_iter().zip(MEAN.into_iter().zip(STD)) {
         let our_mean = sums[0] / values;
@@ -194,7 +194,7 @@ fn train() -> TrainTransform {
 }
 
 fn config() -> LoaderConfig {
-    LoaderConfig { batch_size: 4, workers: 2, repeats: 2, ..LoaderConfig::default() }
+    LoaderConfig { seed: 8, batch_size: 4, workers: 2, repeats: 2, ..LoaderConfig::default() }
 }
 
 #[test]
@@ -211,13 +211,13 @@ fn a_loader_decodes_what_is_seen_and_makes_the_same_of_it() {
     for transform in variants {
         let loader = Loader::new(images.clone(), Arc::new(transform.clone()), config()).unwrap();
         let (mut samples, mut changed) = (0, 0);
-        for batch in loader.epoch(8, 1, (0..12).collect(), 0).unwrap() {
+        for batch in loader.batches(1, (0..12).collect(), 0).unwrap() {
             let batch = batch.unwrap();
             let places = batch.images.chunks(3 * 24 * 32).zip(batch.indices.iter().zip(&batch.passes));
             for (sample, (&index, &pass)) in places {
                 let by = |transform: &FinetuneTransform| -> Vec<u8> {
                     let image = images.load(index).unwrap();
-                    let image = transform.apply(image, &mut sample_rng(8, pass, index as u64));
+                    let image = transform.apply(image, &mut sample_rng(8, pass, index));
                     (0..3).flat_map(|channel| image.data()[channel..].iter().step_by(3).copied()).collect()
                 };
                 assert!(sample == by(&transform), "image {index} in pass {pass}");
@@ -259,7 +259,7 @@ fn a_finish_that_makes_another_size_is_an_error() {
 
     let (_folder, images) = folder();
     let loader = Loader::new(images, Arc::new(Grows(train())), config()).unwrap();
-    let message = loader.epoch(0, 0, (0..12).collect(), 0).unwrap().next().unwrap().unwrap_err().to_string();
+    let message = loader.batches(0, (0..12).collect(), 0).unwrap().next().unwrap().unwrap_err().to_string();
     assert!(
         message
             .ends_with("a sample of [3, 25, 32] (channels, height, width), but its batch is of [3, 24, 32]"),

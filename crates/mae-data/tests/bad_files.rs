@@ -29,7 +29,7 @@ fn with_bad(len: usize, bad: impl Fn(usize) -> bool + Send + Sync + 'static) -> 
 
 /// The batches before the error, and the error.
 fn until_error(loader: &Loader, len: usize) -> (usize, DataError) {
-    let mut batches = loader.epoch(0, 0, upto(len), 0).unwrap();
+    let mut batches = loader.batches(0, upto(len), 0).unwrap();
     let mut good = 0;
     let error = loop {
         match batches.next().expect("an error, not a short epoch") {

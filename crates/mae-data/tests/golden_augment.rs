@@ -104,7 +104,7 @@ fn erased_rectangles_are_distributed_as_timms() {
     for case in golden("erased.json").as_array().unwrap() {
         let [height, width]: [usize; 2] = serde_json::from_value(case["image"].clone()).unwrap();
         let draw = |i| erasing.draw(height, width, &mut sample_rng(7, 0, i));
-        let ours: Vec<Crop> = (0..DRAWS as u64).filter_map(draw).collect();
+        let ours: Vec<Crop> = (0..DRAWS).filter_map(draw).collect();
         let draws = case["draws"].as_u64().unwrap() as usize;
         let theirs = case["erased"].as_u64().unwrap() as usize;
 

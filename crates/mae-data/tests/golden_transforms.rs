@@ -121,7 +121,7 @@ fn crops_are_distributed_as_torchvisions() {
         let [height, width] = numbers(&case["image"]);
         let theirs = case["draws"].as_u64().unwrap() as usize;
         let crops: Vec<Crop> =
-            (0..DRAWS).map(|i| recipe.draw(height, width, &mut sample_rng(7, 0, i as u64))).collect();
+            (0..DRAWS).map(|i| recipe.draw(height, width, &mut sample_rng(7, 0, i))).collect();
         for crop in &crops {
             assert!(crop.height > 0 && crop.top + crop.height <= height, "{crop:?}");
             assert!(crop.width > 0 && crop.left + crop.width <= width, "{crop:?}");

@@ -31,8 +31,7 @@ fn a_batch_is_its_samples_one_by_one() {
         all(&loader(Numbers::fine(11), LoaderConfig { drop_last: false, ..config() }), order.clone(), 0);
     assert_eq!(batches.iter().map(|batch| batch.shape[0]).collect::<Vec<_>>(), [4, 4, 3]);
     assert!(batches.iter().all(|batch| batch.shape[1..] == [3, SIZE.0, SIZE.1]));
-    let indices: Vec<u32> =
-        batches.iter().flat_map(|batch| &batch.indices).map(|&index| index as u32).collect();
+    let indices: Vec<usize> = batches.iter().flat_map(|batch| batch.indices.clone()).collect();
     assert_eq!(indices, order);
 
     for batch in batches {
@@ -41,7 +40,7 @@ fn a_batch_is_its_samples_one_by_one() {
         let mut expected = Vec::new();
         for index in batch.indices {
             let image = Numbers::fine(11).load(index).unwrap();
-            let image = Noise.apply(image, &mut sample_rng(9, 5, index as u64));
+            let image = Noise.apply(image, &mut sample_rng(9, 5, index));
             for channel in 0..3 {
                 expected.extend(image.data().chunks(3).map(|pixel| pixel[channel]));
             }
@@ -76,8 +75,10 @@ fn the_number_of_workers_changes_nothing() {
 
 #[test]
 fn a_seed_and_an_epoch_change_everything() {
-    let loader = loader(Numbers::fine(4), config());
-    let first = |seed, epoch| loader.epoch(seed, epoch, upto(4), 0).unwrap().next().unwrap().unwrap();
+    let first = |seed, epoch| {
+        let loader = loader(Numbers::fine(4), LoaderConfig { seed, ..config() });
+        loader.batches(epoch, upto(4), 0).unwrap().next().unwrap().unwrap()
+    };
     assert_eq!(first(1, 2), first(1, 2));
     assert_ne!(first(1, 2).images, first(1, 3).images);
     assert_ne!(first(1, 2).images, first(2, 2).images);
@@ -108,7 +109,7 @@ fn repeated_samples_are_those_of_as_many_passes_from_one_decoding_each() {
     assert_eq!(loads.load(SeqCst), 11);
 
     let once = loader(Numbers::fine(11), LoaderConfig { drop_last: false, ..config() });
-    let passes = (5 * 3..6 * 3).flat_map(|pass| once.epoch(9, pass, upto(11), 0).unwrap());
+    let passes = (5 * 3..6 * 3).flat_map(|pass| once.batches(pass, upto(11), 0).unwrap());
     assert_eq!(samples(repeated), samples(passes.collect::<Result<_, _>>().unwrap()));
 }
 
@@ -172,7 +173,7 @@ fn memory_is_bounded_as_stated_under_a_slow_consumer() {
         });
         let config = LoaderConfig { workers, prefetch_batches, ..config() };
         let loader = Loader::new(Arc::new(source), Arc::new(Gauged(Arc::clone(&gauge))), config).unwrap();
-        let batches = loader.epoch(0, 0, upto(120), 0).unwrap();
+        let batches = loader.batches(0, upto(120), 0).unwrap();
         for (taken, batch) in (1..).zip(batches) {
             batch.unwrap();
             // Long enough for workers without a bound to run far ahead.
@@ -219,7 +220,7 @@ fn dropping_an_epoch_ends_its_workers_at_once() {
     let (source, workers) = (Arc::new(source), 3);
     let config = LoaderConfig { workers, prefetch_batches: 500, ..config() };
     let loader = Loader::new(source.clone(), Arc::new(Noise), config).unwrap();
-    let mut batches = loader.epoch(0, 0, upto(4000), 0).unwrap();
+    let mut batches = loader.batches(0, upto(4000), 0).unwrap();
     batches.next().unwrap().unwrap();
     drop(batches);
     // Not the 2000 that were ordered: that is 3 seconds' work.
@@ -234,13 +235,13 @@ fn waiting_tells_a_slow_loader_from_a_slow_consumer() {
         sleep(4 * MS);
         Ok(())
     });
-    let mut batches = loader(slow, config()).epoch(0, 0, upto(24), 0).unwrap();
+    let mut batches = loader(slow, config()).batches(0, upto(24), 0).unwrap();
     assert_eq!(batches.waiting_share(), 0.0);
     batches.by_ref().for_each(|batch| drop(batch.unwrap()));
     assert!(batches.waiting() >= 24 * MS, "{:?}", batches.waiting());
     assert!(batches.waiting_share() > 0.8, "{}", batches.waiting_share());
 
-    let mut batches = loader(Numbers::fine(24), config()).epoch(0, 0, upto(24), 0).unwrap();
+    let mut batches = loader(Numbers::fine(24), config()).batches(0, upto(24), 0).unwrap();
     while batches.next().is_some() {
         sleep(20 * MS);
     }
@@ -250,7 +251,7 @@ fn waiting_tells_a_slow_loader_from_a_slow_consumer() {
 #[test]
 fn samples_of_another_shape_are_an_error() {
     let source = Numbers { channels: 4, ..Numbers::fine(8) };
-    let mut batches = loader(source, config()).epoch(0, 0, upto(8), 0).unwrap();
+    let mut batches = loader(source, config()).batches(0, upto(8), 0).unwrap();
     assert_eq!(
         batches.next().unwrap().unwrap_err().to_string(),
         "numbers/000 is a sample of [4, 2, 3] (channels, height, width), but its batch is of [3, 2, 3]"
@@ -288,7 +289,7 @@ fn what_cannot_work_is_refused() {
     assert!(new(LoaderConfig { batch_size: 11, drop_last: false, ..base() }).is_ok());
 
     let loader = loader(Numbers::fine(10), config());
-    let epoch = |indices, start_batch| loader.epoch(0, 0, indices, start_batch).map(|_| ());
+    let epoch = |indices, start_batch| loader.batches(0, indices, start_batch).map(|_| ());
     assert_eq!(
         epoch(upto(3), 0).unwrap_err().to_string(),
         "a batch of 4 is larger than the set it is drawn from: 3 images"

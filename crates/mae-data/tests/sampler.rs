@@ -10,13 +10,13 @@ fn ranks(
     world_size: usize,
     epoch: u64,
     set: impl Fn(DistributedSampler) -> DistributedSampler,
-) -> Vec<Vec<u32>> {
+) -> Vec<Vec<usize>> {
     let rank = |rank| set(DistributedSampler::new(len, 7, rank, world_size).unwrap()).indices(epoch);
     (0..world_size).map(rank).collect()
 }
 
 /// What the ranks see between them, in the order in which it was dealt.
-fn dealt(ranks: &[Vec<u32>]) -> Vec<u32> {
+fn dealt(ranks: &[Vec<usize>]) -> Vec<usize> {
     let turns = ranks.iter().map(Vec::len).max().unwrap();
     (0..turns).flat_map(|turn| ranks.iter().map(move |rank| rank[turn])).collect()
 }
@@ -29,10 +29,10 @@ fn deals_as_pytorch() {
     let cases = cases.as_array().unwrap();
     let number = |case: &serde_json::Value, key: &str| case[key].as_u64().unwrap() as usize;
     let lists =
-        |case: &serde_json::Value| serde_json::from_value::<Vec<Vec<u32>>>(case["ranks"].clone()).unwrap();
+        |case: &serde_json::Value| serde_json::from_value::<Vec<Vec<usize>>>(case["ranks"].clone()).unwrap();
 
     let alone = cases.iter().filter(|case| number(case, "world_size") == 1 && case["drop_last"] == false);
-    let orders: HashMap<(usize, bool), Vec<u32>> =
+    let orders: HashMap<(usize, bool), Vec<usize>> =
         alone.map(|case| ((number(case, "len"), case["shuffle"] == true), lists(case).remove(0))).collect();
     assert_eq!(orders.len(), 14);
 
@@ -42,7 +42,7 @@ fn deals_as_pytorch() {
         let drop_last = case["drop_last"] == true;
         let mut ours =
             ranks(len, world_size, 2, |sampler| sampler.with_shuffle(false).with_drop_last(drop_last));
-        ours.iter_mut().flatten().for_each(|index| *index = order[*index as usize]);
+        ours.iter_mut().flatten().for_each(|index| *index = order[*index]);
         assert_eq!(ours, lists(case), "{case}");
     }
 }
@@ -53,7 +53,7 @@ proptest! {
         let whole = ranks(len, 1, epoch, |sampler| sampler).remove(0);
         let ranks = ranks(len, world_size, epoch, |sampler| sampler);
         prop_assert!(ranks.iter().all(|rank| rank.len() == len.div_ceil(world_size)));
-        let continued: Vec<u32> = whole.into_iter().cycle().take(len.div_ceil(world_size) * world_size).collect();
+        let continued: Vec<usize> = whole.into_iter().cycle().take(len.div_ceil(world_size) * world_size).collect();
         prop_assert_eq!(dealt(&ranks), continued);
     }
 
@@ -62,18 +62,18 @@ proptest! {
         let ranks = ranks(len, world_size, epoch, |sampler| sampler.with_drop_last(true));
         let each = len / world_size;
         prop_assert!(ranks.iter().all(|rank| rank.len() == each));
-        let seen: HashSet<u32> = ranks.into_iter().flatten().collect();
+        let seen: HashSet<usize> = ranks.into_iter().flatten().collect();
         prop_assert_eq!(seen.len(), each * world_size);
-        prop_assert!(seen.into_iter().all(|index| (index as usize) < len));
+        prop_assert!(seen.into_iter().all(|index| index < len));
     }
 
     #[test]
     fn ranks_partition_every_epoch_of_a_length_that_divides(each in 1..40usize, world_size in 1..12usize, epoch: u64, drop_last: bool) {
         let len = each * world_size;
         let ranks = ranks(len, world_size, epoch, |sampler| sampler.with_drop_last(drop_last));
-        let mut seen: Vec<u32> = ranks.into_iter().flatten().collect();
+        let mut seen: Vec<usize> = ranks.into_iter().flatten().collect();
         seen.sort_unstable();
-        prop_assert_eq!(seen, (0..len as u32).collect::<Vec<_>>());
+        prop_assert_eq!(seen, (0..len).collect::<Vec<_>>());
     }
 
     #[test]
@@ -91,7 +91,7 @@ proptest! {
 fn every_order_is_as_likely() {
     const EPOCHS: u64 = 24_000;
     let sampler = DistributedSampler::new(4, 0, 0, 1).unwrap();
-    let mut counts: HashMap<Vec<u32>, f64> = HashMap::new();
+    let mut counts: HashMap<Vec<usize>, f64> = HashMap::new();
     for epoch in 0..EPOCHS {
         *counts.entry(sampler.indices(epoch)).or_default() += 1.0;
     }

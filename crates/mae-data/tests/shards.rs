@@ -105,15 +105,16 @@ fn batches_are_what_the_transforms_make_of_whole_images() {
         [Arc::new(train), Arc::new(EvalTransform::new((20, 12), Some(14)).unwrap())];
     for source in &sources {
         for transform in &transforms {
-            let config = LoaderConfig { batch_size: 14, repeats: 2, workers: 2, ..LoaderConfig::default() };
+            let config =
+                LoaderConfig { seed: 1, batch_size: 14, repeats: 2, workers: 2, ..LoaderConfig::default() };
             let loader = Loader::new(source.clone(), transform.clone(), config).unwrap();
             for epoch in 0..20 {
-                let batch = loader.epoch(1, epoch, (0..7).collect(), 0).unwrap().next().unwrap().unwrap();
+                let batch = loader.batches(epoch, (0..7).collect(), 0).unwrap().next().unwrap().unwrap();
                 let size = batch.images.len() / 14;
                 for ((sample, &index), &pass) in
                     batch.images.chunks(size).zip(&batch.indices).zip(&batch.passes)
                 {
-                    let mut rng = sample_rng(1, pass, index as u64);
+                    let mut rng = sample_rng(1, pass, index);
                     let image = transform.apply(source.load(index).unwrap(), &mut rng);
                     let planes: Vec<u8> = (0..3)
                         .flat_map(|channel| image.data().iter().skip(channel).step_by(3).copied())

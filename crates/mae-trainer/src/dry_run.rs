@@ -42,7 +42,7 @@ pub fn dry_run<T: Task>(
     let sample = ImageSet::all(&run.data.train).spread(LOOKED_AT);
     let count = sample.indices.len();
     let loader = run.evaluation_loader(&sample, count.min(64))?;
-    for batch in loader.epoch(run.settings.train.seed, 0, sample.indices, 0)? {
+    for batch in loader.batches(0, sample.indices, 0)? {
         batch?;
     }
     let size = run.geometry.image_size();

@@ -77,18 +77,18 @@ impl Transform for Noise {
 
 /// Batches of 4, made by 2 workers.
 pub fn config() -> LoaderConfig {
-    LoaderConfig { batch_size: 4, workers: 2, ..LoaderConfig::default() }
+    LoaderConfig { seed: 9, batch_size: 4, workers: 2, ..LoaderConfig::default() }
 }
 
 pub fn loader(source: Numbers, config: LoaderConfig) -> Loader {
     Loader::new(Arc::new(source), Arc::new(Noise), config).unwrap()
 }
 
-/// All batches of epoch 5 with seed 9.
-pub fn all(loader: &Loader, indices: Vec<u32>, start_batch: usize) -> Vec<Batch> {
-    loader.epoch(9, 5, indices, start_batch).unwrap().collect::<Result<_, _>>().unwrap()
+/// All batches of epoch 5.
+pub fn all(loader: &Loader, indices: Vec<usize>, start_batch: usize) -> Vec<Batch> {
+    loader.batches(5, indices, start_batch).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-pub fn upto(len: usize) -> Vec<u32> {
-    (0..len as u32).collect()
+pub fn upto(len: usize) -> Vec<usize> {
+    (0..len).collect()
 }

@@ -17,7 +17,7 @@ pub struct ImageSet {
     /// Where they come from.
     pub source: Arc<dyn ImageSource>,
     /// Which of them.
-    pub indices: Vec<u32>,
+    pub indices: Vec<usize>,
 }
 
 /// All images of a run.
@@ -77,7 +77,7 @@ impl Data {
     pub fn knn_sets(&self, max_images: usize) -> Option<(ImageSet, ImageSet)> {
         let labelled = |source: &Arc<dyn ImageSource>| {
             let mut set = ImageSet::all(source);
-            set.indices.retain(|i| source.label(*i as usize).is_some());
+            set.indices.retain(|i| source.label(*i).is_some());
             set
         };
         let mut bank = labelled(&self.train);
@@ -116,8 +116,7 @@ impl Data {
         }
         let mut by_class = vec![Vec::new(); classes];
         for index in &all.indices {
-            if let Some(class) = all.source.label(*index as usize).and_then(|l| by_class.get_mut(l as usize))
-            {
+            if let Some(class) = all.source.label(*index).and_then(|l| by_class.get_mut(l as usize)) {
                 class.push(*index);
             }
         }
@@ -131,7 +130,7 @@ impl Data {
 impl ImageSet {
     /// All images of a source.
     pub fn all(source: &Arc<dyn ImageSource>) -> Self {
-        Self { source: source.clone(), indices: (0..source.len() as u32).collect() }
+        Self { source: source.clone(), indices: (0..source.len()).collect() }
     }
 
     /// At most `count` of them: one at random from each of `count` equal stretches, so that classes are all there
@@ -142,7 +141,7 @@ impl ImageSet {
             let stretch = |i: usize| (i * len / count, (i + 1) * len / count);
             let pick = |i: usize| {
                 let (first, end) = stretch(i);
-                first + below(&mut sample_rng(0, SPREAD_EPOCH, i as u64), (end - first) as u64) as usize
+                first + below(&mut sample_rng(0, SPREAD_EPOCH, i), (end - first) as u64) as usize
             };
             self.indices = (0..count).map(|i| self.indices[pick(i)]).collect();
         }
@@ -198,6 +197,7 @@ pub(super) fn loader_config<S>(settings: &Settings<S>, geometry: &Geometry) -> L
         false => BadFilePolicy::Skip { max_share: data.max_bad_share },
     };
     LoaderConfig {
+        seed: settings.train.seed,
         batch_size: settings.train.batch_size,
         repeats: data.repeats,
         workers: data.workers,

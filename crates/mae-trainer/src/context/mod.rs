@@ -86,11 +86,11 @@ impl Context {
     pub fn batches(&self, step: u64) -> Result<Batches, TrainerError> {
         let (epoch, update) = self.pace.position(step);
         let first = update as usize * self.common.train.accum_iter;
-        Ok(self.loader.epoch(self.common.train.seed, epoch, self.indices(epoch), first)?)
+        Ok(self.loader.batches(epoch, self.indices(epoch), first)?)
     }
 
     /// This rank's images of an epoch in order: a rest that fills no update is left out, or the update filled up.
-    fn indices(&self, epoch: u64) -> Vec<u32> {
+    fn indices(&self, epoch: u64) -> Vec<usize> {
         let (train, data) = (&self.common.train, &self.common.data);
         let crops = self.pace.steps_per_epoch as usize * self.pace.effective_batch / train.ranks;
         self.sampler.first_indices(epoch, crops / data.repeats)
@@ -103,15 +103,12 @@ impl Context {
         let images = train.batch_size / data.repeats;
         let first = update as usize * train.accum_iter * images;
         let indices = self.indices(epoch).split_off(first);
-        let batch = |indices: &[u32]| {
-            let indices: Vec<usize> = indices.iter().map(|index| *index as usize).collect();
-            Batch {
-                images: Vec::new(),
-                shape: [indices.len(), self.geometry.in_chans(), 0, 0],
-                labels: indices.iter().map(|index| self.data.train.label(*index)).collect(),
-                passes: vec![epoch; indices.len()],
-                indices,
-            }
+        let batch = |indices: &[usize]| Batch {
+            images: Vec::new(),
+            shape: [indices.len(), self.geometry.in_chans(), 0, 0],
+            labels: indices.iter().map(|index| self.data.train.label(*index)).collect(),
+            passes: vec![epoch; indices.len()],
+            indices: indices.to_vec(),
         };
         indices.chunks(images).take(train.accum_iter).map(batch).collect()
     }
@@ -126,6 +123,6 @@ impl Context {
         let sampler = DistributedSampler::new(self.data.train.len(), seed, 0, 1)?;
         let first = update as usize * images;
         let indices = sampler.first_indices(epoch, first + images).split_off(first);
-        Ok(self.loader.epoch(seed, epoch, indices, 0)?.collect::<Result<_, _>>()?)
+        Ok(self.loader.batches(epoch, indices, 0)?.collect::<Result<_, _>>()?)
     }
 }

@@ -105,12 +105,12 @@ impl Context {
         epoch: u64,
     ) -> Result<Option<(Loader, Batches)>, TrainerError> {
         let (rank, size) = (self.ranks.rank(), self.ranks.size());
-        let indices: Vec<u32> = set.indices.iter().copied().skip(rank).step_by(size).collect();
+        let indices: Vec<usize> = set.indices.iter().copied().skip(rank).step_by(size).collect();
         if indices.is_empty() {
             return Ok(None);
         }
         let loader = self.evaluation_loader(set, BATCH.min(indices.len()))?;
-        let batches = loader.epoch(self.common.train.seed, epoch, indices, 0)?;
+        let batches = loader.batches(epoch, indices, 0)?;
         Ok(Some((loader, batches)))
     }
 
@@ -168,7 +168,7 @@ impl Context {
             let dim = values.len() / batch.indices.len();
             for ((row, index), (place, wanted)) in values.chunks(dim).zip(batch.indices).zip(&mut wanted) {
                 // What stands in for an unreadable image is left out: it may be one of another set.
-                if index == *wanted as usize {
+                if index == *wanted {
                     rows.extend(row.iter().flat_map(|x| x.to_le_bytes()));
                     places.extend((place as u32).to_le_bytes());
                 }
@@ -205,7 +205,7 @@ impl Context {
         Ok(Some(Rows {
             values: all.iter().flat_map(|(_, row)| numbers(row)).collect(),
             dim,
-            indices: all.iter().map(|(place, _)| set.indices[*place] as usize).collect(),
+            indices: all.iter().map(|(place, _)| set.indices[*place]).collect(),
         }))
     }
 }

@@ -194,7 +194,7 @@ impl Finetune {
 
     /// A batch's images, mixed, what the model shall say of them, and what else is drawn for the batch.
     fn mixed(&self, mut batch: Batch, at: &At<'_>) -> (Tensor<4>, Tensor<2>, impl FnMut() -> f64 + use<>) {
-        let mut rng = sample_rng(self.settings.train.seed, MIX_EPOCH, at.number);
+        let mut rng = sample_rng(self.settings.train.seed, MIX_EPOCH, at.number as usize);
         let mut draw = move || uniform(&mut rng);
         let [.., height, width] = batch.shape;
         let mix: &Mix = &self.settings.task.mix;

@@ -42,7 +42,7 @@ pub fn draw_pictures(
     let loader = context.evaluation_loader(&set, set.indices.len())?;
     let model = model.valid();
     let mut samples = Vec::new();
-    for batch in loader.epoch(context.common.train.seed, FIXED_MASKS, set.indices, 0)? {
+    for batch in loader.batches(FIXED_MASKS, set.indices, 0)? {
         let batch = batch?;
         let masks = task.masks(&batch)?;
         samples.extend(reconstruct(&model, &context.common.data.normalize, batch, &masks, device)?);
