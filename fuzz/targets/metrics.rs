@@ -5,7 +5,7 @@ use std::fs;
 
 use libfuzzer_sys::fuzz_target;
 use mae_fuzz::file;
-use mae_trainer::{RecordWriter, read_evaluations, read_records};
+use mae_report::{RecordWriter, read_evaluations, read_records};
 
 fuzz_target!(|data: &[u8]| {
     let path = file("metrics.jsonl", data);
