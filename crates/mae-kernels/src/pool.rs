@@ -2,10 +2,79 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Buffers that no one uses, by capacity. Training asks for the same sizes again and again.
-static IDLE: Mutex<BTreeMap<usize, Vec<Vec<f32>>>> = Mutex::new(BTreeMap::new());
+/// The buffers of the process. Training asks for the same sizes again and again.
+static POOL: Mutex<Pool> = Mutex::new(Pool::new());
+
+/// How many times what was ever in use at once may lie idle. A step uses sizes one after the other, which makes more of them than are in
+/// use at any time; sizes that a program has done with, such as those of another model, are given back.
+const IDLE_SHARE: usize = 2;
+
+/// Idle buffers, and how much of what there is, counted in numbers.
+struct Pool {
+    /// By capacity.
+    idle: BTreeMap<usize, Idle>,
+    idle_numbers: usize,
+    used_numbers: usize,
+    most_used: usize,
+    /// Counts what is given back.
+    now: u64,
+}
+
+/// The idle buffers of one capacity.
+#[derive(Default)]
+struct Idle {
+    buffers: Vec<Vec<f32>>,
+    /// When the last one came.
+    since: u64,
+}
+
+impl Pool {
+    const fn new() -> Self {
+        Self { idle: BTreeMap::new(), idle_numbers: 0, used_numbers: 0, most_used: 0, now: 0 }
+    }
+
+    /// A buffer of at least `len` numbers, and not many more, if one is idle.
+    fn take(&mut self, len: usize) -> Option<Vec<f32>> {
+        let most = if len < LARGE { len } else { len + len / 2 };
+        let buffer = self.idle.range_mut(len..=most).find_map(|(_, idle)| idle.buffers.pop());
+        if let Some(buffer) = &buffer {
+            self.idle_numbers -= buffer.capacity();
+            self.lend(buffer);
+        }
+        buffer
+    }
+
+    /// Counts a buffer as used.
+    fn lend(&mut self, buffer: &Vec<f32>) {
+        self.used_numbers += buffer.capacity();
+        self.most_used = self.most_used.max(self.used_numbers);
+    }
+
+    /// Keeps a buffer. Returns what is too much to be kept: of the sizes that have been asked for the least recently.
+    fn keep(&mut self, buffer: Vec<f32>) -> Vec<Vec<f32>> {
+        self.now += 1;
+        self.used_numbers = self.used_numbers.saturating_sub(buffer.capacity());
+        self.idle_numbers += buffer.capacity();
+        let idle = self.idle.entry(buffer.capacity()).or_default();
+        idle.since = self.now;
+        idle.buffers.push(buffer);
+        let mut given_back = Vec::new();
+        while self.idle_numbers > IDLE_SHARE * self.most_used {
+            self.idle.retain(|_, idle| !idle.buffers.is_empty());
+            let Some(oldest) = self.idle.values_mut().min_by_key(|idle| idle.since) else { break };
+            let buffers = std::mem::take(&mut oldest.buffers);
+            self.idle_numbers -= buffers.iter().map(Vec::capacity).sum::<usize>();
+            given_back.extend(buffers);
+        }
+        given_back
+    }
+}
+
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// From this many numbers on, a buffer of up to half as much again is taken where there is none of the size. The forward
 /// pass then makes its activations where the last step's gradients were; small buffers cost little to keep apart, and a
@@ -23,16 +92,17 @@ impl Buffer {
     /// Where the system has no memory for them, even without the buffers that nobody uses: a panic can be caught, an
     /// allocation that fails by itself ends the process.
     pub fn any(len: usize) -> Self {
-        let most = if len < LARGE { len } else { len + len / 2 };
-        let mut idle = IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let buffer = idle.range_mut(len..=most).find_map(|(_, buffers)| buffers.pop());
-        drop(idle);
+        let buffer = pool().take(len);
         match buffer {
             Some(mut buffer) => {
                 buffer.resize(len, 0.0);
                 Self(buffer)
             }
-            None => Self(new_buffer(len)),
+            None => {
+                let buffer = new_buffer(len);
+                pool().lend(&buffer);
+                Self(buffer)
+            }
         }
     }
 
@@ -48,8 +118,9 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.0);
         if !buffer.is_empty() {
-            let mut idle = IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            idle.entry(buffer.capacity()).or_default().push(buffer);
+            // The system takes them back without the lock.
+            let given_back = pool().keep(buffer);
+            drop(given_back);
         }
     }
 }
@@ -82,12 +153,49 @@ fn new_buffer(len: usize) -> Vec<f32> {
 
 /// Gives idle buffers back to the system: worth it where the shapes change for good.
 pub fn release_idle() {
-    IDLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
+    let mut pool = pool();
+    (pool.idle_numbers, pool.most_used) = (0, pool.used_numbers);
+    let idle = std::mem::take(&mut pool.idle);
+    drop(pool);
+    drop(idle);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a program uses at once, of a size each, in turns.
+    fn turn(pool: &mut Pool, sizes: &[usize]) -> usize {
+        let mut any = |len| {
+            pool.take(len).unwrap_or_else(|| {
+                let buffer = Vec::with_capacity(len);
+                pool.lend(&buffer);
+                buffer
+            })
+        };
+        let used: Vec<_> = sizes.iter().map(|len| any(*len)).collect();
+        used.into_iter().map(|buffer| pool.keep(buffer).len()).sum()
+    }
+
+    #[test]
+    fn sizes_that_are_used_in_turns_are_kept() {
+        let mut pool = Pool::new();
+        for _ in 0..100 {
+            assert_eq!(turn(&mut pool, &[100, 200, 300]), 0);
+            assert_eq!(turn(&mut pool, &[110, 210, 280]), 0);
+        }
+        assert_eq!((pool.used_numbers, pool.most_used, pool.idle_numbers), (0, 600, 1200));
+    }
+
+    #[test]
+    fn sizes_that_nobody_uses_any_more_are_given_back() {
+        let mut pool = Pool::new();
+        for size in 1..1000 {
+            turn(&mut pool, &[size, size]);
+            assert!(pool.idle_numbers <= IDLE_SHARE * pool.most_used);
+        }
+        assert!(pool.take(1).is_none() && pool.take(999).is_some());
+    }
 
     #[test]
     fn memory_that_is_not_there_is_a_panic_and_no_abort() {
