@@ -24,7 +24,6 @@ mod linear;
 mod loss;
 mod pool;
 mod rows;
-mod short;
 mod simd;
 mod transpose;
 

@@ -4,7 +4,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use crate::attention::{Attended, Heads};
+use super::{Attended, Heads};
 use crate::simd::exp;
 use crate::{Buffer, Threads};
 
@@ -21,7 +21,7 @@ const IMAGES: usize = LANES;
 type Lanes = [f32; LANES];
 
 /// Whether there are few enough tokens.
-pub(crate) fn applies(heads: Heads) -> bool {
+pub(super) fn applies(heads: Heads) -> bool {
     heads.len <= FEW
 }
 
@@ -70,7 +70,7 @@ impl Group {
 }
 
 /// As [`crate::attention`].
-pub(crate) fn attention(
+pub(super) fn attention(
     out: &mut [f32],
     log_sums: &mut [f32],
     qkv: &[f32],
@@ -136,7 +136,7 @@ fn forward(
 }
 
 /// As [`crate::attention_backward`].
-pub(crate) fn attention_backward(
+pub(super) fn attention_backward(
     qkv_grad: &mut [f32],
     grad: &[f32],
     attended: Attended<'_>,

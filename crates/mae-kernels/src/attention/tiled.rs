@@ -1,44 +1,22 @@
-//! Multi-head self-attention on fused queries, keys and values: scores exist for a few queries of one head at a time.
+//! Attention of sequences of any length, by matrix products: scores exist for a few queries of one head at a time.
 
 use std::ops::Range;
 
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::{Attended, Heads};
+use crate::Buffer;
 use crate::gemm::{Mat, Threads, Write, matmul};
 use crate::simd::{exp, max, sum};
-use crate::{Buffer, short};
 
 /// Queries at a time: the scores of these stay in a core's cache.
 const TILE: usize = 128;
 
-/// The sizes of an attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heads {
-    /// Tokens of one image, L.
-    pub len: usize,
-    /// How many of them ask, Q: the last ones. The others are only attended to.
-    pub queries: usize,
-    /// Number of heads.
-    pub num: usize,
-    /// Width of a head.
-    pub dim: usize,
-}
-
-impl Heads {
-    pub(crate) fn width(self) -> usize {
-        self.num * self.dim
-    }
-
-    pub(crate) fn scale(self) -> f32 {
-        1.0 / (self.dim as f32).sqrt()
-    }
-
-    /// Queries by their place among the tokens, a tile at a time.
-    fn tiles(self) -> impl Iterator<Item = Range<usize>> {
-        let first = self.len - self.queries;
-        (first..self.len).step_by(TILE).map(move |start| start..(start + TILE).min(self.len))
-    }
+/// Queries by their place among the tokens, a tile at a time.
+fn tiles(heads: Heads) -> impl Iterator<Item = Range<usize>> {
+    let first = heads.len - heads.queries;
+    (first..heads.len).step_by(TILE).map(move |start| start..(start + TILE).min(heads.len))
 }
 
 /// What a task works in: one head's queries, keys and values, biased and dense, and the scores of a tile of queries.
@@ -78,12 +56,8 @@ impl Scratch {
     }
 }
 
-/// `softmax(q kᵀ / √d) v` by head. Writes each query's logarithm of its sum of exponentials for the backward pass.
-///
-/// # Shapes
-/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each; bias `[3·D]`, added to it; out `[B, Q, D]`; log_sums
-/// `[B, N, Q]`
-pub fn attention(
+/// [`attention`](super::attention) of any length.
+pub(super) fn attention(
     out: &mut [f32],
     log_sums: &mut [f32],
     qkv: &[f32],
@@ -92,9 +66,6 @@ pub fn attention(
     threads: Threads,
 ) {
     let (Heads { len, queries, dim, .. }, width) = (heads, heads.width());
-    if short::applies(heads) {
-        return short::attention(out, log_sums, qkv, bias, heads, threads);
-    }
     out.par_chunks_mut(queries * width)
         .zip(qkv.par_chunks(len * 3 * width))
         .zip(log_sums.par_chunks_mut(heads.num * queries))
@@ -104,7 +75,7 @@ pub fn attention(
             |scratch, ((out, qkv), log_sums)| {
                 for (head, log_sums) in log_sums.chunks_exact_mut(queries).enumerate() {
                     scratch.load(heads, head, qkv, bias);
-                    for (tile, log_sums) in heads.tiles().zip(log_sums.chunks_mut(TILE)) {
+                    for (tile, log_sums) in tiles(heads).zip(log_sums.chunks_mut(TILE)) {
                         scratch.score(heads, &tile);
                         let weights = &mut scratch.weights[..tile.len() * len];
                         softmax(weights, len, log_sums);
@@ -144,27 +115,8 @@ fn softmax(scores: &mut [f32], len: usize, log_sums: &mut [f32]) {
     }
 }
 
-/// What the forward pass read and wrote.
-#[derive(Clone, Copy)]
-pub struct Attended<'a> {
-    /// `[B, L, 3·D]`
-    pub qkv: &'a [f32],
-    /// `[3·D]`
-    pub bias: &'a [f32],
-    /// `[B, Q, D]`
-    pub out: &'a [f32],
-    /// `[B, N, Q]`
-    pub log_sums: &'a [f32],
-}
-
-/// The gradient of `qkv` from the output's; weights are computed again, not kept.
-///
-/// # Shapes
-/// qkv_grad `[B, L, 3·D]`, grad `[B, Q, D]`
-///
-/// # Source
-/// FlashAttention (arXiv 2205.14135) appendix B.2: `dS = P ∘ (dP - rowsum(dO ∘ O))`.
-pub fn attention_backward(
+/// [`attention_backward`](super::attention_backward) of any length.
+pub(super) fn attention_backward(
     qkv_grad: &mut [f32],
     grad: &[f32],
     attended: Attended<'_>,
@@ -172,9 +124,6 @@ pub fn attention_backward(
     threads: Threads,
 ) {
     let (Heads { len, queries, .. }, width) = (heads, heads.width());
-    if short::applies(heads) {
-        return short::attention_backward(qkv_grad, grad, attended, heads, threads);
-    }
     qkv_grad
         .par_chunks_mut(len * 3 * width)
         .zip(attended.qkv.par_chunks(len * 3 * width))
@@ -209,7 +158,7 @@ fn head_backward(
     head: usize,
 ) {
     let (Heads { len, queries, dim, .. }, width) = (heads, heads.width());
-    for (tile, log_sums) in heads.tiles().zip(log_sums.chunks(TILE)) {
+    for (tile, log_sums) in tiles(heads).zip(log_sums.chunks(TILE)) {
         let row = tile.start + queries - len;
         let write = if row == 0 { Write::Set } else { Write::Add };
         let at = row * width + head * dim;
