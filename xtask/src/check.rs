@@ -8,7 +8,7 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo;
-use crate::circles::circles;
+use crate::circles::circular_imports;
 
 /// Lines of a source file, tests included.
 const MAX_LINES: usize = 400;
@@ -59,16 +59,6 @@ const WITHOUT_BURN: [&str; 5] = ["mae-masking", "mae-kernels", "mae-data", "mae-
 const BACKENDS: [&str; 6] =
     ["burn-flex", "burn-ndarray", "burn-tch", "burn-wgpu", "burn-cuda", "burn-cubecl"];
 
-/// Crates whose files still import each other in circles: none is to be added.
-const IN_CIRCLES: [&str; 6] = [
-    "xtask",
-    "crates/mae-kernels",
-    "crates/mae-vit",
-    "crates/mae-cli",
-    "crates/mae-data",
-    "crates/mae-model",
-];
-
 /// Runs all checks, or the rules alone, with or without the tests.
 pub fn check(rules_only: bool, tests: bool) -> Result<ExitCode> {
     rules()?;
@@ -102,9 +92,10 @@ fn rules() -> Result<()> {
     // As cargo says it now: the program may have been built when the workspace lay elsewhere.
     let manifest = env::var_os("CARGO_MANIFEST_DIR").context("this runs as cargo xtask")?;
     let root = Path::new(&manifest).parent().context("xtask lies in the workspace")?;
+    let within = |file: &Path| file.strip_prefix(root).unwrap_or(file).display().to_string();
     let mut broken = Vec::new();
     for file in sources(root)? {
-        let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+        let name = within(&file);
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {name}"))?;
         let lines = text.lines().count();
         if !text.starts_with("//!") {
@@ -115,18 +106,8 @@ fn rules() -> Result<()> {
         }
     }
     for crate_root in roots(root)? {
-        if std::env::var("EDGES").is_err()
-            && IN_CIRCLES.iter().any(|name| crate_root.starts_with(root.join(name)))
-        {
-            continue;
-        }
-        for circle in circles(&crate_root)? {
-            let names =
-                circle.iter().map(|file| file.strip_prefix(root).unwrap_or(file).display().to_string());
-            broken.push(format!(
-                "files import each other in a circle: {}",
-                names.collect::<Vec<_>>().join(", ")
-            ));
+        for (from, to) in circular_imports(&crate_root)? {
+            broken.push(format!("{}: imports from {}, which depends on it", within(&from), within(&to)));
         }
     }
     broken.extend(too_large(root)?);

@@ -26,9 +26,9 @@ struct Crate {
     modules: BTreeMap<Vec<String>, Module>,
 }
 
-/// The circles of imports among the files of the crate whose root is `root`, each as the files on it. Tests have no part in it, and
-/// neither have modules that only hand names on.
-pub fn circles(root: &Path) -> Result<Vec<Vec<PathBuf>>> {
+/// The imports among the files of the crate whose root is `root` that close a circle, each as (importing file, imported file). Tests have
+/// no part in it, and neither have modules that only hand names on.
+pub fn circular_imports(root: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut found = Crate::default();
     let folder = root.parent().context("a root lies in a folder")?;
     found.read(root, folder, Vec::new())?;
@@ -41,17 +41,14 @@ pub fn circles(root: &Path) -> Result<Vec<Vec<PathBuf>>> {
         seen
     };
     let reached: Vec<BTreeSet<usize>> = (0..found.files.len()).map(reached).collect();
-    let mut circles = Vec::new();
-    let mut done = BTreeSet::new();
-    for file in 0..found.files.len() {
-        // All that reach each other are on circles with each other.
-        let circle: Vec<usize> =
-            reached[file].iter().copied().filter(|other| reached[*other].contains(&file)).collect();
-        if circle.len() > 1 && circle.iter().all(|file| done.insert(*file)) {
-            circles.push(circle.into_iter().map(|file| found.files[file].clone()).collect());
+    // An import is on a circle if its target reaches its origin.
+    let mut circular = Vec::new();
+    for (from, imported) in imports.iter().enumerate() {
+        for to in imported.iter().filter(|to| reached[**to].contains(&from)) {
+            circular.push((found.files[from].clone(), found.files[*to].clone()));
         }
     }
-    Ok(circles)
+    Ok(circular)
 }
 
 impl Crate {
