@@ -7,11 +7,14 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::cargo;
 use crate::circles::circular_imports;
+use crate::programs::cargo;
 
 /// Lines of a source file, tests included.
 const MAX_LINES: usize = 400;
+
+/// Source files of a folder.
+const MAX_FILES: usize = 12;
 
 /// What each library crate may know of the others.
 const GRAPH: [(&str, &[&str]); 10] = [
@@ -110,6 +113,7 @@ fn rules() -> Result<()> {
             broken.push(format!("{}: imports from {}, which depends on it", within(&from), within(&to)));
         }
     }
+    broken.extend(crowded(root)?);
     broken.extend(too_large(root)?);
     for (package, allowed) in GRAPH {
         let tree = dependencies(package)?;
@@ -130,6 +134,23 @@ fn rules() -> Result<()> {
         bail!("house rules are broken:\n  {}", broken.join("\n  "));
     }
     Ok(())
+}
+
+/// Folders of sources with more files side by side than show a crate's parts.
+fn crowded(root: &Path) -> Result<Vec<String>> {
+    let mut files = BTreeMap::<PathBuf, usize>::new();
+    for file in sources(root)? {
+        let folder = file.strip_prefix(root).unwrap_or(&file).parent().unwrap_or(root).to_owned();
+        // Tests are programs of their own: each is a part.
+        if folder.components().any(|part| part.as_os_str() == "src") {
+            *files.entry(folder).or_default() += 1;
+        }
+    }
+    let crowded = files.iter().filter(|(_, files)| **files > MAX_FILES);
+    let say = |(folder, files): (&PathBuf, &usize)| {
+        format!("{}: {files} files side by side, at most {MAX_FILES} show a crate's parts", folder.display())
+    };
+    Ok(crowded.map(say).collect())
 }
 
 /// Crates that hold more than a quarter of the workspace's lines.

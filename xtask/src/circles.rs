@@ -210,3 +210,51 @@ fn is_test(attributes: &[Attribute]) -> bool {
         attribute.path().is_ident("cfg") && list.is_ok_and(|list| list.tokens.to_string() == "test")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of files in a crate of these files that import each other in a circle.
+    fn found(files: &[(&str, &str)]) -> Vec<(String, String)> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let name = |path: PathBuf| path.strip_prefix(folder.path()).unwrap().display().to_string();
+        let circular = circular_imports(&folder.path().join("lib.rs")).unwrap();
+        circular.into_iter().map(|(from, to)| (name(from), name(to))).collect()
+    }
+
+    #[test]
+    fn circles_are_found() {
+        let root = ("lib.rs", "mod a; mod b; pub use a::A;");
+        let circle = [root, ("a.rs", "use crate::b::B; pub struct A;"), ("b.rs", "pub struct B(crate::A);")];
+        let expected = [("a.rs", "b.rs"), ("b.rs", "a.rs")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(found(&circle), expected);
+
+        let child = [
+            ("lib.rs", "mod a;"),
+            ("a.rs", "mod b; fn f() { b::g() }"),
+            ("a/b.rs", "use super::f; pub fn g() {}"),
+        ];
+        assert_eq!(found(&child).len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_circle_is_not_found() {
+        let root = ("lib.rs", "mod a; mod b; pub use a::A;");
+        let plain = ("a.rs", "use std::fmt; pub struct A;");
+        assert!(found(&[root, plain, ("b.rs", "use crate::A; pub struct B;")]).is_empty());
+        let test = ("a.rs", "pub struct A; #[cfg(test)] mod tests { use crate::b::B; }");
+        assert!(found(&[root, test, ("b.rs", "use crate::A; pub struct B;")]).is_empty());
+        let handed_on = [
+            ("lib.rs", "mod a;"),
+            ("a/mod.rs", "mod b; pub use b::B;"),
+            ("a/b.rs", "use super::B; pub struct B;"),
+        ];
+        assert!(found(&handed_on).is_empty());
+    }
+}

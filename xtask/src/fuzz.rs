@@ -8,7 +8,7 @@ use std::{env, fs};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::cargo;
+use crate::programs::cargo;
 use crate::programs::target;
 
 /// Files of the crates' own tests that a target begins with, beside `fuzz/corpus/TARGET`.

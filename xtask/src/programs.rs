@@ -8,7 +8,10 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
 
-use crate::cargo;
+/// The cargo that runs this program.
+pub fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
 
 /// Where cargo builds.
 pub fn target() -> PathBuf {

@@ -1,6 +1,7 @@
 //! `cargo xtask soak`: disturbs training, embedding and packing at random moments; compares with undisturbed runs.
 
 mod job;
+mod kind;
 mod process;
 mod world;
 
@@ -15,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use self::job::Job;
+use self::kind::Kind;
 use self::process::{Process, Usage};
 use self::world::{Disk, break_image, write_images};
 use crate::programs::{self, target};
@@ -31,28 +33,6 @@ pub struct Options {
     /// Folder of `mae` and `examples/pack`, as cargo leaves them; built in release by default.
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
-}
-
-/// A kind of disturbance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Kill,
-    Stop,
-    FullDisk,
-    ReadOnly,
-    BrokenImage,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Kill => "SIGKILL",
-            Self::Stop => "SIGTERM",
-            Self::FullDisk => "full disk",
-            Self::ReadOnly => "read-only",
-            Self::BrokenImage => "broken image",
-        }
-    }
 }
 
 /// Results of one kind of disturbance of one job.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::Kind;
+use super::kind::Kind;
 
 /// Resident memory of processes, in MiB.
 #[derive(Clone, Copy, Default)]

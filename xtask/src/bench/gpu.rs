@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::bench_step::Report;
+use super::step::Report;
 use crate::programs::{Gpu, python, run};
 
 /// Bounds of the losses' distance from those of PyTorch in f32, relative.

@@ -5,8 +5,8 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::{Bench, Line, watched};
-use crate::bench_step::Report;
-use crate::median;
+use crate::bench::median::median;
+use crate::bench::step::Report;
 use crate::programs::run;
 
 /// PyTorch's rows.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::median;
+use super::median::median;
 use crate::programs::{build, install, python, run, target};
 
 /// Images in a batch.

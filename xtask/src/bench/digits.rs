@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::median;
+use super::median::median;
 use crate::programs::{build, target};
 
 /// Where the digits are and how often they are learnt.

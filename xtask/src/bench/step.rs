@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::median;
+use super::median::median;
 use crate::programs::{build_bench_step, build_bench_step_on_libtorch, python, run, target};
 
 /// How far apart the first losses of the same weights, images and masks may be.

@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use super::median::median;
 use crate::distributed::mpirun;
-use crate::median;
 use crate::programs::{build, run, target};
 
 #[derive(Deserialize)]

@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::bench_step::Report;
+use super::median::median;
+use super::step::Report;
+use crate::programs::cargo;
 use crate::programs::{build_bench_step, run, target};
-use crate::{cargo, median};
 
 /// Images of an epoch, at least: fewer are repeated. So many that the first steps, which make their buffers, weigh little.
 const EPOCH_IMAGES: usize = 960;

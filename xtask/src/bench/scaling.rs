@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::Deserialize;
 
-use crate::bench_ranks::{cropped, rates_of};
-use crate::median;
+use super::median::median;
+use super::ranks::{cropped, rates_of};
 use crate::programs::{build, run, target};
 
 /// What is measured, and what is assumed of the machines that are predicted for.

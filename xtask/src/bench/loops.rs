@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::median;
+use super::median::median;
 use crate::programs::{build, target};
 
 /// Trains the default recipe with both programs in turns; prints the median seconds of each and their ratio.

@@ -6,9 +6,9 @@ use std::thread::available_parallelism;
 
 use anyhow::Result;
 
-use crate::bench_ranks::{cropped, rates_of};
-use crate::bench_scaling::{Copies, Sum, bucket_bytes, on_hosts};
-use crate::median;
+use super::median::median;
+use super::ranks::{cropped, rates_of};
+use super::scaling::{Copies, Sum, bucket_bytes, on_hosts};
 use crate::programs::{build, run};
 
 /// The backward pass's share of computing: two products for each one of the forward pass.
