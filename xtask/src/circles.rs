@@ -157,6 +157,9 @@ impl<'ast> Visit<'ast> for Paths<'_> {
         }
         visit::visit_path(self, path);
     }
+
+    /// Who may see an item is no import.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
 }
 
 /// Each name that a `use` brings, with its path.

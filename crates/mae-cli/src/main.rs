@@ -1,21 +1,12 @@
 //! `mae`: masked autoencoders from a shell.
 #![warn(clippy::print_stderr)]
 
-mod attention;
-mod classify;
-mod convert;
-mod doctor;
-mod embed;
 mod encode;
 mod images;
-mod inspect;
-mod knn;
 mod painted;
-mod parquet_file;
 mod pictures;
-mod pretrain;
-mod reconstruct;
 mod table;
+mod verbs;
 mod weights;
 
 use std::process::ExitCode;
@@ -23,8 +14,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use mae_trainer::cli::output;
-use mae_trainer::cli::{PretrainArgs, TrainArgs, with_ranks};
+use mae_trainer::cli::{PretrainArgs, TrainArgs, output, with_ranks};
+
+use verbs::{attention, classify, convert, doctor, embed, inspect, knn, pretrain, reconstruct};
 
 /// Masked autoencoders: pre-training, probes and fine-tuning, features and pictures of images, weights to and from Python.
 ///

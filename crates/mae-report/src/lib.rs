@@ -19,30 +19,23 @@
 //! ```
 
 mod atomic;
-mod canvas;
-mod confusion;
-mod curve;
-mod downsample;
+mod draw;
 mod duration;
 mod error;
-mod heatmap;
-mod machine;
 mod metric;
 mod page;
-mod pictures;
 mod records;
 mod tensorboard;
 
 pub use atomic::{make_folder, write_atomic};
-pub use canvas::save_png;
-pub use confusion::draw_confusion;
-pub use curve::draw_loss_curve;
+pub use draw::{
+    Heatmap, Reconstruction, draw_confusion, draw_grid, draw_heatmaps, draw_loss_curve, draw_reconstructions,
+    save_png, with_note,
+};
 pub use duration::duration;
 pub use error::ReportError;
-pub use heatmap::{Heatmap, draw_heatmaps};
 pub use metric::Metric;
 pub use page::{Bars, Outcome, Page, first_names};
-pub use pictures::{Reconstruction, draw_grid, draw_reconstructions, with_note};
 pub use records::{
     EVALUATIONS, Evaluation, EvaluationWriter, Line, LineWriter, METRICS, Record, RecordWriter,
     read_evaluations, read_records,

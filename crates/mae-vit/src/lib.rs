@@ -25,32 +25,28 @@
 //! # }
 //! ```
 
-mod attention;
-mod block;
 mod compute;
-mod drop_path;
 mod error;
 mod geometry;
 mod init;
 mod kernel;
-mod layers;
 pub mod ops;
 mod patchify;
 mod pixels;
 pub mod position;
-mod vit;
+mod transformer;
 
-pub use block::{Attention, Block, Mlp};
 pub use compute::{Compute, Precision};
-pub use drop_path::DropPath;
 pub use error::VitError;
 pub use geometry::Geometry;
 pub use init::InitRng;
 pub use kernel::resample_kernels;
-pub use layers::{LayerNorm, Linear};
 pub use patchify::{patchify, unpatchify};
 pub use pixels::Normalize;
-pub use vit::{PatchEmbed, Pooling, StackConfig, VisionTransformer, VitConfig};
+pub use transformer::{
+    Attention, Block, DropPath, LayerNorm, Linear, Mlp, PatchEmbed, Pooling, StackConfig, VisionTransformer,
+    VitConfig,
+};
 
 /// The README's examples, as tests.
 #[cfg(doctest)]

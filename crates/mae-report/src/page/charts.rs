@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::content::Page;
+use super::downsample::downsample;
 use super::html::capital;
 use crate::Metric;
-use crate::curve::running_mean;
-use crate::downsample::downsample;
+use crate::draw::curve::running_mean;
 use crate::records::{Evaluation, Record};
 
 /// A screen has no room for more points of one series.

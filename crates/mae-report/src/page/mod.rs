@@ -2,18 +2,20 @@
 
 mod charts;
 mod content;
+mod downsample;
 mod gallery;
 mod html;
+mod machine;
 
 use std::path::PathBuf;
 
 use crate::atomic::write_atomic;
 use crate::duration::duration;
-use crate::machine::Machine;
 use crate::records::{EVALUATIONS, Evaluation, METRICS, Record, read_evaluations, read_records};
 use crate::{Metric, ReportError};
 pub use content::{Bars, Outcome, Page};
 use html::{capital, count, escape, facts, fill, json, tile};
+use machine::Machine;
 
 /// Class names and unreadable files beyond these are only counted.
 const MAX_NAMES: usize = 40;

@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
-use super::BranchParams;
+use super::arguments::BranchParams;
 use crate::{Compute, Precision};
 
 /// The operations of the seam that have a backward pass.

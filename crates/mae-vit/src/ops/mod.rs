@@ -4,6 +4,7 @@
 //! products are f32, on Flex, and this crate's feature `flex` is on; PyTorch's own operations where they are on libtorch and
 //! its feature `tch` is on; and the composition in [`portable`] elsewhere.
 
+mod arguments;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(any(feature = "flex", feature = "tch"))]
@@ -17,58 +18,11 @@ mod torch;
 use burn::module::{Module, ParamId};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
+#[cfg(feature = "tch")]
+pub use arguments::CudaMemory;
+pub use arguments::{AdamWStep, BranchParams};
+
 use crate::{Compute, Precision};
-
-/// The parameters of a block's residual branch: layer norm, linear map, linear map.
-#[derive(Clone, Debug)]
-pub struct BranchParams {
-    /// `[D]`
-    pub norm_weight: Tensor<1>,
-    /// `[D]`
-    pub norm_bias: Tensor<1>,
-    /// `[D, 3·D]` for attention, `[D, hidden]` for an MLP.
-    pub in_weight: Tensor<2>,
-    /// `[3·D]` or `[hidden]`
-    pub in_bias: Tensor<1>,
-    /// `[D, D]` or `[hidden, D]`
-    pub out_weight: Tensor<2>,
-    /// `[D]`
-    pub out_bias: Tensor<1>,
-}
-
-/// The numbers of one AdamW update.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamWStep {
-    /// Decay rates of the first and second moment.
-    pub betas: (f32, f32),
-    /// Added to the root of the second moment.
-    pub eps: f32,
-    /// Decoupled weight decay, times the rate.
-    pub weight_decay: f64,
-    /// The learning rate.
-    pub lr: f64,
-    /// The update's number, from 1.
-    pub time: i32,
-}
-
-impl AdamWStep {
-    /// What a parameter is multiplied by.
-    fn keep(&self) -> f64 {
-        1.0 - self.lr * self.weight_decay
-    }
-
-    /// The same numbers as the kernel takes them.
-    #[cfg(any(feature = "flex", feature = "tch"))]
-    fn kernel(&self) -> mae_kernels::AdamW {
-        mae_kernels::AdamW {
-            betas: self.betas,
-            eps: self.eps,
-            keep: self.keep() as f32,
-            lr: self.lr as f32,
-            time: self.time,
-        }
-    }
-}
 
 /// The fused version if there is one for this tensor and precision, else the portable one.
 macro_rules! fused {
@@ -119,16 +73,6 @@ pub fn without_kernels(device: &Device) -> Option<String> {
 #[cfg(feature = "tch")]
 pub fn cuda_card(device: &Device) -> Option<usize> {
     torch::cuda_card(device)
-}
-
-/// The memory of a libtorch tensor on an NVIDIA card. Its contents are computed on the card's default stream.
-#[cfg(feature = "tch")]
-#[derive(Clone, Copy, Debug)]
-pub struct CudaMemory {
-    /// The device address, valid as long as the tensor lives.
-    pub address: u64,
-    /// The number of f32 values.
-    pub len: usize,
 }
 
 #[cfg(feature = "tch")]
@@ -238,8 +182,7 @@ pub fn together<T>(step: impl FnOnce() -> T) -> T {
 /// # Panics
 /// If there are no tensors.
 pub fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
-    let first = tensors[0].clone();
-    fused!(first, sum_of_squares(tensors))
+    fused!(tensors[0], sum_of_squares(tensors))
 }
 
 /// Integers of the host on a device, in the type that they have. A card that is still busy with what it was told before is

@@ -3,7 +3,7 @@
 
 use burn::tensor::{DType, Tensor, activation};
 
-use super::{AdamWStep, BranchParams};
+use super::arguments::{AdamWStep, BranchParams};
 use crate::{Compute, Precision};
 
 /// `x · weight + bias` over the last axis.

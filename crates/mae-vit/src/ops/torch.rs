@@ -11,18 +11,21 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_tch::TchTensor;
 use tch::Kind;
 
+use super::arguments::CudaMemory;
 use super::fused::{Fused, Params};
 pub(super) use super::fused::{attention_branch, layer_norm, linear, mlp_branch, reconstruction_loss};
-use super::{CudaMemory, handover};
+use super::handover;
 use crate::{Compute, Precision};
 
 mod adamw;
 mod cuda;
 mod operation;
 mod programs;
+mod tensor;
 
 pub(super) use adamw::{adamw, together};
 use operation::{Operation, Part, Tape};
+use tensor::{primitive, wrap};
 
 /// Whether the tensor is one of libtorch's.
 pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -292,22 +295,4 @@ pub(super) fn upload_floats<const D: usize>(data: &TensorData, device: &Device) 
         return Some(wrap(TchTensor::new(tensor)));
     }
     Some(wrap(TchTensor::new(upload(data, device)?.to_kind(Kind::Float))))
-}
-
-/// What is in a tensor on libtorch, without its history.
-fn primitive<const D: usize>(tensor: Tensor<D>) -> TchTensor {
-    match tensor.into_dispatch().kind {
-        DispatchTensorKind::LibTorch(BackendTensor::Float(tensor)) => tensor,
-        DispatchTensorKind::Autodiff(inner) => match *inner {
-            DispatchTensorKind::LibTorch(BackendTensor::Autodiff(tensor)) => tensor.into_primitive(),
-            other => unreachable!("{other:?} is not a float tensor on libtorch"),
-        },
-        other => unreachable!("{other:?} is not a float tensor on libtorch"),
-    }
-}
-
-/// A tensor on libtorch, outside autodiff.
-fn wrap<const D: usize>(tensor: TchTensor) -> Tensor<D> {
-    let kind = DispatchTensorKind::LibTorch(BackendTensor::Float(tensor));
-    Tensor::from_dispatch(burn::backend::DispatchTensor { kind, autodiff: Default::default() })
 }

@@ -10,7 +10,7 @@ use burn::backend::{BackendTensor, DispatchTensorKind, Flex, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor};
 use mae_kernels::{AttentionSaved, Branch, Buffer, Heads, MlpSaved, Threads};
 
-use super::AdamWStep;
+use super::arguments::AdamWStep;
 use super::fused::{Fused, Params};
 pub(super) use super::fused::{attention_branch, layer_norm, linear, mlp_branch, reconstruction_loss};
 use crate::{Compute, Precision};

@@ -6,8 +6,9 @@ use burn::tensor::Tensor;
 use burn_tch::TchTensor;
 use tch::{Device, Kind};
 
-use super::{primitive, programs, wrap};
-use crate::ops::AdamWStep;
+use super::programs;
+use super::tensor::{primitive, wrap};
+use crate::ops::arguments::AdamWStep;
 
 /// PyTorch's fused AdamW; on a CPU, the kernel that Flex has does it too, and writes less.
 pub(in crate::ops) fn adamw<const D: usize>(

@@ -15,8 +15,10 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Precision;
 
+mod address;
 mod upload;
 
+use address::address;
 use upload::Uploads;
 
 const BF16: &str = include_str!("cuda/bf16.cuh");
@@ -131,6 +133,12 @@ pub(super) fn card(index: usize) -> Option<&'static Card> {
 }
 
 impl Card {
+    /// Copies bytes to the card and converts them to f32 there. `None` if pinned memory or an event cannot be had.
+    pub(super) fn upload_bytes(&self, bytes: &[u8], shape: &[i64], device: Device) -> Option<Tensor> {
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.upload((&self.context, &self.stream), bytes, shape, device).ok()
+    }
+
     /// The kernels, or why there are none.
     pub(super) fn kernels(&'static self) -> Result<Cuda, &'static str> {
         let kernels = self.kernels.get_or_init(|| self.compile_kernels());
@@ -189,15 +197,6 @@ pub(super) fn kernels(x: &Tensor, precision: Precision) -> Option<Cuda> {
         return None;
     }
     card(index)?.kernels().ok()
-}
-
-/// The address of a contiguous tensor's numbers of this type, as a kernel's argument.
-///
-/// # Panics
-/// If the tensor is another: a kernel cannot tell, and would compute garbage.
-fn address(tensor: &Tensor, kind: Kind) -> u64 {
-    assert_eq!((tensor.kind(), tensor.is_contiguous()), (kind, true));
-    tensor.data_ptr() as u64
 }
 
 /// Whether rows are narrow enough for the layer norm.

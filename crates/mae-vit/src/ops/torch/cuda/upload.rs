@@ -1,12 +1,12 @@
 //! Uploads of image batches, which overlap with computation.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use cudarc::driver::result::memcpy_htod_async;
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, PinnedHostSlice};
 use tch::{Device, Kind, Tensor};
 
-use super::{Card, address};
+use super::address::address;
 
 /// Uploads of one size that may be in flight.
 const SLOTS: usize = 2;
@@ -36,62 +36,57 @@ struct Slot {
     consumed: CudaEvent,
 }
 
-impl Card {
-    /// Copies bytes to the card and converts them to f32 there. `None` if pinned memory or an event cannot be had.
-    pub(in crate::ops::torch) fn upload_bytes(
-        &self,
-        bytes: &[u8],
-        shape: &[i64],
-        device: Device,
-    ) -> Option<Tensor> {
-        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        self.upload(&mut uploads, bytes, shape, device).ok()
-    }
-
-    fn upload(
-        &self,
-        uploads: &mut Uploads,
+impl Uploads {
+    /// Copies bytes to the card of `context`, and converts them to f32 on its default stream.
+    pub(super) fn upload(
+        &mut self,
+        (context, default): (&Arc<CudaContext>, &CudaStream),
         bytes: &[u8],
         shape: &[i64],
         device: Device,
     ) -> Result<Tensor, DriverError> {
         let of_that_size = |slot: &Slot| slot.pinned.len() == bytes.len();
-        if uploads.slots.iter().filter(|slot| of_that_size(slot)).count() < SLOTS {
-            self.add_slot(uploads, bytes.len(), device)?;
+        if self.slots.iter().filter(|slot| of_that_size(slot)).count() < SLOTS {
+            self.add_slot((context, default), bytes.len(), device)?;
         }
-        let oldest = uploads.slots.iter().position(of_that_size).expect("there are some");
-        let mut slot = uploads.slots.remove(oldest);
+        let oldest = self.slots.iter().position(of_that_size).expect("there are some");
+        let mut slot = self.slots.remove(oldest);
         slot.copied.synchronize()?;
         slot.pinned.as_mut_slice()?.copy_from_slice(bytes);
-        uploads.stream.wait(&slot.consumed)?;
-        let (to, stream) = (address(&slot.staged, Kind::Uint8), uploads.stream.cu_stream());
+        self.stream.wait(&slot.consumed)?;
+        let (to, stream) = (address(&slot.staged, Kind::Uint8), self.stream.cu_stream());
         #[allow(unsafe_code, reason = "it takes an address")]
         // SAFETY: both have as many bytes, and neither is touched or freed before the event that is recorded next.
         unsafe {
             memcpy_htod_async(to, slot.pinned.as_slice()?, stream)?;
         }
-        slot.copied = uploads.stream.record_event(None)?;
-        self.stream.wait(&slot.copied)?;
+        slot.copied = self.stream.record_event(None)?;
+        default.wait(&slot.copied)?;
         let out = slot.staged.view(shape).to_kind(Kind::Float);
-        slot.consumed = self.stream.record_event(None)?;
-        uploads.slots.push(slot);
+        slot.consumed = default.record_event(None)?;
+        self.slots.push(slot);
         Ok(out)
     }
 
-    fn add_slot(&self, uploads: &mut Uploads, len: usize, device: Device) -> Result<(), DriverError> {
-        if uploads.slots.len() >= MAX_SLOTS {
+    fn add_slot(
+        &mut self,
+        (context, default): (&Arc<CudaContext>, &CudaStream),
+        len: usize,
+        device: Device,
+    ) -> Result<(), DriverError> {
+        if self.slots.len() >= MAX_SLOTS {
             // Of sizes that no longer come.
-            self.context.synchronize()?;
-            uploads.slots.clear();
+            context.synchronize()?;
+            self.slots.clear();
         }
         #[allow(unsafe_code, reason = "it holds no bytes yet")]
         // SAFETY: it is written before it is read.
-        let pinned = unsafe { self.context.alloc_pinned(len)? };
+        let pinned = unsafe { context.alloc_pinned(len)? };
         let staged = Tensor::empty([len as i64], (Kind::Uint8, device));
         // PyTorch gives out memory that work on its own stream may still be using.
-        self.context.synchronize()?;
-        let [copied, consumed] = [uploads.stream.record_event(None)?, self.stream.record_event(None)?];
-        uploads.slots.push(Slot { pinned, staged, copied, consumed });
+        context.synchronize()?;
+        let [copied, consumed] = [self.stream.record_event(None)?, default.record_event(None)?];
+        self.slots.push(Slot { pinned, staged, copied, consumed });
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The loss over a run, as a picture.
 
+use super::canvas::{DrawError, INK, Sheet, draw, font, px};
 use crate::ReportError;
-use crate::canvas::{DrawError, INK, Sheet, draw, font, px};
 use crate::records::Record;
 use mae_data::Image;
 use plotters::prelude::*;

@@ -1,25 +1,14 @@
-//! Rows of numbers in a file that is written bit by bit and can be continued: NumPy's `.npy`, safetensors or Parquet.
+//! A file of rows that is written bit by bit and can be continued.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use mae_data::ImageSource;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::parquet_file;
-
-/// A file of so many rows of one shape, in f32.
-pub struct Table<'a> {
-    pub path: &'a Path,
-    /// The shape of a row.
-    pub row: &'a [usize],
-    /// What the rows are of, in its order.
-    pub source: &'a dyn ImageSource,
-    /// What the rows depend on besides.
-    pub about: Value,
-}
+use super::parquet;
+use super::rows::{Table, on};
 
 /// What a file of rows is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,7 +79,7 @@ impl Table<'_> {
         drop(writer);
         if self.format()? == Format::Parquet {
             let new = beside(self.path, ".new");
-            parquet_file::write(self, &part, &new)?;
+            parquet::write(self, &part, &new)?;
             on(self.path, fs::rename(&new, self.path))?;
             remove(&part)?;
         } else {
@@ -188,9 +177,4 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn remove(path: &Path) -> Result<()> {
     fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
-}
-
-/// Says which file an operation failed on.
-pub fn on<T, E: std::error::Error + Send + Sync + 'static>(path: &Path, result: Result<T, E>) -> Result<T> {
-    result.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,7 +1,7 @@
 //! What the model saw and what it drew, as a sheet of labelled tiles.
 
+use super::canvas::{INK, draw, font, px};
 use crate::ReportError;
-use crate::canvas::{INK, draw, font, px};
 use mae_data::Image;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};

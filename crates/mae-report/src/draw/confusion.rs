@@ -4,8 +4,8 @@ use mae_data::Image;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::canvas::{INK, draw, font, px};
 use crate::ReportError;
-use crate::canvas::{INK, draw, font, px};
 
 const CELL_PX: usize = 36;
 const LABEL_PX: usize = 110;

@@ -1,7 +1,7 @@
 //! Maps over an image's patches, laid over it in colour.
 
+use super::pictures::{draw_tiles, rgb, with_legend};
 use crate::ReportError;
-use crate::pictures::{draw_tiles, rgb, with_legend};
 use mae_data::Image;
 use plotters::style::colors::colormaps::{ColorMap, ViridisRGB};
 

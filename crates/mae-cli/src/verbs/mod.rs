@@ -1,0 +1,11 @@
+//! The verbs of `mae`, one file each; probes and fine-tuning share one.
+
+pub mod attention;
+pub mod classify;
+pub mod convert;
+pub mod doctor;
+pub mod embed;
+pub mod inspect;
+pub mod knn;
+pub mod pretrain;
+pub mod reconstruct;

@@ -1,0 +1,12 @@
+//! The vision transformer: its layers, its blocks, and what its attention looks at.
+
+mod attention;
+mod block;
+mod drop_path;
+mod layers;
+mod vit;
+
+pub use block::{Attention, Block, Mlp};
+pub use drop_path::DropPath;
+pub use layers::{LayerNorm, Linear};
+pub use vit::{PatchEmbed, Pooling, StackConfig, VisionTransformer, VitConfig};
