@@ -26,7 +26,7 @@ impl Image {
             let expected = expected.unwrap_or(usize::MAX);
             return Err(DataError::ImageShape { height, width, channels, expected, actual: data.len() });
         }
-        crate::resize::check_size((height, width))?;
+        check_size((height, width))?;
         Ok(Self { height, width, channels, data })
     }
 
@@ -63,6 +63,16 @@ impl Image {
     pub fn into_data(self) -> Vec<u8> {
         self.data
     }
+}
+
+/// Refuses a size with a 0, or with a side that no image has.
+pub(crate) fn check_size((height, width): (usize, usize)) -> Result<(), DataError> {
+    let sides = 1..=u32::MAX as usize;
+    if sides.contains(&height) && sides.contains(&width) {
+        return Ok(());
+    }
+    let (value, bound) = (format!("{height}x{width}"), format!("1 to {} on each side", u32::MAX));
+    Err(DataError::Argument { name: "image size", value, bound })
 }
 
 #[cfg(test)]

@@ -33,81 +33,37 @@
 //! # }
 //! ```
 
-mod augment;
-mod bad;
-mod batch;
-mod batches;
-#[cfg(feature = "burn")]
-mod burn_loader;
-mod crop;
 mod decode;
 mod doctor;
-mod encoded;
 mod error;
-mod eval;
-mod exif;
-mod filter;
-mod finetune;
-mod folder;
 mod image;
-mod jpeg;
 mod loader;
 mod name;
-mod pack;
-mod pack_files;
-mod passed_over;
-mod ppm;
-mod rand_augment;
-mod random_erasing;
-mod report;
-mod resample;
-mod resize;
 mod rng;
-mod sampler;
 mod shapes;
-mod shard_index;
-mod shards;
-mod sizes;
 mod source;
-mod tar_scan;
 mod transform;
-mod view;
-mod warning;
-mod worker;
 
-pub use augment::AugmentOp;
-pub use bad::{BadFile, BadFilePolicy};
-pub use batch::Batch;
-pub use batches::Batches;
-#[cfg(feature = "burn")]
-pub use burn_loader::BurnLoader;
-pub use crop::{Crop, RandomResizedCrop};
-pub use decode::{DecodeLimits, decode_file};
-pub use doctor::Doctor;
-pub use encoded::Encoded;
+pub use decode::{DecodeLimits, Encoded, decode_file};
+pub use doctor::{
+    ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, Smaller, Spread, data_warnings,
+};
 pub use error::DataError;
-pub use eval::{EvalTransform, Fit};
-pub use filter::Filter;
-pub use finetune::FinetuneTransform;
-pub use folder::{FolderOptions, IMAGE_EXTENSIONS, ImageFolder};
 pub use image::Image;
-pub use loader::{Loader, LoaderConfig};
+#[cfg(feature = "burn")]
+pub use loader::BurnLoader;
+pub use loader::{BadFile, BadFilePolicy, Batch, Batches, DistributedSampler, Loader, LoaderConfig};
 pub use name::path_name;
-pub use pack::{PackOptions, Packed, Store, pack};
-pub use passed_over::PassedOver;
-pub use rand_augment::RandAugment;
-pub use random_erasing::RandomErasing;
-pub use report::{ClassCount, DataReport, DuplicateGroup, Smaller, Spread};
-pub use resize::resized_crop;
 pub use rng::{SampleRng, below, sample_rng, uniform};
-pub use sampler::DistributedSampler;
 pub use shapes::Shapes;
-pub use shards::{ShardSource, open_images};
-pub use sizes::data_warnings;
-pub use source::ImageSource;
-pub use transform::{TrainTransform, Transform};
-pub use view::View;
-pub use warning::DataWarning;
+pub use source::{
+    FolderOptions, IMAGE_EXTENSIONS, ImageFolder, ImageSource, PackOptions, Packed, PassedOver, ShardSource,
+    Store, open_images, pack,
+};
+pub use transform::{
+    AugmentOp, Crop, EvalTransform, Filter, FinetuneTransform, Fit, RandAugment, RandomErasing,
+    RandomResizedCrop, TrainTransform, Transform, View, resized_crop,
+};
 
 /// The README's examples, as tests.
 #[cfg(doctest)]

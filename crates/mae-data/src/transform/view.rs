@@ -1,8 +1,8 @@
 //! How a sample is cut out of its image.
 
-use crate::encoded::Part;
-use crate::resample::Span;
-use crate::resize::{Resizing, Scratch};
+use crate::decode::Part;
+use crate::transform::resample::Span;
+use crate::transform::resize::{Resizing, Scratch};
 use crate::{Crop, Image};
 
 /// A cut-out of an image, resized, and perhaps mirrored or set on black.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::DataWarning;
+use crate::name::shown;
 
 /// Images of kinds that are not read, by the end of their names.
 const OTHER_IMAGES: [&str; 44] = [
@@ -46,12 +46,6 @@ impl PassedOver {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.folders.is_empty() && self.runs.is_empty()
-    }
-
-    /// A warning that says what was passed over and what to do; nothing if all was read.
-    #[must_use]
-    pub fn warning(&self) -> Option<DataWarning> {
-        (!self.is_empty()).then(|| DataWarning::PassedOver(self.clone()))
     }
 
     /// What to do, if there is something.
@@ -110,7 +104,7 @@ impl fmt::Display for PassedOver {
         if !self.runs.is_empty() {
             parts.push(format!(
                 "folders of runs: {}",
-                crate::report::shown(&self.runs, String::clone).collect::<Vec<_>>().join(", ")
+                shown(&self.runs, String::clone).collect::<Vec<_>>().join(", ")
             ));
         }
         f.write_str(&if parts.is_empty() { "nothing".to_owned() } else { parts.join("; ") })

@@ -4,7 +4,8 @@ use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::resample::{Resampler, Span};
+use crate::image::check_size;
+use crate::transform::resample::{Resampler, Span};
 use crate::{Crop, DataError, Filter, Image};
 
 /// What becomes of the pixels that a view sees.
@@ -51,16 +52,6 @@ pub fn resized_crop(image: &Image, crop: Crop, size: (usize, usize)) -> Result<I
     let mut scratch = Scratch::default();
     scratch.resize(image, crop, Resizing::Exact(rows, columns));
     Image::new(size.0, size.1, image.channels(), scratch.whole)
-}
-
-/// Refuses a size with a 0, or with a side that no image has.
-pub(crate) fn check_size((height, width): (usize, usize)) -> Result<(), DataError> {
-    let sides = 1..=u32::MAX as usize;
-    if sides.contains(&height) && sides.contains(&width) {
-        return Ok(());
-    }
-    let (value, bound) = (format!("{height}x{width}"), format!("1 to {} on each side", u32::MAX));
-    Err(DataError::Argument { name: "image size", value, bound })
 }
 
 /// The memory that resizing needs, kept from one image to the next.

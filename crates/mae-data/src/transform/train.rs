@@ -1,7 +1,7 @@
 //! What happens to an image between its file and its batch.
 
-use crate::encoded::Part;
-use crate::resize::check_size;
+use crate::decode::Part;
+use crate::image::check_size;
 use crate::{DataError, Image, RandomResizedCrop, SampleRng, View, uniform};
 
 /// Makes an image of one size from an image of any size.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::decode::check_size;
+use super::limits::check_size;
 use crate::{DataError, DecodeLimits, Image};
 
 /// More than a header without comments has: 3 numbers of 10 digits.

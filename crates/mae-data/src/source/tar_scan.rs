@@ -7,9 +7,9 @@ use std::path::Path;
 
 use tar::{Archive, Entry, EntryType};
 
-use crate::folder::IMAGE_EXTENSIONS;
 use crate::name::byte_name;
-use crate::shard_index::{Index, Sample, Shard};
+use crate::source::folder::IMAGE_EXTENSIONS;
+use crate::source::shard_index::{Index, Sample, Shard};
 use crate::{DataError, PassedOver};
 
 /// More than the digits of any class.

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::decode::{decode_with_format, read};
+use crate::decode::decode_with_format;
+use crate::decode::open::read;
 use crate::name::{os_name, path_name};
-use crate::passed_over::is_run;
+use crate::source::passed_over::is_run;
 use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource, PassedOver};
 
 /// What a file must be called to be taken for an image, in any case.

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::BytesMut;
 use crossbeam_channel::Receiver;
 
-use crate::bad::reason;
-use crate::batch::{Filling, Outcome};
-use crate::resize::Scratch;
+use crate::loader::bad::reason;
+use crate::loader::batch::{Filling, Outcome};
+use crate::transform::resize::Scratch;
 use crate::{
     BadFilePolicy, Crop, DataError, Encoded, Image, ImageSource, SampleRng, Transform, View, below,
     sample_rng,

@@ -1,7 +1,7 @@
 //! RandAugment: a few operations on an image's pixels, drawn at random, all of about the same magnitude.
 
-use crate::augment::MAX_MAGNITUDE;
 use crate::rng::normals;
+use crate::transform::augment::MAX_MAGNITUDE;
 use crate::{AugmentOp, DataError, Image, SampleRng, below, uniform};
 
 /// How likely each operation that was drawn is to be applied.

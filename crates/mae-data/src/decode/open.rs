@@ -7,8 +7,10 @@ use std::path::Path;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-use crate::jpeg::{self, CONVERT, Frame, Markers, Refused};
-use crate::{Crop, DataError, Encoded, Image, exif, ppm};
+use super::jpeg::{self, CONVERT, Frame, Markers, Refused};
+use super::limits::{DecodeLimits, check_size};
+use super::{exif, ppm};
+use crate::{Crop, DataError, Image};
 
 /// The formats that are read, by the content of a file and not by its name.
 const FORMATS: [(ImageFormat, &str); 7] = [
@@ -20,55 +22,6 @@ const FORMATS: [(ImageFormat, &str); 7] = [
     (ImageFormat::Tiff, "TIFF"),
     (ImageFormat::Pnm, "PNM"),
 ];
-
-/// What decoding one image may cost: a guard against small files that unpack into huge images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DecodeLimits {
-    /// The most pixels an image may have.
-    pub max_pixels: u64,
-    /// The most bytes that a file may have, and that its pixels may take as its decoder writes them. Dropping
-    /// alpha, narrowing 16 bits and turning the image upright can hold a second, smaller copy for a moment.
-    pub max_bytes: u64,
-}
-
-impl Default for DecodeLimits {
-    /// # Source
-    /// 178,956,970 pixels: where Pillow raises `DecompressionBombError`, twice `Image.MAX_IMAGE_PIXELS`.
-    /// 512 MiB: the `image` crate's own default, and just that many RGB pixels.
-    fn default() -> Self {
-        Self { max_pixels: 178_956_970, max_bytes: 512 << 20 }
-    }
-}
-
-/// Reads an image file as upright RGB, whatever its format and kind of pixel.
-///
-/// The format is told from the content. Of an animation the first frame is read, of a document the first page.
-/// Grey becomes three equal channels, a palette its colours, CMYK what Pillow makes of it; alpha is dropped, not
-/// blended; the EXIF orientation is applied; a colour profile is ignored.
-///
-/// Deviation: Pillow cuts 16-bit grey off at 255; here 16 bits are divided by 257 and rounded, so that white stays
-/// white and black black. The part of a GIF's canvas that its first frame leaves bare is black, whatever the
-/// background colour. JPEG files, whatever their layout, are libjpeg-turbo's to the bit.
-///
-/// # Shapes
-/// `[H, W, 3]`
-///
-/// # Errors
-/// A [`DataError`] naming the file: unreadable, empty, no image, cut short or damaged, or beyond `limits`.
-pub fn decode_file(path: &Path, limits: &DecodeLimits) -> Result<Image, DataError> {
-    decode_with_format(path, limits).map(|(image, _)| image)
-}
-
-/// [`decode_file`], and the name of the file's format.
-pub(crate) fn decode_with_format(
-    path: &Path,
-    limits: &DecodeLimits,
-) -> Result<(Image, &'static str), DataError> {
-    let bytes = read(path, limits)?;
-    let (_, format) = known_format(path, &bytes)?;
-    Ok((Encoded::new(path, bytes, limits)?.decode()?, format))
-}
 
 /// What is made of a file before it is known which of its pixels are wanted.
 pub(crate) enum Opened {
@@ -115,7 +68,7 @@ fn upright(pixels: RgbImage, orientation: Orientation) -> Result<Image, DataErro
 }
 
 /// The format that the first bytes tell, and its name.
-fn known_format(path: &Path, bytes: &[u8]) -> Result<(ImageFormat, &'static str), DataError> {
+pub(super) fn known_format(path: &Path, bytes: &[u8]) -> Result<(ImageFormat, &'static str), DataError> {
     // BigTIFF, for files beyond 4 GB.
     let big = bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+");
     let guess = if big { Some(ImageFormat::Tiff) } else { ::image::guess_format(bytes).ok() };
@@ -219,27 +172,6 @@ pub(crate) fn read(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, DataEr
         return Err(DataError::EmptyFile { path: path.into() });
     }
     Ok(bytes)
-}
-
-pub(crate) fn check_size(
-    path: &Path,
-    (height, width): (u32, u32),
-    bytes: u64,
-    limits: &DecodeLimits,
-) -> Result<(), DataError> {
-    let pixels = u64::from(height) * u64::from(width);
-    if pixels == 0 {
-        return Err(DataError::NoPixels { path: path.into(), height, width });
-    }
-    if pixels > limits.max_pixels {
-        let max_pixels = limits.max_pixels;
-        return Err(DataError::TooManyPixels { path: path.into(), height, width, pixels, max_pixels });
-    }
-    if bytes > limits.max_bytes {
-        let max_bytes = limits.max_bytes;
-        return Err(DataError::TooManyBytes { path: path.into(), height, width, bytes, max_bytes });
-    }
-    Ok(())
 }
 
 fn known_formats() -> String {

@@ -1,8 +1,8 @@
 //! Evaluation's view of an image: resized, then its centre.
 
-use crate::encoded::Part;
-use crate::resample::Span;
-use crate::resize::check_size;
+use crate::decode::Part;
+use crate::image::check_size;
+use crate::transform::resample::Span;
 use crate::{DataError, Filter, Image, SampleRng, Transform, View};
 
 /// How an image is resized before its centre is cut out. Sizes are `(height, width)` in pixels.

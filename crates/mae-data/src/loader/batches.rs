@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::bad::BadFiles;
-use crate::batch::{Filled, Filling};
-use crate::worker::{Task, Work};
+use crate::loader::bad::BadFiles;
+use crate::loader::batch::{Filled, Filling};
+use crate::loader::worker::{Task, Work};
 use crate::{Batch, DataError, LoaderConfig};
 
 /// The batches of one epoch; made by [`Loader::epoch`](crate::Loader::epoch) and [`Loader::batches`](crate::Loader::batches).

@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::decode::check_size;
-use crate::folder::is_image;
-use crate::ppm::{self, HEADER_BYTES, Raster, read_at};
-use crate::shard_index::{INDEX_FILE, Index, Sample};
-use crate::tar_scan::scan;
+use crate::decode::limits::check_size;
+use crate::decode::ppm::{self, HEADER_BYTES, Raster, read_at};
+use crate::source::folder::is_image;
+use crate::source::shard_index::{INDEX_FILE, Index, Sample};
+use crate::source::tar_scan::scan;
 use crate::{
     DataError, DecodeLimits, Encoded, FolderOptions, Image, ImageFolder, ImageSource, PassedOver, path_name,
 };

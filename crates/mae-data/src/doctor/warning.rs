@@ -1,16 +1,11 @@
 //! What about a folder of images should be looked at before training.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::report::shown;
-use crate::{BadFilePolicy, ClassCount, DataReport, ImageFolder, ImageSource, PassedOver};
-
-/// How many times as many images as the smallest class the largest may have without a warning. Ours: ImageNet's
-/// classes differ by less than 2, and sets made to be imbalanced begin at 10.
-const IMBALANCE: usize = 10;
+use crate::PassedOver;
+use crate::name::shown;
 
 /// Something that should be looked at before training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -77,59 +72,26 @@ pub enum DataWarning {
         files: usize,
         /// Their share of all files, 0 to 1.
         share: f64,
-        /// The share that [`BadFilePolicy::default`] puts up with, if this is more.
+        /// The share that [`BadFilePolicy::default`](crate::BadFilePolicy) puts up with, if this is more.
         exceeded: Option<f64>,
     },
 }
 
-/// The warnings that a report calls for, in the order of its lines.
-pub(crate) fn warnings(
-    report: &DataReport,
-    folder: &ImageFolder,
-    sizes: Vec<(usize, usize)>,
-) -> Vec<DataWarning> {
-    let mut warnings = Vec::new();
-    if let [ClassCount { name, .. }] = &report.classes[..] {
-        let sub_folders = sub_folders_of_classes(folder);
-        warnings.push(DataWarning::OneClass { name: name.clone(), sub_folders });
-    }
-    if report.unlabelled > 0 && !report.classes.is_empty() {
-        warnings.push(DataWarning::Unlabelled { files: report.unlabelled });
-    }
-    if !report.empty_folders.is_empty() {
-        warnings.push(DataWarning::EmptyFolders { names: report.empty_folders.clone() });
-    }
-    if let Some((least, most)) = report.extremes()
-        && most.files > IMBALANCE.saturating_mul(least.files)
-    {
-        warnings.push(DataWarning::Imbalance { most: most.clone(), least: least.clone() });
-    }
-    if let Some(smaller) = report.smaller {
-        warnings.extend(crate::sizes::warnings(sizes, smaller.size));
-    }
-    if !report.duplicates.is_empty() {
-        let copies = report.duplicates.iter().map(|group| group.files.len() - 1).sum();
-        warnings.push(DataWarning::Duplicates { copies, groups: report.duplicates.len() });
-    }
-    let groups = report.duplicates.iter().filter(|group| group.across_classes).count();
-    if groups > 0 {
-        warnings.push(DataWarning::DuplicatesAcrossClasses { groups });
-    }
-    warnings.extend(report.passed_over.warning());
-    let files = report.unreadable.len();
-    if files > 0 {
-        let exceeded = BadFilePolicy::default().exceeded_by(files, report.files);
-        let share = files as f64 / report.files as f64;
-        warnings.push(DataWarning::Unreadable { files, share, exceeded });
-    }
-    warnings
+/// A class and its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClassCount {
+    /// The class's name.
+    pub name: String,
+    /// Its files.
+    pub files: usize,
 }
 
-/// Second-level sub-folders with images in them.
-fn sub_folders_of_classes(folder: &ImageFolder) -> usize {
-    let paths = (0..folder.len()).filter_map(|index| folder.relative_path(index));
-    let parents = paths.filter(|path| path.iter().nth(2).is_some());
-    parents.map(|path| path.iter().take(2).collect::<Vec<_>>()).collect::<BTreeSet<_>>().len()
+impl PassedOver {
+    /// A warning that says what was passed over and what to do; nothing if all was read.
+    #[must_use]
+    pub fn warning(&self) -> Option<DataWarning> {
+        (!self.is_empty()).then(|| DataWarning::PassedOver(self.clone()))
+    }
 }
 
 impl fmt::Display for DataWarning {

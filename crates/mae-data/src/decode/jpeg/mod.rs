@@ -5,6 +5,7 @@ mod bits;
 mod colour;
 mod frame;
 mod idct;
+mod pixels;
 mod rows;
 mod scans;
 mod tables;
@@ -13,7 +14,8 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-pub(crate) use self::frame::{CONVERT, Frame, Refused, damaged};
+pub(crate) use self::frame::{CONVERT, Frame, Refused};
+pub(crate) use self::pixels::damaged;
 
 /// The second bytes of markers.
 ///

@@ -5,12 +5,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::doctor::PixelSums;
-use crate::warning::warnings;
-use crate::{BadFile, DataError, DataWarning, ImageFolder, ImageSource, PassedOver, path_name};
-
-/// Classes, groups, files of a group and unreadable files that are listed before "and N more".
-const SHOWN: usize = 10;
+use super::pixels::PixelSums;
+use super::warning::{ClassCount, DataWarning};
+use crate::name::shown;
+use crate::{BadFile, DataError, ImageFolder, ImageSource, PassedOver, path_name};
 
 /// What [`Doctor::examine`](crate::Doctor::examine) found in a folder.
 ///
@@ -52,15 +50,6 @@ pub struct DataReport {
     pub warnings: Vec<DataWarning>,
 }
 
-/// A class and its files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ClassCount {
-    /// The class's name.
-    pub name: String,
-    /// Its files.
-    pub files: usize,
-}
-
 /// How a number is distributed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Spread {
@@ -99,6 +88,7 @@ pub(crate) struct FoundImage {
 }
 
 impl DataReport {
+    /// Without warnings.
     pub(crate) fn new(
         folder: &ImageFolder,
         images: &[Option<FoundImage>],
@@ -124,7 +114,7 @@ impl DataReport {
             Smaller { size, images: readable().filter(is_smaller).count() }
         });
         let (mean, std) = pixels.mean_and_std().unzip();
-        let mut report = Self {
+        Ok(Self {
             root: path_name(folder.root()),
             files: folder.len(),
             readable: readable().count(),
@@ -141,10 +131,7 @@ impl DataReport {
             duplicates,
             unreadable,
             warnings: Vec::new(),
-        };
-        let sizes = readable().map(|image| (image.height as usize, image.width as usize)).collect();
-        report.warnings = warnings(&report, folder, sizes);
-        Ok(report)
+        })
     }
 
     /// The classes with the fewest and the most files, the first of several by name.
@@ -209,13 +196,6 @@ impl fmt::Display for DataReport {
         }
         self.warnings.iter().try_for_each(|warning| line("warning", warning.to_string()))
     }
-}
-
-/// The first few of `items` as text, and how many more there are.
-pub(crate) fn shown<T>(items: &[T], text: impl Fn(&T) -> String) -> impl Iterator<Item = String> {
-    let more = items.len().saturating_sub(SHOWN);
-    let more = (more > 0).then(|| format!("and {more} more"));
-    items.iter().take(SHOWN).map(text).chain(more)
 }
 
 fn range<T: fmt::Display + PartialEq>(min: T, max: T) -> String {

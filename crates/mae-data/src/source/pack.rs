@@ -12,15 +12,16 @@ use ::image::ImageEncoder;
 use ::image::codecs::jpeg::JpegEncoder;
 use serde::{Deserialize, Serialize};
 
-use crate::bad::reason;
-use crate::encoded::Part;
-use crate::pack_files::{Tar, remove, write};
-use crate::resample::Span;
-use crate::resize::check_size;
-use crate::sampler::shuffled;
-use crate::shard_index::{INDEX_FILE, Index, Sample, Shard};
-use crate::worker::without_panic;
-use crate::{BadFile, DataError, Filter, Image, ImageFolder, ImageSource, View, path_name, ppm};
+use crate::decode::Part;
+use crate::decode::ppm;
+use crate::image::check_size;
+use crate::loader::bad::reason;
+use crate::loader::sampler::shuffled;
+use crate::loader::worker::without_panic;
+use crate::source::pack_files::{Tar, remove, write};
+use crate::source::shard_index::{INDEX_FILE, Index, Sample, Shard};
+use crate::transform::resample::Span;
+use crate::{BadFile, DataError, Filter, Image, ImageFolder, ImageSource, View, path_name};
 
 /// How images are packed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::decode::{self, Opened};
-use crate::jpeg::Frame;
-use crate::ppm::Raster;
-use crate::{Crop, DataError, DecodeLimits, Image};
+use super::jpeg::Frame;
+use super::limits::DecodeLimits;
+use super::open::{self, Opened, known_format, read};
+use super::ppm::Raster;
+use crate::{Crop, DataError, Image};
 
 /// An image that is not decoded yet: its file is read and its header understood.
 ///
@@ -47,7 +48,7 @@ impl Encoded {
     /// # Errors
     /// As [`decode_file`](crate::decode_file), for what can be told from a file's header and its markers.
     pub fn new(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result<Self, DataError> {
-        Ok(Self(match decode::open(path, bytes, limits)? {
+        Ok(Self(match open::open(path, bytes, limits)? {
             Opened::Image(image) => Kind::Decoded(image),
             Opened::Jpeg(file, frame) => Kind::Jpeg { path: path.into(), file, frame },
         }))
@@ -103,4 +104,33 @@ impl From<Image> for Encoded {
     fn from(image: Image) -> Self {
         Self(Kind::Decoded(image))
     }
+}
+
+/// Reads an image file as upright RGB, whatever its format and kind of pixel.
+///
+/// The format is told from the content. Of an animation the first frame is read, of a document the first page.
+/// Grey becomes three equal channels, a palette its colours, CMYK what Pillow makes of it; alpha is dropped, not
+/// blended; the EXIF orientation is applied; a colour profile is ignored.
+///
+/// Deviation: Pillow cuts 16-bit grey off at 255; here 16 bits are divided by 257 and rounded, so that white stays
+/// white and black black. The part of a GIF's canvas that its first frame leaves bare is black, whatever the
+/// background colour. JPEG files, whatever their layout, are libjpeg-turbo's to the bit.
+///
+/// # Shapes
+/// `[H, W, 3]`
+///
+/// # Errors
+/// A [`DataError`] naming the file: unreadable, empty, no image, cut short or damaged, or beyond `limits`.
+pub fn decode_file(path: &Path, limits: &DecodeLimits) -> Result<Image, DataError> {
+    decode_with_format(path, limits).map(|(image, _)| image)
+}
+
+/// [`decode_file`], and the name of the file's format.
+pub(crate) fn decode_with_format(
+    path: &Path,
+    limits: &DecodeLimits,
+) -> Result<(Image, &'static str), DataError> {
+    let bytes = read(path, limits)?;
+    let (_, format) = known_format(path, &bytes)?;
+    Ok((Encoded::new(path, bytes, limits)?.decode()?, format))
 }

@@ -8,9 +8,11 @@ use std::thread;
 
 use crossbeam_channel::bounded;
 
-use crate::bad::reason;
-use crate::report::{DataReport, DuplicateGroup, FoundImage};
-use crate::worker::without_panic;
+use super::advice::warnings;
+use super::pixels::PixelSums;
+use super::report::{DataReport, DuplicateGroup, FoundImage};
+use crate::loader::bad::reason;
+use crate::loader::worker::without_panic;
 use crate::{BadFile, DataError, ImageFolder, ImageSource, path_name};
 
 /// How a folder is examined.
@@ -57,7 +59,7 @@ impl Doctor {
             let (value, bound) = (0.to_string(), "at least 1".to_owned());
             return Err(DataError::Argument { name: "threads", value, bound });
         }
-        self.image_size.map_or(Ok(()), crate::resize::check_size)?;
+        self.image_size.map_or(Ok(()), crate::image::check_size)?;
 
         let total = folder.len();
         let mut images: Vec<Option<FoundImage>> = vec![None; total];
@@ -103,7 +105,12 @@ impl Doctor {
 
         unreadable.sort_unstable_by_key(|file: &BadFile| file.index);
         let duplicates = duplicates(folder, &images);
-        DataReport::new(folder, &images, self.image_size, formats, pixels, duplicates, unreadable)
+        let sizes = images.iter().flatten().map(|image| (image.height as usize, image.width as usize));
+        let sizes = sizes.collect();
+        let mut report =
+            DataReport::new(folder, &images, self.image_size, formats, pixels, duplicates, unreadable)?;
+        report.warnings = warnings(&report, folder, sizes);
+        Ok(report)
     }
 }
 
@@ -124,53 +131,6 @@ fn measure(folder: &ImageFolder, index: usize) -> Result<Measured, DataError> {
     Ok(Measured { image: found, format, pixels: PixelSums::of(image.data()) })
 }
 
-/// Exact sums over RGB pixels, which can be added in any order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PixelSums {
-    count: u128,
-    sums: [u128; 3],
-    squares: [u128; 3],
-}
-
-impl PixelSums {
-    /// Of an image's bytes, `[H, W, 3]`: at most 2^64 / 255^2 pixels, which no memory holds.
-    fn of(data: &[u8]) -> Self {
-        let (mut sums, mut squares) = ([0_u64; 3], [0_u64; 3]);
-        for pixel in data.chunks_exact(3) {
-            for channel in 0..3 {
-                let value = u64::from(pixel[channel]);
-                sums[channel] += value;
-                squares[channel] += value * value;
-            }
-        }
-        let count = (data.len() / 3) as u128;
-        Self { count, sums: sums.map(u128::from), squares: squares.map(u128::from) }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.count += other.count;
-        for channel in 0..3 {
-            self.sums[channel] += other.sums[channel];
-            self.squares[channel] += other.squares[channel];
-        }
-    }
-
-    /// Mean and standard deviation (dividing by the number of pixels) of each channel, 0 to 1; nothing of nothing.
-    pub(crate) fn mean_and_std(&self) -> Option<([f64; 3], [f64; 3])> {
-        if self.count == 0 {
-            return None;
-        }
-        let scale = 255.0 * self.count as f64;
-        let mean = self.sums.map(|sum| sum as f64 / scale);
-        let std = std::array::from_fn(|channel| {
-            // n^2 times the variance, in integers: nothing cancels.
-            let spread = self.count * self.squares[channel] - self.sums[channel] * self.sums[channel];
-            (spread as f64).sqrt() / scale
-        });
-        Some((mean, std))
-    }
-}
-
 /// Groups of at least two images of equal pixels, sorted as the folder is.
 fn duplicates(folder: &ImageFolder, images: &[Option<FoundImage>]) -> Vec<DuplicateGroup> {
     let found = images.iter().enumerate().filter_map(|(index, image)| Some(((*image)?, index)));
@@ -186,19 +146,4 @@ fn duplicates(folder: &ImageFolder, images: &[Option<FoundImage>]) -> Vec<Duplic
         DuplicateGroup { files: group.iter().map(name).collect(), across_classes: labels.len() > 1 }
     };
     groups.into_iter().map(group).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn means_and_deviations_are_exact() {
-        let mut pixels = PixelSums::of(&[0, 255, 10, 0, 255, 20]);
-        pixels.add(&PixelSums::of(&[255, 255, 30, 255, 255, 40]));
-        let (mean, std) = pixels.mean_and_std().unwrap();
-        assert_eq!((mean, &std[..2]), ([0.5, 1.0, 25.0 / 255.0], &[0.5, 0.0][..]));
-        assert!((std[2] - 125_f64.sqrt() / 255.0).abs() < 1e-16);
-        assert_eq!(PixelSums::default().mean_and_std(), None);
-    }
 }

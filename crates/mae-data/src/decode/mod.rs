@@ -1,0 +1,12 @@
+//! Files of images as upright RGB.
+
+mod encoded;
+mod exif;
+pub(crate) mod jpeg;
+pub(crate) mod limits;
+pub(crate) mod open;
+pub(crate) mod ppm;
+
+pub use encoded::{Encoded, decode_file};
+pub(crate) use encoded::{Part, decode_with_format};
+pub use limits::DecodeLimits;

@@ -1,0 +1,62 @@
+//! What a report calls for.
+
+use std::collections::BTreeSet;
+
+use super::report::DataReport;
+use super::sizes;
+use super::warning::{ClassCount, DataWarning};
+use crate::{BadFilePolicy, ImageFolder, ImageSource};
+
+/// How many times as many images as the smallest class the largest may have without a warning. Ours: ImageNet's
+/// classes differ by less than 2, and sets made to be imbalanced begin at 10.
+const IMBALANCE: usize = 10;
+
+/// The warnings that a report calls for, in the order of its lines.
+pub(crate) fn warnings(
+    report: &DataReport,
+    folder: &ImageFolder,
+    sizes: Vec<(usize, usize)>,
+) -> Vec<DataWarning> {
+    let mut warnings = Vec::new();
+    if let [ClassCount { name, .. }] = &report.classes[..] {
+        let sub_folders = sub_folders_of_classes(folder);
+        warnings.push(DataWarning::OneClass { name: name.clone(), sub_folders });
+    }
+    if report.unlabelled > 0 && !report.classes.is_empty() {
+        warnings.push(DataWarning::Unlabelled { files: report.unlabelled });
+    }
+    if !report.empty_folders.is_empty() {
+        warnings.push(DataWarning::EmptyFolders { names: report.empty_folders.clone() });
+    }
+    if let Some((least, most)) = report.extremes()
+        && most.files > IMBALANCE.saturating_mul(least.files)
+    {
+        warnings.push(DataWarning::Imbalance { most: most.clone(), least: least.clone() });
+    }
+    if let Some(smaller) = report.smaller {
+        warnings.extend(sizes::warnings(sizes, smaller.size));
+    }
+    if !report.duplicates.is_empty() {
+        let copies = report.duplicates.iter().map(|group| group.files.len() - 1).sum();
+        warnings.push(DataWarning::Duplicates { copies, groups: report.duplicates.len() });
+    }
+    let groups = report.duplicates.iter().filter(|group| group.across_classes).count();
+    if groups > 0 {
+        warnings.push(DataWarning::DuplicatesAcrossClasses { groups });
+    }
+    warnings.extend(report.passed_over.warning());
+    let files = report.unreadable.len();
+    if files > 0 {
+        let exceeded = BadFilePolicy::default().exceeded_by(files, report.files);
+        let share = files as f64 / report.files as f64;
+        warnings.push(DataWarning::Unreadable { files, share, exceeded });
+    }
+    warnings
+}
+
+/// Second-level sub-folders with images in them.
+fn sub_folders_of_classes(folder: &ImageFolder) -> usize {
+    let paths = (0..folder.len()).filter_map(|index| folder.relative_path(index));
+    let parents = paths.filter(|path| path.iter().nth(2).is_some());
+    parents.map(|path| path.iter().take(2).collect::<Vec<_>>()).collect::<BTreeSet<_>>().len()
+}

@@ -1,0 +1,13 @@
+//! What a folder of images is like, and what about it should be looked at before training.
+
+mod advice;
+mod examine;
+mod pixels;
+mod report;
+mod sizes;
+mod warning;
+
+pub use examine::Doctor;
+pub use report::{DataReport, DuplicateGroup, Smaller, Spread};
+pub use sizes::data_warnings;
+pub use warning::{ClassCount, DataWarning};

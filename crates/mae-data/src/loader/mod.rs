@@ -1,0 +1,21 @@
+//! Batches of a data set, made ahead by threads, and the order and share of it that a process sees.
+
+pub(crate) mod bad;
+mod batch;
+mod batches;
+#[cfg(feature = "burn")]
+mod burn_loader;
+mod config;
+#[allow(clippy::module_inception, reason = "the loader is what the folder is about")]
+mod loader;
+pub(crate) mod sampler;
+pub(crate) mod worker;
+
+pub use bad::{BadFile, BadFilePolicy};
+pub use batch::Batch;
+pub use batches::Batches;
+#[cfg(feature = "burn")]
+pub use burn_loader::BurnLoader;
+pub use config::LoaderConfig;
+pub use loader::Loader;
+pub use sampler::DistributedSampler;

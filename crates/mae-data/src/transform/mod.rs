@@ -1,0 +1,24 @@
+//! What is made of an image: crops, resizing, augmentation.
+
+pub(crate) mod augment;
+mod crop;
+mod eval;
+mod filter;
+mod finetune;
+mod rand_augment;
+mod random_erasing;
+pub(crate) mod resample;
+pub(crate) mod resize;
+mod train;
+mod view;
+
+pub use augment::AugmentOp;
+pub use crop::{Crop, RandomResizedCrop};
+pub use eval::{EvalTransform, Fit};
+pub use filter::Filter;
+pub use finetune::FinetuneTransform;
+pub use rand_augment::RandAugment;
+pub use random_erasing::RandomErasing;
+pub use resize::resized_crop;
+pub use train::{TrainTransform, Transform};
+pub use view::View;
