@@ -4,10 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use mae_vit::{Compute, Geometry, InitRng, StackConfig, VitConfig};
+use mae_vit::{Compute, Geometry, StackConfig, VitConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{Decoder, Mae, ModelError};
+use crate::ModelError;
 
 /// Everything that determines a [`Mae`] but its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,18 +33,6 @@ impl MaeConfig {
     pub fn validate(&self) -> Result<(), ModelError> {
         self.vit().validate().map_err(|source| ModelError::Config { part: "encoder", source })?;
         self.decoder.validate().map_err(|source| ModelError::Config { part: "decoder", source })
-    }
-
-    /// Builds the model with initial weights that depend on `seed` alone.
-    ///
-    /// # Errors
-    /// As [`validate`](Self::validate).
-    pub fn init(&self, seed: u64, device: &Device) -> Result<Mae, ModelError> {
-        self.validate()?;
-        let rng = &mut InitRng::new(seed);
-        let encoder =
-            self.vit().init(rng, device).map_err(|source| ModelError::Config { part: "encoder", source })?;
-        Ok(Mae::new(encoder, Decoder::new(self, rng, device), *self))
     }
 
     /// The encoder's description.

@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use mae_masking::MaskBatch;
-use mae_vit::{Compute, VisionTransformer, ops, patchify, unpatchify};
+use mae_vit::{Compute, InitRng, VisionTransformer, ops, patchify, unpatchify};
 
 use crate::params::with_path_ids;
-use crate::{Decoder, MaeConfig};
+use crate::{Decoder, MaeConfig, ModelError};
 
 /// Added to a patch's variance before its root is divided by.
 ///
@@ -40,11 +40,22 @@ pub struct Reconstruction {
     pub pred: Tensor<3>,
 }
 
-impl Mae {
-    pub(crate) fn new(encoder: VisionTransformer, decoder: Decoder, config: MaeConfig) -> Self {
-        with_path_ids(Self { encoder, decoder, config })
+impl MaeConfig {
+    /// Builds the model with initial weights that depend on `seed` alone.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn init(&self, seed: u64, device: &Device) -> Result<Mae, ModelError> {
+        self.validate()?;
+        let rng = &mut InitRng::new(seed);
+        let encoder =
+            self.vit().init(rng, device).map_err(|source| ModelError::Config { part: "encoder", source })?;
+        let decoder = Decoder::new(self, rng, device);
+        Ok(with_path_ids(Mae { encoder, decoder, config: *self }))
     }
+}
 
+impl Mae {
     /// Its description.
     pub fn config(&self) -> &MaeConfig {
         &self.config

@@ -1,12 +1,8 @@
 //! What part of a model a file holds.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
-
-use super::names::{Part, part};
-use super::stored::Stored;
 
 /// What part of a model a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -28,27 +24,6 @@ pub enum Contents {
         /// Its classes.
         classes: usize,
     },
-}
-
-impl Contents {
-    pub(super) fn of(tensors: &BTreeMap<String, Stored>) -> Self {
-        // Linear maps, not norms.
-        let rows = |name: &str| match tensors.get(name)?.shape[..] {
-            [rows, _] => Some(rows),
-            _ => None,
-        };
-        // A probe is a batch norm, head.0, and a linear layer, head.1.
-        match (
-            rows("head.weight"),
-            rows("head.1.weight").filter(|_| tensors.contains_key("head.0.running_mean")),
-        ) {
-            (_, Some(classes)) => Self::Probe { classes },
-            (Some(classes), _) => Self::FineTuned { classes },
-            _ if tensors.keys().any(|name| part(name) == Part::Decoder) => Self::Full,
-            _ if tensors.keys().any(|name| name.starts_with("head.")) => Self::Projected,
-            _ => Self::Encoder,
-        }
-    }
 }
 
 impl fmt::Display for Contents {

@@ -1,25 +1,17 @@
 //! A file of weights, whoever wrote it, under the official names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
-use burn::tensor::{Device, TensorData};
-use mae_vit::{Geometry, InitRng, VisionTransformer};
-use serde_json::Value;
+use burn::tensor::TensorData;
+use serde::de::DeserializeOwned;
 
-use super::adapt::adapt;
-use super::choose::{Chosen, Models, choose};
-use super::contents::Contents;
-use super::describe::{Hints, KEYS};
-use super::layout::{float, from_official, official_name, official_shape};
-use super::names::{Part, part};
-use super::open::{Opened, locate, read};
-use super::said::Said;
-use super::stored::Stored;
-use crate::params::{replace_params, visit_params};
-use crate::{Classifier, Mae, ModelError, Scheme};
+use super::metadata::KEYS;
+use super::names::{Chosen, adapt, choose, float};
+use super::read::{Models, Opened, Stored, locate, read};
+use super::said::{Beside, Said};
+use crate::{Contents, ModelError, Scheme};
 
 /// A file of weights: a run's, an official or timm's checkpoint, a model of transformers; safetensors or `.pth`, in one file or several.
 ///
@@ -55,26 +47,6 @@ pub struct WeightFile {
     pub(super) added: Vec<&'static str>,
 }
 
-/// What lies around the tensors.
-#[derive(Default)]
-pub(super) struct Beside {
-    /// transformers' or timm's `config.json`.
-    pub config: Option<Value>,
-    /// transformers' `preprocessor_config.json`.
-    pub preprocessor: Option<Value>,
-    /// The options that a PyTorch checkpoint keeps.
-    pub args: BTreeMap<String, Value>,
-}
-
-/// Which of a file's tensors a model was given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Used {
-    /// Official names of those that were.
-    pub used: Vec<String>,
-    /// Names in the file of all others.
-    pub unused: Vec<String>,
-}
-
 impl WeightFile {
     /// Looks at a file, or at the weights in a folder of transformers, of timm, of a run or of one of its checkpoints.
     ///
@@ -100,17 +72,7 @@ impl WeightFile {
         let key = if in_folder.as_ref().filter(named).is_some() { None } else { key };
         let Chosen { scheme, prefix, mut tensors, mut other, models } = choose(&path, tensors, key)?;
         other.extend(unread);
-        let config = |name: &str| match std::fs::read(path.with_file_name(name)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| ModelError::Description {
-                path: path.with_file_name(name),
-                reason: error.to_string(),
-            }),
-            Err(_) => Ok(None),
-        };
-        // A file of another scheme may lie in the same folder, and is not what they describe.
-        let preprocessor =
-            if scheme == Scheme::Transformers { config("preprocessor_config.json")? } else { None };
-        let beside = Beside { config: config("config.json")?, preprocessor, args };
+        let beside = Beside::read(&path, scheme, args)?;
         let said = Said::of(&beside, scheme);
         let patches = said.as_ref().ok().and_then(|said| {
             let ((height, width), patch) =
@@ -164,94 +126,14 @@ impl WeightFile {
         Contents::of(&self.tensors)
     }
 
-    /// The encoder, and which tensors it was given. Where it was fine-tuned on means of tokens its norm is the one behind the
-    /// mean, since there is no other.
-    ///
-    /// # Errors
-    /// If the file does not tell the encoder's shape, lacks one of its tensors or has more of them; if a tensor is of
-    /// another shape or type, or holds numbers that are not finite.
-    pub fn encoder(&self, hints: &Hints, device: &Device) -> Result<(VisionTransformer, Used), ModelError> {
-        let config = self.vit_config(hints)?;
-        self.check_size(&config.geometry, &[config.stack])?;
-        let encoder = config
-            .init(&mut InitRng::new(0), device)
-            .map_err(|source| ModelError::Config { part: "encoder", source })?;
-        let behind = !self.tensors.contains_key("norm.weight") && self.tensors.contains_key("fc_norm.weight");
-        let name = |path: &str| match path.strip_prefix("norm.") {
-            Some(kind) if behind => format!("fc_norm.{kind}"),
-            _ => official_name(path),
+    /// The description under a key of its metadata.
+    pub(super) fn parsed<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
+        let Some(text) = self.metadata.get(key) else { return Ok(None) };
+        let refuse = |e: serde_json::Error| ModelError::Description {
+            path: self.path.clone(),
+            reason: format!("'{key}': {e}"),
         };
-        self.replace(encoder, &config.geometry, name, |part| part == Part::Encoder)
-    }
-
-    /// The whole model, and which tensors it was given.
-    ///
-    /// # Errors
-    /// As [`encoder`](Self::encoder); [`ModelError::NoDecoder`] if there is none.
-    pub fn mae(&self, hints: &Hints, device: &Device) -> Result<(Mae, Used), ModelError> {
-        let config = self.mae_config(hints)?;
-        self.check_size(&config.geometry, &[config.encoder, config.decoder])?;
-        let model = config.init(0, device)?;
-        self.replace(model, &config.geometry, official_name, |part| part != Part::Head)
-    }
-
-    /// The encoder with its classifier, and which tensors they were given.
-    ///
-    /// # Errors
-    /// As [`encoder`](Self::encoder); if there is no classifier.
-    pub fn classifier(&self, hints: &Hints, device: &Device) -> Result<(Classifier, Used), ModelError> {
-        let config = self.classifier_config(hints)?;
-        self.check_size(&config.vit.geometry, &[config.vit.stack])?;
-        let model = config.init(0, device)?;
-        self.replace(
-            model,
-            &config.vit.geometry,
-            |path| config.official_name(path),
-            |part| part != Part::Decoder,
-        )
-    }
-
-    /// A module with all of its values from the file, which must have no others of these parts; `name_of` says what a
-    /// parameter is called there.
-    pub(super) fn replace<M: Module>(
-        &self,
-        module: M,
-        geometry: &Geometry,
-        name_of: impl Fn(&str) -> String,
-        wanted: impl Fn(Part) -> bool,
-    ) -> Result<(M, Used), ModelError> {
-        // Everything is checked before anything is replaced.
-        let mut found: HashMap<String, TensorData> = HashMap::new();
-        let (mut used, mut missing, mut failure) = (Vec::new(), Vec::new(), None);
-        visit_params(&module, |param, _| {
-            let name = name_of(&param.path);
-            match self.tensors.get(&name) {
-                None => missing.push(name),
-                Some(stored) => {
-                    let expected = official_shape(&name, &param.shape, geometry);
-                    match self.values(stored, &expected) {
-                        Ok(data) => {
-                            found.insert(param.path, from_official(&name, data, &param.shape, geometry));
-                        }
-                        Err(error) => failure = failure.take().or(Some(error)),
-                    }
-                    used.push(name);
-                }
-            }
-        });
-        let rest = || self.tensors.iter().filter(|(name, _)| !used.contains(name));
-        let unknown = rest().filter(|(name, _)| wanted(part(name))).map(|(_, stored)| stored.name.clone());
-        let unknown: Vec<_> = unknown.collect();
-        if !missing.is_empty() || !unknown.is_empty() {
-            return Err(ModelError::Mismatch { path: self.path.clone(), missing, unknown });
-        }
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        let unused =
-            rest().map(|(_, stored)| stored.name.clone()).chain(self.other.iter().cloned()).collect();
-        let module = replace_params(module, |param, _| found.remove(param));
-        Ok((module, Used { used, unused }))
+        serde_json::from_str(text).map(Some).map_err(refuse)
     }
 
     /// A tensor's values in f32.
@@ -281,9 +163,4 @@ impl fmt::Debug for WeightFile {
             .field("scheme", &self.scheme)
             .finish_non_exhaustive()
     }
-}
-
-/// Whether a tensor holds what weights are made of.
-pub(super) fn is_float(dtype: safetensors::tensor::Dtype) -> bool {
-    float(dtype).is_some() || dtype == safetensors::tensor::Dtype::F64
 }

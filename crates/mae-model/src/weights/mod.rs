@@ -1,27 +1,29 @@
 //! Weight files: read whatever scheme they are in, written in the schemes that others read.
+//!
+//! A file is read from below to above: its tensors (`read`), whose names they have and which of its models is taken (`names`), what lies
+//! around them (`said`), all of it as a [`WeightFile`] (`file`), what model that is (`describe`), and then the model (`models`) or another
+//! file (`convert`). Nothing knows what is above it; the other files here are the plain types that all of them share.
 
-mod adapt;
-mod choose;
 mod contents;
+mod convert;
 mod describe;
-mod export;
+mod durable;
 mod file;
-mod kind;
-mod layout;
-mod model;
+mod hints;
+mod metadata;
+mod models;
 mod names;
-mod open;
-mod preparation;
-mod pytorch;
-mod resample;
+mod read;
+mod resizing;
 mod said;
-mod stored;
-mod summary;
+mod scheme;
+mod source;
 
 pub use contents::Contents;
-pub use describe::Hints;
-pub use export::{Precision, Scheme};
-pub use file::{Used, WeightFile};
-pub use model::{Loaded, SavedModel, load, load_into, save};
-pub use preparation::{Resize, Resizing};
-pub use said::{Source, Sourced};
+pub use convert::Precision;
+pub use file::WeightFile;
+pub use hints::Hints;
+pub use models::{Loaded, SavedModel, Used, load, load_into, save};
+pub use resizing::{Resize, Resizing};
+pub use scheme::Scheme;
+pub use source::{Source, Sourced};

@@ -6,11 +6,10 @@ use mae_vit::position::resample_table;
 use mae_vit::{Geometry, VitConfig, resample_kernels};
 use safetensors::tensor::Dtype;
 
-use super::describe::{CONFIG_KEY, ENCODER_KEY, Hints, RESIZING_KEY, json};
-use super::file::WeightFile;
-use super::said::Sourced;
-use super::stored::Stored;
-use crate::{MaeConfig, ModelError};
+use crate::weights::file::WeightFile;
+use crate::weights::metadata::{CONFIG_KEY, ENCODER_KEY, RESIZING_KEY, json};
+use crate::weights::read::Stored;
+use crate::{Hints, MaeConfig, ModelError, Sourced};
 
 impl WeightFile {
     /// The same weights for images of another size, in f32: positions are resampled in two dimensions, in both towers.

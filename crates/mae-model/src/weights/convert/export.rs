@@ -1,67 +1,19 @@
 //! Files that others read.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::{Dtype, TensorView};
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::contents::Contents;
-use super::describe::{CONFIG_KEY, ENCODER_KEY, Hints, NORMALIZE_KEY, RESIZING_KEY, json};
-use super::file::{WeightFile, is_float};
-use super::layout::float;
-use super::model::settle;
-use super::names::{Part, part, to_transformers};
-use super::preparation::{Resize, Resizing};
-use super::said::{Source, Sourced};
-use crate::ModelError;
-
-/// Whose names and files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scheme {
-    /// The official code's names, which are this crate's and for the encoder timm's too.
-    Official,
-    /// What timm's `VisionTransformer` loads: the encoder without a decoder, and the classifier if there is one.
-    Timm,
-    /// What transformers' `from_pretrained` loads: a folder with configuration.
-    Transformers,
-}
-
-impl Scheme {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Official, Self::Timm, Self::Transformers];
-
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Official => "official",
-            Self::Timm => "timm",
-            Self::Transformers => "transformers",
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Scheme {
-    type Err = ModelError;
-
-    fn from_str(name: &str) -> Result<Self, ModelError> {
-        let known = || Self::ALL.map(Self::name).join(", ");
-        let found = Self::ALL.into_iter().find(|scheme| scheme.name() == name);
-        found.ok_or_else(|| ModelError::UnknownName { what: "scheme", name: name.into(), known: known() })
-    }
-}
+use crate::weights::durable::settle;
+use crate::weights::file::WeightFile;
+use crate::weights::metadata::{CONFIG_KEY, ENCODER_KEY, NORMALIZE_KEY, RESIZING_KEY, json};
+use crate::weights::names::{Part, float, is_float, part, to_transformers};
+use crate::{Contents, Hints, ModelError, Resize, Resizing, Scheme, Source, Sourced};
 
 /// How many bits a number has in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,14 @@
 //! The way through a checkpoint's objects to its tensors.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
+use super::dtype::{dtype, storage_dtype};
+use super::error::invalid;
 use super::node::{Id, Node, Pickle};
 use super::storages::Storages;
-use super::tensor::{Tensor, dtype, storage_dtype};
-use super::{Checkpoint, invalid};
+use super::tensor::Tensor;
 
 /// Most objects that are looked at for tensors, each as often as it is referred to.
 const MOST_VISITS: usize = 1 << 22;
@@ -16,13 +17,22 @@ const MOST_DEPTH: usize = 64;
 /// Bytes of a tensor that repeats elements, which a file of any length may hold.
 const MOST_REPEATED: u64 = 64 << 20;
 
+/// What is made of a checkpoint's storages.
+#[derive(Default)]
+pub struct Found {
+    /// By their path through the dicts.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// What is made by a function that is not known here, such as a sparse tensor.
+    pub unread: Vec<String>,
+}
+
 /// All tensors of a checkpoint in a file of this length.
-pub fn tensors(pickle: &Pickle, storages: Storages, len: u64) -> io::Result<Checkpoint> {
+pub fn tensors(pickle: &Pickle, storages: Storages, len: u64) -> io::Result<Found> {
     let mut walk = Walk {
         pickle,
         storages: Arc::new(storages),
         most_bytes: len.max(MOST_REPEATED),
-        found: Checkpoint::default(),
+        found: Found::default(),
         visits: 0,
         above: HashSet::new(),
     };
@@ -36,7 +46,7 @@ struct Walk<'a> {
     storages: Arc<Storages>,
     /// What a tensor may take.
     most_bytes: u64,
-    found: Checkpoint,
+    found: Found,
     visits: usize,
     /// Those that lead to the one that is visited.
     above: HashSet<Id>,

@@ -1,14 +1,15 @@
-//! Forms of the same model, and parts of other models that are told by their tensors.
+//! Forms of the same model.
 
 use std::collections::BTreeMap;
 
-use super::stored::Stored;
+use super::parts::part_of_others;
+use crate::weights::read::Stored;
 
 /// Gives tensors the form that they have here, where another says the same: attention without biases is attention with
 /// zeros, and positions without one for the class token are positions with zeros there. Returns what was added.
 ///
 /// `patches` is how many an image has, where that is said.
-pub(super) fn adapt(tensors: &mut BTreeMap<String, Stored>, patches: Option<usize>) -> Vec<&'static str> {
+pub(crate) fn adapt(tensors: &mut BTreeMap<String, Stored>, patches: Option<usize>) -> Vec<&'static str> {
     let mut added = Vec::new();
     let biased = |tensors: &BTreeMap<String, Stored>, blocks: &str| {
         let own =
@@ -47,33 +48,4 @@ pub(super) fn adapt(tensors: &mut BTreeMap<String, Stored>, patches: Option<usiz
         }
     }
     added
-}
-
-/// Parts of names that tell a part of other models, and what it is.
-const OTHERS: [(&str, &str); 15] = [
-    ("reg_token", "register tokens"),
-    ("register_tokens", "register tokens"),
-    ("dist_token", "a distillation token"),
-    ("distillation_token", "a distillation token"),
-    ("ls1.gamma", "LayerScale"),
-    ("layer_scale1", "LayerScale"),
-    ("gamma_1", "LayerScale"),
-    ("q_norm", "norms of queries and keys"),
-    ("norm_pre", "a norm before the blocks"),
-    ("mlp.w12", "a SwiGLU"),
-    ("weights_in", "a SwiGLU"),
-    ("mlp.fc1_g", "a SwiGLU"),
-    ("relative_position", "relative positions"),
-    ("rope", "rotary positions"),
-    ("attn.q_bias", "biases of queries and values alone, as BEiT has"),
-];
-
-/// The first name that tells another model, and what it tells.
-pub(super) fn part_of_others<'a>(
-    names: impl IntoIterator<Item = &'a String>,
-) -> Option<(&'a str, &'static str)> {
-    names.into_iter().find_map(|name| {
-        let (_, what) = OTHERS.iter().find(|(part, _)| name.contains(part))?;
-        Some((name.as_str(), *what))
-    })
 }

@@ -3,54 +3,17 @@
 use std::fmt::{self, Debug};
 
 use mae_vit::{Geometry, Pooling, StackConfig, VitConfig};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::adapt::part_of_others;
-use super::contents::Contents;
-use super::file::WeightFile;
-use super::names::{Part, part};
-use super::said::{Said, Source, Sourced};
-use crate::{ClassifierConfig, Head, MaeConfig, ModelError, NORM_EPS, Preset, Scheme};
-
-/// Metadata keys of the description.
-pub(super) const CONFIG_KEY: &str = "mae.config";
-pub(super) const CLASSIFIER_KEY: &str = "mae.classifier";
-/// Of an encoder alone.
-pub(super) const ENCODER_KEY: &str = "mae.encoder";
-pub(super) const NORMALIZE_KEY: &str = "mae.normalize";
-pub(super) const RESIZING_KEY: &str = "mae.resizing";
-/// The keys by which a file describes itself.
-pub(super) const KEYS: [&str; 5] = [CONFIG_KEY, CLASSIFIER_KEY, ENCODER_KEY, NORMALIZE_KEY, RESIZING_KEY];
-
-/// What a file does not say. What it says is not to be contradicted.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Hints {
-    /// Height and width in pixels: a square otherwise.
-    pub image_size: Option<(usize, usize)>,
-    /// The encoder's heads: those of the published width otherwise.
-    pub num_heads: Option<usize>,
-    /// The decoder's heads: those of the published width otherwise.
-    pub decoder_num_heads: Option<usize>,
-    /// Whether the targets were normalised by patch.
-    pub norm_pix_loss: Option<bool>,
-    /// Epsilon of the layer norms: 1e-6 otherwise, and 1e-12 under transformers' names, as each of them has it.
-    pub norm_eps: Option<f64>,
-    /// The share of patches that was masked in training, which transformers' configuration has a place for.
-    pub mask_ratio: Option<f64>,
-    /// Whether messages name these fields as options of a command line, such as `--num-heads`.
-    pub as_options: bool,
-}
-
-impl Hints {
-    /// What messages call a field.
-    fn name(&self, field: &str) -> String {
-        if self.as_options { format!("--{}", field.replace('_', "-")) } else { field.into() }
-    }
-}
+use crate::weights::file::WeightFile;
+use crate::weights::metadata::{CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY};
+use crate::weights::names::{Part, part, part_of_others};
+use crate::weights::said::Said;
+use crate::{
+    ClassifierConfig, Contents, Head, Hints, MaeConfig, ModelError, NORM_EPS, Preset, Scheme, Source, Sourced,
+};
 
 /// An encoder's description, and what says so.
-pub(super) struct Told {
+pub(crate) struct Told {
     pub geometry: Sourced<Geometry>,
     /// With the heads that are told beside it.
     pub stack: StackConfig,
@@ -75,10 +38,6 @@ const DECODER: Tower = Tower {
     of: |(_, decoder)| decoder,
 };
 
-pub(super) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("descriptions have string keys and finite numbers")
-}
-
 /// Added to a refusal of as many positions as there may be patches.
 const NO_EMBED_CLASS: &str = " and the class token (without a position for the class token, timm's no_embed_class, a file is \
                               read where a config.json beside it says the size of its images)";
@@ -95,7 +54,7 @@ impl WeightFile {
     }
 
     /// The same with what says so.
-    pub(super) fn told(&self, hints: &Hints) -> Result<Told, ModelError> {
+    pub(crate) fn told(&self, hints: &Hints) -> Result<Told, ModelError> {
         let own = self.tensors.keys().filter(|name| part(name) != Part::Head);
         if let Some((name, what)) = part_of_others(own) {
             return Err(ModelError::OtherModel { path: self.path.clone(), name: name.into(), what });
@@ -126,7 +85,7 @@ impl WeightFile {
     }
 
     /// The same with what says how many heads the decoder has and what its targets are.
-    pub(super) fn told_mae(&self, hints: &Hints) -> Result<(MaeConfig, Source, Source), ModelError> {
+    pub(crate) fn told_mae(&self, hints: &Hints) -> Result<(MaeConfig, Source, Source), ModelError> {
         if !self.tensors.keys().any(|name| part(name) == Part::Decoder) {
             return Err(ModelError::NoDecoder { path: self.path.clone(), contents: self.contents() });
         }
@@ -148,20 +107,20 @@ impl WeightFile {
     }
 
     /// The share of patches that was masked in training, where it is said.
-    pub(super) fn mask_ratio(&self, hints: &Hints) -> Result<Option<f64>, ModelError> {
+    pub(crate) fn mask_ratio(&self, hints: &Hints) -> Result<Option<f64>, ModelError> {
         let said = self.said()?.mask_ratio.clone();
         Ok(self.agreed("mask_ratio", hints, hints.mask_ratio, said)?.map(|said| said.value))
     }
 
     /// What is said around the tensors.
-    pub(super) fn said(&self) -> Result<&Said, ModelError> {
+    pub(crate) fn said(&self) -> Result<&Said, ModelError> {
         let refuse =
             |reason: &String| ModelError::Description { path: self.path.clone(), reason: reason.clone() };
         self.said.as_ref().map_err(refuse)
     }
 
     /// What the file itself or else what lies around it says.
-    pub(super) fn says(&self) -> Result<Said, ModelError> {
+    pub(crate) fn says(&self) -> Result<Said, ModelError> {
         let mut said = self.said()?.clone();
         if let Some(VitConfig { geometry, stack, norm_eps }) = self.described_vit()? {
             said.image_size = Some(Sourced::new(geometry.image_size(), Source::File));
@@ -252,17 +211,8 @@ impl WeightFile {
         self.parsed(CLASSIFIER_KEY)
     }
 
-    pub(super) fn parsed<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
-        let Some(text) = self.metadata.get(key) else { return Ok(None) };
-        let refuse = |e: serde_json::Error| ModelError::Description {
-            path: self.path.clone(),
-            reason: format!("'{key}': {e}"),
-        };
-        serde_json::from_str(text).map(Some).map_err(refuse)
-    }
-
     /// That the file is long enough for the model that it describes, before memory is asked for.
-    pub(super) fn check_size(&self, geometry: &Geometry, stacks: &[StackConfig]) -> Result<(), ModelError> {
+    pub(crate) fn check_size(&self, geometry: &Geometry, stacks: &[StackConfig]) -> Result<(), ModelError> {
         // In floating point: what is claimed may be any number.
         let number = |n: usize| n as f64;
         let (height, width) = geometry.image_size();
@@ -308,7 +258,7 @@ impl WeightFile {
     }
 
     /// `[D, C, P, P]`
-    pub(super) fn patch_embed(&self) -> Result<[usize; 4], ModelError> {
+    pub(crate) fn patch_embed(&self) -> Result<[usize; 4], ModelError> {
         self.shape("patch_embed.proj.weight")
     }
 

@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::invalid;
+use super::dtype::storage_dtype;
+use super::error::invalid;
 use super::node::{Node, Pickle};
 use super::pickle::{self, MOST_BYTES};
-use super::tensor::storage_dtype;
 
 /// The bytes of a checkpoint's tensors.
 pub enum Storages {

@@ -8,12 +8,12 @@ use burn::tensor::{Device, TensorData};
 use mae_vit::{Normalize, StackConfig, VitConfig};
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::describe::{CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY, Hints, NORMALIZE_KEY, json};
-use super::file::WeightFile;
-use super::layout::{official_name, to_official};
-use super::said::Sourced;
 use crate::params::visit_params;
-use crate::{Classifier, Mae, ModelError};
+use crate::weights::durable::settle;
+use crate::weights::file::WeightFile;
+use crate::weights::metadata::{CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY, NORMALIZE_KEY, json};
+use crate::weights::names::{official_name, to_official};
+use crate::{Classifier, Hints, Mae, ModelError, Sourced};
 
 /// A model with what is needed to use it.
 #[derive(Debug)]
@@ -137,18 +137,6 @@ pub fn load_into<M: SavedModel>(model: M, path: &Path) -> Result<M, ModelError> 
         true => Ok(model),
         false => Err(ModelError::Mismatch { path: path.into(), missing: Vec::new(), unknown: used.unused }),
     }
-}
-
-/// Makes a file last through a power cut, and as readable as any other that this process makes: safetensors writes
-/// through a temporary file, which only its owner may read.
-pub(super) fn settle(path: &Path) -> std::io::Result<()> {
-    let mut probe = path.as_os_str().to_owned();
-    probe.push(".mode");
-    let permissions = std::fs::File::create(&probe)?.metadata()?.permissions();
-    std::fs::remove_file(&probe)?;
-    std::fs::set_permissions(path, permissions)?;
-    // Windows syncs only files that are open for writing.
-    std::fs::OpenOptions::new().append(true).open(path)?.sync_all()
 }
 
 /// Reads a model with its decoder from a file in any scheme that says, or lets be seen, what model it is.

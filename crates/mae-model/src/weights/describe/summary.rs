@@ -6,10 +6,9 @@ use std::fmt::Write as _;
 use mae_vit::StackConfig;
 use serde_json::{Value, json};
 
-use super::describe::{Hints, Told};
-use super::file::WeightFile;
-use super::said::Sourced;
-use crate::{MaeConfig, ModelError};
+use super::model::Told;
+use crate::weights::file::WeightFile;
+use crate::{Hints, MaeConfig, ModelError, Sourced};
 
 impl WeightFile {
     /// What the file is, line by line.

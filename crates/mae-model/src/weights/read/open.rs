@@ -10,7 +10,6 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::choose::Models;
 use super::kind::{Kind, kind};
 use super::pytorch;
 use super::stored::Stored;
@@ -28,9 +27,18 @@ const AVERAGE: &str = "ema.safetensors";
 /// What other files of weights end in.
 const ENDINGS: [&str; 5] = ["safetensors", "pth", "pt", "bin", "ckpt"];
 
+/// The models of a file or folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Models {
+    /// The one that is read; nothing where it stands at the top.
+    pub taken: String,
+    /// The others.
+    pub others: Vec<String>,
+}
+
 /// A file, or all files of one that is split.
 #[derive(Default)]
-pub(super) struct Opened {
+pub(crate) struct Opened {
     /// The files that were read.
     pub files: Vec<PathBuf>,
     pub tensors: Vec<Stored>,
@@ -42,7 +50,7 @@ pub(super) struct Opened {
 }
 
 /// The file of weights at a path, and which others the folder has to choose from.
-pub(super) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<Models>), ModelError> {
+pub(crate) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<Models>), ModelError> {
     if !path.is_dir() {
         return Ok((path.into(), None));
     }
@@ -84,7 +92,7 @@ pub(super) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<
 }
 
 /// Reads all that is known of a file before its values are.
-pub(super) fn read(path: &Path) -> Result<Opened, ModelError> {
+pub(crate) fn read(path: &Path) -> Result<Opened, ModelError> {
     if path.to_string_lossy().ends_with(".index.json") {
         return sharded(path);
     }
@@ -141,9 +149,10 @@ fn torch(path: &Path) -> Result<Opened, ModelError> {
         Some(_) => ModelError::Read { path: path.into(), source: error },
         None => ModelError::Pytorch { path: path.into(), reason: error.to_string() },
     })?;
+    let pytorch::Checkpoint { found, args } = found;
     let tensors = found.tensors.into_iter().map(|(name, tensor)| Stored::pytorch(name, tensor)).collect();
     let (files, metadata) = (vec![path.into()], BTreeMap::new());
-    Ok(Opened { files, tensors, unread: found.unread, metadata, args: found.args })
+    Ok(Opened { files, tensors, unread: found.unread, metadata, args })
 }
 
 fn safetensors(path: &Path) -> Result<Opened, ModelError> {

@@ -3,18 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::names::{from_lightly, from_transformers};
-use super::stored::Stored;
+use super::schemes::{from_lightly, from_transformers};
+use crate::weights::read::{Models, Stored};
 use crate::{ModelError, Scheme};
-
-/// The models of a file or folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Models {
-    /// The one that is read; nothing where it stands at the top.
-    pub taken: String,
-    /// The others.
-    pub others: Vec<String>,
-}
 
 /// What is taken where there are several, the first of these.
 ///
@@ -55,7 +46,7 @@ impl Candidate {
 }
 
 /// The tensors of one model under their official names.
-pub(super) struct Chosen {
+pub(crate) struct Chosen {
     pub scheme: Scheme,
     /// What stands before the encoder's names.
     pub prefix: String,
@@ -66,7 +57,7 @@ pub(super) struct Chosen {
 }
 
 /// Takes the model that is asked for, or the usual one.
-pub(super) fn choose(path: &Path, tensors: Vec<Stored>, key: Option<&str>) -> Result<Chosen, ModelError> {
+pub(crate) fn choose(path: &Path, tensors: Vec<Stored>, key: Option<&str>) -> Result<Chosen, ModelError> {
     let mut candidates: Vec<Candidate> = PROJECTIONS
         .into_iter()
         .flat_map(|(scheme, projection)| {

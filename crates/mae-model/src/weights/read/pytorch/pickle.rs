@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
+use super::error::invalid;
 use super::node::{Id, Node, Object, Pickle};
 
 /// Most bytes of a pickle that are read. The tensors of a checkpoint lie outside it.
@@ -28,10 +29,6 @@ pub fn read(reader: &mut impl BufRead) -> io::Result<Pickle> {
         memo: HashMap::new(),
     }
     .run()
-}
-
-fn invalid(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
 struct Machine<R> {

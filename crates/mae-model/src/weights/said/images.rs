@@ -1,164 +1,11 @@
 //! How images are prepared for a model, as the files around its tensors say.
 
-use std::fmt;
-
 use mae_vit::Normalize;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::describe::{NORMALIZE_KEY, RESIZING_KEY, json as json_text};
-use super::file::WeightFile;
-use super::said::{Source, Sourced, sides};
-use crate::{ModelError, Scheme};
-
-/// How an image gets the model's size: its sides are resized, then the centre of that size is cut out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Resizing {
-    /// How its sides are resized.
-    pub resize: Resize,
-    /// Pillow's name of the interpolation: nearest, lanczos, bilinear, bicubic, box or hamming.
-    pub filter: String,
-}
-
-impl Resizing {
-    /// The entry of a weight file's metadata that says so.
-    pub fn entry(&self) -> (String, String) {
-        (RESIZING_KEY.into(), json_text(self))
-    }
-
-    /// The same for a model of another size.
-    pub(super) fn scaled(self, (rows, columns): (usize, usize), (height, width): (usize, usize)) -> Self {
-        let scale = |(down, across): (usize, usize)| (down * height / rows, across * width / columns);
-        let resize = match self.resize {
-            Resize::No => Resize::No,
-            Resize::Cover(size) => Resize::Cover(scale(size)),
-            Resize::Squash(size) => Resize::Squash(scale(size)),
-        };
-        Self { resize, ..self }
-    }
-
-    /// It as transformers' `preprocessor_config.json` says it, for a model that takes squares of `side`; nothing where no
-    /// processor does so.
-    pub(super) fn for_transformers(&self, side: usize) -> Option<Value> {
-        let square = |side: usize| json!({ "height": side, "width": side });
-        let mut said = match self.resize {
-            Resize::No => json!({ "image_processor_type": "ViTImageProcessor", "do_resize": false }),
-            Resize::Squash((height, width)) if (height, width) == (side, side) => {
-                json!({ "image_processor_type": "ViTImageProcessor", "do_resize": true, "size": square(side) })
-            }
-            Resize::Squash((height, width)) => json!({
-                "image_processor_type": "DeiTImageProcessor",
-                "do_resize": true,
-                "size": { "height": height, "width": width },
-                "do_center_crop": true,
-                "crop_size": square(side),
-            }),
-            Resize::Cover((height, width)) if height == width => json!({
-                "image_processor_type": "BitImageProcessor",
-                "do_resize": true,
-                "size": { "shortest_edge": height },
-                "do_center_crop": true,
-                "crop_size": square(side),
-            }),
-            Resize::Cover(_) => return None,
-        };
-        said["resample"] = FILTERS.iter().position(|filter| *filter == self.filter)?.into();
-        Some(said)
-    }
-}
-
-/// How the sides of an image are resized.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resize {
-    /// Not at all: images have to come in the model's size.
-    No,
-    /// In their ratio, so that they just cover this height and width: a square is the length of the shorter side.
-    Cover((usize, usize)),
-    /// To this height and width, whatever their ratio.
-    Squash((usize, usize)),
-}
-
-/// Pillow's names of interpolations, by its numbers.
-const FILTERS: [&str; 6] = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
-
-impl fmt::Display for Resizing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.resize {
-            Resize::No => return write!(f, "not at all"),
-            Resize::Cover((height, width)) if height == width => write!(f, "shorter side to {height} px")?,
-            Resize::Cover((height, width)) => write!(f, "in their ratio to cover {height} x {width} px")?,
-            Resize::Squash((height, width)) => write!(f, "to {height} x {width} px whatever their ratio")?,
-        }
-        write!(f, ", {}", self.filter)
-    }
-}
-
-impl WeightFile {
-    /// How its images were normalised: as it says, else by ImageNet's mean and deviation.
-    ///
-    /// # Errors
-    /// If what it says cannot be used, or it says nothing and its images have no three channels.
-    pub fn normalize(&self) -> Result<Normalize, ModelError> {
-        let normalize = self.said_normalize()?.value;
-        normalize.validate(self.patch_embed()?[1]).map_err(|error| self.unusable(error.to_string()))?;
-        Ok(normalize)
-    }
-
-    /// How its images are normalised, and what says so: the file itself, transformers' preprocessor or timm's
-    /// configuration beside it.
-    ///
-    /// # Errors
-    /// If what it says cannot be used.
-    pub fn said_normalize(&self) -> Result<Sourced<Normalize>, ModelError> {
-        let refuse = |reason: String| self.unusable(reason);
-        if let Some(text) = self.metadata.get(NORMALIZE_KEY) {
-            let normalize =
-                serde_json::from_str(text).map_err(|e| refuse(format!("'{NORMALIZE_KEY}': {e}")))?;
-            return Ok(Sourced::new(normalize, Source::File));
-        }
-        let said = match (self.preprocessor(), self.timm_images()) {
-            (Some(config), _) => transformers_normalize(config, self.patch_embed()?[1]),
-            (None, Some(config)) => timm_normalize(config),
-            (None, None) => Ok(None),
-        };
-        let said = said.map_err(refuse)?;
-        Ok(said.unwrap_or_else(|| Sourced::new(Normalize::imagenet(), Source::Usual)))
-    }
-
-    /// How its images get the model's size, this height and width, where the file or something beside it says so.
-    ///
-    /// # Errors
-    /// If what is said is not understood, or makes images of another size.
-    pub fn said_resizing(&self, size: (usize, usize)) -> Result<Option<Sourced<Resizing>>, ModelError> {
-        if let Some(said) = self.parsed(RESIZING_KEY)? {
-            return Ok(Some(Sourced::new(said, Source::File)));
-        }
-        let said = match (self.preprocessor(), self.timm_images()) {
-            (Some(config), _) => transformers_resizing(config, size),
-            (None, Some(config)) => timm_resizing(config, size),
-            (None, None) => Ok(None),
-        };
-        said.map_err(|reason| self.unusable(reason))
-    }
-
-    fn unusable(&self, reason: String) -> ModelError {
-        ModelError::Description { path: self.path.clone(), reason }
-    }
-
-    fn preprocessor(&self) -> Option<&Map<String, Value>> {
-        self.beside.preprocessor.as_ref()?.as_object().filter(|_| self.scheme == Scheme::Transformers)
-    }
-
-    /// What timm's configuration says of images.
-    fn timm_images(&self) -> Option<&Map<String, Value>> {
-        let config = self.beside.config.as_ref()?.as_object()?;
-        // Older ones have it all at one level.
-        let images = config.get("pretrained_cfg").map_or(Some(config), Value::as_object);
-        images.filter(|_| config.contains_key("architecture") && self.scheme != Scheme::Transformers)
-    }
-}
+use super::model::sides;
+use crate::weights::resizing::FILTERS;
+use crate::{Resize, Resizing, Source, Sourced};
 
 /// A switch of transformers' preprocessor, which is on unless it says otherwise.
 fn switch(config: &Map<String, Value>, key: &str) -> Result<bool, String> {
@@ -174,7 +21,7 @@ fn not_understood(key: &str, value: &Value) -> String {
 }
 
 /// `(x · rescale_factor − mean) / std` of bytes, as the `(x / 255 − mean) / std` that it is.
-fn transformers_normalize(
+pub(crate) fn transformers_normalize(
     config: &Map<String, Value>,
     channels: usize,
 ) -> Result<Option<Sourced<Normalize>>, String> {
@@ -235,7 +82,7 @@ fn is_vit(config: &Map<String, Value>) -> bool {
     name.is_empty() || name.starts_with("ViTImageProcessor") || name.starts_with("ViTFeatureExtractor")
 }
 
-fn transformers_resizing(
+pub(crate) fn transformers_resizing(
     config: &Map<String, Value>,
     size: (usize, usize),
 ) -> Result<Option<Sourced<Resizing>>, String> {
@@ -318,7 +165,7 @@ fn resize(config: &Map<String, Value>, cropped: bool, size: (usize, usize)) -> R
     Ok(if shorter { Resize::Cover(found) } else { Resize::Squash(found) })
 }
 
-fn timm_normalize(config: &Map<String, Value>) -> Result<Option<Sourced<Normalize>>, String> {
+pub(crate) fn timm_normalize(config: &Map<String, Value>) -> Result<Option<Sourced<Normalize>>, String> {
     let numbers = |key: &str| -> Result<Option<Vec<f32>>, String> {
         let Some(value) = config.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
         let read = serde_json::from_value(value.clone()).map(Some);
@@ -331,7 +178,7 @@ fn timm_normalize(config: &Map<String, Value>) -> Result<Option<Sourced<Normaliz
 
 /// # Source
 /// timm `transforms_imagenet_eval`.
-fn timm_resizing(
+pub(crate) fn timm_resizing(
     config: &Map<String, Value>,
     size: (usize, usize),
 ) -> Result<Option<Sourced<Resizing>>, String> {

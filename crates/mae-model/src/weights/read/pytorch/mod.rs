@@ -3,6 +3,8 @@
 //! # Source
 //! PyTorch's `torch/serialization.py` and `torch/_utils.py`.
 
+mod dtype;
+mod error;
 mod node;
 mod pickle;
 mod storages;
@@ -17,20 +19,14 @@ use std::path::Path;
 use node::{Id, Node, Pickle};
 
 pub use tensor::Tensor;
+use walk::Found;
 
 /// What a checkpoint holds.
-#[derive(Default)]
 pub struct Checkpoint {
-    /// By their path through the dicts.
-    pub tensors: BTreeMap<String, Tensor>,
-    /// What is made of storages by a function that is not known here, such as a sparse tensor.
-    pub unread: Vec<String>,
+    /// Its tensors.
+    pub found: Found,
     /// The scalars of `args`, `config` and `hyper_parameters`.
     pub args: BTreeMap<String, serde_json::Value>,
-}
-
-fn invalid(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
 /// Reads all of a checkpoint but the tensors' values.
@@ -47,16 +43,17 @@ pub fn open(path: &Path) -> io::Result<Checkpoint> {
         b"PK" => storages::zip(reader)?,
         _ => storages::old(reader, len)?,
     };
-    let mut found = walk::tensors(&pickle, storages, len)?;
+    let found = walk::tensors(&pickle, storages, len)?;
+    let mut args = BTreeMap::new();
     for name in ["args", "config", "hyper_parameters"] {
         let Some(id) = pickle.get(pickle.root, name) else { continue };
         for (key, value) in pickle.entries(id) {
             if let (Some(key), Some(value)) = (pickle.text(key), scalar(&pickle, value)) {
-                found.args.insert(key.into(), value);
+                args.insert(key.into(), value);
             }
         }
     }
-    Ok(found)
+    Ok(Checkpoint { found, args })
 }
 
 /// A number, a text, or a list of numbers.

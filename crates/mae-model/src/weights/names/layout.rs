@@ -5,7 +5,7 @@ use mae_vit::Geometry;
 use safetensors::tensor::Dtype;
 
 /// The official name of a parameter: the encoder's stand bare, the decoder's carry a prefix.
-pub(super) fn official_name(param: &str) -> String {
+pub(crate) fn official_name(param: &str) -> String {
     match param.split_once('.') {
         Some(("encoder", rest)) => rest.into(),
         Some(("decoder", "mask_token")) => "mask_token".into(),
@@ -31,7 +31,7 @@ fn layout(official: &str, rank: usize) -> Layout {
 }
 
 /// The official shape of a parameter of ours.
-pub(super) fn official_shape(official: &str, shape: &[usize], g: &Geometry) -> Vec<usize> {
+pub(crate) fn official_shape(official: &str, shape: &[usize], g: &Geometry) -> Vec<usize> {
     match layout(official, shape.len()) {
         Layout::Same => shape.to_vec(),
         Layout::Transposed => vec![shape[1], shape[0]],
@@ -40,7 +40,7 @@ pub(super) fn official_shape(official: &str, shape: &[usize], g: &Geometry) -> V
 }
 
 /// A parameter as it lies in an official file.
-pub(super) fn to_official(official: &str, data: TensorData, g: &Geometry) -> TensorData {
+pub(crate) fn to_official(official: &str, data: TensorData, g: &Geometry) -> TensorData {
     let shape = data.shape().to_vec();
     let there = official_shape(official, &shape, g);
     let (p, c) = (g.patch_size(), g.in_chans());
@@ -55,7 +55,7 @@ pub(super) fn to_official(official: &str, data: TensorData, g: &Geometry) -> Ten
 }
 
 /// The way back, to a parameter of so a shape.
-pub(super) fn from_official(official: &str, data: TensorData, shape: &[usize], g: &Geometry) -> TensorData {
+pub(crate) fn from_official(official: &str, data: TensorData, shape: &[usize], g: &Geometry) -> TensorData {
     let (p, c) = (g.patch_size(), g.in_chans());
     match layout(official, shape.len()) {
         Layout::Same => data,
@@ -75,11 +75,16 @@ fn permuted(data: &TensorData, shape: &[usize], source: impl Fn(usize) -> usize)
 }
 
 /// Burn's name for a type that weights are stored in.
-pub(super) fn float(dtype: Dtype) -> Option<DType> {
+pub(crate) fn float(dtype: Dtype) -> Option<DType> {
     match dtype {
         Dtype::F32 => Some(DType::F32),
         Dtype::F16 => Some(DType::F16),
         Dtype::BF16 => Some(DType::BF16),
         _ => None,
     }
+}
+
+/// Whether a tensor holds what weights are made of.
+pub(crate) fn is_float(dtype: Dtype) -> bool {
+    float(dtype).is_some() || dtype == Dtype::F64
 }

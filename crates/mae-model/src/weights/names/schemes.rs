@@ -27,7 +27,7 @@ const TOP: [(&str, &str); 4] = [
 
 /// The official name of a tensor in transformers' encoder, without `vit.`, or decoder, with `decoder.`; and which third
 /// of it this is, where it is one.
-pub(super) fn from_transformers(name: &str) -> Option<(String, Option<usize>)> {
+pub(crate) fn from_transformers(name: &str) -> Option<(String, Option<usize>)> {
     if let Some(rest) = name.strip_prefix("decoder.") {
         // transformers 5.23 renames `layers.` on saving, and with it a part of `decoder_layers.`.
         let blocks = ["decoder_layers.", "decoder_encoder.layer."];
@@ -64,7 +64,7 @@ fn block(rest: &str, tower: &str) -> Option<(String, Option<usize>)> {
 ///
 /// Up to lightly 1.5 it has the official names; from 1.6 on it is a stack of blocks, and the linear maps before and behind
 /// it are called `embed` and `head`, as lightly's example for MAE has them.
-pub(super) fn from_lightly(name: &str) -> Option<String> {
+pub(crate) fn from_lightly(name: &str) -> Option<String> {
     let Some(rest) = name.strip_prefix("decoder.") else {
         let maps = [("embed", "decoder_embed"), ("head", "decoder_pred")];
         return maps.iter().find_map(|(theirs, official)| {
@@ -86,7 +86,7 @@ fn replaced(name: &str, old: &str, new: &str) -> Option<String> {
 /// What transformers' files call an official name: three names for a qkv, none for what they do not have.
 ///
 /// `vit` stands before the encoder's names: `vit.` in a model for pre-training, nothing in a bare encoder.
-pub(super) fn to_transformers(name: &str, vit: &str) -> Vec<String> {
+pub(crate) fn to_transformers(name: &str, vit: &str) -> Vec<String> {
     for (tower, theirs) in
         [("blocks.", format!("{vit}encoder.layer.")), ("decoder_blocks.", "decoder.decoder_layers.".into())]
     {
@@ -104,25 +104,6 @@ pub(super) fn to_transformers(name: &str, vit: &str) -> Vec<String> {
     }
     let found = TOP.iter().find_map(|(official, theirs)| replaced(name, official, theirs));
     found.into_iter().map(|name| format!("{vit}{name}")).collect()
-}
-
-/// Which part of a model an official name belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// Also what is not known: a norm before the blocks, more tokens, whatever an encoder of another kind has.
-    Encoder,
-    Decoder,
-    /// What fine-tuning and probing add.
-    Head,
-}
-
-pub(super) fn part(name: &str) -> Part {
-    match name.split('.').next().unwrap_or_default() {
-        "head" | "head_dist" | "pre_logits" | "fc_norm" => Part::Head,
-        "mask_token" => Part::Decoder,
-        first if first.starts_with("decoder_") => Part::Decoder,
-        _ => Part::Encoder,
-    }
 }
 
 #[cfg(test)]

@@ -1,63 +1,13 @@
 //! What the files around the tensors say of the model: transformers' and timm's `config.json`, a checkpoint's options.
 
-use std::fmt;
-
 use serde_json::{Map, Value};
 
-use super::file::Beside;
-use crate::Scheme;
-
-/// Where a value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The file's own description.
-    File,
-    /// transformers' or timm's `config.json` beside it.
-    Config,
-    /// transformers' `preprocessor_config.json` beside it.
-    Preprocessor,
-    /// The options that a PyTorch checkpoint keeps beside its tensors.
-    Args,
-    /// The shapes of its tensors.
-    Tensors,
-    /// The caller: [`Hints`](crate::Hints).
-    Caller,
-    /// Nothing says so: it is what files of the kind have.
-    Usual,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::File => "the file",
-            Self::Config => "config.json",
-            Self::Preprocessor => "preprocessor_config.json",
-            Self::Args => "the checkpoint's options",
-            Self::Tensors => "its tensors",
-            Self::Caller => "as asked for",
-            Self::Usual => "assumed",
-        })
-    }
-}
-
-/// A value and where it comes from.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sourced<T> {
-    /// The value.
-    pub value: T,
-    /// What says so.
-    pub source: Source,
-}
-
-impl<T> Sourced<T> {
-    pub(super) fn new(value: T, source: Source) -> Self {
-        Self { value, source }
-    }
-}
+use super::beside::Beside;
+use crate::{Scheme, Source, Sourced};
 
 /// What is said of a model besides by its tensors.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Said {
+pub(crate) struct Said {
     pub image_size: Option<Sourced<(usize, usize)>>,
     pub num_heads: Option<Sourced<usize>>,
     pub decoder_num_heads: Option<Sourced<usize>>,
@@ -132,7 +82,7 @@ fn size(value: &Value) -> Option<usize> {
 }
 
 /// A side of a square, or height and width.
-pub(super) fn sides(value: &Value) -> Option<(usize, usize)> {
+pub(crate) fn sides(value: &Value) -> Option<(usize, usize)> {
     match value {
         Value::Array(sides) => match sides.as_slice() {
             [height, width] => Some((size(height)?, size(width)?)),

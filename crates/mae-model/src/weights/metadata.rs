@@ -1,0 +1,18 @@
+//! What a file of weights says in its metadata.
+
+use serde::Serialize;
+
+/// Metadata keys of the description.
+pub(crate) const CONFIG_KEY: &str = "mae.config";
+pub(crate) const CLASSIFIER_KEY: &str = "mae.classifier";
+/// Of an encoder alone.
+pub(crate) const ENCODER_KEY: &str = "mae.encoder";
+pub(crate) const NORMALIZE_KEY: &str = "mae.normalize";
+pub(crate) const RESIZING_KEY: &str = "mae.resizing";
+/// The keys by which a file describes itself.
+pub(crate) const KEYS: [&str; 5] = [CONFIG_KEY, CLASSIFIER_KEY, ENCODER_KEY, NORMALIZE_KEY, RESIZING_KEY];
+
+/// A description as it stands there.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("descriptions have string keys and finite numbers")
+}

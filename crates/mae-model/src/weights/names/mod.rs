@@ -1,0 +1,13 @@
+//! The official names: which model of a file is taken, what its tensors are called and how they lie there.
+
+mod adapt;
+mod choose;
+mod layout;
+mod parts;
+mod schemes;
+
+pub(crate) use adapt::adapt;
+pub(crate) use choose::{Chosen, choose};
+pub(crate) use layout::{float, from_official, is_float, official_name, official_shape, to_official};
+pub(crate) use parts::{Part, part, part_of_others};
+pub(crate) use schemes::to_transformers;
