@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use burn::tensor::{Device, Tensor};
+use anyhow::{Context, Result, anyhow, ensure};
+use burn::tensor::Device;
 use clap::ValueEnum;
 use mae_data::{BadFilePolicy, ImageSource};
-use mae_model::{ClassifierConfig, Head};
+use mae_model::{FeatureExtractor, ModelError};
 use mae_report::duration;
 use mae_trainer::StopFlag;
 use mae_trainer::cli::output;
@@ -49,9 +49,7 @@ pub struct EncodeArgs {
 pub struct Encoder<'a> {
     args: &'a EncodeArgs,
     tokens: Tokens,
-    encoder: VisionTransformer,
-    /// Whether its norm comes behind the mean over tokens.
-    norm_behind: bool,
+    features: FeatureExtractor,
     preparation: Preparation,
     device: Device,
     weights: PathBuf,
@@ -64,33 +62,40 @@ impl EncodeArgs {
     pub fn open(&self, weights: &Path, tokens: Tokens) -> Result<Encoder<'_>> {
         let device = self.images_as.device.open()?;
         let file = self.described.open(weights)?;
-        let (encoder, used) = file.encoder(&self.described.hints(), &device)?;
-        let config = encoder.config();
+        let pooling = match tokens {
+            _ if self.block.is_some() => None,
+            Tokens::Class => Some(Pooling::ClassToken),
+            Tokens::Mean => Some(Pooling::MeanPatch),
+            Tokens::All => None,
+        };
+        let depth = file.vit_config(&self.described.hints())?.stack.depth;
+        let refusal = || {
+            anyhow!(
+                "{} was fine-tuned on means and has no norm for single tokens: take --tokens mean, or --block {depth} for tokens \
+                 without a norm",
+                file.path().display()
+            )
+        };
+        let features = file.features(pooling, &self.described.hints(), &device);
+        let (features, used) = features.map_err(|error| match error {
+            ModelError::NoTokenNorm { .. } => refusal(),
+            error => error.into(),
+        })?;
+        if tokens == Tokens::All && self.block.is_none() && !features.norms_tokens() {
+            return Err(refusal());
+        }
         if let Some(block) = self.block {
-            let blocks = config.stack.depth;
             ensure!(
-                (1..=blocks).contains(&block),
-                "--block is {block}, but the encoder has blocks 1 to {blocks}"
+                (1..=depth).contains(&block),
+                "--block is {block}, but the encoder has blocks 1 to {depth}"
             );
         }
-        let classifier = file.classifier_config(&self.described.hints());
-        let tuned =
-            |config: ClassifierConfig| (config.head, config.pooling) == (Head::FineTuned, Pooling::MeanPatch);
-        let norm_behind = classifier.is_ok_and(tuned);
-        ensure!(
-            !norm_behind || tokens == Tokens::Mean || self.block.is_some(),
-            "{} was fine-tuned on means and has no norm for single tokens: take --tokens mean, or --block {} for tokens \
-             without a norm",
-            file.path().display(),
-            config.stack.depth
-        );
-        let preparation = self.images_as.preparation(&file, &config.geometry)?;
+        let preparation = self.images_as.preparation(&file, &features.config().geometry)?;
         let all = used.used.len() + used.unused.len();
         let encoder = Encoder {
             args: self,
             tokens,
-            encoder,
-            norm_behind,
+            features,
             preparation,
             device,
             weights: file.path().into(),
@@ -107,7 +112,7 @@ impl EncodeArgs {
 
 impl Encoder<'_> {
     pub fn config(&self) -> &VitConfig {
-        self.encoder.config()
+        self.features.config()
     }
 
     /// The shape of what is made of an image.
@@ -197,21 +202,14 @@ impl Encoder<'_> {
 
     fn rows(&self, bytes: Vec<u8>, shape: [usize; 4]) -> Vec<f32> {
         let images = self.preparation.normalize.images(bytes, shape, &self.device);
-        let tokens: Tensor<3> = match self.args.block {
-            None if self.norm_behind => self.encoder.forward_to(images, self.config().stack.depth),
-            Some(block) => self.encoder.forward_to(images, block),
-            None => self.encoder.forward(images),
-        };
-        let data = match self.tokens {
-            Tokens::Class => VisionTransformer::pool(tokens, Pooling::ClassToken).into_data(),
-            Tokens::Mean => {
-                let means = VisionTransformer::pool(tokens, Pooling::MeanPatch); // [B, D]
-                match self.norm_behind && self.args.block.is_none() {
-                    true => self.encoder.norm.forward(means).into_data(),
-                    false => means.into_data(),
-                }
-            }
-            Tokens::All => tokens.into_data(),
+        let features = &self.features;
+        let pool = |tokens, pooling| VisionTransformer::pool(tokens, pooling).into_data();
+        let data = match (self.args.block, self.tokens) {
+            (Some(block), Tokens::Class) => pool(features.tokens_behind(images, block), Pooling::ClassToken),
+            (Some(block), Tokens::Mean) => pool(features.tokens_behind(images, block), Pooling::MeanPatch),
+            (Some(block), Tokens::All) => features.tokens_behind(images, block).into_data(),
+            (None, Tokens::All) => features.tokens(images).expect("refused without a norm").into_data(),
+            (None, Tokens::Class | Tokens::Mean) => features.forward(images).into_data(),
         };
         data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32")
     }

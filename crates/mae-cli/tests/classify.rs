@@ -99,6 +99,11 @@ fn what_is_trained_is_what_was_asked_for() {
     refused(at, "embed all val class.npy --tokens class", &["fine-tuned on means", "--tokens mean"]);
     assert!(mae(at, "embed all val mean.npy --tokens mean").status.success());
     assert!(mae(at, "embed all val class.npy --tokens class --block 4").status.success());
+    refused(at, "embed all val tokens.npy --tokens all", &["fine-tuned on means", "--block 4"]);
+    assert!(mae(at, "attention all val attention").status.success());
+    // A new head on it needs a new norm.
+    refused(at, &format!("probe all train val {short} --out again"), &["fine-tuned on means"]);
+    assert!(mae(at, &format!("finetune all train val {short} --out again-tuned")).status.success());
     assert!(mae(at, "embed probe val probe.npy --tokens class").status.success());
     refused(at, "reconstruct probe val pictures", &["linear probe of 2 classes", "decoder is needed"]);
 }

@@ -6,6 +6,7 @@ use mae_vit::{Compute, DropPath, InitRng, LayerNorm, Linear, Pooling, VisionTran
 use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
+use crate::features::{FeatureExtractor, Normed, pooled};
 use crate::params::with_path_ids;
 
 /// What stands between an encoder's tokens and the classes.
@@ -40,7 +41,8 @@ pub struct ClassifierConfig {
 /// MAE §A.1 and §A.2; the official `models_vit.py` and `main_linprobe.py`.
 #[derive(Module, Debug)]
 pub struct Classifier {
-    /// Makes tokens of images. Its norm is the one that [`Head`] speaks of.
+    /// Makes tokens of images. Its norm is the one that [`Head`] speaks of, which may belong behind the mean of tokens:
+    /// [`features`](Self::features) and [`extractor`](Self::extractor) know where.
     pub encoder: VisionTransformer,
     /// Standardises the features of a probe.
     pub head_norm: Option<FeatureNorm>,
@@ -149,12 +151,24 @@ impl ClassifierConfig {
         Ok(Classifier::assemble(encoder, self.clone(), &mut rng, device))
     }
 
+    /// Whether the encoder's norm is one behind the mean of tokens, and of no use for single ones.
+    pub fn norms_mean(&self) -> bool {
+        (self.head, self.pooling) == (Head::FineTuned, Pooling::MeanPatch)
+    }
+
+    /// What the encoder's norm is applied to.
+    pub(crate) fn normed(&self) -> Normed {
+        match self.head {
+            Head::FineTuned => Normed::Pooled,
+            Head::Probe => Normed::Tokens,
+        }
+    }
+
     /// What a parameter is called in an official file.
     pub(crate) fn official_name(&self, path: &str) -> String {
-        let new_norm = (self.head, self.pooling) == (Head::FineTuned, Pooling::MeanPatch);
         match path.split_once('.') {
             Some(("encoder", rest)) => match rest.strip_prefix("norm.") {
-                Some(kind) if new_norm => format!("fc_norm.{kind}"),
+                Some(kind) if self.norms_mean() => format!("fc_norm.{kind}"),
                 _ => rest.into(),
             },
             Some(("head_norm", rest)) => format!("head.0.{rest}"),
@@ -189,7 +203,7 @@ impl Classifier {
             // Positions are fixed in pre-training alone.
             encoder.pos_embed = encoder.pos_embed.set_require_grad(true);
         }
-        if (config.head, config.pooling) == (Head::FineTuned, Pooling::MeanPatch) {
+        if config.norms_mean() {
             encoder.norm = LayerNorm::new(dim, config.vit.norm_eps, device);
         }
         let head = Linear::from_weight(rng.normal(dim * classes, std), [dim, classes], device);
@@ -241,18 +255,17 @@ impl Classifier {
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, D]`
     pub fn features(&self, images: Tensor<4>, drop: Option<&DropPath>) -> Tensor<2> {
-        let (encoder, pooling) = (&self.encoder, self.config.pooling);
-        match (self.config.head, drop) {
-            (Head::Probe, _) => VisionTransformer::pool(encoder.forward(images), pooling),
-            (Head::FineTuned, None) => {
-                let tokens = encoder.forward_to(images, encoder.blocks.len());
-                encoder.norm.forward(VisionTransformer::pool(tokens, pooling))
-            }
-            (Head::FineTuned, Some(drop)) => {
-                let tokens = encoder.forward_dropping(images, drop);
-                encoder.norm.forward(VisionTransformer::pool(tokens, pooling))
-            }
-        }
+        let encoder = &self.encoder;
+        let tokens = match (self.config.head, drop) {
+            (Head::FineTuned, Some(drop)) => encoder.forward_dropping(images, drop),
+            _ => encoder.forward_to(images, encoder.blocks.len()),
+        };
+        pooled(encoder, tokens, self.config.pooling, self.config.normed())
+    }
+
+    /// What makes the features that the head sees, without the head.
+    pub fn extractor(&self) -> FeatureExtractor {
+        FeatureExtractor::assemble(self.encoder.clone(), self.config.pooling, self.config.normed())
     }
 
     /// Scores of classes, whose softmax is their probabilities.

@@ -108,6 +108,16 @@ pub enum ModelError {
         /// What it holds.
         contents: Contents,
     },
+    /// An encoder was fine-tuned on means, and its only norm belongs behind the mean.
+    #[error(
+        "{} was fine-tuned on means and has no norm for single tokens: the features of the mean alone are to be had of it \
+         (WeightFile::features)",
+        path.display()
+    )]
+    NoTokenNorm {
+        /// The file.
+        path: PathBuf,
+    },
     /// A tensor holds infinite numbers, or such that are none.
     #[error("{}: {count} numbers of tensor {name} are not finite", path.display())]
     NotFinite {

@@ -3,7 +3,8 @@
 //!
 //! [`Mae`] is the principal type, described and built by a [`MaeConfig`]; [`Preset`] names the
 //! published sizes; [`save`] and [`load`] carry weights as safetensors that describe themselves. A [`WeightFile`] is
-//! whatever others have written, the official code, timm or transformers, and goes back to them.
+//! whatever others have written, the official code, timm or transformers, and goes back to them; a [`FeatureExtractor`] makes
+//! the features that its model means.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -30,6 +31,7 @@ mod classifier;
 mod config;
 mod decoder;
 mod error;
+mod features;
 mod mae;
 mod params;
 mod weights;
@@ -38,6 +40,7 @@ pub use classifier::{Classifier, ClassifierConfig, FeatureNorm, Head};
 pub use config::{MaeConfig, NORM_EPS, Preset};
 pub use decoder::Decoder;
 pub use error::ModelError;
+pub use features::FeatureExtractor;
 pub use mae::{Mae, Reconstruction};
 pub use params::{ParamInfo, has_path_ids, list_params, with_path_ids};
 pub use weights::{

@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use mae_masking::MaskBatch;
-use mae_vit::{Compute, InitRng, VisionTransformer, ops, patchify, unpatchify};
+use mae_vit::{Compute, InitRng, Pooling, VisionTransformer, ops, patchify, unpatchify};
 
 use crate::params::with_path_ids;
-use crate::{Decoder, MaeConfig, ModelError};
+use crate::{Decoder, FeatureExtractor, MaeConfig, ModelError};
 
 /// Added to a patch's variance before its root is divided by.
 ///
@@ -125,6 +125,11 @@ impl Mae {
     /// normalised images `[B, C, H, W]` → `[B, 1 + L, D]`
     pub fn encode(&self, images: Tensor<4>) -> Tensor<3> {
         self.encoder.forward(images)
+    }
+
+    /// What makes features of whole images.
+    pub fn features(&self, pooling: Pooling) -> FeatureExtractor {
+        FeatureExtractor::new(self.encoder.clone(), pooling)
     }
 
     /// What normalises the target, if anything does.

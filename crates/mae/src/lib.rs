@@ -50,7 +50,7 @@ pub mod prelude {
     pub use burn::module::Module;
     pub use burn::tensor::{Device, Tensor, TensorData};
     pub use mae_data::{Batch, ImageSource};
-    pub use mae_model::{Classifier, Mae, Preset, SavedModel, WeightFile, with_path_ids};
+    pub use mae_model::{Classifier, FeatureExtractor, Mae, Preset, SavedModel, WeightFile, with_path_ids};
     #[cfg(feature = "cli")]
     pub use mae_trainer::cli;
     pub use mae_trainer::{

@@ -47,7 +47,7 @@ enum Mode {
 pub fn run(args: &Args) -> Result<()> {
     let device = args.images_as.device.open()?;
     let file = args.described.open(&args.weights)?;
-    let (encoder, _) = file.encoder(&args.described.hints(), &device)?;
+    let (encoder, _) = file.features(None, &args.described.hints(), &device)?;
     let geometry = encoder.config().geometry;
     let preparation = args.images_as.preparation(&file, &geometry)?;
     args.images_as.pictures(&args.images, &preparation, &args.out, |batch| {

@@ -23,7 +23,7 @@ use crate::{Contents, ModelError, Scheme};
 ///
 /// let file = WeightFile::open("mae_pretrain_vit_base.pth".as_ref())?;
 /// print!("{}", file.describe(&Hints::default()));
-/// let (encoder, used) = file.encoder(&Hints::default(), &Device::flex())?;
+/// let (features, used) = file.features(None, &Hints::default(), &Device::flex())?;
 /// println!("{} of its tensors are not used", used.unused.len());
 /// # Ok::<(), mae_model::ModelError>(())
 /// ```

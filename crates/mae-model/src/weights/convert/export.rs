@@ -198,6 +198,10 @@ impl WeightFile {
                 self.refused(format!("transformers' ViTMAE has no classifier, and this is {contents}"), out)
             );
         }
+        if self.norms_mean()? {
+            let reason = "transformers' ViTMAE norms tokens, and this norms their mean";
+            return Err(self.refused(reason.into(), out));
+        }
         let vit = self.vit_config(hints)?;
         let (height, width) = vit.geometry.image_size();
         if height != width {

@@ -191,6 +191,29 @@ impl WeightFile {
         Ok(ClassifierConfig { vit: self.vit_config(hints)?, pooling, head, classes })
     }
 
+    /// Whether its norm belongs behind the mean of tokens.
+    ///
+    /// # Errors
+    /// [`ModelError::Description`] if there is one before the mean and one behind it, or the file says otherwise.
+    pub(crate) fn norms_mean(&self) -> Result<bool, ModelError> {
+        let has = |name: &str| self.tensors.contains_key(name);
+        let refuse =
+            |reason: &str| ModelError::Description { path: self.path.clone(), reason: reason.into() };
+        let (tokens, mean) = (has("norm.weight"), has("fc_norm.weight"));
+        if tokens && mean {
+            return Err(refuse(
+                "norm and fc_norm: a norm before the mean of tokens and one behind it are not computed here",
+            ));
+        }
+        match self.described_classifier()?.map(|config| config.norms_mean()) {
+            Some(true) if tokens => {
+                Err(refuse("it says that its norm is behind the mean of tokens, but has norm"))
+            }
+            Some(false) if mean => Err(refuse("it says that its norm is of tokens, but has fc_norm")),
+            _ => Ok(mean),
+        }
+    }
+
     /// As the file itself says.
     fn described(&self) -> Result<Option<MaeConfig>, ModelError> {
         self.parsed(CONFIG_KEY)

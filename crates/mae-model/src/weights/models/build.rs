@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
-use mae_vit::{Geometry, InitRng, VisionTransformer};
+use mae_vit::{Geometry, InitRng, Pooling, VisionTransformer};
 
+use crate::features::{FeatureExtractor, Normed};
 use crate::params::{replace_params, visit_params};
 use crate::weights::file::WeightFile;
 use crate::weights::names::{Part, from_official, official_name, official_shape, part};
-use crate::{Classifier, Hints, Mae, ModelError};
+use crate::{Classifier, ClassifierConfig, Contents, Hints, Mae, ModelError};
 
 /// Which of a file's tensors a model was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,21 +22,81 @@ pub struct Used {
 }
 
 impl WeightFile {
-    /// The encoder, and which tensors it was given. Where it was fine-tuned on means of tokens its norm is the one behind the
-    /// mean, since there is no other.
+    /// What makes the features that the model means, and which tensors it was given. Unless told which, the features are of the tokens
+    /// that its classifier sees, and of the patches' mean where it has none.
     ///
     /// # Errors
     /// If the file does not tell the encoder's shape, lacks one of its tensors or has more of them; if a tensor is of
-    /// another shape or type, or holds numbers that are not finite.
+    /// another shape or type, or holds numbers that are not finite. [`ModelError::NoTokenNorm`] if the class token is asked for and the
+    /// model was fine-tuned on means.
+    pub fn features(
+        &self,
+        pooling: Option<Pooling>,
+        hints: &Hints,
+        device: &Device,
+    ) -> Result<(FeatureExtractor, Used), ModelError> {
+        let head = match self.contents() {
+            Contents::FineTuned { .. } | Contents::Probe { .. } => Some(self.classifier_config(hints)?),
+            _ => None,
+        };
+        let norms_mean = self.norms_mean()?;
+        let usual = head.as_ref().map_or_else(Pooling::default, |config| config.pooling);
+        let pooling = pooling.unwrap_or(if norms_mean { Pooling::MeanPatch } else { usual });
+        let normed = match (norms_mean, pooling, head) {
+            (true, Pooling::MeanPatch, _) => Normed::Pooled,
+            (true, Pooling::ClassToken, _) => {
+                return Err(ModelError::NoTokenNorm { path: self.path.clone() });
+            }
+            // As its classifier does it.
+            (false, Pooling::ClassToken, Some(config)) => config.normed(),
+            (false, ..) => Normed::Tokens,
+        };
+        let (encoder, used) = self.bare_encoder(hints, device)?;
+        Ok((FeatureExtractor::assemble(encoder, pooling, normed), used))
+    }
+
+    /// The encoder, whose tokens are behind the norm, and which tensors it was given. [`features`](Self::features) are to be had of
+    /// every file.
+    ///
+    /// # Errors
+    /// As [`features`](Self::features); [`ModelError::NoTokenNorm`] if the model was fine-tuned on means.
     pub fn encoder(&self, hints: &Hints, device: &Device) -> Result<(VisionTransformer, Used), ModelError> {
+        match self.norms_mean()? {
+            true => Err(ModelError::NoTokenNorm { path: self.path.clone() }),
+            false => self.bare_encoder(hints, device),
+        }
+    }
+
+    /// The encoder under a new head, as [`Classifier::new`] makes it, and which tensors it was given.
+    ///
+    /// # Errors
+    /// As [`features`](Self::features); [`ModelError::NoTokenNorm`] if the model was fine-tuned on means and the new one is not, which
+    /// would need the norm that the file does not have.
+    pub fn new_classifier(
+        &self,
+        config: ClassifierConfig,
+        seed: u64,
+        hints: &Hints,
+        device: &Device,
+    ) -> Result<(Classifier, Used), ModelError> {
+        // A norm behind the mean is a new one.
+        let (encoder, used) = match config.norms_mean() {
+            true => self.bare_encoder(hints, device)?,
+            false => self.encoder(hints, device)?,
+        };
+        Ok((Classifier::new(encoder, config, seed, device), used))
+    }
+
+    /// The encoder with its norm, wherever that belongs.
+    fn bare_encoder(&self, hints: &Hints, device: &Device) -> Result<(VisionTransformer, Used), ModelError> {
         let config = self.vit_config(hints)?;
         self.check_size(&config.geometry, &[config.stack])?;
         let encoder = config
             .init(&mut InitRng::new(0), device)
             .map_err(|source| ModelError::Config { part: "encoder", source })?;
-        let behind = !self.tensors.contains_key("norm.weight") && self.tensors.contains_key("fc_norm.weight");
+        let norms_mean = self.norms_mean()?;
         let name = |path: &str| match path.strip_prefix("norm.") {
-            Some(kind) if behind => format!("fc_norm.{kind}"),
+            Some(kind) if norms_mean => format!("fc_norm.{kind}"),
             _ => official_name(path),
         };
         self.replace(encoder, &config.geometry, name, |part| part == Part::Encoder)
@@ -44,7 +105,7 @@ impl WeightFile {
     /// The whole model, and which tensors it was given.
     ///
     /// # Errors
-    /// As [`encoder`](Self::encoder); [`ModelError::NoDecoder`] if there is none.
+    /// As [`features`](Self::features); [`ModelError::NoDecoder`] if there is none.
     pub fn mae(&self, hints: &Hints, device: &Device) -> Result<(Mae, Used), ModelError> {
         let config = self.mae_config(hints)?;
         self.check_size(&config.geometry, &[config.encoder, config.decoder])?;
@@ -55,7 +116,7 @@ impl WeightFile {
     /// The encoder with its classifier, and which tensors they were given.
     ///
     /// # Errors
-    /// As [`encoder`](Self::encoder); if there is no classifier.
+    /// As [`features`](Self::features); if there is no classifier.
     pub fn classifier(&self, hints: &Hints, device: &Device) -> Result<(Classifier, Used), ModelError> {
         let config = self.classifier_config(hints)?;
         self.check_size(&config.vit.geometry, &[config.vit.stack])?;

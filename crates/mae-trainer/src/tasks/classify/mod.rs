@@ -79,7 +79,7 @@ impl Classes {
 
     /// A new head on the encoder of the file.
     fn start(&self, seed: u64, device: &Device) -> Result<Classifier, TrainerError> {
-        Ok(Classifier::new(self.encoder.load(device)?, self.config.clone(), seed, device))
+        self.encoder.classifier(self.config.clone(), seed, device)
     }
 
     fn describe(&self, weights: String) -> Vec<(&'static str, String)> {

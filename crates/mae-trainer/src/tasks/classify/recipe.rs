@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use mae_model::{Hints, WeightFile};
+use mae_model::{Classifier, ClassifierConfig, Hints, WeightFile};
 use mae_vit::{Geometry, Normalize, Pooling, VisionTransformer, VitConfig};
 
 use crate::TrainerError;
@@ -54,17 +54,35 @@ impl EncoderSettings {
     /// The file's encoder.
     ///
     /// # Errors
-    /// If the file cannot be used.
+    /// If the file cannot be used, or its model was fine-tuned on means and has no norm for single tokens.
     pub fn load(&self, device: &Device) -> Result<VisionTransformer, TrainerError> {
+        let (file, hints) = self.open()?;
+        Ok(file.encoder(&hints, device)?.0)
+    }
+
+    /// The file's encoder under a new head.
+    ///
+    /// # Errors
+    /// If the file cannot be used, or its model was fine-tuned on means and the new head needs the norm that it does not have.
+    pub(super) fn classifier(
+        &self,
+        config: ClassifierConfig,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Classifier, TrainerError> {
+        let (file, hints) = self.open()?;
+        Ok(file.new_classifier(config, seed, &hints, device)?.0)
+    }
+
+    /// The file, and what it may not say and is known.
+    fn open(&self) -> Result<(WeightFile, Hints), TrainerError> {
         let VitConfig { geometry, stack, norm_eps } = self.encoder;
-        // What the file may not say, and is known.
         let hints = Hints {
             image_size: Some(geometry.image_size()),
             num_heads: Some(stack.num_heads),
             norm_eps: Some(norm_eps),
             ..Hints::default()
         };
-        let file = WeightFile::open_model(&self.weights, self.weights_key.as_deref())?;
-        Ok(file.encoder(&hints, device)?.0)
+        Ok((WeightFile::open_model(&self.weights, self.weights_key.as_deref())?, hints))
     }
 }

@@ -3,7 +3,6 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use mae_model::Mae;
-use mae_vit::VisionTransformer;
 
 use super::masked::Pretrain;
 use crate::context::{Aside, Context, ImageSet, Rows};
@@ -163,10 +162,8 @@ fn encoder_features(
     model: &Mae,
     device: &Device,
 ) -> Result<Labelled, TrainerError> {
-    let pooling = task.settings.task.knn.pooling;
-    let rows = context.rows(set, device, &Aside::QUIETLY, |images| {
-        VisionTransformer::pool(model.encode(images), pooling) // [B, D]
-    });
+    let features = model.features(task.settings.task.knn.pooling);
+    let rows = context.rows(set, device, &Aside::QUIETLY, |images| features.forward(images));
     labelled(set, rows?)
 }
 
