@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 
-/// Everything that determines a [`Mae`] but its weights.
+/// Everything that determines a [`Mae`](crate::Mae) but its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaeConfig {

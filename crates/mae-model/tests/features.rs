@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use mae_model::{
-    Classifier, ClassifierConfig, FeatureExtractor, Head, Hints, ModelError, Precision, Preset, Scheme,
+    Classifier, ClassifierConfig, FeatureExtractor, Head, Hints, ModelError, Preset, Scheme, StoredAs,
     WeightFile, save,
 };
 use mae_vit::{Geometry, Normalize, Pooling, VisionTransformer, VitConfig};
@@ -59,7 +59,7 @@ fn features(path: &Path, pooling: Option<Pooling>) -> Result<FeatureExtractor, M
     Ok(WeightFile::open(path)?.features(pooling, &hints, &Device::flex())?.0)
 }
 
-/// A file with these tensors of another and no description, `from` being one of them under two names.
+/// Rewrites a file without a description: the tensors that are kept, and some of them under a second name too, as (first, second).
 fn bare(path: &Path, keep: impl Fn(&str) -> bool, twice: &[(&str, &str)]) {
     let bytes = std::fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -119,7 +119,7 @@ fn what_was_fine_tuned_on_means_has_its_norm_behind_the_mean() {
     let file = WeightFile::open(&path).unwrap();
     let hints = Hints { num_heads: Some(2), image_size: Some((16, 24)), ..Hints::default() };
     let out = folder.path().join("others");
-    let error = file.export(Scheme::Transformers, Precision::Same, &hints, &out).unwrap_err().to_string();
+    let error = file.export(Scheme::Transformers, StoredAs::Same, &hints, &out).unwrap_err().to_string();
     assert!(error.contains("norms tokens") && !out.exists(), "{error}");
 
     // A norm before the mean and one behind it are not guessed at.

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use mae_masking::{Masker, Strategy};
 use mae_model::{
-    Contents, Hints, Mae, MaeConfig, ModelError, Precision, Preset, Scheme, WeightFile, list_params, load,
+    Contents, Hints, Mae, MaeConfig, ModelError, Preset, Scheme, StoredAs, WeightFile, list_params, load,
     load_into, save,
 };
 use mae_vit::{Geometry, Normalize};
@@ -232,7 +232,7 @@ fn weights_of_other_images_or_heads_are_refused_though_all_shapes_agree() {
     let hints = Hints::default();
     let turned = folder.path().join("turned.safetensors");
     let resampled = file.resampled(Some((24, 16)), None, &hints).unwrap();
-    resampled.export(Scheme::Official, Precision::Same, &hints, &turned).unwrap();
+    resampled.export(Scheme::Official, StoredAs::Same, &hints, &turned).unwrap();
     assert!(load_into(MaeConfig { geometry, ..same }.init(0, &device).unwrap(), &turned).is_ok());
 }
 

@@ -29,7 +29,7 @@ mod tensorboard;
 
 pub use atomic::{make_folder, write_atomic};
 pub use draw::{
-    Heatmap, Reconstruction, draw_confusion, draw_grid, draw_heatmaps, draw_loss_curve, draw_reconstructions,
+    Heatmap, ReconstructionRow, draw_confusion, draw_grid, draw_heatmaps, draw_loss_curve, draw_reconstructions,
     save_png, with_note,
 };
 pub use duration::duration;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use mae_model::{Hints, Precision, Scheme};
+use mae_model::{Hints, Scheme, StoredAs};
 use mae_trainer::PublicRecipe;
 use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
@@ -33,7 +33,7 @@ pub struct Args {
     to: Scheme,
     /// same, f32, f16 or bf16.
     #[arg(long, default_value = "same")]
-    precision: Precision,
+    precision: StoredAs,
     /// Resamples the positions for images of this height and width, such as 384 or 384x256.
     #[arg(long, value_name = "PX", value_parser = parse_size)]
     resample_to: Option<(usize, usize)>,

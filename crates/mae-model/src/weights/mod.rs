@@ -20,7 +20,7 @@ mod scheme;
 mod source;
 
 pub use contents::Contents;
-pub use convert::Precision;
+pub use convert::StoredAs;
 pub use file::WeightFile;
 pub use hints::Hints;
 pub use models::{Loaded, SavedModel, Used, load, load_into, save};

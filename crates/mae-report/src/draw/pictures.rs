@@ -18,9 +18,9 @@ const LEGEND_PX: usize = 96;
 /// Tiles beside each other, of those that may stand in several rows.
 const MAX_COLUMNS: usize = 5;
 
-/// One image and what the model made of it.
+/// A row of a picture of reconstructions: one image and what the model made of it.
 #[derive(Clone, Debug)]
-pub struct Reconstruction {
+pub struct ReconstructionRow {
     /// The image that was masked, `[H, W, C]`.
     pub original: Image,
     /// What the decoder drew for every patch, `[H, W, C]`.
@@ -38,7 +38,7 @@ pub struct Reconstruction {
 /// [`ReportError::Argument`] for no samples, images that differ in shape, patches that do not divide them or a mask
 /// of another length; [`ReportError::Draw`] where the drawing library gives up.
 pub fn draw_reconstructions(
-    samples: &[Reconstruction],
+    samples: &[ReconstructionRow],
     patch_size: (usize, usize),
 ) -> Result<Image, ReportError> {
     let rows = samples.iter().map(|sample| panels(sample, patch_size)).collect::<Result<Vec<_>, _>>()?;
@@ -49,8 +49,8 @@ pub fn draw_reconstructions(
     draw_grid(&["original", &masked, "reconstruction", "with visible patches"], &rows)
 }
 
-fn panels(sample: &Reconstruction, patch_size: (usize, usize)) -> Result<Vec<Image>, ReportError> {
-    let Reconstruction { original, predicted, mask } = sample;
+fn panels(sample: &ReconstructionRow, patch_size: (usize, usize)) -> Result<Vec<Image>, ReportError> {
+    let ReconstructionRow { original, predicted, mask } = sample;
     let (height, width, channels) = (original.height(), original.width(), original.channels());
     if (predicted.height(), predicted.width(), predicted.channels()) != (height, width, channels) {
         let value = format!("{}x{}x{}", predicted.height(), predicted.width(), predicted.channels());
@@ -234,9 +234,9 @@ mod tests {
     use std::slice;
 
     /// 4x6 pixels, each with a value of its own, in a 2x2 grid of 2x3 patches.
-    fn sample(channels: usize, mask: [bool; 4]) -> Reconstruction {
+    fn sample(channels: usize, mask: [bool; 4]) -> ReconstructionRow {
         let image = |from: u8| Image::new(4, 6, channels, (from..).take(24 * channels).collect()).unwrap();
-        Reconstruction { original: image(0), predicted: image(128), mask: mask.to_vec() }
+        ReconstructionRow { original: image(0), predicted: image(128), mask: mask.to_vec() }
     }
 
     #[test]
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn refuses_what_does_not_fit_together() {
-        let message = |samples: &[Reconstruction], patch_size| {
+        let message = |samples: &[ReconstructionRow], patch_size| {
             draw_reconstructions(samples, patch_size).unwrap_err().to_string()
         };
         let fits = sample(1, [true; 4]);
@@ -321,13 +321,13 @@ mod tests {
             message(slice::from_ref(&fits), (2, 2)),
             "the length of a mask is 4, but must be 6, the number of patches"
         );
-        let other = Reconstruction { predicted: sample(3, [true; 4]).predicted, ..fits.clone() };
+        let other = ReconstructionRow { predicted: sample(3, [true; 4]).predicted, ..fits.clone() };
         assert_eq!(
             message(&[other], (2, 3)),
             "the shape of a reconstruction is 4x6x3, but must be 4x6x1 as the original's"
         );
         let large = Image::new(8, 6, 1, vec![0; 48]).unwrap();
-        let larger = Reconstruction { original: large.clone(), predicted: large, mask: vec![true; 8] };
+        let larger = ReconstructionRow { original: large.clone(), predicted: large, mask: vec![true; 8] };
         assert_eq!(
             message(&[fits, larger], (2, 3)),
             "the size of an image is 8x6, but must be 4x6 as the first one's"

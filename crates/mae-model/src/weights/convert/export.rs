@@ -15,9 +15,9 @@ use crate::weights::metadata::{CONFIG_KEY, ENCODER_KEY, NORMALIZE_KEY, RESIZING_
 use crate::weights::names::{Part, float, is_float, part, to_transformers};
 use crate::{Contents, Hints, ModelError, Resize, Resizing, Scheme, Source, Sourced};
 
-/// How many bits a number has in a file.
+/// The type in which a file holds its numbers, whatever they are computed in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
+pub enum StoredAs {
     /// As it is, to the bit.
     #[default]
     Same,
@@ -29,7 +29,7 @@ pub enum Precision {
     Bf16,
 }
 
-impl FromStr for Precision {
+impl FromStr for StoredAs {
     type Err = ModelError;
 
     fn from_str(name: &str) -> Result<Self, ModelError> {
@@ -62,12 +62,12 @@ impl WeightFile {
     /// `preprocessor_config.json`. What the hints add to the description goes into the file.
     ///
     /// # Errors
-    /// [`ModelError::Export`] if the scheme cannot hold the model or a number does not fit the precision; if the file does
+    /// [`ModelError::Export`] if the scheme cannot hold the model or a number does not fit the type; if the file does
     /// not tell what a configuration needs; if something is there already or cannot be written.
     pub fn export(
         &self,
         scheme: Scheme,
-        precision: Precision,
+        stored_as: StoredAs,
         hints: &Hints,
         out: &Path,
     ) -> Result<Vec<String>, ModelError> {
@@ -103,7 +103,7 @@ impl WeightFile {
             let read = |source| ModelError::Read { path: self.path.clone(), source };
             let bytes = stored.read().map_err(read)?;
             let mut shape = stored.shape.clone();
-            let (dtype, bytes) = self.converted(&stored.name, stored.dtype, bytes, precision, out)?;
+            let (dtype, bytes) = self.converted(&stored.name, stored.dtype, bytes, stored_as, out)?;
             // A qkv becomes three of a third of its rows each.
             if names.len() > 1 {
                 match shape.first_mut().filter(|rows| rows.is_multiple_of(names.len())) {
@@ -137,16 +137,16 @@ impl WeightFile {
         name: &str,
         dtype: Dtype,
         bytes: Vec<u8>,
-        precision: Precision,
+        stored_as: StoredAs,
         out: &Path,
     ) -> Result<(Dtype, Vec<u8>), ModelError> {
-        let to = match precision {
-            Precision::Same => return Ok((dtype, bytes)),
+        let to = match stored_as {
+            StoredAs::Same => return Ok((dtype, bytes)),
             // Counts of a batch norm stay what they are.
             _ if !is_float(dtype) => return Ok((dtype, bytes)),
-            Precision::F32 => Dtype::F32,
-            Precision::F16 => Dtype::F16,
-            Precision::Bf16 => Dtype::BF16,
+            StoredAs::F32 => Dtype::F32,
+            StoredAs::F16 => Dtype::F16,
+            StoredAs::Bf16 => Dtype::BF16,
         };
         let burn = |dtype| float(dtype).unwrap_or(DType::F64);
         let size = bytes.len() * 8 / dtype.bitsize();

@@ -3,4 +3,4 @@
 mod export;
 mod resample;
 
-pub use export::Precision;
+pub use export::StoredAs;

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::images::images_of;
 use mae_report::make_folder;
 use mae_report::save_png;
-use mae_report::{Reconstruction, draw_reconstructions, with_note};
+use mae_report::{ReconstructionRow, draw_reconstructions, with_note};
 
 /// What a picture of normalised pixels borrows.
 pub(super) const BORROWED: &str =
@@ -63,14 +63,14 @@ pub fn reconstruct(
     batch: Batch,
     masks: &MaskBatch,
     device: &Device,
-) -> Result<Vec<Reconstruction>, TrainerError> {
+) -> Result<Vec<ReconstructionRow>, TrainerError> {
     let shape = batch.shape;
     let originals = images_of(&batch.images, shape)?;
     let images = normalize.images(batch.images, shape, device);
     let predicted = images_of(&normalize.bytes(model.reconstruct(images, masks).images), shape)?;
     let masks = masks.mask().chunks(masks.num_patches());
     let samples = originals.into_iter().zip(predicted).zip(masks).map(|((original, predicted), mask)| {
-        Reconstruction { original, predicted, mask: mask.iter().map(|m| *m == 1.0).collect() }
+        ReconstructionRow { original, predicted, mask: mask.iter().map(|m| *m == 1.0).collect() }
     });
     Ok(samples.collect())
 }
@@ -79,7 +79,7 @@ pub fn reconstruct(
 ///
 /// # Errors
 /// As [`draw_reconstructions`].
-pub fn draw_sheet(samples: &[Reconstruction], config: &MaeConfig) -> Result<Image, TrainerError> {
+pub fn draw_sheet(samples: &[ReconstructionRow], config: &MaeConfig) -> Result<Image, TrainerError> {
     let patch = config.geometry.patch_size();
     let sheet = draw_reconstructions(samples, (patch, patch))?;
     Ok(if config.norm_pix_loss { with_note(sheet, BORROWED)? } else { sheet })
