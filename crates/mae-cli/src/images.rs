@@ -59,14 +59,19 @@ impl ImageArgs {
             false => Normalize::new(self.mean.clone(), self.std.clone())?,
         };
         normalize.validate(channels)?;
-        let said = if self.resize.is_some() { None } else { file.said_resizing(size)? };
+        let path = file.path().display();
+        let said = match self.resize {
+            Some(_) => None,
+            None => file.said_resizing(size).with_context(|| {
+                format!("{path}: cannot prepare images as it says, which --resize PX overrides")
+            })?,
+        };
         let Some(said) = said else {
             let transform = EvalTransform::new(size, self.resize)?;
             return Ok(Preparation { transform, normalize, channels });
         };
         let transform = eval_transform(&said.value, size).with_context(|| {
-            let (path, source) = (file.path().display(), said.source);
-            format!("{path}: cannot prepare images as {source} says, which --resize PX overrides")
+            format!("{path}: cannot prepare images as {} says, which --resize PX overrides", said.source)
         })?;
         Ok(Preparation { transform, normalize, channels })
     }

@@ -216,8 +216,10 @@ mod tests {
     fn errors_name_the_part_and_the_numbers() {
         let mut config = Preset::Nano.config(Geometry::new((32, 32), 4, 3).unwrap());
         config.decoder.num_heads = 7;
-        let error = config.init(0, &Device::flex()).unwrap_err().to_string();
-        assert!(error.contains("decoder") && error.contains("64") && error.contains('7'), "{error}");
+        let error = config.init(0, &Device::flex()).unwrap_err();
+        assert_eq!(error.to_string(), "the decoder is inconsistent");
+        let reason = std::error::Error::source(&error).unwrap().to_string();
+        assert!(reason.contains("64") && reason.contains('7'), "{reason}");
         assert!("giant".parse::<Preset>().unwrap_err().to_string().contains("lightly"));
     }
 }

@@ -11,7 +11,7 @@ use crate::Contents;
 #[non_exhaustive]
 pub enum ModelError {
     /// The description of the model is inconsistent.
-    #[error("the {part} is inconsistent: {source}")]
+    #[error("the {part} is inconsistent")]
     Config {
         /// "encoder" or "decoder".
         part: &'static str,
@@ -29,7 +29,7 @@ pub enum ModelError {
         known: String,
     },
     /// The file could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// The file could not be written; what was there before is untouched.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -45,7 +45,7 @@ pub enum ModelError {
         source: safetensors::SafeTensorError,
     },
     /// The file is not a (complete) safetensors file.
-    #[error("{} is not a complete safetensors file: {source}", path.display())]
+    #[error("{} is not a complete safetensors file", path.display())]
     Format {
         /// The file.
         path: PathBuf,

@@ -126,7 +126,7 @@ pub enum TrainerError {
         changes: String,
     },
     /// The folder with the images of a continued run is gone.
-    #[error("the run's images are missing: {} ({field}) does not exist", path.display())]
+    #[error("the run's images are missing: {} does not exist ({field})", path.display())]
     ImagesGone {
         /// The folder.
         path: PathBuf,

@@ -122,7 +122,7 @@ pub(crate) fn transformers_resizing(
         (Resize::Squash(made), None) => made,
         _ => {
             return Err("its preprocessor_config.json says that the shorter side is resized but no centre cut out, which \
-                        makes images of any size: say how to resize by --resize"
+                        makes images of any size"
                 .into());
         }
     };
