@@ -17,15 +17,16 @@ const MAX_LINES: usize = 400;
 const MAX_FILES: usize = 12;
 
 /// What each library crate may know of the others.
-const GRAPH: [(&str, &[&str]); 10] = [
-    ("mae-masking", &[]),
+const GRAPH: [(&str, &[&str]); 11] = [
+    ("mae-random", &[]),
+    ("mae-masking", &["mae-random"]),
     ("mae-kernels", &[]),
-    ("mae-vit", &["mae-kernels"]),
-    ("mae-data", &[]),
-    ("mae-model", &["mae-kernels", "mae-masking", "mae-vit"]),
+    ("mae-vit", &["mae-kernels", "mae-random"]),
+    ("mae-data", &["mae-random"]),
+    ("mae-model", &["mae-kernels", "mae-masking", "mae-random", "mae-vit"]),
     ("mae-eval", &[]),
-    ("mae-report", &["mae-data"]),
-    ("mae-ranks", &["mae-kernels", "mae-vit"]),
+    ("mae-report", &["mae-data", "mae-random"]),
+    ("mae-ranks", &["mae-kernels", "mae-random", "mae-vit"]),
     (
         "mae-trainer",
         &[
@@ -34,6 +35,7 @@ const GRAPH: [(&str, &[&str]); 10] = [
             "mae-kernels",
             "mae-masking",
             "mae-model",
+            "mae-random",
             "mae-ranks",
             "mae-report",
             "mae-vit",
@@ -47,6 +49,7 @@ const GRAPH: [(&str, &[&str]); 10] = [
             "mae-kernels",
             "mae-masking",
             "mae-model",
+            "mae-random",
             "mae-ranks",
             "mae-report",
             "mae-trainer",
@@ -56,7 +59,8 @@ const GRAPH: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that compute without Burn.
-const WITHOUT_BURN: [&str; 5] = ["mae-masking", "mae-kernels", "mae-data", "mae-eval", "mae-report"];
+const WITHOUT_BURN: [&str; 6] =
+    ["mae-random", "mae-masking", "mae-kernels", "mae-data", "mae-eval", "mae-report"];
 
 /// What none of the library crates may pull in by itself.
 const BACKENDS: [&str; 6] =

@@ -1,6 +1,6 @@
 //! Block-wise masks: rectangles are masked one after the other until the count is reached.
 
-use crate::rng::MaskRng;
+use mae_random::{Stream, scaled, uniform};
 
 /// The least area of a block, in patches: BEiT, algorithm 1.
 const MIN_BLOCK: usize = 16;
@@ -12,14 +12,15 @@ const MIN_ASPECT: f64 = 0.3;
 /// A block has between [`MIN_BLOCK`] patches and as many as are still missing, and lies anywhere within the grid. A
 /// side longer than the grid's is cut to it. A block that would mask nothing new is moved onto a visible patch,
 /// so every block brings the count closer; the last one is masked row by row until the count is reached.
-pub(crate) fn mask(grid: (usize, usize), num_keep: usize, rng: &mut MaskRng) -> Vec<bool> {
+pub(crate) fn mask(grid: (usize, usize), num_keep: usize, rng: &mut Stream) -> Vec<bool> {
     let mut mask = vec![false; grid.0 * grid.1];
     let mut missing = mask.len() - num_keep;
     while missing > 0 {
-        let mut block = Block::draw(grid, MIN_BLOCK + rng.below(missing.saturating_sub(MIN_BLOCK) + 1), rng);
+        let mut block =
+            Block::draw(grid, MIN_BLOCK + scaled(rng, missing.saturating_sub(MIN_BLOCK) + 1), rng);
         if block.patches(grid).all(|patch| mask[patch]) {
             let visible: Vec<usize> = (0..mask.len()).filter(|&patch| !mask[patch]).collect();
-            block = block.moved_over(visible[rng.below(visible.len())], grid);
+            block = block.moved_over(visible[scaled(rng, visible.len())], grid);
         }
         for patch in block.patches(grid) {
             if missing > 0 && !mask[patch] {
@@ -40,11 +41,11 @@ struct Block {
 
 impl Block {
     /// A block of about `area` patches with a drawn aspect ratio, anywhere within the grid.
-    fn draw(grid: (usize, usize), area: usize, rng: &mut MaskRng) -> Self {
+    fn draw(grid: (usize, usize), area: usize, rng: &mut Stream) -> Self {
         let (area, aspect) = (area as f64, log_uniform_aspect(rng));
         let height = ((area * aspect).sqrt().round() as usize).clamp(1, grid.0);
         let width = ((area / aspect).sqrt().round() as usize).clamp(1, grid.1);
-        Self { top: rng.below(grid.0 - height + 1), left: rng.below(grid.1 - width + 1), height, width }
+        Self { top: scaled(rng, grid.0 - height + 1), left: scaled(rng, grid.1 - width + 1), height, width }
     }
 
     /// The same block, its centre as near to `patch` as the grid allows; it covers the patch.
@@ -66,10 +67,10 @@ impl Block {
 
 /// A ratio with density proportional to its inverse, so that tall and wide are equally likely. It is drawn by
 /// rejection because the last bit of `exp` depends on the platform.
-fn log_uniform_aspect(rng: &mut MaskRng) -> f64 {
+fn log_uniform_aspect(rng: &mut Stream) -> f64 {
     loop {
-        let aspect = MIN_ASPECT + (1.0 / MIN_ASPECT - MIN_ASPECT) * rng.unit();
-        if rng.unit() * aspect < MIN_ASPECT {
+        let aspect = MIN_ASPECT + (1.0 / MIN_ASPECT - MIN_ASPECT) * uniform(rng);
+        if uniform(rng) * aspect < MIN_ASPECT {
             return aspect;
         }
     }
@@ -84,7 +85,7 @@ mod tests {
     fn aspect_ratios_are_log_uniform() {
         const DRAWS: usize = 40_000;
         const BINS: usize = 20;
-        let mut rng = MaskRng::new(MaskKey { seed: 0, pass: 0, sample: 0 });
+        let mut rng = MaskKey { seed: 0, pass: 0, sample: 0 }.stream();
         let mut counts = [0usize; BINS];
         for _ in 0..DRAWS {
             let aspect = log_uniform_aspect(&mut rng);

@@ -1,6 +1,6 @@
 //! Grid masks: visible patches at regular distances, with a drawn offset.
 
-use crate::rng::MaskRng;
+use mae_random::{Stream, scaled};
 
 /// A mask with exactly `num_keep` visible patches, between 1 and all of the grid's.
 ///
@@ -8,9 +8,9 @@ use crate::rng::MaskRng;
 /// height / r rows have visible patches, and the K patches are dealt out to those rows. Rows among the height,
 /// patches among the rows and columns within a row are each spread as evenly as integers can be, so that distances
 /// differ by at most one. Where r is an integer that divides both sides, this is one patch of every r × r.
-pub(crate) fn mask(grid: (usize, usize), num_keep: usize, rng: &mut MaskRng) -> Vec<bool> {
+pub(crate) fn mask(grid: (usize, usize), num_keep: usize, rng: &mut Stream) -> Vec<bool> {
     let num_rows = num_rows(grid, num_keep);
-    let phases = (rng.below(grid.0), rng.below(grid.1), rng.below(num_rows));
+    let phases = (scaled(rng, grid.0), scaled(rng, grid.1), scaled(rng, num_rows));
     mask_at(grid, num_keep, phases)
 }
 

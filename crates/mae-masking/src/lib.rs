@@ -28,18 +28,18 @@ mod batch;
 mod block;
 mod error;
 mod grid;
+mod key;
 mod masker;
 mod masking;
 mod ratio;
-mod rng;
 mod strategy;
 
 pub use batch::MaskBatch;
 pub use error::{MAX_PATCHES, MaskingError};
+pub use key::MaskKey;
 pub use masker::Masker;
 pub use masking::Masking;
 pub use ratio::num_keep;
-pub use rng::MaskKey;
 pub use strategy::Strategy;
 
 /// The README's examples, as tests.

@@ -1,6 +1,7 @@
 //! A strategy, a grid and a ratio, checked once and then drawn from without fail.
 
-use crate::rng::MaskRng;
+use mae_random::{Stream, bits};
+
 use crate::{MaskBatch, MaskKey, Masking, MaskingError, Strategy, block, grid, num_keep};
 
 /// Draws masks: a strategy for a grid of patches and a ratio.
@@ -45,7 +46,7 @@ impl Masker {
     ///
     /// A random mask keeps the order of its shuffle; block and grid masks list their patches in ascending order.
     pub fn draw(&self, key: MaskKey) -> Masking {
-        let mut rng = MaskRng::new(key);
+        let mut rng = key.stream();
         match self.strategy {
             Strategy::Random => self.shuffled(&mut rng),
             Strategy::Block => Masking::painted(&block::mask(self.grid, self.num_keep, &mut rng)),
@@ -68,8 +69,8 @@ impl Masker {
     }
 
     /// The argsort of uniform noise, as in the paper; with 64 bits of it a tie is a curiosity, and goes by index.
-    fn shuffled(&self, rng: &mut MaskRng) -> Masking {
-        let mut noise: Vec<(u64, usize)> = (0..self.num_patches()).map(|patch| (rng.bits(), patch)).collect();
+    fn shuffled(&self, rng: &mut Stream) -> Masking {
+        let mut noise: Vec<(u64, usize)> = (0..self.num_patches()).map(|patch| (bits(rng), patch)).collect();
         noise.sort_unstable();
         Masking::from_shuffle(noise.into_iter().map(|(_, patch)| patch).collect(), self.num_keep)
     }

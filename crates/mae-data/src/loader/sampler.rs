@@ -1,7 +1,6 @@
 //! Which samples each of several ranks sees in an epoch, and in which order.
 
-use rand_chacha::ChaCha8Rng;
-use rand_core::{Rng, SeedableRng};
+use mae_random::{bits, stream};
 
 use crate::DataError;
 
@@ -117,13 +116,9 @@ impl DistributedSampler {
 
 /// The order of `len` samples in an epoch.
 pub(crate) fn shuffled(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..16].copy_from_slice(&epoch.to_le_bytes());
-    key[24..].copy_from_slice(&DOMAIN);
-    let mut rng = ChaCha8Rng::from_seed(key);
+    let mut rng = stream(DOMAIN, [seed, epoch, 0]);
     // Equal draws fall in the order of their indices.
-    let mut draws: Vec<(u64, usize)> = (0..len).map(|index| (rng.next_u64(), index)).collect();
+    let mut draws: Vec<(u64, usize)> = (0..len).map(|index| (bits(&mut rng), index)).collect();
     draws.sort_unstable();
     draws.into_iter().map(|(_, index)| index).collect()
 }

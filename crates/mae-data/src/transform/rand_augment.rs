@@ -1,8 +1,8 @@
 //! RandAugment: a few operations on an image's pixels, drawn at random, all of about the same magnitude.
 
-use crate::rng::normals;
 use crate::transform::augment::MAX_MAGNITUDE;
 use crate::{AugmentOp, DataError, Image, SampleRng, below, uniform};
+use mae_random::normals;
 
 /// How likely each operation that was drawn is to be applied.
 ///
@@ -58,7 +58,7 @@ impl RandAugment {
 
     fn draw_one(&self, rng: &mut SampleRng) -> Option<AugmentOp> {
         let applied = uniform(rng) < APPLIED;
-        let [normal, _] = normals(rng);
+        let [normal, _] = normals(rng, 1.0);
         let magnitude = (self.magnitude + self.std * normal).clamp(0.0, MAX_MAGNITUDE);
         let ops = AugmentOp::all(magnitude, uniform(rng) < 0.5);
         let op = ops[below(rng, ops.len() as u64) as usize];

@@ -1,7 +1,7 @@
 //! Random erasing: noise in place of a rectangle of an image.
 
-use crate::rng::normals;
 use crate::{Crop, DataError, Image, SampleRng, below, uniform};
+use mae_random::normals;
 
 /// The share of the area that is erased, and the height over the width of what is.
 ///
@@ -89,7 +89,7 @@ impl RandomErasing {
         let mut spare = None;
         let mut normal = || {
             spare.take().unwrap_or_else(|| {
-                let [first, second] = normals(rng);
+                let [first, second] = normals(rng, 1.0);
                 spare = Some(second);
                 first
             })
