@@ -4,6 +4,7 @@
 mod encode;
 mod images;
 mod painted;
+mod pass;
 mod pictures;
 mod table;
 mod verbs;
@@ -16,7 +17,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use mae_trainer::cli::{PretrainArgs, TrainArgs, output, with_ranks};
 
-use verbs::{attention, classify, convert, doctor, embed, inspect, knn, pretrain, reconstruct};
+use verbs::{attention, classify, convert, doctor, embed, inspect, knn, predict, pretrain, reconstruct};
 
 /// Masked autoencoders: pre-training, probes and fine-tuning, features and pictures of images, weights to and from Python.
 ///
@@ -52,6 +53,9 @@ enum Verb {
     /// Measures an encoder by the nearest neighbours of its features.
     #[command(after_help = knn::EXAMPLES)]
     Knn(knn::Args),
+    /// Says which classes images are of, and how probable that is: into a .csv, .jsonl or .parquet file, or line by line.
+    #[command(after_help = predict::EXAMPLES)]
+    Predict(predict::Args),
     /// Draws what a model predicts of the hidden parts of images.
     #[command(after_help = reconstruct::EXAMPLES)]
     Reconstruct(reconstruct::Args),
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         Verb::Convert(args) => done(convert::run(&args)),
         Verb::Embed(args) => ended(embed::run(&args)),
         Verb::Knn(args) => ended(knn::run(&args)),
+        Verb::Predict(args) => ended(predict::run(&args)),
         Verb::Doctor(args) => done(doctor::run(&args)),
         Verb::Reconstruct(args) => done(reconstruct::run(&args)),
         Verb::Attention(args) => done(attention::run(&args)),

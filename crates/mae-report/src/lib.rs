@@ -30,7 +30,7 @@ mod tensorboard;
 pub use atomic::{make_folder, write_atomic};
 pub use draw::{
     Heatmap, ReconstructionRow, draw_confusion, draw_grid, draw_heatmaps, draw_loss_curve,
-    draw_reconstructions, save_png, with_note,
+    draw_reconstructions, draw_tiles, save_png, with_note,
 };
 pub use duration::duration;
 pub use error::ReportError;

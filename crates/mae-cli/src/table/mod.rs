@@ -1,7 +1,10 @@
-//! Rows of numbers in a file that is written bit by bit and can be continued: NumPy's `.npy`, safetensors or Parquet.
+//! Files of a row for each image, which can be continued.
 
+mod features;
 mod parquet;
+mod predictions;
 mod rows;
-mod writer;
 
+pub use features::FeatureFormat;
+pub use predictions::{Predicted, PredictionFormat};
 pub use rows::Table;

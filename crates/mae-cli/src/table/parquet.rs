@@ -1,4 +1,5 @@
-//! The rows of a table as a Parquet file: a column of paths, one of labels, one of lists of numbers.
+//! Parquet files: of features, a column of paths, one of labels and one of lists of numbers; of predictions, a column of paths and two
+//! for each of the most probable classes.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -8,36 +9,38 @@ use std::sync::Arc;
 use ::parquet::data_type::{ByteArray, ByteArrayType, FloatType};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::KeyValue;
-use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use ::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use ::parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::parser::parse_message_type;
 use ::parquet::schema::types::ColumnPath;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::rows::{Table, on};
+use super::predictions::{Predicted, columns};
+use super::rows::{Rows, Table, on};
 
-const SCHEMA: &str = "message features {
+const FEATURES: &str = "message features {
     required binary path (STRING);
     optional binary label (STRING);
     required group feature (LIST) { repeated group list { required float element; } }
 }";
 
+/// Rows of predictions in a row group.
+const GROUP_ROWS: usize = 1 << 16;
 /// Bytes of numbers in a row group, which is what a reader takes in at a time.
 const GROUP_BYTES: usize = 64 << 20;
 /// Numbers that are handed on at a time; each takes as much again for where its list begins.
 const BATCH: usize = 1 << 18;
 
 /// Writes the rows that lie in `part`, f32 in their order, into the file `out`.
-pub fn write(table: &Table<'_>, part: &Path, out: &Path) -> Result<()> {
-    let numbers = table.row.iter().product::<usize>();
-    write_groups(table, part, out, (GROUP_BYTES / (size_of::<f32>() * numbers)).max(1))
+pub fn write_features(table: &Table<'_>, part: &Path, out: &Path) -> Result<()> {
+    write_groups(table, part, out, (GROUP_BYTES / (size_of::<f32>() * table.numbers())).max(1))
 }
 
 fn write_groups(table: &Table<'_>, part: &Path, out: &Path, group: usize) -> Result<()> {
     let read = || format!("cannot read {}", part.display());
     let mut rows = BufReader::with_capacity(1 << 20, File::open(part).with_context(read)?);
-    let schema = Arc::new(on(out, parse_message_type(SCHEMA))?);
+    let schema = Arc::new(on(out, parse_message_type(FEATURES))?);
     let file = on(out, File::create(out))?;
     let mut writer = on(out, SerializedFileWriter::new(file, schema, Arc::new(properties(table))))?;
     for first in (0..table.source.len()).step_by(group) {
@@ -49,7 +52,7 @@ fn write_groups(table: &Table<'_>, part: &Path, out: &Path, group: usize) -> Res
         let label = |index| classes.get(table.source.label(index)? as usize).cloned();
         on(out, write_text(&mut columns, &range.clone().map(label).collect::<Vec<_>>()))?;
 
-        let numbers = table.row.iter().product::<usize>();
+        let numbers = table.numbers();
         let mut column = on(out, next_column(&mut columns))?;
         let batch = (BATCH / numbers).max(1);
         for first in range.clone().step_by(batch) {
@@ -72,8 +75,7 @@ fn write_groups(table: &Table<'_>, part: &Path, out: &Path, group: usize) -> Res
 fn properties(table: &Table<'_>) -> WriterProperties {
     let feature = ColumnPath::new(["feature", "list", "element"].map(str::to_owned).into());
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
-    WriterProperties::builder()
-        .set_created_by(concat!("mae ", env!("CARGO_PKG_VERSION")).to_owned())
+    builder()
         // Of features, hardly two numbers are equal, and nobody asks for the least of them.
         .set_column_dictionary_enabled(feature.clone(), false)
         .set_column_statistics_enabled(feature, EnabledStatistics::None)
@@ -82,6 +84,47 @@ fn properties(table: &Table<'_>) -> WriterProperties {
             pair("about", table.about.to_string()),
         ]))
         .build()
+}
+
+fn builder() -> WriterPropertiesBuilder {
+    WriterProperties::builder().set_created_by(concat!("mae ", env!("CARGO_PKG_VERSION")).to_owned())
+}
+
+/// Writes the `top_k` most probable classes of all rows into the file `out`.
+pub fn write_predictions(mut rows: Rows<'_>, classes: &[String], top_k: usize, out: &Path) -> Result<()> {
+    let fields: String = columns(top_k)
+        .skip(1)
+        .map(|column| match column.starts_with("class") {
+            true => format!("optional binary {column} (STRING); "),
+            false => format!("optional float {column}; "),
+        })
+        .collect();
+    let schema = format!("message predictions {{ required binary path (STRING); {fields} }}");
+    let schema = Arc::new(on(out, parse_message_type(&schema))?);
+    let file = on(out, File::create(out))?;
+    let mut writer = on(out, SerializedFileWriter::new(file, schema, Arc::new(builder().build())))?;
+    loop {
+        let group: Vec<Predicted> =
+            rows.by_ref().take(GROUP_ROWS).map(|row| Ok(row?.predicted(top_k))).collect::<Result<_>>()?;
+        if group.is_empty() {
+            break;
+        }
+        let mut columns = on(out, writer.next_row_group())?;
+        let paths: Vec<_> = group.iter().map(|row| Some(row.name.clone())).collect();
+        on(out, write_text(&mut columns, &paths))?;
+        for place in 0..top_k {
+            let found: Vec<_> = group.iter().map(|row| row.classes.get(place)).collect();
+            let names: Vec<_> = found.iter().map(|found| Some(classes[found.as_ref()?.0].clone())).collect();
+            on(out, write_text(&mut columns, &names))?;
+            let values: Vec<f32> = found.iter().flatten().map(|(_, probability)| *probability).collect();
+            let there: Vec<i16> = found.iter().map(|found| i16::from(found.is_some())).collect();
+            let mut column = on(out, next_column(&mut columns))?;
+            on(out, column.typed::<FloatType>().write_batch(&values, Some(&there), None))?;
+            on(out, column.close())?;
+        }
+        on(out, columns.close())?;
+    }
+    on(out, on(out, writer.into_inner())?.sync_all())
 }
 
 fn next_column<'a>(
@@ -141,7 +184,14 @@ mod tests {
         numbers[12..18].fill(f32::NAN);
         fs::write(&part, numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()).unwrap();
         let source = Names(["even", "odd"].map(str::to_owned));
-        let table = Table { path: &out, row: &[2, 3], source: &source, about: json!({ "weights": "w" }) };
+        let table = Table {
+            path: &out,
+            row: &[2, 3],
+            source: &source,
+            about: json!({ "weights": "w" }),
+            header: Vec::new(),
+            names: None,
+        };
         write_groups(&table, &part, &out, 2).unwrap();
 
         let reader = SerializedFileReader::new(File::open(&out).unwrap()).unwrap();

@@ -1,12 +1,14 @@
-//! What a file of rows has in it.
+//! Rows of numbers in a file that is written bit by bit and can be continued by another process.
 
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use mae_data::ImageSource;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// A file of so many rows of one shape, in f32.
+/// A file of so many rows of one shape, in f32. They collect in a part beside it.
 pub struct Table<'a> {
     pub path: &'a Path,
     /// The shape of a row.
@@ -15,9 +17,180 @@ pub struct Table<'a> {
     pub source: &'a dyn ImageSource,
     /// What the rows depend on besides.
     pub about: Value,
+    /// What stands before the rows.
+    pub header: Vec<u8>,
+    /// Where the names of the rows are written, a line each, if the file does not have them in it.
+    pub names: Option<PathBuf>,
+}
+
+/// Appends rows to the part that there is.
+pub struct Writer {
+    part: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Table<'_> {
+    /// Begins the part, or goes on with what an earlier process has left; says how many rows there are.
+    ///
+    /// # Errors
+    /// If the file is there and complete, or a part of another one is.
+    pub fn begin(&self) -> Result<(Writer, usize)> {
+        let (path, rows) = (self.path, self.source.len());
+        ensure!(!path.exists(), "{} is there already", path.display());
+        let (part, about) = self.parts();
+        let names = self.names_checksum();
+        let identity =
+            serde_json::to_string_pretty(&json!({ "about": self.about, "images": rows, "names": names }))?;
+        let mut done = 0;
+        if part.exists() {
+            let before = fs::read_to_string(&about).unwrap_or_default();
+            ensure!(
+                before == identity,
+                "{} was begun with other weights, images or options: remove it to begin anew",
+                part.display()
+            );
+            let written = on(&part, part.metadata())?.len() as usize;
+            done = (written.saturating_sub(self.header.len()) / self.row_bytes()).min(rows);
+        } else {
+            // The identity first: a part without one would be continued by nobody.
+            on(&about, fs::write(&about, &identity))?;
+        }
+        self.write_names()?;
+        let mut options = OpenOptions::new();
+        let mut file = on(&part, options.create(true).truncate(false).write(true).open(&part))?;
+        // A row that was not written whole is written again.
+        let keep = if done == 0 { 0 } else { self.header.len() + done * self.row_bytes() };
+        on(&part, file.set_len(keep as u64))?;
+        match done {
+            0 => on(&part, file.write_all(&self.header))?,
+            _ => drop(on(&part, file.seek(SeekFrom::End(0)))?),
+        }
+        Ok((Writer { part, file: BufWriter::with_capacity(1 << 20, file) }, done))
+    }
+
+    /// Gives the part, whose rows are all there, the file's name.
+    pub fn finish(&self, writer: Writer) -> Result<()> {
+        let (part, about) = self.parts();
+        writer.settle()?;
+        on(self.path, fs::rename(&part, self.path))?;
+        remove(&about)
+    }
+
+    /// Makes the file of the part, whose rows are all there: `make` reads the one and writes the other.
+    pub fn finish_as(&self, writer: Writer, make: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<()> {
+        let (part, about) = self.parts();
+        writer.settle()?;
+        let new = beside(self.path, ".new");
+        make(&part, &new)?;
+        on(self.path, fs::rename(&new, self.path))?;
+        remove(&part)?;
+        remove(&about)
+    }
+
+    fn write_names(&self) -> Result<()> {
+        let Some(path) = &self.names else { return Ok(()) };
+        let mut list = BufWriter::new(on(path, File::create(path))?);
+        for index in 0..self.source.len() {
+            on(path, writeln!(list, "{}", self.source.name(index)))?;
+        }
+        on(path, list.flush())
+    }
+
+    /// Numbers of a row.
+    pub fn numbers(&self) -> usize {
+        self.row.iter().product()
+    }
+
+    fn row_bytes(&self) -> usize {
+        size_of::<f32>() * self.numbers()
+    }
+
+    /// The rows so far, and what they belong to.
+    fn parts(&self) -> (PathBuf, PathBuf) {
+        (beside(self.path, ".part"), beside(self.path, ".part.json"))
+    }
+
+    fn names_checksum(&self) -> u32 {
+        let mut crc = crc32fast::Hasher::new();
+        for index in 0..self.source.len() {
+            crc.update(self.source.name(index).as_bytes());
+            crc.update(b"\n");
+        }
+        crc.finalize()
+    }
+}
+
+impl Writer {
+    pub fn write(&mut self, numbers: &[f32]) -> Result<()> {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        on(&self.part, self.file.write_all(&bytes))
+    }
+
+    /// Leaves what there is for another process to go on with.
+    pub fn pause(mut self) -> Result<()> {
+        on(&self.part, self.file.flush())
+    }
+
+    fn settle(mut self) -> Result<()> {
+        on(&self.part, self.file.flush())?;
+        on(&self.part, self.file.get_ref().sync_all())
+    }
+}
+
+/// The rows of a part without a header, one after the other.
+pub struct Rows<'a> {
+    table: &'a Table<'a>,
+    part: &'a Path,
+    file: BufReader<File>,
+    next: usize,
+}
+
+/// A row, and the name of what it is of.
+pub struct Row {
+    pub index: usize,
+    pub name: String,
+    pub numbers: Vec<f32>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn open(table: &'a Table<'a>, part: &'a Path) -> Result<Self> {
+        let file = File::open(part).with_context(|| format!("cannot read {}", part.display()))?;
+        Ok(Self { table, part, file: BufReader::with_capacity(1 << 20, file), next: 0 })
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Result<Row>> {
+        let index = self.next;
+        if index == self.table.source.len() {
+            return None;
+        }
+        self.next += 1;
+        let mut bytes = vec![0; self.table.row_bytes()];
+        let read = self.file.read_exact(&mut bytes);
+        let row = read.with_context(|| format!("cannot read {}", self.part.display())).map(|()| Row {
+            index,
+            name: self.table.source.name(index),
+            numbers: bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect(),
+        });
+        Some(row)
+    }
 }
 
 /// Says which file an operation failed on.
 pub fn on<T, E: std::error::Error + Send + Sync + 'static>(path: &Path, result: Result<T, E>) -> Result<T> {
     result.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A name beside another file's.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }

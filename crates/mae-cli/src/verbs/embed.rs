@@ -9,7 +9,7 @@ use mae_trainer::cli::output;
 
 use crate::encode::{EncodeArgs, Tokens};
 use crate::images;
-use crate::table::Table;
+use crate::table::FeatureFormat;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -45,12 +45,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let format = FeatureFormat::of(&args.out)?;
     let encoder = args.encode.open(&args.weights, args.tokens)?;
     let source = images::open(&args.images)?;
     let (len, row) = (source.len(), encoder.row());
     // What a part of a file has to agree in, for the rest to belong to it.
-    let about = encoder.about()?;
-    let table = Table { path: &args.out, row: &row, source: source.as_ref(), about };
+    let table = format.table(&args.out, &row, source.as_ref(), encoder.about()?);
     let (mut writer, done) = table.begin()?;
     if done > 0 {
         encoder.say(&format!("continuing after {done} of {len} images"));
@@ -60,8 +60,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         output::warn("stopped; the same command continues\n");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    table.finish(writer)?;
-    let names = table.list()?.map_or(String::new(), |list| format!(", names in {}", list.display()));
+    format.finish(&table, writer)?;
+    let names = table.names.as_ref().map_or(String::new(), |list| format!(", names in {}", list.display()));
     let out = args.out.display();
     output::tell(format_args!("written         {len} rows of {row:?} in {out}{names}\n"));
     Ok(ExitCode::SUCCESS)

@@ -7,5 +7,6 @@ pub mod doctor;
 pub mod embed;
 pub mod inspect;
 pub mod knn;
+pub mod predict;
 pub mod pretrain;
 pub mod reconstruct;

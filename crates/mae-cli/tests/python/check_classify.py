@@ -5,7 +5,7 @@ usage: python check_classify.py MAE RUN DIGITS
 (Python 3.11, pip install -r ../../../mae-model/tests/golden/requirements.txt)
 
 The probe sees all images in every update, so that their order has no part in it. timm loads what `mae finetune` writes with
-strict=True, and has to tell as many digits right as `mae` says.
+strict=True, has to tell as many digits right as `mae` says, and gives the probabilities of `mae predict`.
 """
 
 import json
@@ -42,6 +42,17 @@ def features(mae: str, weights: str, images: Path, folder: str) -> tuple[torch.T
     out = Path(folder, f"{images.name}.npy")
     run(mae, "embed", weights, images, out, "--tokens", "mean", "--quiet")
     return torch.tensor(np.load(out)), labels(Path(f"{out}.txt").read_text().splitlines())
+
+
+def probabilities(mae: str, weights: Path, images: Path, paths: list[str]) -> torch.Tensor:
+    """What `mae predict` says of all classes, in the order of their names."""
+    lines = run(mae, "predict", weights, images, "--json", "--top-k", 10, "--quiet").splitlines()
+    found = {}
+    for line in map(json.loads, lines):
+        ends = [""] + [f"_{place}" for place in range(2, 11)]
+        of = {line[f"class{end}"]: line[f"probability{end}"] for end in ends}
+        found[line["path"]] = [of[str(digit)] for digit in range(10)]
+    return torch.tensor([found[path] for path in paths])
 
 
 def probe(train: tuple, test: tuple) -> float:
@@ -82,6 +93,10 @@ def by_timm(mae: str, weights: Path, images: Path) -> float:
     print(f"features of the fine-tuned encoder: within {error:.1e} of timm's")
     assert error < 1e-4, error
     scores = model(pixels)
+    ours = probabilities(mae, weights, images, paths)
+    error = (ours - scores.softmax(1)).abs().max().item()
+    print(f"probabilities of {len(paths)} images: within {error:.1e} of timm's")
+    assert error < 1e-5, error
     return (scores.argmax(1) == labels(paths)).float().mean().item()
 
 

@@ -10,4 +10,4 @@ pub use canvas::save_png;
 pub use confusion::draw_confusion;
 pub use curve::draw_loss_curve;
 pub use heatmap::{Heatmap, draw_heatmaps};
-pub use pictures::{ReconstructionRow, draw_grid, draw_reconstructions, with_note};
+pub use pictures::{ReconstructionRow, draw_grid, draw_reconstructions, draw_tiles, with_note};

@@ -149,7 +149,10 @@ pub fn draw_grid(headings: &[&str], rows: &[Vec<Image>]) -> Result<Image, Report
 }
 
 /// Draws tiles each under a heading of its own, in as many rows as are needed.
-pub(crate) fn draw_tiles(tiles: &[(&str, Image)]) -> Result<Image, ReportError> {
+///
+/// # Errors
+/// As [`draw_grid`].
+pub fn draw_tiles(tiles: &[(&str, Image)]) -> Result<Image, ReportError> {
     let columns = tiles.len().div_ceil(tiles.len().div_ceil(MAX_COLUMNS).max(1)).max(1);
     let row = |tiles: &[(&str, Image)]| {
         let (headings, images): (Vec<&str>, Vec<Image>) = tiles.iter().cloned().unzip();

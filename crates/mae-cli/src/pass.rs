@@ -1,0 +1,150 @@
+//! Images through a model, in their order, with what is said on the way.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Tensor};
+use mae_data::{BadFilePolicy, ImageSource};
+use mae_model::WeightFile;
+use mae_report::duration;
+use mae_trainer::StopFlag;
+use mae_trainer::cli::output;
+use serde_json::{Value, json};
+
+use crate::images::{ImageArgs, Preparation};
+use crate::weights::Described;
+
+/// Options of verbs that take all images through a model.
+#[derive(clap::Args)]
+pub struct PassArgs {
+    /// Print no progress lines.
+    #[arg(long, short)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub images_as: ImageArgs,
+    #[command(flatten)]
+    pub described: Described,
+}
+
+/// How images get through a model.
+pub struct Pass<'a> {
+    args: &'a PassArgs,
+    preparation: Preparation,
+    device: Device,
+    weights: PathBuf,
+    /// All files that the weights are in.
+    files: Vec<PathBuf>,
+}
+
+impl PassArgs {
+    /// Images as the preparation shows them, to the weights in a file.
+    pub fn prepared(&self, file: &WeightFile, preparation: Preparation, device: Device) -> Pass<'_> {
+        Pass { args: self, preparation, device, weights: file.path().into(), files: file.files().to_vec() }
+    }
+
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            output::warn(format_args!("{text}\n"));
+        }
+    }
+}
+
+impl Pass<'_> {
+    pub fn preparation(&self) -> &Preparation {
+        &self.preparation
+    }
+
+    /// All that the rows depend on but the images and what is made of them.
+    pub fn about(&self) -> Result<Value> {
+        Ok(json!({
+            "weights": self.weights.display().to_string(),
+            "checksum": checksum(&self.files)?,
+            "normalize": self.preparation.normalize,
+            "resized": format!("{:?}", self.preparation.transform),
+            "options": format!("{} {:?}", self.args.images_as.seen(), self.args.described.hints()),
+        }))
+    }
+
+    /// Hands on the rows that `model` makes of the images from `first` on, a batch at a time, with those of images that cannot be read
+    /// as NaN; whether it was asked to stop. `doing` names what takes the model's time.
+    pub fn run(
+        &self,
+        source: &Arc<dyn ImageSource>,
+        first: usize,
+        doing: &str,
+        model: impl Fn(Tensor<4>) -> Vec<f32>,
+        mut each: impl FnMut(&[f32]) -> Result<()>,
+    ) -> Result<bool> {
+        let len = source.len();
+        if first == len {
+            return Ok(false);
+        }
+        let stop = StopFlag::listen()?;
+        let skip = BadFilePolicy::Skip { max_share: 1.0 };
+        let loader = self.args.images_as.loader(source, &self.preparation, skip)?;
+        let (began, mut told) = (Instant::now(), Instant::now());
+        let mut batches = loader.batches(0, (first..len).collect(), 0)?;
+        let (mut next, mut working) = (first, Duration::ZERO);
+        while let Some(batch) = batches.next() {
+            let batch = batch?;
+            let at_work = Instant::now();
+            let images = self.preparation.normalize.images(batch.images, batch.shape, &self.device);
+            let mut rows = model(images);
+            working += at_work.elapsed();
+            let size = rows.len() / batch.indices.len();
+            for (row, index) in rows.chunks_mut(size).zip(&batch.indices) {
+                // Something else stands in for what cannot be read.
+                if *index != next {
+                    row.fill(f32::NAN);
+                }
+                next += 1;
+            }
+            each(&rows)?;
+            if stop.raised() && next < len {
+                return Ok(true);
+            }
+            if told.elapsed() > Duration::from_secs(5) {
+                told = Instant::now();
+                let elapsed = began.elapsed().as_secs_f64();
+                let rate = (next - first) as f64 / elapsed;
+                let left = duration((len - next) as f64 / rate);
+                let waiting = 100.0 * batches.waiting().as_secs_f64() / elapsed;
+                self.args.say(&format!(
+                    "{next} of {len} images, {rate:.1} images/s, {left} left, waiting {waiting:.0}%"
+                ));
+            }
+        }
+        for file in loader.bad_files() {
+            output::warn(format_args!("not read: {}\n", file.reason));
+        }
+        let elapsed = began.elapsed().as_secs_f64();
+        let (took, rate) = (duration(elapsed), (next - first) as f64 / elapsed);
+        let share = |part: Duration| 100.0 * part.as_secs_f64() / elapsed;
+        let (working, waiting) = (share(working), share(batches.waiting()));
+        self.args.say(&format!(
+            "{} {} in {took}, {rate:.1} images/s, {doing} {working:.1}%, waiting for images {waiting:.1}%",
+            next - first,
+            if next - first == 1 { "image" } else { "images" }
+        ));
+        Ok(false)
+    }
+}
+
+/// Of all bytes of files: others may have come in their place.
+fn checksum(paths: &[PathBuf]) -> Result<u32> {
+    let (mut crc, mut buffer) = (crc32fast::Hasher::new(), vec![0; 1 << 20]);
+    for path in paths {
+        let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        loop {
+            match file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
+                0 => break,
+                count => crc.update(&buffer[..count]),
+            }
+        }
+    }
+    Ok(crc.finalize())
+}
