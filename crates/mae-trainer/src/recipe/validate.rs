@@ -62,10 +62,12 @@ impl<S> Settings<S> {
         let bound = format!("from 0 to the {} epochs of the run", train.epochs);
         within("warmup_epochs", (0.0..=train.epochs as f64).contains(&warmup), warmup, &bound)?;
         optim.adamw().validate()?;
-        let clip = optim.clip_grad.unwrap_or(1.0);
-        within("clip_grad", clip > 0.0 && clip.is_finite(), clip, "positive and finite")?;
-        let ema = optim.ema.unwrap_or(0.0);
-        within("ema", (0.0..1.0).contains(&ema), ema, "in [0, 1)")?;
+        if let Some(clip) = optim.clip_grad {
+            within("clip_grad", clip > 0.0 && clip.is_finite(), clip, "positive and finite")?;
+        }
+        if let Some(ema) = optim.ema {
+            within("ema", (0.0..1.0).contains(&ema), ema, "in [0, 1)")?;
+        }
 
         within("metric_steps", eval.metric_steps >= 1, eval.metric_steps, "at least 1")?;
         within("max_images", eval.max_images >= 2, eval.max_images, "at least 2")?;
@@ -73,11 +75,13 @@ impl<S> Settings<S> {
         let minutes = eval.checkpoint_minutes;
         within("checkpoint_minutes", minutes >= 0.0, minutes, "at least 0")?;
         within("every_epochs", eval.every_epochs >= 1, eval.every_epochs, "at least 1")?;
-        let steps = eval.checkpoint_steps.unwrap_or(1);
-        within("checkpoint_steps", steps >= 1, steps, "at least 1")?;
+        if let Some(steps) = eval.checkpoint_steps {
+            within("checkpoint_steps", steps >= 1, steps, "at least 1")?;
+        }
         within("keep_checkpoints", eval.keep_checkpoints >= 1, eval.keep_checkpoints, "at least 1")?;
-        let patience = eval.patience.unwrap_or(1);
-        within("patience", patience >= 1, patience, "at least 1")?;
+        if let Some(patience) = eval.patience {
+            within("patience", patience >= 1, patience, "at least 1")?;
+        }
         Pace::new(train, data, optim, eval).map(drop)
     }
 }

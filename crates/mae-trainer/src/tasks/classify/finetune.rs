@@ -33,7 +33,7 @@ crate::section! {
         /// Random weights instead of the file's, of the same shape: what pre-training is to be compared with.
         Fixed from_scratch: bool = false;
         /// Blocks that are fine-tuned, the last ones; all, and what is before them, by default.
-        Fixed blocks: Option<usize> = None;
+        Fixed blocks: usize;
         /// By what the rate of each layer is multiplied, once for each layer above it.
         Free layer_decay: f64 = 0.75;
         /// Share of the samples for which a branch of the last block is left out; linearly fewer before it.
@@ -79,7 +79,7 @@ impl Task for Finetune {
         mix.check()?;
         let geometry = recipe.task.model.fill(&mut recipe.data.normalize)?;
         let depth = recipe.task.model.encoder.map_or(0, |encoder| encoder.stack.depth);
-        let blocks = recipe.task.finetune.blocks.unwrap_or(0);
+        let blocks = *recipe.task.finetune.blocks.get_or_insert(depth);
         within("blocks", blocks <= depth, blocks, &format!("at most the encoder's {depth} blocks"))?;
         Ok(geometry)
     }
@@ -161,7 +161,7 @@ impl Task for Finetune {
     fn activations_per_image(&self, compute: Compute, device: &Device) -> Option<usize> {
         let config = &self.classes.config.vit;
         let mut stack = config.stack;
-        stack.depth = self.settings.task.finetune.blocks.unwrap_or(stack.depth);
+        stack.depth = self.settings.task.finetune.blocks;
         let images = 4 * 2 * config.geometry.num_patches() * config.geometry.patch_dim();
         Some(stack.activation_bytes(1 + config.geometry.num_patches(), compute, device) + images)
     }
@@ -185,11 +185,7 @@ impl Finetune {
 
     /// A model with what is not trained marked.
     fn trained(&self, model: Classifier) -> Classifier {
-        let model = model.with_compute(self.settings.compute());
-        match self.settings.task.finetune.blocks {
-            Some(blocks) => model.with_trained_blocks(blocks),
-            None => model,
-        }
+        model.with_compute(self.settings.compute()).with_trained_blocks(self.settings.task.finetune.blocks)
     }
 
     /// A batch's images, mixed, what the model shall say of them, and what else is drawn for the batch.
