@@ -2,9 +2,11 @@
 
 mod features;
 mod parquet;
+mod predicted;
 mod predictions;
 mod rows;
 
 pub use features::FeatureFormat;
-pub use predictions::{Predicted, PredictionFormat};
+pub use predicted::Predicted;
+pub use predictions::PredictionFormat;
 pub use rows::Table;

@@ -16,7 +16,7 @@ use ::parquet::schema::types::ColumnPath;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::predictions::{Predicted, columns};
+use super::predicted::{Predicted, columns};
 use super::rows::{Rows, Table, on};
 
 const FEATURES: &str = "message features {
