@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
+use syn::{Item, Visibility};
 
 use crate::circles::circular_imports;
 use crate::programs::cargo;
@@ -119,6 +120,7 @@ fn rules() -> Result<()> {
     }
     broken.extend(crowded(root)?);
     broken.extend(too_large(root)?);
+    broken.extend(namesakes(root)?);
     for (package, allowed) in GRAPH {
         let tree = dependencies(package)?;
         for (other, _) in GRAPH {
@@ -171,6 +173,31 @@ fn too_large(root: &Path) -> Result<Vec<String>> {
         format!("{} has {lines} of {all} lines, and no crate is to have more than a quarter", name.display())
     };
     Ok(large.map(say).collect())
+}
+
+/// Public types of the library crates that share a name: who reads one could mean the other.
+fn namesakes(root: &Path) -> Result<Vec<String>> {
+    let mut types = BTreeMap::<String, Vec<String>>::new();
+    let libraries = GRAPH.map(|(package, _)| root.join("crates").join(package).join("src"));
+    for file in sources(root)?.into_iter().filter(|file| libraries.iter().any(|src| file.starts_with(src))) {
+        let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {name}"))?;
+        let parsed = syn::parse_file(&text).with_context(|| format!("cannot parse {name}"))?;
+        for item in parsed.items {
+            let (visibility, ident) = match item {
+                Item::Struct(item) => (item.vis, item.ident),
+                Item::Enum(item) => (item.vis, item.ident),
+                Item::Trait(item) => (item.vis, item.ident),
+                Item::Type(item) => (item.vis, item.ident),
+                _ => continue,
+            };
+            if matches!(visibility, Visibility::Public(_)) {
+                types.entry(ident.to_string()).or_default().push(name.clone());
+            }
+        }
+    }
+    let shared = types.into_iter().filter(|(_, files)| files.len() > 1);
+    Ok(shared.map(|(name, files)| format!("{name} is a public type of {}", files.join(" and of "))).collect())
 }
 
 /// The roots of all crates of the workspace.

@@ -10,7 +10,7 @@ const CHUNK: usize = 8 * 1024;
 
 /// The numbers of one update, the same for every element.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamW {
+pub struct AdamWUpdate {
     /// Decay rates of the first and second moment.
     pub betas: (f32, f32),
     /// Added to the root of the second moment.
@@ -28,7 +28,7 @@ pub struct AdamW {
 ///
 /// # Source
 /// Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, with each operation rounded as Burn's `AdamW` rounds it.
-pub fn adamw(grad: &mut [f32], param: &[f32], first: &mut [f32], second: &mut [f32], step: &AdamW) {
+pub fn adamw(grad: &mut [f32], param: &[f32], first: &mut [f32], second: &mut [f32], step: &AdamWUpdate) {
     if grad.len() <= CHUNK {
         // Most parameters are biases and norms, done before another thread would have come.
         return adamw_chunk(grad, param, first, second, step);
@@ -40,7 +40,7 @@ pub fn adamw(grad: &mut [f32], param: &[f32], first: &mut [f32], second: &mut [f
 }
 
 #[multiversion(targets = "simd")]
-fn adamw_chunk(grad: &mut [f32], param: &[f32], first: &mut [f32], second: &mut [f32], step: &AdamW) {
+fn adamw_chunk(grad: &mut [f32], param: &[f32], first: &mut [f32], second: &mut [f32], step: &AdamWUpdate) {
     let (beta_1, beta_2) = step.betas;
     let (bias_1, bias_2) = (1.0 - beta_1.powi(step.time), 1.0 - beta_2.powi(step.time));
     let (new_1, new_2) = (1.0 - beta_1, 1.0 - beta_2);

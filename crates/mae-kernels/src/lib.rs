@@ -27,7 +27,7 @@ mod rows;
 mod simd;
 mod transpose;
 
-pub use adamw::{AdamW, adamw, sum_of_squares};
+pub use adamw::{AdamWUpdate, adamw, sum_of_squares};
 pub use attention::{Attended, Heads, attention, attention_backward};
 pub use branch::{
     AttentionSaved, Branch, BranchGradients, MlpSaved, attention_branch, attention_branch_backward,

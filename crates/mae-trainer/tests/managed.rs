@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use burn_train::{ExecutionStrategy, Learner, SupervisedTraining, TrainingStrategy};
 use mae_model::Mae;
 use mae_report::EvaluationWriter;
-use mae_trainer::managed::{Launch, Loss, Pretraining, RunSchedule, Scalar, UpdateLoader, View};
+use mae_trainer::managed::{Launch, Loss, Pretraining, RunSchedule, Scalar, Screen, UpdateLoader};
 use mae_trainer::{
     OnNan, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, Update, read_evaluations,
     read_records, train_step,
@@ -44,7 +44,7 @@ fn managed(run: &Arc<Run<Pretrain>>, stop_at: u64) -> TrainState<Mae> {
     let device = Device::flex();
     let state = run.latest_state(&device).unwrap().state;
     let launch =
-        Launch { device: &device, view: View::Quiet, tell: |_| (), stop_at, stop: Box::new(|| false) };
+        Launch { device: &device, screen: Screen::Quiet, tell: |_| (), stop_at, stop: Box::new(|| false) };
     launch.train(run, state).unwrap()
 }
 
@@ -177,7 +177,7 @@ fn a_loss_that_is_not_finite_is_undone_here_too() {
     let state = run.latest_state(&device).unwrap().state;
     let launch = Launch {
         device: &device,
-        view: View::Quiet,
+        screen: Screen::Quiet,
         tell: |_| (),
         stop_at: u64::MAX,
         stop: Box::new(|| false),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Parser;
 use mae_trainer::cli::{PretrainArgs, TrainArgs, output, stopped};
-use mae_trainer::managed::{Launch, View};
+use mae_trainer::managed::{Launch, Screen};
 use mae_trainer::{INTERRUPTED, Restored, Single, StopFlag, summarize};
 
 /// Pre-trains a masked autoencoder and draws what it has learnt.
@@ -46,7 +46,7 @@ fn train(args: &TrainArgs<PretrainArgs>) -> Result<ExitCode> {
     let stop = StopFlag::listen()?;
     let launch = Launch {
         device: &device,
-        view: View::choose(args.quiet),
+        screen: Screen::choose(args.quiet),
         tell: args.tell(),
         stop_at: args.stop_at(&state),
         stop: Box::new(move || stop.raised()),

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mae_kernels::{AdamW, Branch, BranchGradients, Buffer, Heads, Mat, Threads, Write};
+use mae_kernels::{AdamWUpdate, Branch, BranchGradients, Buffer, Heads, Mat, Threads, Write};
 use mae_model::{Mae, MaeConfig, list_params};
 use mae_vit::{InitRng, StackConfig};
 
@@ -195,7 +195,7 @@ fn loss(rows: usize, patch_dim: usize, config: &MaeConfig, rounds: usize) -> Row
 }
 
 fn adamw(lens: Vec<usize>, rounds: usize) -> Row {
-    let step = AdamW { betas: (0.9, 0.95), eps: 1e-8, keep: 1.0, lr: 1e-3, time: 1 };
+    let step = AdamWUpdate { betas: (0.9, 0.95), eps: 1e-8, keep: 1.0, lr: 1e-3, time: 1 };
     let total: usize = lens.iter().sum();
     let squares = |len| random(len).into_iter().map(|x| x * x).collect::<Vec<f32>>();
     let mut tensors: Vec<[Vec<f32>; 4]> =

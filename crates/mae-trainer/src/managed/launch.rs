@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use burn_train::{SupervisedTraining, TrainingStrategy};
 
 use super::quiet::Quiet;
-use super::{GradNorm, ImagesPerSecond, Loss, PretrainingStrategy, Scalar, UpdateLoader, View, Waiting};
+use super::{GradNorm, ImagesPerSecond, Loss, PretrainingStrategy, Scalar, Screen, UpdateLoader, Waiting};
 use mae_model::Mae;
 
 use crate::{Pretrain, Run, Task, TrainState, TrainerError};
@@ -16,7 +16,7 @@ pub struct Launch<'a> {
     /// Where to compute.
     pub device: &'a Device,
     /// What burn-train shows.
-    pub view: View,
+    pub screen: Screen,
     /// Is given lines on how the training goes, where burn-train shows nothing.
     pub tell: fn(&str),
     /// Updates after which to stop for now.
@@ -35,7 +35,7 @@ impl Launch<'_> {
         run: &Arc<Run<Pretrain>>,
         state: TrainState<Mae>,
     ) -> Result<TrainState<Mae>, TrainerError> {
-        let Self { device, view, tell, stop_at, stop } = self;
+        let Self { device, screen, tell, stop_at, stop } = self;
         let result = Arc::new(Mutex::new(None));
         let loader = Arc::new(UpdateLoader::new(run.clone(), state.step));
         let learner = super::learner::learner(run, &state);
@@ -46,7 +46,7 @@ impl Launch<'_> {
             device: device.clone(),
             begin: Mutex::new(Some(begin)),
             stop_at,
-            view,
+            screen,
             tell,
             stop,
             result: result.clone(),
@@ -60,9 +60,9 @@ impl Launch<'_> {
             .with_application_logger(None)
             .num_epochs(run.settings.train.epochs as usize)
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
-        let renderer = view.renderer(&training.interrupter());
+        let renderer = screen.renderer(&training.interrupter());
         let error = training.renderer(renderer).launch(learner).error;
-        view.closed();
+        screen.closed();
         let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
         let state = result.expect("the strategy leaves a result")?;
         match error {

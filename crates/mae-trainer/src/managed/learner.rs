@@ -7,7 +7,7 @@ use burn_train::{InferenceStep, ItemLazy, Learner, TrainOutput, TrainStep};
 use mae_model::Mae;
 
 use super::RunSchedule;
-use super::metrics::{Measured, Numbers};
+use super::metrics::{Known, Numbers};
 use crate::task::device_of;
 use crate::{Pretrain, Run, TrainState, Update};
 
@@ -41,7 +41,7 @@ impl InferenceStep for Pretraining {
     /// The loss of an update that is not made.
     fn step(&self, update: Update<Pretrain>) -> Numbers {
         match update.loss(&self.mae, &device_of(&self.mae)) {
-            Ok(loss) => Numbers::Read(Measured::loss(loss)),
+            Ok(loss) => Numbers::Read(Known::loss(loss)),
             Err(error) => Numbers::Failed(error.to_string()),
         }
     }

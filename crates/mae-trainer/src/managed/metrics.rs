@@ -14,7 +14,7 @@ use crate::{Measurement, StepReport};
 
 /// What is known of updates once they are made.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Measured {
+pub struct Known {
     /// Loss and gradient norm.
     pub report: StepReport,
     /// Images per second since the last reading.
@@ -23,7 +23,7 @@ pub struct Measured {
     pub waiting_share: f64,
 }
 
-impl Measured {
+impl Known {
     pub(super) fn of(report: StepReport) -> Self {
         Self { report, images_per_s: 0.0, waiting_share: 0.0 }
     }
@@ -39,24 +39,24 @@ pub enum Numbers {
     /// Still on the device.
     Unread(Box<Measurement>),
     /// Known.
-    Read(Measured),
+    Read(Known),
     /// There are none: other ranks could not be reached.
     Failed(String),
 }
 
 impl Numbers {
     /// The numbers; waits for the device where they are still there.
-    pub(super) fn read(self) -> Measured {
+    pub(super) fn read(self) -> Known {
         match self {
-            Self::Unread(measured) => Measured::of(measured.read()),
+            Self::Unread(measured) => Known::of(measured.read()),
             Self::Read(measured) => measured,
-            Self::Failed(_) => Measured::loss(f64::NAN),
+            Self::Failed(_) => Known::loss(f64::NAN),
         }
     }
 }
 
-impl Adaptor<Measured> for Numbers {
-    fn adapt(&self) -> Measured {
+impl Adaptor<Known> for Numbers {
+    fn adapt(&self) -> Known {
         self.clone().read()
     }
 }
@@ -71,7 +71,7 @@ pub trait Quantity: Clone + Send + Sync + 'static {
     const HIGHER_IS_BETTER: bool;
 
     /// Its value.
-    fn of(measured: &Measured) -> f64;
+    fn of(measured: &Known) -> f64;
 }
 
 macro_rules! quantity {
@@ -85,8 +85,8 @@ macro_rules! quantity {
             const UNIT: Option<&'static str> = $unit;
             const HIGHER_IS_BETTER: bool = $higher;
 
-            fn of(measured: &Measured) -> f64 {
-                let value: fn(&Measured) -> f64 = $value;
+            fn of(measured: &Known) -> f64 {
+                let value: fn(&Known) -> f64 = $value;
                 value(measured)
             }
         }
@@ -129,7 +129,7 @@ impl<Q: Quantity> Default for Scalar<Q> {
 }
 
 impl<Q: Quantity> Metric for Scalar<Q> {
-    type Input = Measured;
+    type Input = Known;
 
     fn name(&self) -> MetricName {
         self.name.clone()
@@ -139,7 +139,7 @@ impl<Q: Quantity> Metric for Scalar<Q> {
         NumericAttributes { unit: Q::UNIT.map(Into::into), higher_is_better: Q::HIGHER_IS_BETTER }.into()
     }
 
-    fn update(&mut self, item: &Measured, _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+    fn update(&mut self, item: &Known, _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
         self.state.update(Q::of(item), 1);
         Ok(self.state.compute_update(self.format()))
     }

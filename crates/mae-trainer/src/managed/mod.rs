@@ -16,8 +16,8 @@ mod quiet;
 mod scheduler;
 #[cfg(feature = "tui")]
 mod screen;
+mod shown;
 mod strategy;
-mod view;
 
 #[cfg(feature = "tui")]
 pub use full_screen::FullScreen;
@@ -28,5 +28,5 @@ pub use metrics::{GradNorm, ImagesPerSecond, Loss, Quantity, Scalar, Waiting};
 pub use scheduler::RunSchedule;
 #[cfg(all(feature = "cli", feature = "tui"))]
 pub(crate) use screen::{draws, leave_screen};
+pub use shown::Screen;
 pub use strategy::PretrainingStrategy;
-pub use view::View;

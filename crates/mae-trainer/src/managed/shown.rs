@@ -9,7 +9,7 @@ use super::screen;
 
 /// What is shown of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
+pub enum Screen {
     /// Nothing.
     Quiet,
     /// burn-train's full-screen view.
@@ -17,7 +17,7 @@ pub enum View {
     FullScreen,
 }
 
-impl View {
+impl Screen {
     /// The full-screen view in a terminal, if it is compiled in and `quiet` does not forbid it.
     pub fn choose(quiet: bool) -> Self {
         #[cfg(feature = "tui")]

@@ -14,8 +14,8 @@ use mae_model::Mae;
 
 use super::checkpointer::OptimizerTap;
 use super::learner::learner;
-use super::metrics::{Measured, Numbers};
-use super::{Pretraining, View};
+use super::metrics::{Known, Numbers};
+use super::{Pretraining, Screen};
 use crate::training::Engine;
 use crate::{
     Measurement, Observer, Pretrain, Record, Run, StepReport, TrainState, Trainer, TrainerError, Update,
@@ -35,7 +35,7 @@ pub struct PretrainingStrategy {
     /// Until the training begins.
     pub(super) begin: Mutex<Option<TrainState<Mae>>>,
     pub(super) stop_at: u64,
-    pub(super) view: View,
+    pub(super) screen: Screen,
     pub(super) tell: fn(&str),
     pub(super) stop: Box<dyn Fn() -> bool + Send + Sync>,
     pub(super) result: Slot,
@@ -55,13 +55,13 @@ impl SupervisedLearningStrategy<Pretraining> for PretrainingStrategy {
         let mut engine = Managed { learner, tap, event_store };
         let events = Events {
             run: &self.run,
-            view: self.view,
+            screen: self.screen,
             interrupter: interrupter.clone(),
             processor: &mut event_processor,
             epoch: None,
         };
         let trainer = Trainer::new(&self.run, &self.device)
-            .telling(if self.view == View::Quiet { self.tell } else { |_| () })
+            .telling(if self.screen == Screen::Quiet { self.tell } else { |_| () })
             .stop_at(self.stop_at)
             .stop_when(&self.stop)
             .observed_by(events);
@@ -122,7 +122,7 @@ impl Engine<Pretrain> for Managed {
 /// Hands what happens to burn-train's metrics and view.
 struct Events<'a> {
     run: &'a Run<Pretrain>,
-    view: View,
+    screen: Screen,
     interrupter: Interrupter,
     processor: &'a mut SupervisedTrainingEventProcessor<Pretraining>,
     /// The epoch that burn-train is in.
@@ -144,7 +144,7 @@ impl Events<'_> {
 
 impl Observer for Events<'_> {
     fn update(&mut self, record: &Record) {
-        self.view.hear_interrupts();
+        self.screen.hear_interrupts();
         let pace = &self.run.pace;
         let items = |steps: u64| steps as usize * pace.effective_batch;
         let epoch = record.step.saturating_sub(1) / pace.steps_per_epoch;
@@ -158,7 +158,7 @@ impl Observer for Events<'_> {
         let items = Items::new(items(done), items(pace.steps_per_epoch), Some("images".into()));
         let report = StepReport { loss: record.loss, grad_norm: record.grad_norm.unwrap_or(f64::NAN) };
         let Record { images_per_s, waiting_share, .. } = *record;
-        let numbers = Numbers::Read(Measured { report, images_per_s, waiting_share });
+        let numbers = Numbers::Read(Known { report, images_per_s, waiting_share });
         let item = TrainingItem::new(numbers, items, Some(record.step as usize), Some(record.lr.into()));
         self.send(LearnerEvent::ProcessedItem(item));
     }

@@ -42,8 +42,8 @@ impl AdamWStep {
 
     /// The same numbers as the kernel takes them.
     #[cfg(any(feature = "flex", feature = "tch"))]
-    pub(super) fn kernel(&self) -> mae_kernels::AdamW {
-        mae_kernels::AdamW {
+    pub(super) fn kernel(&self) -> mae_kernels::AdamWUpdate {
+        mae_kernels::AdamWUpdate {
             betas: self.betas,
             eps: self.eps,
             keep: self.keep() as f32,
