@@ -189,6 +189,8 @@ fn the_sheet_shows_the_least_certain_first() {
         let args = format!("predict tuned.safetensors photos {out} --sheet {sheet} --sheet-images 2 -q");
         assert!(succeed(at, &args).contains(&format!("sheet           2 images in {sheet}")));
     }
+    let lines = succeed(at, "predict tuned.safetensors photos --json --sheet json.png -q");
+    assert_eq!(json(&lines, 1).len(), 11, "lines of JSON alone");
     let [printed, written] =
         ["printed.png", "written.png"].map(|name| image::open(at.join(name)).unwrap().into_rgb8());
     assert!(printed == written);
@@ -216,6 +218,7 @@ fn what_has_no_classes_is_refused() {
         refused(at, &args, &[&format!("--top-k is {top_k}"), "1 to 3"]);
     }
     assert_eq!(mae(at, "predict tuned.safetensors photos --sheet-images 3").status.code(), Some(2));
+    refused(at, "predict tuned.safetensors photos --sheet no.png --sheet-images 0", &["--sheet-images is 0"]);
     fs::write(at.join("there.csv"), "").unwrap();
     refused(at, "predict tuned.safetensors photos there.csv", &["there.csv is there already"]);
     refused(at, "predict tuned.safetensors photos --sheet there.csv", &["there.csv is there already"]);

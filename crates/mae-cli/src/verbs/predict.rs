@@ -8,13 +8,13 @@ use std::sync::Arc;
 use anyhow::{Result, bail, ensure};
 use burn::tensor::activation::softmax;
 use mae_data::{Image, ImageSource, Transform, sample_rng};
-use mae_model::Contents;
+use mae_model::{Classifier, Contents};
 use mae_report::{draw_tiles, save_png, with_note};
 use mae_trainer::INTERRUPTED;
 use mae_trainer::cli::output;
 
-use crate::images::{self, Preparation};
-use crate::pass::PassArgs;
+use crate::images;
+use crate::pass::{Pass, PassArgs};
 use crate::table::{Predicted, PredictionFormat, Table};
 
 pub const EXAMPLES: &str = "\
@@ -57,70 +57,136 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let format = args.out.as_deref().map(PredictionFormat::of).transpose()?;
     if let Some(sheet) = &args.sheet {
         ensure!(!sheet.exists(), "{} is there already", sheet.display());
+        ensure!(args.sheet_images > 0, "--sheet-images is 0, but must be at least 1");
     }
-    let PassArgs { images_as, described, .. } = &args.pass;
-    let device = images_as.device.open()?;
-    let file = described.open(&args.weights)?;
-    if !matches!(file.contents(), Contents::FineTuned { .. } | Contents::Probe { .. }) {
-        bail!(
-            "{} holds {} and no classifier: mae finetune or mae probe trains one",
-            file.path().display(),
-            file.contents()
-        );
-    }
-    let (model, _) = file.classifier(&described.hints(), &device)?;
-    let classes = model.config().classes.clone();
-    ensure!(
-        (1..=classes.len()).contains(&args.top_k),
-        "--top-k is {}, but must be 1 to {}, the number of classes",
-        args.top_k,
-        classes.len()
-    );
-    let preparation = images_as.preparation(&file, &model.config().vit.geometry)?;
-    let pass = args.pass.prepared(&file, preparation, device);
-    let source = images::open(&args.images)?;
-    let probabilities = |images| {
-        let data = softmax(model.forward(images), 1).into_data();
-        data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32")
+    let predictor = Predictor::open(args)?;
+    let seen = match (format, &args.out) {
+        (Some(format), Some(out)) => predictor.write(format, out)?,
+        _ => predictor.print()?,
     };
-    let mut unsure = Unsure::new(if args.sheet.is_some() { args.sheet_images } else { 0 });
+    let Some(unsure) = seen else { return Ok(ExitCode::from(INTERRUPTED)) };
+    if let Some(sheet) = &args.sheet {
+        predictor.draw(unsure, sheet)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
 
-    let (Some(format), Some(out)) = (format, &args.out) else {
-        let mut next = 0;
-        let stopped = pass.run(&source, 0, "predicting", probabilities, |rows| {
-            for row in rows.chunks(classes.len()) {
+/// A classifier, the images, and how they are shown to it.
+struct Predictor<'a> {
+    args: &'a Args,
+    model: Classifier,
+    classes: Vec<String>,
+    pass: Pass<'a>,
+    source: Arc<dyn ImageSource>,
+}
+
+impl<'a> Predictor<'a> {
+    fn open(args: &'a Args) -> Result<Self> {
+        let PassArgs { images_as, described, .. } = &args.pass;
+        let device = images_as.device.open()?;
+        let file = described.open(&args.weights)?;
+        if !matches!(file.contents(), Contents::FineTuned { .. } | Contents::Probe { .. }) {
+            bail!(
+                "{} holds {} and no classifier: mae finetune or mae probe trains one",
+                file.path().display(),
+                file.contents()
+            );
+        }
+        let (model, _) = file.classifier(&described.hints(), &device)?;
+        let classes = model.config().classes.clone();
+        ensure!(
+            (1..=classes.len()).contains(&args.top_k),
+            "--top-k is {}, but must be 1 to {}, the number of classes",
+            args.top_k,
+            classes.len()
+        );
+        let preparation = images_as.preparation(&file, &model.config().vit.geometry)?;
+        let pass = args.pass.prepared(&file, preparation, device);
+        Ok(Self { args, model, classes, pass, source: images::open(&args.images)? })
+    }
+
+    /// Hands on the probabilities of all classes for the images from `first` on, as [`Pass::run`].
+    fn rows(&self, first: usize, each: impl FnMut(&[f32]) -> Result<()>) -> Result<bool> {
+        let probabilities = |images| {
+            let data = softmax(self.model.forward(images), 1).into_data();
+            data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32")
+        };
+        self.pass.run(&self.source, first, "predicting", probabilities, each)
+    }
+
+    /// The sheet's images, of which none is known yet.
+    fn unsure(&self) -> Unsure {
+        Unsure {
+            count: self.args.sheet.as_ref().map_or(0, |_| self.args.sheet_images),
+            images: BinaryHeap::new(),
+        }
+    }
+
+    /// Prints a line for each image; none if it was asked to stop.
+    fn print(&self) -> Result<Option<Unsure>> {
+        let (mut unsure, mut next) = (self.unsure(), 0);
+        let stopped = self.rows(0, |rows| {
+            for row in rows.chunks(self.classes.len()) {
                 unsure.see(next, row);
-                let predicted = Predicted::new(source.name(next), row, args.top_k);
-                let line = match args.json {
-                    true => predicted.to_json(&classes, args.top_k),
-                    false => line(&predicted, &classes),
+                let predicted = Predicted::new(self.source.name(next), row, self.args.top_k);
+                let line = match self.args.json {
+                    true => predicted.to_json(&self.classes, self.args.top_k),
+                    false => line(&predicted, &self.classes),
                 };
                 output::print(format_args!("{line}\n"))?;
                 next += 1;
             }
             Ok(())
         })?;
-        if stopped {
-            return Ok(ExitCode::from(INTERRUPTED));
+        Ok((!stopped).then_some(unsure))
+    }
+
+    /// Writes the file, or goes on with it; none if it was asked to stop.
+    fn write(&self, format: PredictionFormat, out: &Path) -> Result<Option<Unsure>> {
+        let (len, row, about) = (self.source.len(), [self.classes.len()], self.pass.about()?);
+        let source = self.source.as_ref();
+        let table = Table { path: out, row: &row, source, about, header: Vec::new(), names: None };
+        let (mut writer, done) = table.begin()?;
+        if done > 0 {
+            self.args.pass.say(&format!("continuing after {done} of {len} images"));
         }
-        return draw(args, unsure, &source, pass.preparation(), &classes);
-    };
-    let row = [classes.len()];
-    let about = pass.about()?;
-    let table =
-        Table { path: out, row: &row, source: source.as_ref(), about, header: Vec::new(), names: None };
-    let (mut writer, done) = table.begin()?;
-    if done > 0 {
-        args.pass.say(&format!("continuing after {done} of {} images", source.len()));
+        if self.rows(done, |rows| writer.write(rows))? {
+            writer.pause()?;
+            output::warn("stopped; the same command continues\n");
+            return Ok(None);
+        }
+        let mut unsure = self.unsure();
+        let see = |index: usize, row: &[f32]| unsure.see(index, row);
+        format.finish(&table, writer, &self.classes, self.args.top_k, see)?;
+        output::tell(format_args!("written         {len} rows in {}\n", out.display()));
+        Ok(Some(unsure))
     }
-    if pass.run(&source, done, "predicting", probabilities, |rows| writer.write(rows))? {
-        writer.pause()?;
-        output::warn("stopped; the same command continues\n");
-        return Ok(ExitCode::from(INTERRUPTED));
+
+    /// Draws the images that the model is least certain of.
+    fn draw(&self, unsure: Unsure, path: &Path) -> Result<()> {
+        let images = unsure.images.into_sorted_vec();
+        ensure!(!images.is_empty(), "no image can be read: there is nothing to draw in {}", path.display());
+        let title = |(bits, _, class): &(u32, usize, usize)| {
+            format!("{}: {:.0}%", self.classes[*class], 100.0 * f32::from_bits(*bits))
+        };
+        let seen = |(_, index, _): &(u32, usize, usize)| -> Result<Image> {
+            let image = self.source.load(*index)?;
+            Ok(self.pass.preparation().transform.apply(image, &mut sample_rng(0, 0, *index)))
+        };
+        let titles: Vec<String> = images.iter().map(title).collect();
+        let seen = images.iter().map(seen).collect::<Result<Vec<_>>>()?;
+        let tiles: Vec<_> = titles.iter().map(String::as_str).zip(seen).collect();
+        let note = "The most probable class of each image, the least certain first.";
+        save_png(&with_note(draw_tiles(&tiles)?, note)?, path)?;
+        let said = format!("sheet           {} images in {}\n", images.len(), path.display());
+        // Lines of JSON are for a program to read.
+        if self.args.json {
+            output::warn(said);
+        } else {
+            output::tell(said);
+        }
+        Ok(())
     }
-    format.finish(&table, writer, &classes, args.top_k, |index, row| unsure.see(index, row))?;
-    output::tell(format_args!("written         {} rows in {}\n", source.len(), out.display()));
-    draw(args, unsure, &source, pass.preparation(), &classes)
 }
 
 /// Classes before the name, which may be long.
@@ -143,10 +209,6 @@ struct Unsure {
 }
 
 impl Unsure {
-    fn new(count: usize) -> Self {
-        Self { count, images: BinaryHeap::new() }
-    }
-
     fn see(&mut self, index: usize, probabilities: &[f32]) {
         if self.count == 0 {
             return;
@@ -158,41 +220,4 @@ impl Unsure {
             }
         }
     }
-}
-
-/// Draws the sheet that was asked for.
-fn draw(
-    args: &Args,
-    unsure: Unsure,
-    source: &Arc<dyn ImageSource>,
-    preparation: &Preparation,
-    classes: &[String],
-) -> Result<ExitCode> {
-    let Some(path) = &args.sheet else { return Ok(ExitCode::SUCCESS) };
-    let images = unsure.images.into_sorted_vec();
-    ensure!(!images.is_empty(), "no image can be read: there is nothing to draw in {}", path.display());
-    draw_sheet(&images, source, preparation, classes, path)?;
-    output::tell(format_args!("sheet           {} images in {}\n", images.len(), path.display()));
-    Ok(ExitCode::SUCCESS)
-}
-
-fn draw_sheet(
-    images: &[(u32, usize, usize)],
-    source: &Arc<dyn ImageSource>,
-    preparation: &Preparation,
-    classes: &[String],
-    path: &Path,
-) -> Result<()> {
-    let title = |(bits, _, class): &(u32, usize, usize)| {
-        format!("{}: {:.0}%", classes[*class], 100.0 * f32::from_bits(*bits))
-    };
-    let seen = |(_, index, _): &(u32, usize, usize)| -> Result<Image> {
-        Ok(preparation.transform.apply(source.load(*index)?, &mut sample_rng(0, 0, *index)))
-    };
-    let titles: Vec<String> = images.iter().map(title).collect();
-    let seen = images.iter().map(seen).collect::<Result<Vec<_>>>()?;
-    let tiles: Vec<_> = titles.iter().map(String::as_str).zip(seen).collect();
-    let sheet =
-        with_note(draw_tiles(&tiles)?, "The most probable class of each image, the least certain first.")?;
-    Ok(save_png(&sheet, path)?)
 }
