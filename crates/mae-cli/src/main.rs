@@ -3,6 +3,7 @@
 
 mod encode;
 mod images;
+mod overview;
 mod painted;
 mod pass;
 mod pictures;
@@ -17,7 +18,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use mae_trainer::cli::{PretrainArgs, TrainArgs, output, with_ranks};
 
-use verbs::{attention, classify, convert, doctor, embed, inspect, knn, predict, pretrain, reconstruct};
+use verbs::{
+    attention, classify, convert, doctor, embed, inspect, knn, predict, pretrain, reconstruct, runs,
+};
 
 /// Masked autoencoders: pre-training, probes and fine-tuning, features and pictures of images, weights to and from Python.
 ///
@@ -65,6 +68,9 @@ enum Verb {
     /// Examines a folder of images: classes, sizes, duplicates, unreadable files.
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::Args),
+    /// Lists runs: what they train on, how far they are, their loss and accuracies.
+    #[command(after_help = runs::EXAMPLES)]
+    Runs(runs::Args),
     /// Prints a script that lets a shell complete this command's options.
     #[command(after_help = "Example:\n  mae completions bash > /etc/bash_completion.d/mae")]
     Completions {
@@ -88,6 +94,7 @@ fn main() -> ExitCode {
         Verb::Embed(args) => ended(embed::run(&args)),
         Verb::Knn(args) => ended(knn::run(&args)),
         Verb::Predict(args) => ended(predict::run(&args)),
+        Verb::Runs(args) => ended(runs::run(&args)),
         Verb::Doctor(args) => done(doctor::run(&args)),
         Verb::Reconstruct(args) => done(reconstruct::run(&args)),
         Verb::Attention(args) => done(attention::run(&args)),

@@ -10,3 +10,4 @@ pub mod knn;
 pub mod predict;
 pub mod pretrain;
 pub mod reconstruct;
+pub mod runs;

@@ -1,0 +1,95 @@
+//! What a run's folder says of the run, whatever its task.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use mae_report::{EVALUATIONS, METRICS, ReportError};
+use mae_trainer::{Evaluation, Record, read_evaluations, read_records};
+use serde_json::{Value, json};
+use toml::Table;
+
+/// The file that makes a run of a folder.
+pub const RECIPE: &str = "recipe.toml";
+
+/// A run, as its files have it.
+pub struct Overview {
+    pub folder: PathBuf,
+    pub task: String,
+    /// The folder of training images; none for the built-in ones.
+    pub data: Option<PathBuf>,
+    /// Epochs that it is to last.
+    pub epochs: i64,
+    /// The last record.
+    pub record: Option<Record>,
+    /// The last evaluation.
+    pub evaluation: Option<Evaluation>,
+    /// Whether weights were written after the last record.
+    pub finished: bool,
+    /// When something was recorded last; when it was made, where nothing is.
+    pub changed: SystemTime,
+}
+
+impl Overview {
+    /// Reads a run's folder.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(RECIPE);
+        let read = || format!("cannot read {}", path.display());
+        let text = fs::read_to_string(&path).with_context(read)?;
+        let recipe: Table = toml::from_str(&text).with_context(read)?;
+        let text = |value: Option<&toml::Value>| value.and_then(|value| value.as_str()).map(str::to_owned);
+        let record = last(read_records(&folder.join(METRICS)))?;
+        let changed = |name: &str| fs::metadata(folder.join(name)).and_then(|found| found.modified()).ok();
+        let recorded = record.as_ref().and_then(|_| changed(METRICS));
+        let saved = changed("model.safetensors");
+        Ok(Self {
+            folder: folder.to_owned(),
+            task: text(recipe.get("task")).unwrap_or_default(),
+            data: text(recipe.get("data").and_then(|data| data.get("path"))).map(PathBuf::from),
+            epochs: recipe.get("epochs").and_then(toml::Value::as_integer).unwrap_or(0),
+            record,
+            evaluation: last(read_evaluations(&folder.join(EVALUATIONS)))?,
+            finished: saved.zip(recorded).is_some_and(|(saved, recorded)| saved >= recorded),
+            changed: recorded.or_else(|| changed(RECIPE)).unwrap_or(UNIX_EPOCH),
+        })
+    }
+
+    /// A number of the last record.
+    pub fn record_of(&self, of: impl Fn(&Record) -> f64) -> Option<f64> {
+        self.record.as_ref().map(of)
+    }
+
+    /// A number of the last evaluation: the held-out loss by `val_loss`, the others by their names.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let evaluation = self.evaluation.as_ref()?;
+        match name {
+            "val_loss" => evaluation.val_loss,
+            name => evaluation.metrics.get(name).copied(),
+        }
+    }
+
+    pub fn to_json(&self) -> Value {
+        let seconds = self.changed.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        json!({
+            "run": self.folder,
+            "task": self.task,
+            "data": self.data,
+            "epochs": self.epochs,
+            "finished": self.finished,
+            "changed": seconds,
+            "record": self.record,
+            "evaluation": self.evaluation,
+        })
+    }
+}
+
+/// The last line of a file, which a run that has just begun may not have.
+fn last<L>(lines: Result<Vec<L>, ReportError>) -> Result<Option<L>, ReportError> {
+    match lines {
+        Ok(mut lines) => Ok(lines.pop()),
+        Err(ReportError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
