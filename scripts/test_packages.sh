@@ -10,7 +10,8 @@ packages="${CARGO_TARGET_DIR:-target}/package"
 elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
 for crate in "${crates[@]}"; do
-    tar -xzf "$packages/$crate"-[0-9]*.crate -C "$elsewhere"
+    # As of now (-m): what was built of an earlier folder knows files by paths that are gone.
+    tar -xzmf "$packages/$crate"-[0-9]*.crate -C "$elsewhere"
 done
 # They depend on each other by version, as they will in a registry. Profiles are the workspace's own.
 cp Cargo.lock "$elsewhere"
