@@ -56,7 +56,7 @@ enum Verb {
     /// Measures an encoder by the nearest neighbours of its features.
     #[command(after_help = knn::EXAMPLES)]
     Knn(knn::Args),
-    /// Says which classes images are of, and how probable that is: into a .csv, .jsonl or .parquet file, or line by line.
+    /// Predicts the classes of images and their probabilities, into a .csv, .jsonl or .parquet file or line by line.
     #[command(after_help = predict::EXAMPLES)]
     Predict(predict::Args),
     /// Draws what a model predicts of the hidden parts of images.
@@ -68,7 +68,7 @@ enum Verb {
     /// Examines a folder of images: classes, sizes, duplicates, unreadable files.
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::Args),
-    /// Lists runs: what they train on, how far they are, their loss and accuracies.
+    /// Lists runs with their images, progress, loss and accuracies.
     #[command(after_help = runs::EXAMPLES)]
     Runs(runs::Args),
     /// Prints a script that lets a shell complete this command's options.

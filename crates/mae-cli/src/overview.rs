@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use mae_data::path_name;
 use mae_report::{EVALUATIONS, METRICS, ReportError};
 use mae_trainer::{Evaluation, Record, read_evaluations, read_records};
 use serde_json::{Value, json};
@@ -73,7 +74,8 @@ impl Overview {
     pub fn to_json(&self) -> Value {
         let seconds = self.changed.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
         json!({
-            "run": self.folder,
+            // Names need not be UTF-8, as JSON is.
+            "run": path_name(&self.folder),
             "task": self.task,
             "data": self.data,
             "epochs": self.epochs,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
 use mae_data::{BadFilePolicy, ImageSource};
 use mae_model::WeightFile;
@@ -100,6 +100,14 @@ impl Pass<'_> {
                 // Something else stands in for what cannot be read.
                 if *index != next {
                     row.fill(f32::NAN);
+                } else {
+                    // NaN is how unreadable images are told from the others.
+                    ensure!(
+                        row.iter().all(|x| x.is_finite()),
+                        "{}: the model's output for {} is infinite or NaN",
+                        self.weights.display(),
+                        source.name(next)
+                    );
                 }
                 next += 1;
             }

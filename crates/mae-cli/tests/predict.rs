@@ -219,6 +219,15 @@ fn what_has_no_classes_is_refused() {
     }
     assert_eq!(mae(at, "predict tuned.safetensors photos --sheet-images 3").status.code(), Some(2));
     refused(at, "predict tuned.safetensors photos --sheet no.png --sheet-images 0", &["--sheet-images is 0"]);
+    // Weights that are finite, and scores that are not.
+    let mut model = classifier(at);
+    model.head = Linear::from_weight(vec![3e38; 3 * 64], [64, 3], &Device::flex());
+    save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join("large.safetensors")).unwrap();
+    refused(
+        at,
+        "predict large.safetensors photos",
+        &["large.safetensors", "photos/blue/0.png", "infinite or NaN"],
+    );
     fs::write(at.join("there.csv"), "").unwrap();
     refused(at, "predict tuned.safetensors photos there.csv", &["there.csv is there already"]);
     refused(at, "predict tuned.safetensors photos --sheet there.csv", &["there.csv is there already"]);

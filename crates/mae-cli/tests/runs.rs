@@ -76,6 +76,18 @@ fn runs_are_listed_with_what_their_files_say() {
     let loss = format!("{:.4}", one["record"]["loss"].as_f64().unwrap());
     assert!(lines[2].contains(&loss) && lines[2].contains("ago"), "{text}");
 
+    // Runs behind links are runs, a link to a folder above is no other one, and names need not be UTF-8.
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::{ffi::OsStrExt, fs::symlink};
+        fs::create_dir(at.join("linked")).unwrap();
+        symlink(at.join("runs/one"), at.join("linked").join(std::ffi::OsStr::from_bytes(b"\xffone")))
+            .unwrap();
+        symlink(at.join("linked"), at.join("linked/above")).unwrap();
+        let found = listed(at, "linked");
+        assert_eq!((found.len(), &found[0]["record"]), (1, &one["record"]));
+    }
+
     // Continued beyond its end, it is not finished until it is.
     assert_eq!(
         mae(at, "pretrain --resume runs/one --epochs 9 --stop-after 8 --quiet").status.code(),

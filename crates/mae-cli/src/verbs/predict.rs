@@ -37,13 +37,13 @@ pub struct Args {
     images: PathBuf,
     /// A new .csv, .jsonl or .parquet file; otherwise lines are printed.
     out: Option<PathBuf>,
-    /// Classes of each image, the most probable first.
+    /// Number of classes to report for each image, the most probable first.
     #[arg(long, value_name = "K", default_value_t = 1)]
     top_k: usize,
     /// Print lines of JSON, with the columns of a file.
     #[arg(long, conflicts_with = "out")]
     json: bool,
-    /// Draw the images that the model is least certain of, with their classes, into a new PNG file.
+    /// Draw the least certain images, with their classes, into a new PNG file.
     #[arg(long, value_name = "PNG")]
     sheet: Option<PathBuf>,
     /// Images in the sheet.

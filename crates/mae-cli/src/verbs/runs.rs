@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
+use mae_data::path_name;
 use mae_report::duration;
 use mae_trainer::cli::output;
 use mae_trainer::{Finetune, Metric, Pretrain, Task};
@@ -27,8 +28,8 @@ pub struct Args {
     /// Folders that hold runs, at any depth.
     #[arg(default_value = "runs")]
     folders: Vec<PathBuf>,
-    /// What to sort by: run, changed (the newest first), epoch, loss, or a metric, such as val_loss, knn, probe or top1 (the
-    /// best first).
+    /// Column to sort by: run, changed (newest first), epoch, loss, or a metric such as val_loss, knn, probe or top1 (best
+    /// first). A metric of a task of your own: largest first.
     #[arg(long, value_name = "COLUMN", default_value = "changed")]
     sort: String,
     /// Print JSON: an array of runs, with all numbers of their last record and evaluation.
@@ -66,9 +67,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// The folders of runs in a folder, or itself.
 fn found(folder: &Path) -> Result<Vec<PathBuf>> {
-    let (mut runs, mut entries) = (Vec::new(), WalkDir::new(folder).sort_by_file_name().into_iter());
+    // Runs are often linked from another disk.
+    let (mut runs, mut entries) =
+        (Vec::new(), WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter());
     while let Some(entry) = entries.next() {
-        let entry = entry?;
+        let entry = match entry {
+            // A link to a folder above it holds no other runs.
+            Err(error) if error.loop_ancestor().is_some() => continue,
+            entry => entry?,
+        };
         if entry.file_type().is_dir() && entry.path().join(RECIPE).is_file() {
             let path = entry.path();
             runs.push(
@@ -142,7 +149,7 @@ fn table(runs: &[Overview], metrics: &[(String, Option<Metric>)]) -> String {
         let record = run.record.as_ref();
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let mut row = vec![
-            run.folder.display().to_string(),
+            path_name(&run.folder),
             run.task.clone(),
             run.data.as_deref().map_or_else(|| "built-in".into(), short),
             format!("{:.2}/{}", record.map_or(0.0, |record| record.epoch), run.epochs),
