@@ -377,6 +377,10 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A table of classes that cannot be used.
+    #[error(transparent)]
+    Labels(crate::LabelsError),
+
     /// The loader's threads could not do their work.
     #[error("the loader's worker threads failed")]
     Workers {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 use mae_data::{
-    ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, FolderOptions, ImageFolder, Spread,
+    ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, FolderOptions, ImageFolder, LabelTable,
+    Spread,
 };
 
 /// An image of noise: a different one for every seed.
@@ -32,6 +33,44 @@ fn examine(root: &Path, threads: usize) -> DataReport {
     let report = doctor.examine(&folder, |done, total| calls.push((done, total))).unwrap();
     assert_eq!(calls, (1..=report.files).map(|done| (done, report.files)).collect::<Vec<_>>());
     report
+}
+
+#[test]
+fn parts_tables_and_grey_images_are_named() {
+    let at = tempfile::tempdir().unwrap();
+    let grey = |seed: u8| RgbImage::from_pixel(20, 16, Rgb([seed; 3]));
+    for (seed, name) in ["train/1.png", "test/2.png", "test/3.png"].iter().enumerate() {
+        save(at.path(), name, &grey(seed as u8));
+    }
+    std::fs::write(at.path().join("labels.csv"), "path,class\n1,a\n2.png,b\nnone.png,b\n").unwrap();
+    std::fs::write(at.path().join("notes.txt"), "").unwrap();
+    let report = examine(at.path(), 2);
+    assert_eq!((report.grey, report.landscape, report.portrait), (3, 3, 0));
+    let names = vec!["test".to_owned(), "train".into()];
+    let expected = [
+        DataWarning::PartsAsClasses { names },
+        DataWarning::UnusedTables { names: vec!["labels.csv".into()] },
+        DataWarning::Grey,
+    ];
+    assert_eq!(report.warnings, expected);
+
+    let folder = ImageFolder::open(at.path(), FolderOptions::default()).unwrap();
+    let table = LabelTable::read(&at.path().join("labels.csv")).unwrap();
+    let folder = folder.with_labels(&table, &LabelTable::classes([&table])).unwrap();
+    let report = Doctor::default().examine(&folder, |_, _| ()).unwrap();
+    let counts: Vec<_> = report.classes.iter().map(|class| (class.name.as_str(), class.files)).collect();
+    assert_eq!((counts, report.unlabelled), (vec![("a", 1), ("b", 1)], 1));
+    let text = report.to_string();
+    for line in [
+        "table           3 rows, 2 of which name an image here",
+        "orientation     3 landscape, 0 portrait, 0 square",
+        "grey            3 of 3 images",
+        "warning         1 of 3 rows in the table of classes name no image in the folder",
+        "warning         1 file(s) have no label, beside others that have one",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(!text.contains("labels.csv") && !text.contains("train"), "{text}");
 }
 
 /// 2 classes with 24 files and 2, one loose file, an empty folder, 2 groups of duplicates, 2 unreadable files.

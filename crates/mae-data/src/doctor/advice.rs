@@ -22,10 +22,20 @@ pub(crate) fn warnings(
         let sub_folders = sub_folders_of_classes(folder);
         warnings.push(DataWarning::OneClass { name: name.clone(), sub_folders });
     }
+    warnings.extend(sizes::parts_as_classes(folder));
+    if !report.unused_tables.is_empty() {
+        warnings.push(DataWarning::UnusedTables { names: report.unused_tables.clone() });
+    }
+    if let Some((rows, without)) = report.table_rows.filter(|(_, without)| *without > 0) {
+        warnings.push(DataWarning::RowsWithoutImage { rows, without });
+    }
+    if report.grey > 0 && report.grey == report.readable {
+        warnings.push(DataWarning::Grey);
+    }
     if report.unlabelled > 0 && !report.classes.is_empty() {
         warnings.push(DataWarning::Unlabelled { files: report.unlabelled });
     }
-    if !report.empty_folders.is_empty() {
+    if !report.empty_folders.is_empty() && report.table_rows.is_none() {
         warnings.push(DataWarning::EmptyFolders { names: report.empty_folders.clone() });
     }
     if let Some((least, most)) = report.extremes()

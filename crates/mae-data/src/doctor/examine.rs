@@ -127,7 +127,9 @@ fn measure(folder: &ImageFolder, index: usize) -> Result<Measured, DataError> {
     let mut hasher = DefaultHasher::new();
     hasher.write(image.data());
     let (height, width) = (image.height() as u32, image.width() as u32);
-    let found = FoundImage { height, width, hash: hasher.finish() };
+    let (pixels, _) = image.data().as_chunks();
+    let grey = pixels.iter().all(|[red, green, blue]| red == green && green == blue);
+    let found = FoundImage { height, width, hash: hasher.finish(), grey };
     Ok(Measured { image: found, format, pixels: PixelSums::of(image.data()) })
 }
 

@@ -24,8 +24,12 @@ pub struct DataReport {
     pub readable: usize,
     /// The classes, sorted by name, with their files, unreadable ones included.
     pub classes: Vec<ClassCount>,
-    /// Files without a class: those in the folder itself.
+    /// Files without a class: those in the folder itself, or those that the table of classes does not name.
     pub unlabelled: usize,
+    /// Rows of the table of classes, and those of them that name no image, if there is a table.
+    pub table_rows: Option<(usize, usize)>,
+    /// Files in the folder itself that may be tables of classes and were not read.
+    pub unused_tables: Vec<String>,
     /// First-level sub-folders without an image.
     pub empty_folders: Vec<String>,
     /// What is no part of the data set, though somebody may think so.
@@ -36,6 +40,12 @@ pub struct DataReport {
     pub height_px: Option<Spread>,
     /// Widths of the upright images in pixels.
     pub width_px: Option<Spread>,
+    /// Images with equal channels in every pixel.
+    pub grey: usize,
+    /// Images that are wider than high.
+    pub landscape: usize,
+    /// Images that are higher than wide.
+    pub portrait: usize,
     /// Images that would have to be enlarged, if a size was asked about.
     pub smaller: Option<Smaller>,
     /// Mean of the red, green and blue bytes of all pixels, divided by 255.
@@ -85,6 +95,7 @@ pub(crate) struct FoundImage {
     pub(crate) hash: u64,
     pub(crate) height: u32,
     pub(crate) width: u32,
+    pub(crate) grey: bool,
 }
 
 impl DataReport {
@@ -120,11 +131,16 @@ impl DataReport {
             readable: readable().count(),
             classes,
             unlabelled,
+            table_rows: folder.table_rows(),
+            unused_tables: folder.unused_tables()?,
             empty_folders: folder.empty_folders()?,
             passed_over: folder.passed_over().clone(),
             formats,
             height_px: Spread::of(readable().map(|image| image.height).collect()),
             width_px: Spread::of(readable().map(|image| image.width).collect()),
+            grey: readable().filter(|image| image.grey).count(),
+            landscape: readable().filter(|image| image.width > image.height).count(),
+            portrait: readable().filter(|image| image.width < image.height).count(),
             smaller,
             mean,
             std,
@@ -156,6 +172,9 @@ impl fmt::Display for DataReport {
         let mut line = |name: &str, value: String| writeln!(f, "{name:<15} {value}");
         line("folder", self.root.clone())?;
         line("files", format!("{}, {} of them readable", self.files, self.readable))?;
+        if let Some((rows, without)) = self.table_rows {
+            line("table", format!("{rows} rows, {} of which name an image here", rows - without))?;
+        }
         match self.extremes() {
             Some((least, most)) => {
                 let (count, fewest, most) = (self.classes.len(), least.files, most.files);
@@ -175,6 +194,14 @@ impl fmt::Display for DataReport {
             if let Some(Spread { min, median, max }) = spread {
                 line(name, format!("{} px, median {median}", range(min, max)))?;
             }
+        }
+        let square = self.readable - self.landscape - self.portrait;
+        line(
+            "orientation",
+            format!("{} landscape, {} portrait, {square} square", self.landscape, self.portrait),
+        )?;
+        if self.grey > 0 {
+            line("grey", format!("{} of {} images", self.grey, self.readable))?;
         }
         if let Some(Smaller { size: (height, width), images }) = self.smaller {
             line("smaller", format!("{images} image(s) than {height}x{width} px"))?;

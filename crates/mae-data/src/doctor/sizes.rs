@@ -20,7 +20,19 @@ pub fn data_warnings(source: &dyn ImageSource, image_size: (usize, usize)) -> Ve
     let count = source.len().min(LOOKED_AT);
     let indices = (0..count).map(|i| i * source.len() / count);
     let sizes = indices.filter_map(|index| source.open(index).ok()).map(|image| image.size());
-    source.passed_over().warning().into_iter().chain(warnings(sizes.collect(), image_size)).collect()
+    let sizes = warnings(sizes.collect(), image_size);
+    source.passed_over().warning().into_iter().chain(parts_as_classes(source)).chain(sizes).collect()
+}
+
+/// Names of folders that are parts of a data set, in any case.
+const PARTS: [&str; 9] =
+    ["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"];
+
+/// Warns where every class is called as a part of a data set is.
+pub(crate) fn parts_as_classes(source: &dyn ImageSource) -> Option<DataWarning> {
+    let names = source.class_names();
+    let part = |name: &String| PARTS.iter().any(|part| name.eq_ignore_ascii_case(part));
+    (names.len() > 1 && names.iter().all(part)).then(|| DataWarning::PartsAsClasses { names: names.to_vec() })
 }
 
 /// What about these `(height, width)` should be looked at.

@@ -19,7 +19,26 @@ pub enum DataWarning {
         /// Its own sub-folders with images, which may be the classes that were meant.
         sub_folders: usize,
     },
-    /// Images beside class folders, which have no label.
+    /// The classes are called as parts of a data set are.
+    PartsAsClasses {
+        /// The classes.
+        names: Vec<String>,
+    },
+    /// Files that may be tables of classes, which were not read.
+    UnusedTables {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Rows of the table of classes that name no image.
+    RowsWithoutImage {
+        /// All rows.
+        rows: usize,
+        /// Those without an image.
+        without: usize,
+    },
+    /// All images are grey.
+    Grey,
+    /// Images without a label beside others that have one.
     Unlabelled {
         /// How many.
         files: usize,
@@ -105,8 +124,24 @@ impl fmt::Display for DataWarning {
                 "all labelled images are of one class, {name}: if its {sub_folders} sub-folders are the classes, name \
                  that folder instead"
             ),
+            Self::PartsAsClasses { names } => write!(
+                f,
+                "the folders {} are taken for classes: if they are parts of the data set, name one as the training images and another as the held-out ones",
+                names.join(", ")
+            ),
+            Self::UnusedTables { names } => {
+                let listed: Vec<_> = shown(names, String::clone).collect();
+                write!(f, "not read: {}; --labels FILE takes classes from a table", listed.join(", "))
+            }
+            Self::RowsWithoutImage { rows, without } => {
+                write!(f, "{without} of {rows} rows in the table of classes name no image in the folder")
+            }
+            Self::Grey => write!(
+                f,
+                "all images are grey: they are read as three equal channels, and normalised by ImageNet's means of colours unless --mean and --std are given"
+            ),
             Self::Unlabelled { files } => {
-                write!(f, "{files} file(s) lie beside the class folders and have no label")
+                write!(f, "{files} file(s) have no label, beside others that have one")
             }
             Self::EmptyFolders { names } => {
                 let listed: Vec<_> = shown(names, String::clone).collect();

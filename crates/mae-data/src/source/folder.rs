@@ -8,8 +8,9 @@ use walkdir::WalkDir;
 use crate::decode::decode_with_format;
 use crate::decode::open::read;
 use crate::name::{os_name, path_name};
+use crate::source::labels::Labelled;
 use crate::source::passed_over::is_run;
-use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource, PassedOver};
+use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource, LabelTable, PassedOver};
 
 /// What a file must be called to be taken for an image, in any case.
 pub const IMAGE_EXTENSIONS: [&str; 16] = [
@@ -50,6 +51,8 @@ pub struct ImageFolder {
     paths: Vec<Box<Path>>,
     labels: Vec<Option<u32>>,
     class_names: Vec<String>,
+    /// Where the labels come from a table: its rows, and those of them that name no image here.
+    table: Option<(usize, usize)>,
     passed_over: PassedOver,
     options: FolderOptions,
 }
@@ -75,7 +78,25 @@ impl ImageFolder {
             return Err(DataError::EmptyFolder { path: root, extensions: known_extensions(), passed_over });
         }
         let (labels, class_names) = classes(&paths);
-        Ok(Self { root, paths, labels, class_names, passed_over, options })
+        Ok(Self { root, paths, labels, class_names, table: None, passed_over, options })
+    }
+
+    /// The same images with the labels of a table instead of those of class folders; `classes` are [`LabelTable::classes`]. An image that
+    /// the table does not name has no label.
+    ///
+    /// # Errors
+    /// [`DataError::Labels`] if the table names no image of the folder, several images by one name, a class that is none of `classes`, or
+    /// two classes of one image.
+    pub fn with_labels(self, table: &LabelTable, classes: &[String]) -> Result<Self, DataError> {
+        let Labelled { labels, rows, rows_without_image } = table.label(&self.root, &self.paths, classes)?;
+        let class_names = classes.to_vec();
+        Ok(Self { labels, class_names, table: Some((rows, rows_without_image)), ..self })
+    }
+
+    /// Where labels come from a table: the number of its rows, and of those that name no image of the folder.
+    #[must_use]
+    pub fn table_rows(&self) -> Option<(usize, usize)> {
+        self.table
     }
 
     /// The folder that was opened.
@@ -110,6 +131,23 @@ impl ImageFolder {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// Files in the root that may be tables of classes, sorted by name; none if the labels come from one.
+    ///
+    /// # Errors
+    /// [`DataError::Folder`] if the root may not be listed any more.
+    pub(crate) fn unused_tables(&self) -> Result<Vec<String>, DataError> {
+        if self.table.is_some() {
+            return Ok(Vec::new());
+        }
+        let refuse = |source| refuse_folder(&self.root, source);
+        let entries = std::fs::read_dir(&self.root).map_err(refuse)?;
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name()).map_err(refuse));
+        let mut names = names.collect::<Result<Vec<_>, _>>()?;
+        names.retain(|name| LabelTable::may_be(Path::new(name)));
+        names.sort_unstable();
+        Ok(names.iter().map(|name| os_name(name)).collect())
     }
 
     /// Whether a first-level sub-folder, or something below it, is no part of the data set.

@@ -1,0 +1,106 @@
+//! A part of a data set.
+
+use std::sync::Arc;
+
+use super::{ImageSource, PassedOver};
+use crate::{DataError, Encoded, Image, below, sample_rng};
+
+/// Stands for a pass in the draws of [`Subset::split`]: one that no training reaches.
+const SPLIT_PASS: u64 = u64::MAX - 2;
+
+/// Some images of a data set, in an order of their own.
+pub struct Subset {
+    source: Arc<dyn ImageSource>,
+    indices: Vec<usize>,
+}
+
+impl Subset {
+    /// The images of `source` at `indices`.
+    ///
+    /// # Errors
+    /// [`DataError::Index`] for an index past the end.
+    pub fn new(source: Arc<dyn ImageSource>, indices: Vec<usize>) -> Result<Self, DataError> {
+        let len = source.len();
+        match indices.iter().find(|index| **index >= len) {
+            Some(index) => Err(DataError::Index { index: *index, len }),
+            None => Ok(Self { source, indices }),
+        }
+    }
+
+    /// Divides a data set into images to train on and a `share` of each class, rounded, to hold out. Which ones depends on the seed and on
+    /// the number of images of each class. A class of two images or more has one at least on either side; images without a class are
+    /// divided as a class is. Both parts are in the order of the source.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for a share that is not between 0 and 1, or that holds out no image or all.
+    pub fn split(source: &Arc<dyn ImageSource>, share: f64, seed: u64) -> Result<(Self, Self), DataError> {
+        let argument = |value: String, bound: String| DataError::Argument { name: "val_share", value, bound };
+        if !(share > 0.0 && share < 1.0) {
+            return Err(argument(share.to_string(), "between 0 and 1".into()));
+        }
+        let mut classes: Vec<Vec<usize>> = vec![Vec::new(); source.class_names().len() + 1];
+        for index in 0..source.len() {
+            classes[source.label(index).map_or(0, |label| label as usize + 1)].push(index);
+        }
+        let mut held_out = vec![false; source.len()];
+        for (class, mut images) in classes.into_iter().enumerate().filter(|(_, images)| images.len() > 1) {
+            let count = ((images.len() as f64 * share).round() as usize).clamp(1, images.len() - 1);
+            // The beginning of a shuffle.
+            let mut rng = sample_rng(seed, SPLIT_PASS, class);
+            for place in 0..count {
+                let other = place + below(&mut rng, (images.len() - place) as u64) as usize;
+                images.swap(place, other);
+                held_out[images[place]] = true;
+            }
+        }
+        let part = |wanted: bool| {
+            let indices: Vec<usize> = (0..source.len()).filter(|index| held_out[*index] == wanted).collect();
+            Self { source: source.clone(), indices }
+        };
+        match part(true) {
+            val if val.indices.is_empty() => Err(argument(
+                format!("{share}, which holds out none of {} images", source.len()),
+                "larger, or left out: no class has two images".into(),
+            )),
+            val => Ok((part(false), val)),
+        }
+    }
+
+    fn index(&self, index: usize) -> Result<usize, DataError> {
+        self.indices.get(index).copied().ok_or(DataError::Index { index, len: self.indices.len() })
+    }
+}
+
+impl ImageSource for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn load(&self, index: usize) -> Result<Image, DataError> {
+        self.source.load(self.index(index)?)
+    }
+
+    fn open(&self, index: usize) -> Result<Encoded, DataError> {
+        self.source.open(self.index(index)?)
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.index(index).map_or_else(|_| String::new(), |index| self.source.name(index))
+    }
+
+    fn bytes(&self, index: usize) -> Option<u64> {
+        self.source.bytes(self.index(index).ok()?)
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.source.label(self.index(index).ok()?)
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.source.class_names()
+    }
+
+    fn passed_over(&self) -> &PassedOver {
+        self.source.passed_over()
+    }
+}

@@ -1,0 +1,146 @@
+//! Tables of classes, and held-out parts, of a folder of images.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use mae_data::{DataError, FolderOptions, ImageFolder, ImageSource, LabelTable, Shapes, Subset};
+
+/// A folder with files of these names; what is in them is not looked at.
+fn folder(at: &Path, names: &[&str]) -> ImageFolder {
+    for name in names {
+        fs::create_dir_all(at.join(name).parent().unwrap()).unwrap();
+        fs::write(at.join(name), "").unwrap();
+    }
+    ImageFolder::open(at, FolderOptions::default()).unwrap()
+}
+
+/// The class of each image of the folder `images`, by a table of this name and text beside it.
+fn labelled(at: &Path, name: &str, text: &str) -> Result<Vec<Option<String>>, DataError> {
+    fs::write(at.join(name), text).unwrap();
+    let table = LabelTable::read(&at.join(name))?;
+    let classes = LabelTable::classes([&table]);
+    let folder = ImageFolder::open(at.join("images"), FolderOptions::default())?;
+    let folder = folder.with_labels(&table, &classes)?;
+    assert_eq!(folder.class_names(), classes);
+    let class = |index| folder.label(index).map(|label| classes[label as usize].clone());
+    Ok((0..folder.len()).map(class).collect())
+}
+
+const IMAGES: [&str; 3] = ["images/a/one.jpg", "images/b/one.png", "images/two.jpg"];
+
+#[test]
+fn tables_are_read_as_people_write_them() {
+    let at = tempfile::tempdir().unwrap();
+    let at = at.path();
+    folder(at, &IMAGES);
+    let absolute = at.join("images/two.jpg").display().to_string();
+    for (name, text) in [
+        ("a.csv", "path,class\na/one.jpg,cat\ntwo.jpg,dog\n"),
+        // Columns in any place, of any case, among others; Windows' marks; names below the table's folder.
+        (
+            "b.csv",
+            "\u{feff}Split,LABEL,File_Name\r\ntrain,cat,images/a/one.jpg\r\ntest,dog,./images/two.jpg\r\n",
+        ),
+        ("c.csv", "class;image\n cat ;\"a/one.jpg\"\ndog;two\n"),
+        // Without a heading; an unknown name beside a known one; a row without a class.
+        ("d.csv", "one.jpg,cat\ntwo.jpg,dog\none.png,\n"),
+        ("e.csv", "image_id,breed\ntwo,dog\none.jpg,cat\n"),
+        ("f.tsv", "path\tlabel\na/one.jpg\tcat\ntwo.jpg\tdog\n"),
+        (
+            "g.jsonl",
+            "{\"file_name\": \"a/one.jpg\", \"label\": \"cat\"}\n\n{\"label\": [\"dog\"], \"file_name\": \"two.jpg\"}",
+        ),
+        ("h.csv", &format!("path,class\none.jpg,cat\none.jpg,cat\n{absolute},dog\nnone.jpg,dog\n")),
+    ] {
+        let classes = labelled(at, name, text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(classes, [Some("cat".into()), None, Some("dog".into())], "{name}");
+    }
+    // Integers are in their order, as numpy has them.
+    let table = |text: &str| {
+        fs::write(at.join("t.csv"), text).unwrap();
+        LabelTable::classes([&LabelTable::read(&at.join("t.csv")).unwrap()])
+    };
+    assert_eq!(table("path,class\na,10\nb,9\nc,-1\nd,9\n"), ["-1", "9", "10"]);
+    assert_eq!(table("path,class\na,10\nb,9\nc,x\n"), ["10", "9", "x"]);
+}
+
+#[test]
+fn tables_that_say_nothing_certain_are_refused_with_the_line() {
+    let at = tempfile::tempdir().unwrap();
+    let at = at.path();
+    folder(at, &IMAGES);
+    for (name, text, words) in [
+        ("a.csv", "path,class\none,cat\n", &["a.csv", "line 2", "several images are called one", "path"][..]),
+        ("b.csv", "path,class\ntwo,cat\n\ntwo.jpg,dog\n", &["line 4", "dog", "cat in line 2"]),
+        ("c.csv", "path,class\nx.jpg,cat\ny.jpg,dog\n", &["names no image in", "images, but x.jpg, y.jpg"]),
+        ("d.csv", "width,height,split\n1,2,train\n", &["path, file", "class, label", "width, height, split"]),
+        ("e.csv", "split,class,path\ntrain,dog\n", &["line 2 has 2 fields", "column 3"]),
+        ("f.csv", "path,class\n", &["no row"]),
+        ("g.txt", "path,class\ntwo,cat\n", &[".csv", ".tsv", ".jsonl"]),
+        (
+            "h.jsonl",
+            "{\"path\": \"two\", \"class\": [\"a\", \"b\"]}",
+            &["line 1", "class is [\"a\",\"b\"]", "one string"],
+        ),
+        ("i.jsonl", "[1]", &["line 1 is no JSON object"]),
+    ] {
+        let error = labelled(at, name, text).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+    let error = LabelTable::read(&at.join("none.csv")).unwrap_err().to_string();
+    assert!(error.contains("none.csv") && error.contains("No such file"), "{error}");
+}
+
+#[test]
+fn a_share_of_each_class_is_held_out_by_the_seed_alone() {
+    let shapes: Arc<dyn ImageSource> = Arc::new(Shapes::new(0, 403, (16, 16)).unwrap());
+    let names = |part: &Subset| -> BTreeSet<String> { (0..part.len()).map(|i| part.name(i)).collect() };
+    let classes = |source: &dyn ImageSource| {
+        let mut counts = vec![0_usize; source.class_names().len()];
+        (0..source.len()).for_each(|i| counts[source.label(i).unwrap() as usize] += 1);
+        counts
+    };
+    let (train, val) = Subset::split(&shapes, 0.2, 7).unwrap();
+    for ((all, train), val) in classes(shapes.as_ref()).into_iter().zip(classes(&train)).zip(classes(&val)) {
+        assert_eq!((val, train), ((all as f64 * 0.2).round() as usize, all - val));
+    }
+    assert!(names(&train).is_disjoint(&names(&val)));
+    assert_eq!(names(&train).len() + names(&val).len(), 403);
+    let (_, again) = Subset::split(&shapes, 0.2, 7).unwrap();
+    assert_eq!(names(&again), names(&val));
+    let (_, other) = Subset::split(&shapes, 0.2, 8).unwrap();
+    // Two independent fifths have a fifth of their images in common.
+    let common = names(&other).intersection(&names(&val)).count();
+    assert!((4..40).contains(&common), "{common}");
+    assert_eq!(val.load(3).unwrap(), shapes.load(names_index(&val.name(3))).unwrap());
+
+    for share in [0.0, 1.0, -0.1, f64::NAN] {
+        let error = Subset::split(&shapes, share, 0).err().unwrap().to_string();
+        assert!(error.contains("val_share") && error.contains("between 0 and 1"), "{error}");
+    }
+    assert!(matches!(Subset::new(shapes, vec![402, 403]), Err(DataError::Index { index: 403, len: 403 })));
+}
+
+/// The index in `shapes/00012`.
+fn names_index(name: &str) -> usize {
+    name.rsplit('/').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_class_of_two_has_one_image_on_either_side_and_one_of_one_is_trained_on() {
+    let at = tempfile::tempdir().unwrap();
+    let few: Arc<dyn ImageSource> =
+        Arc::new(folder(at.path(), &["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg", "c/1.jpg"]));
+    for (share, held_out) in [(0.01, 2), (0.99, 2)] {
+        let (train, val) = Subset::split(&few, share, 0).unwrap();
+        assert_eq!((train.len(), val.len()), (5 - held_out, held_out));
+        let labels: Vec<_> = (0..val.len()).map(|i| val.label(i).unwrap()).collect();
+        assert_eq!(labels, [0, 1]);
+    }
+    let at = tempfile::tempdir().unwrap();
+    let one: Arc<dyn ImageSource> = Arc::new(folder(at.path(), &["a/1.jpg"]));
+    let error = Subset::split(&one, 0.5, 0).err().unwrap().to_string();
+    assert!(error.contains("holds out none of 1 images"), "{error}");
+}
