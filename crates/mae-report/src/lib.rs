@@ -35,7 +35,7 @@ pub use draw::{
 pub use duration::duration;
 pub use error::ReportError;
 pub use metric::Metric;
-pub use page::{Bars, Outcome, Page, first_names};
+pub use page::{Bars, ComparedRun, Comparison, CurvesOver, Outcome, Page, first_names};
 pub use records::{
     EVALUATIONS, Evaluation, EvaluationWriter, Line, LineWriter, METRICS, Record, RecordWriter,
     read_evaluations, read_records,

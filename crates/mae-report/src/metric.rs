@@ -32,6 +32,11 @@ impl Metric {
         Self { name, title, chart, is_share: true, higher_is_better: true }
     }
 
+    /// A number of which no more is known than its name.
+    pub const fn named(name: &'static str) -> Self {
+        Self { name, title: name, chart: name, is_share: false, higher_is_better: true }
+    }
+
     /// An error in the unit of what is predicted.
     pub const fn error(name: &'static str, title: &'static str) -> Self {
         Self { name, title, chart: title, is_share: false, higher_is_better: false }

@@ -29,7 +29,15 @@ pub struct ReconstructionRow {
     pub mask: Vec<bool>,
 }
 
-/// Draws a row for each sample: original, masked, reconstruction, reconstruction around the visible patches.
+/// Says below a sheet of reconstructions what the third column shows in place of the visible patches.
+const UNTRAINED: &str = "visible patches take no part in the loss: ignore their reconstruction";
+/// Says below a sheet of grey images why the reconstructions have no colour.
+const GREY: &str = "grey images: each reconstructed pixel is the mean of its channels";
+
+/// Draws a row for each sample: original, masked, reconstruction, reconstruction around the visible patches. Notes below say how to
+/// read them.
+///
+/// If all originals are grey, the reconstructions are drawn grey too: a model of RGB images predicts channels that differ a little.
 ///
 /// # Shapes
 /// All images `[H, W, C]`; `patch_size` is (height, width); the sheet is `[H', W', 3]`.
@@ -41,12 +49,37 @@ pub fn draw_reconstructions(
     samples: &[ReconstructionRow],
     patch_size: (usize, usize),
 ) -> Result<Image, ReportError> {
-    let rows = samples.iter().map(|sample| panels(sample, patch_size)).collect::<Result<Vec<_>, _>>()?;
+    let grey = samples.iter().all(|sample| is_grey_rgb(&sample.original));
+    let row = |sample: &ReconstructionRow| match grey {
+        true => {
+            panels(&ReconstructionRow { predicted: grey_of(&sample.predicted), ..sample.clone() }, patch_size)
+        }
+        false => panels(sample, patch_size),
+    };
+    let rows = samples.iter().map(row).collect::<Result<Vec<_>, _>>()?;
     let patches: usize = samples.iter().map(|sample| sample.mask.len()).sum();
     let masked = samples.iter().flat_map(|sample| &sample.mask).filter(|&&masked| masked).count();
     let percent = 100.0 * masked as f64 / patches.max(1) as f64;
     let masked = format!("masked {percent:.0}%");
-    draw_grid(&["original", &masked, "reconstruction", "with visible patches"], &rows)
+    let sheet = draw_grid(&["original", &masked, "reconstruction", "with visible patches"], &rows)?;
+    let sheet = with_note(sheet, UNTRAINED)?;
+    if grey { with_note(sheet, GREY) } else { Ok(sheet) }
+}
+
+/// Whether an image has three channels that are equal in every pixel.
+fn is_grey_rgb(image: &Image) -> bool {
+    let (pixels, _) = image.data().as_chunks();
+    image.channels() == 3 && pixels.iter().all(|[r, g, b]| r == g && g == b)
+}
+
+/// An RGB image with the mean of its channels in each of them; any other as it is.
+fn grey_of(image: &Image) -> Image {
+    if image.channels() != 3 {
+        return image.clone();
+    }
+    let mean = |pixel: &[u8; 3]| [((pixel.iter().map(|x| u32::from(*x)).sum::<u32>() + 1) / 3) as u8; 3];
+    let data = image.data().as_chunks().0.iter().flat_map(mean).collect();
+    Image::new(image.height(), image.width(), 3, data).expect("as large as the image that it is made of")
 }
 
 fn panels(sample: &ReconstructionRow, patch_size: (usize, usize)) -> Result<Vec<Image>, ReportError> {
@@ -274,13 +307,32 @@ mod tests {
     }
 
     #[test]
+    fn grey_images_are_reconstructed_in_grey_and_others_in_colour() {
+        let image = |bytes: [u8; 3], channels: usize| Image::new(1, 1, channels, bytes[..channels].to_vec());
+        let row = |original: [u8; 3]| ReconstructionRow {
+            original: image(original, 3).unwrap(),
+            predicted: image([10, 20, 33], 3).unwrap(),
+            mask: vec![true],
+        };
+        let reconstructed = |samples: &[ReconstructionRow], notes: usize| {
+            let sheet = draw_reconstructions(samples, (1, 1)).unwrap();
+            let x = MARGIN_PX + 2 * (sheet.width() - 2 * MARGIN_PX + GAP_PX) / 4 + MIN_TILE_PX / 2;
+            let y = sheet.height() - notes * HEADING_PX - MARGIN_PX - 1;
+            rgb(&sheet, y, x)
+        };
+        assert_eq!(reconstructed(&[row([7, 7, 7]), row([9, 9, 9])], 2), [21, 21, 21]);
+        assert_eq!(reconstructed(&[row([7, 7, 7]), row([9, 9, 8])], 1), [10, 20, 33]);
+        assert_eq!(grey_of(&image([5, 6, 7], 1).unwrap()).data(), [5]);
+    }
+
+    #[test]
     fn tiles_are_the_images_enlarged() {
         for channels in [1, 2, 3, 4] {
             let sample = sample(channels, [true, false, true, true]);
             let sheet = draw_reconstructions(&[sample.clone(), sample.clone()], (2, 3)).unwrap();
-            // 4 pixels high: enlarged 32 times, to 128x192. The tiles end with the margin and start a gap apart.
+            // 4 pixels high: enlarged 32 times, to 128x192. The tiles end with the margin above the note, and start a gap apart.
             let (tile_height, tile_width) = (128, 192);
-            let top = sheet.height() - MARGIN_PX - tile_height;
+            let top = sheet.height() - HEADING_PX - MARGIN_PX - tile_height;
             let panels = panels(&sample, (2, 3)).unwrap();
             assert_eq!(sheet.width(), 2 * MARGIN_PX + 4 * tile_width + 3 * GAP_PX);
             for (column, panel) in panels.iter().enumerate() {

@@ -1,9 +1,11 @@
 "use strict";
 {
-  const { steps_per_epoch, charts } = JSON.parse(document.getElementById("data").textContent);
+  const { axis, charts } = JSON.parse(document.getElementById("data").textContent);
   const COLOURS = { faint: "var(--a)", bold: "var(--a)", marked: ["var(--c)", "var(--d)"], level: ["var(--b)", "var(--soft)"] };
   const PAD = { top: 10, right: 12, bottom: 24, left: 48 };
 
+  // Names of runs and of metrics come from outside.
+  const escaped = (text) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
   const grouped = (value) => Math.round(value).toLocaleString("en-US");
   const short = (value) => String(Number(value.toPrecision(4)));
   const FORMATS = {
@@ -12,6 +14,13 @@
     count: (v) => (v >= 100 ? grouped(v) : short(v)),
     scientific: (v) => (v === 0 ? "0" : v.toExponential(2).replace(/\.?0+e/, "e")),
   };
+
+  const written = (x) => (axis.name === "step" ? grouped(x) : short(x));
+  /** A place on the axis of all charts. */
+  function placed(x) {
+    const epoch = axis.steps_per_epoch ? ` · epoch ${(x / axis.steps_per_epoch).toFixed(2)}` : "";
+    return `${axis.name} ${written(x)}${epoch}`;
+  }
 
   /** Round numbers between two others: about `most` of them. */
   function ticks(low, high, most) {
@@ -62,12 +71,13 @@
   }
 
   const all = [];
-  const last = Math.max(1, ...charts.flatMap((c) => c.series.map((s) => s.x[s.x.length - 1])));
+  const least = axis.name === "step" ? 1 : 0;
+  const last = Math.max(least, ...charts.flatMap((c) => c.series.map((s) => s.x[s.x.length - 1])));
 
   charts.forEach((chart, place) => {
     const write = FORMATS[chart.format];
     let marked = 0;
-    for (const s of chart.series) s.colour = s.style === "marked" ? COLOURS.marked[marked++ % 2] : COLOURS[s.style];
+    for (const s of chart.series) s.colour ??= s.style === "marked" ? COLOURS.marked[marked++ % 2] : COLOURS[s.style];
     chart.levels.forEach((l, i) => (l.colour = COLOURS.level[i % 2]));
 
     const figure = document.createElement("figure");
@@ -75,9 +85,9 @@
     const alone = place > 0 && place === charts.length - 1 && place % 2 === 1;
     figure.className = `card chart${alone ? " alone" : ""}`;
     figure.innerHTML =
-      `<header><h3>${chart.title}</h3>${chart.log ? '<button type="button" aria-pressed="false">log</button>' : ""}</header>` +
-      `<div class="legend">${chart.series.map((s) => `<span class="${s.style}" style="--color:${s.colour}">${s.name}</span>`).join("")}` +
-      `${chart.levels.map((l) => `<span class="level" style="--color:${l.colour}">${l.name}</span>`).join("")}</div>` +
+      `<header><h3>${escaped(chart.title)}</h3>${chart.log ? '<button type="button" aria-pressed="false">log</button>' : ""}</header>` +
+      `<div class="legend">${chart.series.map((s) => `<span class="${s.style}" style="--color:${s.colour}">${escaped(s.name)}</span>`).join("")}` +
+      `${chart.levels.map((l) => `<span class="level" style="--color:${l.colour}">${escaped(l.name)}</span>`).join("")}</div>` +
       `<div class="plot"></div><div class="tip" hidden></div>`;
     document.getElementById("charts").append(figure);
     const [plot, tip] = [figure.querySelector(".plot"), figure.querySelector(".tip")];
@@ -103,7 +113,7 @@
       }
       svg += `<line class="axis" x1="${PAD.left}" x2="${width - PAD.right}" y1="${height - PAD.bottom}" y2="${height - PAD.bottom}"/>`;
       for (const v of ticks(0, last, Math.max(2, Math.floor(inner / 52)))) {
-        const label = v >= 10000 ? `${v / 1000}k` : v;
+        const label = v >= 10000 ? `${v / 1000}k` : short(v);
         svg += `<text x="${at(toX(v))}" y="${height - 7}" text-anchor="middle">${label}</text>`;
       }
       svg += `<clipPath id="clip-${place}"><rect x="${PAD.left}" y="0" width="${inner + PAD.right}" height="${height - PAD.bottom + 1}"/></clipPath>`;
@@ -127,7 +137,7 @@
       const beyond = chart.series.reduce((n, s) => n + s.y.filter((v) => v > high).length, 0);
       if (beyond > 0) svg += `<text class="beyond" x="${width - PAD.right - 4}" y="${PAD.top + 12}" text-anchor="end">▲ ${beyond} beyond the axis</text>`;
       svg += `</g><g class="hover"></g>`;
-      plot.innerHTML = `<svg viewBox="0 0 ${width} ${height}" height="${height}" role="img" aria-label="${chart.title} by step">${svg}</svg>`;
+      plot.innerHTML = `<svg viewBox="0 0 ${width} ${height}" height="${height}" role="img" aria-label="${escaped(chart.title)} by ${axis.name}">${svg}</svg>`;
     }
 
     /** Marks a step, with a box of numbers where the pointer is in this chart; `null` ends it. */
@@ -142,17 +152,17 @@
       const middle = closest.x[spot];
       const x = toX(middle).toFixed(1);
       let svg = `<line class="cross" x1="${x}" x2="${x}" y1="${PAD.top}" y2="${height - PAD.bottom}"/>`;
-      let rows = `<b>step ${grouped(middle)} · epoch ${(middle / steps_per_epoch).toFixed(2)}</b>`;
+      let rows = `<b>${placed(middle)}</b>`;
       for (const [s, i] of points) {
         const value = s.y[i];
         if (!log || value > 0) {
           const y = Math.max(PAD.top, toY(value)).toFixed(1);
           svg += `<circle class="dot ring ${s.style}" style="--color:${s.colour}" cx="${toX(s.x[i]).toFixed(1)}" cy="${y}" r="4"/>`;
         }
-        const when = s.style === "marked" && s.x[i] !== middle ? ` at ${grouped(s.x[i])}` : "";
-        rows += `<span><i style="--color:${s.colour}">${s.name}${when}</i>${write(value)}</span>`;
+        const when = s.style === "marked" && s.x[i] !== middle ? ` at ${written(s.x[i])}` : "";
+        rows += `<span><i style="--color:${s.colour}">${escaped(s.name)}${when}</i>${write(value)}</span>`;
       }
-      for (const l of chart.levels) rows += `<span><i style="--color:${l.colour}">${l.name}</i>${write(l.y)}</span>`;
+      for (const l of chart.levels) rows += `<span><i style="--color:${l.colour}">${escaped(l.name)}</i>${write(l.y)}</span>`;
       hover.innerHTML = svg;
       if (!own) return;
       tip.innerHTML = rows;

@@ -18,36 +18,47 @@ const MEAN_SHARE: usize = 40;
 
 #[derive(Serialize)]
 pub(super) struct Charts {
-    steps_per_epoch: u64,
-    charts: Vec<Chart>,
+    /// What all curves are drawn over.
+    pub axis: Axis,
+    pub charts: Vec<Chart>,
 }
 
 #[derive(Serialize)]
-struct Chart {
-    title: Cow<'static, str>,
+pub(super) struct Axis {
+    pub name: &'static str,
+    /// Where the axis counts steps: how many an epoch has.
+    pub steps_per_epoch: Option<u64>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Chart {
+    pub title: Cow<'static, str>,
     /// How numbers are written: the name of a function in the script.
-    format: &'static str,
+    pub format: &'static str,
     /// Whether the axis begins at zero.
-    from_zero: bool,
+    pub from_zero: bool,
     /// Whether a logarithmic axis is offered.
-    log: bool,
-    series: Vec<Series>,
-    levels: Vec<Level>,
+    pub log: bool,
+    pub series: Vec<Series>,
+    pub levels: Vec<Level>,
 }
 
 #[derive(Serialize)]
-struct Series {
-    name: &'static str,
+pub(super) struct Series {
+    name: Cow<'static, str>,
     /// `faint` for single records, `bold` for their mean, `marked` for rare points.
     style: &'static str,
-    x: Vec<u64>,
+    /// The series' own colour in CSS; that of its style otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    colour: Option<String>,
+    x: Vec<f64>,
     /// In single precision: half the size, and more digits than can be seen.
     y: Vec<f32>,
 }
 
 /// A horizontal line to compare with.
 #[derive(Serialize)]
-struct Level {
+pub(super) struct Level {
     name: &'static str,
     y: f64,
 }
@@ -64,9 +75,7 @@ pub(super) fn charts(page: &Page<'_>, records: &[Record], evaluations: &[Evaluat
         Series::new(name, "marked", &points.collect::<Vec<_>>())
     };
     let each_and_mean = |points: &[(f64, f64)]| {
-        let everything = f64::NEG_INFINITY..f64::INFINITY;
-        let mean = running_mean(points, &everything, points.len() / MEAN_SHARE);
-        vec![Series::new("each step", "faint", points), Series::new("running mean", "bold", &mean)]
+        vec![Series::new("each step", "faint", points), Series::new("running mean", "bold", &mean(points))]
     };
     let level = |(name, y): (&'static str, f64)| y.is_finite().then_some(Level { name, y });
 
@@ -132,22 +141,39 @@ pub(super) fn charts(page: &Page<'_>, records: &[Record], evaluations: &[Evaluat
             levels: Vec::new(),
         },
     ]);
+    let axis = Axis { name: "step", steps_per_epoch: Some(page.steps_per_epoch) };
+    Charts { axis, charts: drawn(charts) }
+}
+
+/// The running mean of a series of records.
+pub(super) fn mean(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    running_mean(points, &(f64::NEG_INFINITY..f64::INFINITY), points.len() / MEAN_SHARE)
+}
+
+/// The charts with something in them, without series that have no point.
+pub(super) fn drawn(mut charts: Vec<Chart>) -> Vec<Chart> {
     for chart in &mut charts {
         chart.series.retain(|series| !series.x.is_empty());
     }
     charts.retain(|chart| !chart.series.is_empty());
-    Charts { steps_per_epoch: page.steps_per_epoch, charts }
+    charts
 }
 
 impl Series {
-    fn new(name: &'static str, style: &'static str, points: &[(f64, f64)]) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, style: &'static str, points: &[(f64, f64)]) -> Self {
         let points = downsample(points, MAX_POINTS);
         Self {
-            name,
+            name: name.into(),
             style,
-            x: points.iter().map(|point| point.0 as u64).collect(),
+            colour: None,
+            x: points.iter().map(|point| point.0).collect(),
             y: points.iter().map(|point| point.1 as f32).collect(),
         }
+    }
+
+    /// In a colour of its own.
+    pub fn coloured(self, colour: String) -> Self {
+        Self { colour: Some(colour), ..self }
     }
 }
 
@@ -206,6 +232,6 @@ mod tests {
         assert!(series.clone().all(|s| s.x.len() == s.y.len() && s.x.len() <= MAX_POINTS));
         assert!(series.flat_map(|s| &s.y).all(|y| y.is_finite()));
         assert!(charts[2].series[0].y.contains(&1e6) && charts[0].levels.is_empty());
-        assert_eq!((charts[0].series[0].x[0], charts[1].series[0].x[..] == [9000]), (1, true));
+        assert_eq!((charts[0].series[0].x[0], charts[1].series[0].x[..] == [9000.0]), (1.0, true));
     }
 }

@@ -1,6 +1,7 @@
 //! `report.html`: a whole run on one page that needs nothing else, to be kept and sent around.
 
 mod charts;
+mod compare;
 mod content;
 mod downsample;
 mod gallery;
@@ -13,6 +14,7 @@ use crate::atomic::write_atomic;
 use crate::duration::duration;
 use crate::records::{EVALUATIONS, Evaluation, METRICS, Record, read_evaluations, read_records};
 use crate::{Metric, ReportError};
+pub use compare::{ComparedRun, Comparison, CurvesOver};
 pub use content::{Bars, Outcome, Page};
 use html::{capital, count, escape, facts, fill, json, tile};
 use machine::Machine;

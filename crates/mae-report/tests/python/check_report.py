@@ -1,6 +1,6 @@
-"""Opens a report in headless Chromium without a network and fails where anything on it does not work.
+"""Opens a report, or a comparison of runs, in headless Chromium without a network and fails where anything on it does not work.
 
-    python check_report.py REPORT [--screenshot out.png] [--dark] [--width 1320]
+    python check_report.py PAGE [--comparison] [--screenshot out.png] [--dark] [--width 1320]
 
 Needs a Chromium: Debian's package `chromium`, or another one named by the variable CHROMIUM.
 """
@@ -96,6 +96,7 @@ def chromium(args: list[str]) -> subprocess.CompletedProcess:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path)
+    parser.add_argument("--comparison", action="store_true", help="a page of `mae compare`: curves over epochs, no pictures")
     parser.add_argument("--screenshot", type=Path, help="write the whole page as a PNG")
     parser.add_argument("--dark", action="store_true", help="with dark colours")
     parser.add_argument("--width", type=int, default=1320, help="of the window, in pixels")
@@ -123,11 +124,11 @@ def main() -> None:
     for curve in found["curves"]:
         if not curve["drawn"] or not curve["points"] or min(curve["points"]) < 1:
             problems.append(f"{curve['title']}: a curve is missing: {curve['points']} points")
-        if "step" not in curve["hover"]:
+        if ("epoch" if args.comparison else "step") not in curve["hover"]:
             problems.append(f"{curve['title']}: no values under the pointer")
         if not curve["toggles"]:
             problems.append(f"{curve['title']}: the logarithmic axis changes nothing")
-    if not found["pictures"]:
+    if not found["pictures"] and not args.comparison:
         problems.append("no picture is embedded")
     for picture in found["pictures"]:
         if picture["width"] == 0 or not picture["chosen"] or "step" not in picture["label"]:
