@@ -50,8 +50,8 @@ pub struct WeightFile {
 impl WeightFile {
     /// Looks at a file, or at the weights in a folder of transformers, of timm, of a run or of one of its checkpoints.
     ///
-    /// Where there are several models, timm's choice is taken, and of a checkpoint the average by which its run is
-    /// evaluated; [`models`](Self::models) says which there are.
+    /// Where there are several models, timm's choice is taken; of a run's checkpoint, the average by which the run is evaluated; of a
+    /// run, the last weights. [`models`](Self::models) says which there are.
     ///
     /// # Errors
     /// If it cannot be read, is neither safetensors nor a PyTorch checkpoint, is damaged, or holds no vision
@@ -61,7 +61,7 @@ impl WeightFile {
     }
 
     /// The same for the model of this name, where there are several: `student` or `state_dict.student.backbone`, all of
-    /// what stands before the names of its tensors or a part of it; `model` or `ema` of a run's checkpoint.
+    /// what stands before the names of its tensors or a part of it; `model` or `ema` of a run's checkpoint; `last` or `best` of a run.
     ///
     /// # Errors
     /// As [`open`](Self::open); [`ModelError::NoModel`] if not just one is called so.

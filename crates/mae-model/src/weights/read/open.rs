@@ -22,8 +22,10 @@ const IN_FOLDERS: [&str; 4] = [
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 ];
-/// Beside `model.safetensors` in a checkpoint of a run whose recipe averages the weights.
-const AVERAGE: &str = "ema.safetensors";
+/// What else may lie beside `model.safetensors`, with the names of the two models, the one to read by default first: in a checkpoint,
+/// the average of the weights, by which the run is evaluated; in a run, the weights of its best evaluation.
+const PAIRS: [(&str, [&str; 2]); 2] =
+    [("ema.safetensors", ["ema", "model"]), ("best.safetensors", ["last", "best"])];
 /// What other files of weights end in.
 const ENDINGS: [&str; 5] = ["safetensors", "pth", "pt", "bin", "ckpt"];
 
@@ -55,11 +57,12 @@ pub(crate) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<
         return Ok((path.into(), None));
     }
     let inside = |name: &str| Some(path.join(name)).filter(|path| path.is_file());
-    if let (Some(model), Some(average)) = (inside(IN_FOLDERS[0]), inside(AVERAGE)) {
-        // A run is evaluated by its average.
-        let [taken, other] = if key == Some("model") { ["model", "ema"] } else { ["ema", "model"] };
-        let models = Models { taken: taken.into(), others: vec![other.into()] };
-        return Ok((if taken == "ema" { average } else { model }, Some(models)));
+    for (beside, [default, second]) in PAIRS {
+        let (Some(model), Some(other)) = (inside(IN_FOLDERS[0]), inside(beside)) else { continue };
+        let (taken, left) = if key == Some(second) { (second, default) } else { (default, second) };
+        let models = Models { taken: taken.into(), others: vec![left.into()] };
+        let path = if beside.strip_suffix(".safetensors") == Some(taken) { other } else { model };
+        return Ok((path, Some(models)));
     }
     if let Some(found) = IN_FOLDERS.into_iter().find_map(inside) {
         return Ok((found, None));
