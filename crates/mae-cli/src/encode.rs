@@ -12,6 +12,7 @@ use mae_vit::{Pooling, VisionTransformer, VitConfig};
 use serde_json::{Value, json};
 
 use crate::pass::{Pass, PassArgs};
+use crate::progress::say;
 
 /// What becomes of an image's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -78,7 +79,7 @@ impl EncodeArgs {
         }
         let preparation = images_as.preparation(&file, &features.config().geometry)?;
         let all = used.used.len() + used.unused.len();
-        self.pass.say(&format!(
+        say(format_args!(
             "the encoder is {} of the {all} tensors in {}",
             used.used.len(),
             file.path().display()
@@ -104,10 +105,6 @@ impl Encoder<'_> {
         about["tokens"] = json!(format!("{:?}", self.tokens));
         about["block"] = json!(self.args.block);
         Ok(about)
-    }
-
-    pub fn say(&self, text: &str) {
-        self.args.pass.say(text);
     }
 
     /// Hands on the rows of the images from `first` on, as [`Pass::run`].

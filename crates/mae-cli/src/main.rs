@@ -3,10 +3,10 @@
 
 mod encode;
 mod images;
-mod overview;
 mod painted;
 mod pass;
 mod pictures;
+mod progress;
 mod table;
 mod verbs;
 mod weights;
@@ -29,6 +29,9 @@ use verbs::{
 #[derive(Parser)]
 #[command(name = "mae", version, max_term_width = 100)]
 struct Cli {
+    /// Print no progress lines.
+    #[arg(long, short, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -36,7 +39,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Pre-trains a masked autoencoder on a folder of images.
-    #[command(after_help = pretrain::EXAMPLES)]
+    #[command(visible_alias = "train", after_help = pretrain::EXAMPLES)]
     Pretrain(TrainArgs<PretrainArgs>),
     /// Trains an encoder further to tell classes apart: all of it, or its last blocks.
     #[command(after_help = classify::FINETUNE_EXAMPLES)]
@@ -69,8 +72,11 @@ enum Verb {
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::Args),
     /// Lists runs with their images, progress, loss and accuracies.
-    #[command(after_help = runs::EXAMPLES)]
-    Runs(runs::Args),
+    #[command(after_help = runs::list::EXAMPLES)]
+    Runs(runs::list::Args),
+    /// Draws the curves of several runs on one page, with their results and the settings in which they differ.
+    #[command(after_help = runs::compare::EXAMPLES)]
+    Compare(runs::compare::Args),
     /// Prints a script that lets a shell complete this command's options.
     #[command(after_help = "Example:\n  mae completions bash > /etc/bash_completion.d/mae")]
     Completions {
@@ -84,7 +90,11 @@ enum Verb {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match mae_trainer::cli::parse::<Cli>().verb {
+    let Cli { quiet, verb } = mae_trainer::cli::parse();
+    if quiet {
+        progress::be_quiet();
+    }
+    match verb {
         // What trains may be one of several processes.
         Verb::Pretrain(args) => with_ranks(|ranks| pretrain::run(&args, ranks)),
         Verb::Finetune(args) => with_ranks(|ranks| classify::finetune(&args, ranks)),
@@ -94,7 +104,8 @@ fn main() -> ExitCode {
         Verb::Embed(args) => ended(embed::run(&args)),
         Verb::Knn(args) => ended(knn::run(&args)),
         Verb::Predict(args) => ended(predict::run(&args)),
-        Verb::Runs(args) => ended(runs::run(&args)),
+        Verb::Runs(args) => ended(runs::list::run(&args)),
+        Verb::Compare(args) => done(runs::compare::run(&args)),
         Verb::Doctor(args) => done(doctor::run(&args)),
         Verb::Reconstruct(args) => done(reconstruct::run(&args)),
         Verb::Attention(args) => done(attention::run(&args)),

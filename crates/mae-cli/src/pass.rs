@@ -16,14 +16,12 @@ use mae_trainer::cli::output;
 use serde_json::{Value, json};
 
 use crate::images::{ImageArgs, Preparation};
+use crate::progress::{Progress, say};
 use crate::weights::Described;
 
 /// Options of verbs that take all images through a model.
 #[derive(clap::Args)]
 pub struct PassArgs {
-    /// Print no progress lines.
-    #[arg(long, short)]
-    pub quiet: bool,
     #[command(flatten)]
     pub images_as: ImageArgs,
     #[command(flatten)]
@@ -44,12 +42,6 @@ impl PassArgs {
     /// Images as the preparation shows them, to the weights in a file.
     pub fn prepared(&self, file: &WeightFile, preparation: Preparation, device: Device) -> Pass<'_> {
         Pass { args: self, preparation, device, weights: file.path().into(), files: file.files().to_vec() }
-    }
-
-    pub fn say(&self, text: &str) {
-        if !self.quiet {
-            output::warn(format_args!("{text}\n"));
-        }
     }
 }
 
@@ -86,7 +78,7 @@ impl Pass<'_> {
         let stop = StopFlag::listen()?;
         let skip = BadFilePolicy::Skip { max_share: 1.0 };
         let loader = self.args.images_as.loader(source, &self.preparation, skip)?;
-        let (began, mut told) = (Instant::now(), Instant::now());
+        let mut progress = Progress::start();
         let mut batches = loader.batches(0, (first..len).collect(), 0)?;
         let (mut next, mut working) = (first, Duration::ZERO);
         while let Some(batch) = batches.next() {
@@ -115,25 +107,19 @@ impl Pass<'_> {
             if stop.raised() && next < len {
                 return Ok(true);
             }
-            if told.elapsed() > Duration::from_secs(5) {
-                told = Instant::now();
-                let elapsed = began.elapsed().as_secs_f64();
-                let rate = (next - first) as f64 / elapsed;
-                let left = duration((len - next) as f64 / rate);
-                let waiting = 100.0 * batches.waiting().as_secs_f64() / elapsed;
-                self.args.say(&format!(
-                    "{next} of {len} images, {rate:.1} images/s, {left} left, waiting {waiting:.0}%"
-                ));
-            }
+            let elapsed = progress.elapsed();
+            progress.tell(next - first, len - first, len, "images", || {
+                format!(", waiting {:.0}%", 100.0 * batches.waiting().as_secs_f64() / elapsed)
+            });
         }
         for file in loader.bad_files() {
             output::warn(format_args!("not read: {}\n", file.reason));
         }
-        let elapsed = began.elapsed().as_secs_f64();
+        let elapsed = progress.elapsed();
         let (took, rate) = (duration(elapsed), (next - first) as f64 / elapsed);
         let share = |part: Duration| 100.0 * part.as_secs_f64() / elapsed;
         let (working, waiting) = (share(working), share(batches.waiting()));
-        self.args.say(&format!(
+        say(format_args!(
             "{} {} in {took}, {rate:.1} images/s, {doing} {working:.1}%, waiting for images {waiting:.1}%",
             next - first,
             if next - first == 1 { "image" } else { "images" }

@@ -10,6 +10,7 @@ use mae_report::{ReportError, save_png};
 use mae_trainer::cli::output;
 
 use crate::images::{ImageArgs, Preparation, open};
+use crate::progress::Progress;
 
 /// Bytes of a picture's name, tried in turn: most file systems take 255, which a name has to share with what the file is
 /// called while it is written.
@@ -32,6 +33,7 @@ impl ImageArgs {
         let len = source.len();
         let loader = self.loader(&source, preparation, BadFilePolicy::Skip { max_share: 1.0 })?;
         let (mut next, mut written) = (0, 0);
+        let mut progress = Progress::start();
         for batch in loader.batches(0, (0..len).collect(), 0)? {
             let batch = batch?;
             let indices = batch.indices.clone();
@@ -48,6 +50,7 @@ impl ImageArgs {
                 }
                 next += 1;
             }
+            progress.tell(next, len, len, "images", String::new);
         }
         let pictures = if written == 1 { "picture" } else { "pictures" };
         output::tell(format_args!("written         {written} {pictures} in {}\n", out.display()));

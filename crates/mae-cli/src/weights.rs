@@ -27,8 +27,8 @@ pub struct Described {
     /// Epsilon of the layer norms: 1e-6 otherwise, 1e-12 under transformers' names.
     #[arg(long, value_name = "X")]
     norm_eps: Option<f64>,
-    /// Model to read from a file or checkpoint with several, such as student or ema [default: timm's choice; the average of
-    /// a checkpoint].
+    /// Model to read from a file or folder with several, such as student, ema, or best of a run [default: timm's choice; the
+    /// average of a checkpoint; the last weights of a run].
     #[arg(long, value_name = "NAME", help_heading = "Weights")]
     pub weights_key: Option<String>,
 }

@@ -186,7 +186,13 @@ fn an_interrupted_embedding_goes_on_and_another_one_does_not() {
     assert!(fs::read(at.join("part.npy")).unwrap() == whole, "the rows are others");
     let features: Vec<f32> = parquet(&at.join("part.parquet")).0.into_iter().flat_map(|row| row.2).collect();
     assert_eq!(features, npy(&at.join("whole.npy")).1);
-    refused(at, &format!("{args} whole.npy"), &["whole.npy is there already"]);
+    refused(at, &format!("{args} whole.npy"), &["whole.npy already exists", "--force"]);
+    fs::write(at.join("whole.npy"), "else").unwrap();
+    // A part of another table is no part of this one.
+    fs::write(at.join("whole.npy.part"), vec![1; 500]).unwrap();
+    let output = mae(at, &format!("{args} whole.npy --force -q"));
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(fs::read(at.join("whole.npy")).unwrap() == whole, "the rows are others");
     refused(at, &format!("{args} out.csv"), &["neither .npy nor .safetensors nor .parquet"]);
     refused(at, &format!("{args} out.npy --block 5"), &["--block is 5", "blocks 1 to 4"]);
 }

@@ -229,6 +229,15 @@ fn what_has_no_classes_is_refused() {
         &["large.safetensors", "photos/blue/0.png", "infinite or NaN"],
     );
     fs::write(at.join("there.csv"), "").unwrap();
-    refused(at, "predict tuned.safetensors photos there.csv", &["there.csv is there already"]);
-    refused(at, "predict tuned.safetensors photos --sheet there.csv", &["there.csv is there already"]);
+    for out in ["there.csv", "--sheet there.csv", "other.csv --sheet there.csv"] {
+        refused(
+            at,
+            &format!("predict tuned.safetensors photos {out}"),
+            &["there.csv already exists; --force"],
+        );
+        assert!(!at.join("other.csv").exists());
+    }
+    let output = mae(at, "-q predict tuned.safetensors photos there.csv --sheet sheet.png --force");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(fs::read_to_string(at.join("there.csv")).unwrap().starts_with("path,class,probability\n"));
 }

@@ -116,3 +116,35 @@ fn what_is_no_run_or_cannot_be_read_is_named() {
     fs::remove_dir_all(at.join("runs/empty")).unwrap();
     refused(at, "runs --sort size", &["--sort is size", "run, changed, epoch, loss"]);
 }
+
+#[test]
+fn curves_of_runs_stand_on_one_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    runs(at);
+    let output = mae(at, "compare runs/one runs/deep/two --over steps --out page.html");
+    assert!(output.status.success(), "{output:?}");
+    let page = fs::read_to_string(at.join("page.html")).unwrap();
+    let data = page.split("id=\"data\">").nth(1).unwrap().split("</script>").next().unwrap();
+    let data: Value = serde_json::from_str(data).unwrap();
+    let titles: Vec<_> = data["charts"].as_array().unwrap().iter().map(|c| c["title"].clone()).collect();
+    let all = ["Loss", "Held-out loss", "kNN accuracy", "Linear probe", "Images per second", "Learning rate"];
+    assert_eq!(titles, all);
+    for (series, (run, steps)) in
+        data["charts"][0]["series"].as_array().unwrap().iter().zip([("runs/one", 6), ("runs/deep/two", 4)])
+    {
+        assert_eq!((&series["name"], series["x"].as_array().unwrap().len()), (&run.into(), steps));
+    }
+    assert!(page.contains("<th scope=\"row\">epochs</th><td>3</td><td>30</td>"), "what differs");
+    assert!(!page.contains("model.preset"), "and nothing else");
+
+    // Another comparison takes its place; what is none stays.
+    assert!(mae(at, "compare runs/one runs/tuned --out page.html").status.success());
+    assert!(fs::read_to_string(at.join("page.html")).unwrap().contains("top-1"));
+    fs::write(at.join("thesis.html"), "<html>").unwrap();
+    let compare = "compare runs/one runs/tuned --out thesis.html";
+    refused(at, compare, &["thesis.html already exists and is no comparison; --force replaces it"]);
+    assert!(mae(at, &format!("{compare} --force")).status.success());
+    refused(at, "compare runs/one runs/none", &["cannot read runs/none/recipe.toml"]);
+    assert_eq!(mae(at, "compare runs/one").status.code(), Some(2));
+}

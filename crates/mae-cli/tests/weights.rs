@@ -115,6 +115,45 @@ fn a_checkpoint_is_its_average_unless_told_otherwise() {
 }
 
 #[test]
+fn of_a_run_the_last_weights_are_taken_unless_the_best_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for (seed, name) in [(1, "model.safetensors"), (2, "best.safetensors")] {
+        let config = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap());
+        let model = config.init(seed, &Device::flex()).unwrap();
+        save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join(name)).unwrap();
+    }
+    for (options, same) in [("", "model"), (" --weights-key last", "model"), (" --weights-key best", "best")]
+    {
+        // Each takes the place of the one before.
+        let output = mae(at, &format!("convert . --to official out.safetensors --force{options}"));
+        says(&output, &["holds several models", "--weights-key selects another"]);
+        assert_eq!(tensors(&at.join("out.safetensors")), tensors(&at.join(format!("{same}.safetensors"))));
+    }
+    assert!(!at.join("out.safetensors.new").exists());
+}
+
+#[test]
+fn a_folder_is_replaced_if_nothing_else_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    saved(at);
+    let convert = "convert model.safetensors --to transformers hub";
+    says(&mae(at, convert), &["written"]);
+    let whole = tensors(&at.join("hub/model.safetensors"));
+    fs::write(at.join("hub/model.safetensors"), "else").unwrap();
+    says(&mae(at, convert), &["hub already exists; --force replaces it"]);
+    says(&mae(at, &format!("{convert} --force")), &["written"]);
+    assert_eq!(tensors(&at.join("hub/model.safetensors")), whole);
+    fs::write(at.join("hub/thesis.txt"), "all I have").unwrap();
+    says(&mae(at, &format!("{convert} --force")), &["cannot replace hub", "thesis.txt"]);
+    assert!(at.join("hub/thesis.txt").exists());
+    let mut names: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["hub", "model.safetensors"]);
+}
+
+#[test]
 fn what_cannot_be_is_refused_and_nothing_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -125,7 +164,11 @@ fn what_cannot_be_is_refused_and_nothing_is_left() {
         assert_eq!(output.status.code(), Some(status), "{output:?}");
         says(&output, words);
     };
-    refused("convert model.safetensors --to timm model.safetensors", 1, &["there is something already"]);
+    refused(
+        "convert model.safetensors --to timm model.safetensors",
+        1,
+        &["already exists; --force replaces it"],
+    );
     refused("convert model.safetensors --to onnx out", 2, &["onnx", "official, timm, transformers"]);
     refused("inspect nowhere", 1, &["cannot read nowhere"]);
     fs::create_dir(at.join("empty")).unwrap();

@@ -68,7 +68,7 @@ pub enum TrainerError {
     },
     /// Images lie beside the folders of the classes.
     #[error(
-        "{unlabelled} of the {images} images in {} have no class: each is to lie in the sub-folder of its class",
+        "{unlabelled} of the {images} images in {} have no class: move each to the sub-folder of its class, or name classes in a table by --labels",
         path.display()
     )]
     Unlabelled {

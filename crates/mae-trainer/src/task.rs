@@ -69,6 +69,9 @@ pub trait Task: Sized + Send + Sync + 'static {
         decays(param)
     }
 
+    /// Whether it uses no image without a class. Those that a table of classes does not name are then left out.
+    const NEEDS_LABELS: bool = false;
+
     /// Numbers that the optimizer keeps for each parameter.
     const MOMENTS: usize = ADAMW_MOMENTS;
 

@@ -13,7 +13,7 @@ use mae_report::EvaluationWriter;
 use mae_trainer::managed::{Launch, Loss, Pretraining, RunSchedule, Scalar, Screen, UpdateLoader};
 use mae_trainer::{
     OnNan, Pretrain, PretrainRecipe, Progress, Recipe, Run, TrainState, Update, read_evaluations,
-    read_records, train_step,
+    read_records, summarize, train_step,
 };
 
 /// Three epochs of three updates, each of two batches of two crops of two images, with a moving average.
@@ -208,7 +208,19 @@ fn a_run_ends_when_its_patience_does() {
     assert_eq!(run.best().unwrap().unwrap().0.step, 3);
     assert!(run.checkpoint(3).join("state.json").exists(), "the best checkpoint is kept");
     // Continued, it has ended; with more patience, it goes on.
-    assert_eq!(managed(&run, u64::MAX).step, 9);
+    let state = managed(&run, u64::MAX);
+    assert_eq!(state.step, 9);
+    let best = path.join("best.safetensors");
+    let text = summarize(&run, &state, &Device::flex()).unwrap();
+    assert!(text.contains("best.safetensors (after step 3: held-out loss 0.0000)"), "{text}");
+    let kept = run.checkpoint(3).join("ema.safetensors");
+    assert!(std::fs::read(&best).unwrap() == std::fs::read(kept).unwrap());
+    // Where no evaluation was better than the last one, no file says so.
+    let kept = std::fs::read(&evaluations).unwrap();
+    std::fs::remove_file(&evaluations).unwrap();
+    summarize(&run, &state, &Device::flex()).unwrap();
+    assert!(!best.exists());
+    std::fs::write(&evaluations, kept).unwrap();
     drop(run);
     recipe.eval.patience = Some(4);
     let run = Arc::new(Run::<Pretrain>::open_with(&path, |_| Ok(recipe)).unwrap().0);

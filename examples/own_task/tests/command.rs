@@ -62,7 +62,7 @@ fn it_is_trained_measured_and_continued() {
     assert!(output.status.success(), "{output:?}");
     let evaluations = mae::trainer::read_evaluations(&at.join("whole/evaluations.jsonl")).unwrap();
     let error = |i: usize| evaluations[i].metrics["mae"];
-    assert!(evaluations.len() == 4 && error(3) < 0.7 * error(0), "{evaluations:?}");
+    assert!(evaluations.len() == 5 && error(4) < 0.7 * error(1), "{evaluations:?}");
     let page = fs::read_to_string(at.join("whole/report.html")).unwrap();
     for words in ["regression run", "Mean absolute error", "Training images as the model sees them"] {
         assert!(page.contains(words), "{words}");

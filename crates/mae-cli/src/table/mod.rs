@@ -9,4 +9,4 @@ mod rows;
 pub use features::FeatureFormat;
 pub use predicted::Predicted;
 pub use predictions::PredictionFormat;
-pub use rows::Table;
+pub use rows::{Table, beside, check_free};

@@ -33,10 +33,10 @@ impl Table<'_> {
     /// Begins the part, or goes on with what an earlier process has left; says how many rows there are.
     ///
     /// # Errors
-    /// If the file is there and complete, or a part of another one is.
-    pub fn begin(&self) -> Result<(Writer, usize)> {
-        let (path, rows) = (self.path, self.source.len());
-        ensure!(!path.exists(), "{} is there already", path.display());
+    /// If the file is there and complete, or a part of another one is, unless these are to be replaced by `force`.
+    pub fn begin(&self, force: bool) -> Result<(Writer, usize)> {
+        let rows = self.source.len();
+        check_free(self.path, force)?;
         let (part, about) = self.parts();
         let names = self.names_checksum();
         let identity =
@@ -45,10 +45,15 @@ impl Table<'_> {
         if part.exists() {
             let before = fs::read_to_string(&about).unwrap_or_default();
             ensure!(
-                before == identity,
-                "{} was begun with other weights, images or options: remove it to begin anew",
+                before == identity || force,
+                "{} was begun with other weights, images or options; --force replaces it",
                 part.display()
             );
+            if before != identity {
+                remove(&part)?;
+            }
+        }
+        if part.exists() {
             let written = on(&part, part.metadata())?.len() as usize;
             done = (written.saturating_sub(self.header.len()) / self.row_bytes()).min(rows);
         } else {
@@ -177,6 +182,12 @@ impl Iterator for Rows<'_> {
         });
         Some(row)
     }
+}
+
+/// Checks that there is no file at a path, or that it may be replaced.
+pub fn check_free(path: &Path, force: bool) -> Result<()> {
+    ensure!(force || !path.exists(), "{} already exists; --force replaces it", path.display());
+    Ok(())
 }
 
 /// Says which file an operation failed on.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use mae_eval::Scores;
-use mae_trainer::cli::{Ended, TaskArgs, TrainArgs, fill, output, set};
+use mae_trainer::cli::{Ended, TaskArgs, TrainArgs, fill, output, set, task_and_recipe};
 use mae_trainer::{
     Collective, EncoderRecipe, Finetune, FinetuneRecipe, INTERRUPTED, Probe, ProbeRecipe, Recipe, TaskRecipe,
     TrainerError,
@@ -17,21 +17,25 @@ use crate::weights::Described;
 
 pub const PROBE_EXAMPLES: &str = "\
 Examples:
-  mae probe runs/images-tiny-1 train val
-  mae probe runs/images-tiny-1 train val --cached
+  mae probe runs/digits-tiny-1 digits/train digits/test
+  mae probe runs/digits-tiny-1 digits/train digits/test --cached
+  mae probe runs/photos-tiny-1 photos --labels photos.csv --val-share 0.2
   mae probe mae_pretrain_vit_base.pth imagenet/train imagenet/val --recipe probe-base
-  mae probe --resume runs/train-probe-1
+  mae probe --resume runs/digits-probe-1
 
-Sub-folders at the first level are classes, the same ones in both folders of images.";
+Sub-folders at the first level are classes, the same ones in both folders of images. For images without such folders, --labels
+names a table with their paths and classes.";
 
 pub const FINETUNE_EXAMPLES: &str = "\
 Examples:
-  mae finetune runs/images-tiny-1 train val
-  mae finetune runs/images-tiny-1 train val --blocks 2
+  mae finetune runs/digits-tiny-1 digits/train digits/test
+  mae finetune runs/digits-tiny-1 digits/train digits/test --blocks 2
+  mae finetune runs/photos-tiny-1 photos --labels photos.csv --val-share 0.2
   mae finetune mae_pretrain_vit_base.pth imagenet/train imagenet/val --recipe finetune-base
-  mae finetune --resume runs/train-finetune-1
+  mae finetune --resume runs/digits-finetune-1 --epochs 200
 
-Sub-folders at the first level are classes, the same ones in both folders of images.";
+Sub-folders at the first level are classes, the same ones in both folders of images. For images without such folders, --labels
+names a table with their paths and classes.";
 
 /// Where the encoder and the images are.
 #[derive(clap::Args, Clone, Debug)]
@@ -43,7 +47,11 @@ struct Sources {
     #[arg(required_unless_present_any = ["resume", "config"], conflicts_with = "data")]
     train: Option<PathBuf>,
     /// Labelled images to be measured on.
-    #[arg(value_name = "VAL", required_unless_present_any = ["resume", "config"], conflicts_with = "val")]
+    #[arg(
+        value_name = "VAL",
+        required_unless_present_any = ["resume", "config", "val_share"],
+        conflicts_with_all = ["val", "val_share"]
+    )]
     held_out: Option<PathBuf>,
     /// What is taken of an image: class or mean [default: mean for fine-tuning, class for probes].
     #[arg(long, value_enum, help_heading = "Recipe")]
@@ -133,6 +141,11 @@ impl TaskArgs for ProbeArgs {
         recipe.task.probe.cached |= self.cached;
         self.sources.apply(recipe, |task| &mut task.model)
     }
+
+    fn folder_name(recipe: &Recipe<ProbeRecipe>, named: Option<&str>) -> String {
+        let cached = if recipe.task.probe.cached { "-cached" } else { "" };
+        task_and_recipe(ProbeRecipe::TASK, named) + cached
+    }
 }
 
 impl TaskArgs for FinetuneArgs {
@@ -148,6 +161,15 @@ impl TaskArgs for FinetuneArgs {
         set(&mut mix.cutmix, &self.cutmix);
         set(&mut mix.label_smoothing, &self.label_smoothing);
         self.sources.apply(recipe, |task| &mut task.model)
+    }
+
+    fn folder_name(recipe: &Recipe<FinetuneRecipe>, named: Option<&str>) -> String {
+        let name = task_and_recipe(FinetuneRecipe::TASK, named);
+        match (recipe.task.finetune.from_scratch, recipe.task.finetune.blocks) {
+            (true, _) => format!("{name}-scratch"),
+            (false, Some(blocks)) => format!("{name}-blocks-{blocks}"),
+            (false, None) => name,
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! Weights from one scheme to another.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use mae_model::{Hints, Scheme, StoredAs};
 use mae_trainer::PublicRecipe;
 use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
+
+use crate::table::{beside, check_free};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -40,11 +43,15 @@ pub struct Args {
     /// Resamples an encoder's patch projection for patches of this size.
     #[arg(long, value_name = "PX")]
     resample_patches_to: Option<usize>,
+    /// Replace the file, or the folder that a conversion has made, if it exists.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     described: crate::weights::Described,
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    check_free(&args.out, args.force)?;
     let hints = args.described.hints();
     let mut file = args.described.open(&args.weights)?;
     let recipe = file.metadata().get(PublicRecipe::KEY).and_then(|text| PublicRecipe::of(text));
@@ -55,7 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
         file = file.resampled(args.resample_to, args.resample_patches_to, &hints)?;
     }
     let hints = Hints { image_size: args.resample_to.or(hints.image_size), mask_ratio, ..hints };
-    let left = file.export(args.to, args.precision, &hints, &args.out)?;
+    let left = replacing(&args.out, |out| Ok(file.export(args.to, args.precision, &hints, out)?))?;
     output::tell(format_args!("{} holds {}\n", file.path().display(), file.contents()));
     output::tell(format_args!("written         {}\n", args.out.display()));
     if let [first, rest @ ..] = left.as_slice() {
@@ -66,4 +73,37 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// What a conversion writes into a folder.
+const IN_FOLDER: [&str; 3] = ["config.json", "preprocessor_config.json", "model.safetensors"];
+
+/// Lets `write` make a file or a folder at `out`. What is there already is replaced once the new one is complete.
+fn replacing<T>(out: &Path, write: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    if !out.exists() {
+        return write(out);
+    }
+    let failed = || format!("cannot replace {}", out.display());
+    if out.is_dir() {
+        for entry in fs::read_dir(out).with_context(failed)? {
+            let name = entry.with_context(failed)?.file_name();
+            if !IN_FOLDER.iter().any(|known| name == *known) {
+                bail!("{}: it holds {}, which no conversion has written", failed(), name.display());
+            }
+        }
+    }
+    let [new, old] = [".new", ".old"].map(|suffix| beside(out, suffix));
+    let written = write(&new)?;
+    if !out.is_dir() && !new.is_dir() {
+        fs::rename(&new, out).with_context(failed)?;
+        return Ok(written);
+    }
+    // A folder cannot take the place of another one in one step.
+    fs::rename(out, &old).and_then(|()| fs::rename(&new, out)).with_context(failed)?;
+    match old.is_dir() {
+        true => fs::remove_dir_all(&old),
+        false => fs::remove_file(&old),
+    }
+    .with_context(failed)?;
+    Ok(written)
 }

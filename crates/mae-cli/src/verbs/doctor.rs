@@ -1,21 +1,22 @@
 //! A folder of images, examined.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use anyhow::Result;
-use mae_data::{Doctor, FolderOptions, ImageFolder};
+use mae_data::{Doctor, FolderOptions, ImageFolder, ImageSource, LabelTable, Subset};
 use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
+use serde_json::json;
+
+use crate::progress::Progress;
 
 pub const EXAMPLES: &str = "\
 Examples:
   mae doctor photos
   mae doctor photos --image-size 224
+  mae doctor photos --labels photos.csv --val-share 0.2
   mae doctor photos --json > report.json";
-
-/// Often enough to see life, rarely enough to read.
-const LINE_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -24,25 +25,49 @@ pub struct Args {
     /// Counts images that are smaller than this, such as 224 or 192x256.
     #[arg(long, value_name = "PX", value_parser = parse_size)]
     image_size: Option<(usize, usize)>,
+    /// Table of the images' classes (.csv, .tsv or .jsonl), for a folder without class folders.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Count what this share of each class holds out, such as 0.2, of the images that have a class.
+    #[arg(long, value_name = "SHARE")]
+    val_share: Option<f64>,
     /// Prints everything as JSON; otherwise long lists are shortened.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let folder = ImageFolder::open(&args.folder, FolderOptions::default())?;
+    let mut folder = ImageFolder::open(&args.folder, FolderOptions::default())?;
+    if let Some(labels) = &args.labels {
+        let table = LabelTable::read(labels)?;
+        folder = folder.with_labels(&table, &LabelTable::classes([&table]))?;
+    }
     let doctor = Doctor { image_size: args.image_size, ..Doctor::default() };
-    let mut last_line = Instant::now();
-    let progress = |done, total| {
-        if last_line.elapsed() >= LINE_EVERY {
-            last_line = Instant::now();
-            output::warn(format_args!("{done} of {total} files\n"));
+    let mut progress = Progress::start();
+    let report =
+        doctor.examine(&folder, |done, total| progress.tell(done, total, total, "files", String::new))?;
+    let held_out = args.val_share.map(|share| held_out(folder, share)).transpose()?;
+    if args.json {
+        let mut json = serde_json::to_value(&report)?;
+        if let Some((train, val)) = held_out {
+            json["val_share"] = json!({ "train": train, "val": val });
         }
-    };
-    let report = doctor.examine(&folder, progress)?;
-    match args.json {
-        true => output::print(format_args!("{}\n", serde_json::to_string_pretty(&report)?))?,
-        false => output::print(report)?,
+        return Ok(output::print(format_args!("{json:#}\n"))?);
+    }
+    output::print(report)?;
+    if let Some((train, val)) = held_out {
+        output::print(format_args!("held out        {val} images; {train} are left to train on\n"))?;
     }
     Ok(())
+}
+
+/// How many images are trained on and how many held out.
+fn held_out(folder: ImageFolder, share: f64) -> Result<(usize, usize)> {
+    let labelled: Vec<usize> = (0..folder.len()).filter(|index| folder.label(*index).is_some()).collect();
+    let source: Arc<dyn ImageSource> = match labelled.is_empty() {
+        true => Arc::new(folder),
+        false => Arc::new(Subset::new(Arc::new(folder), labelled)?),
+    };
+    let (train, val) = Subset::split(&source, share, 0)?;
+    Ok((train.len(), val.len()))
 }

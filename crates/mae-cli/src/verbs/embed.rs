@@ -9,6 +9,7 @@ use mae_trainer::cli::output;
 
 use crate::encode::{EncodeArgs, Tokens};
 use crate::images;
+use crate::progress::say;
 use crate::table::FeatureFormat;
 
 pub const EXAMPLES: &str = "\
@@ -40,6 +41,9 @@ pub struct Args {
     /// What is taken of an image.
     #[arg(long, value_enum, default_value = "mean")]
     tokens: Tokens,
+    /// Replace the file if it exists, or a part of it with other weights, images or options.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     encode: EncodeArgs,
 }
@@ -51,9 +55,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (len, row) = (source.len(), encoder.row());
     // What a part of a file has to agree in, for the rest to belong to it.
     let table = format.table(&args.out, &row, source.as_ref(), encoder.about()?);
-    let (mut writer, done) = table.begin()?;
+    let (mut writer, done) = table.begin(args.force)?;
     if done > 0 {
-        encoder.say(&format!("continuing after {done} of {len} images"));
+        say(format_args!("continuing after {done} of {len} images"));
     }
     if encoder.encode(&source, done, |rows| writer.write(rows))? {
         writer.pause()?;

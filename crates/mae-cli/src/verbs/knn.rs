@@ -4,19 +4,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use mae_data::ImageSource;
 use mae_eval::{Features, KNN_TEMPERATURE, Scores, knn_predict};
-use mae_trainer::INTERRUPTED;
 use mae_trainer::cli::output;
+use mae_trainer::{Data, DataRecipe, INTERRUPTED};
 use serde_json::json;
 
 use crate::encode::{EncodeArgs, Encoder, Tokens};
-use crate::images;
+use crate::progress::say;
 
 pub const EXAMPLES: &str = "\
 Examples:
   mae knn runs/digits-1 digits/train digits/test
+  mae knn runs/photos-tiny-1 photos --labels photos.csv --val-share 0.2
   mae knn mae_pretrain_vit_base.pth train val --k 200 --json
 
 Sub-folders at the first level are classes, the same ones in both. Images that cannot be read are left out.";
@@ -28,7 +29,20 @@ pub struct Args {
     /// Labelled images that vote.
     train: PathBuf,
     /// Labelled images that are voted on.
-    test: PathBuf,
+    #[arg(required_unless_present = "val_share", conflicts_with = "val_share")]
+    test: Option<PathBuf>,
+    /// Table of the images' classes (.csv, .tsv or .jsonl), for folders without class folders.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// The same for the images that are voted on [default: the table of --labels].
+    #[arg(long, value_name = "FILE", requires = "test")]
+    val_labels: Option<PathBuf>,
+    /// Hold out this share of each class and vote on it, such as 0.2, instead of a second folder.
+    #[arg(long, value_name = "SHARE")]
+    val_share: Option<f64>,
+    /// Draws the share that is held out.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "val_share")]
+    seed: u64,
     /// Neighbours that vote: 20 otherwise, or all where there are fewer.
     #[arg(long, value_name = "N")]
     k: Option<usize>,
@@ -57,22 +71,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         "--tokens is all, but an image has to have one vector: class or mean"
     );
     // Before images are encoded, which takes the time.
-    let (train, test) = (classified(&args.train)?, classified(&args.test)?);
+    let (train, test) = args.images()?;
     let classes = test.class_names().to_vec();
-    if train.class_names() != classes {
-        bail!(
-            "{} has the classes {}, but {} has {}",
-            args.train.display(),
-            train.class_names().join(", "),
-            args.test.display(),
-            classes.join(", ")
-        );
-    }
     let encoder = args.encode.open(&args.weights, args.tokens)?;
+    let held_out = args.test.as_ref().unwrap_or(&args.train);
     let Some(train) = labelled(&encoder, &args.train, &train)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    let Some(test) = labelled(&encoder, &args.test, &test)? else { return Ok(ExitCode::from(INTERRUPTED)) };
+    let Some(test) = labelled(&encoder, held_out, &test)? else { return Ok(ExitCode::from(INTERRUPTED)) };
     let k = args.k.unwrap_or_else(|| train.labels.len().min(20));
     let predicted = knn_predict(&train.features, &train.labels, &test.features, k, args.temperature)?;
     let scores = Scores::of_labels(classes, &test.labels, &predicted)?;
@@ -96,22 +102,40 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Images of two classes at least.
-fn classified(path: &Path) -> Result<Arc<dyn ImageSource>> {
-    let source = images::open(path)?;
-    let classes = source.class_names().len();
-    ensure!(
-        classes > 1,
-        "{} has {classes} classes, but there have to be two at least: sub-folders at its first level",
-        path.display()
-    );
-    Ok(source)
+type Source = Arc<dyn ImageSource>;
+
+impl Args {
+    /// Images that vote and images that are voted on, of the same classes, two at least.
+    fn images(&self) -> Result<(Source, Source)> {
+        let recipe = DataRecipe {
+            path: Some(self.train.clone()),
+            val: self.test.clone(),
+            labels: self.labels.clone(),
+            val_labels: self.val_labels.clone(),
+            val_share: self.val_share,
+            ..DataRecipe::default()
+        };
+        // Of no built-in images, which would need a size.
+        let Data { train, val, tables } = Data::open(&recipe, (0, 0), (true, self.seed))?;
+        tables.iter().for_each(say);
+        let val = val.context("there are no images that are voted on")?;
+        for (source, path) in [(&train, &self.train), (&val, self.test.as_ref().unwrap_or(&self.train))] {
+            let classes = source.class_names().len();
+            ensure!(
+                classes > 1,
+                "{} has {classes} classes, but there have to be two at least: sub-folders at its first level, or those of a table \
+                 that --labels names",
+                path.display()
+            );
+        }
+        Ok((train, val))
+    }
 }
 
 /// None if it was asked to stop.
 fn labelled(encoder: &Encoder<'_>, path: &Path, source: &Arc<dyn ImageSource>) -> Result<Option<Labelled>> {
     let classes = source.class_names().len();
-    encoder.say(&format!("{}: {} images of {classes} classes", path.display(), source.len()));
+    say(format_args!("{}: {} images of {classes} classes", path.display(), source.len()));
     let dim = encoder.row()[0];
     let (mut data, mut labels, mut next) = (Vec::new(), Vec::new(), 0);
     let stopped = encoder.encode(source, 0, |rows| {

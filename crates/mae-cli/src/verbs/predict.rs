@@ -15,7 +15,8 @@ use mae_trainer::cli::output;
 
 use crate::images;
 use crate::pass::{Pass, PassArgs};
-use crate::table::{Predicted, PredictionFormat, Table};
+use crate::progress::say;
+use crate::table::{Predicted, PredictionFormat, Table, check_free};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +50,9 @@ pub struct Args {
     /// Images in the sheet.
     #[arg(long, value_name = "N", default_value_t = 50, requires = "sheet")]
     sheet_images: usize,
+    /// Replace the files to be written if they exist.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     pass: PassArgs,
 }
@@ -56,7 +60,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let format = args.out.as_deref().map(PredictionFormat::of).transpose()?;
     if let Some(sheet) = &args.sheet {
-        ensure!(!sheet.exists(), "{} is there already", sheet.display());
+        check_free(sheet, args.force)?;
         ensure!(args.sheet_images > 0, "--sheet-images is 0, but must be at least 1");
     }
     let predictor = Predictor::open(args)?;
@@ -146,9 +150,9 @@ impl<'a> Predictor<'a> {
         let (len, row, about) = (self.source.len(), [self.classes.len()], self.pass.about()?);
         let source = self.source.as_ref();
         let table = Table { path: out, row: &row, source, about, header: Vec::new(), names: None };
-        let (mut writer, done) = table.begin()?;
+        let (mut writer, done) = table.begin(self.args.force)?;
         if done > 0 {
-            self.args.pass.say(&format!("continuing after {done} of {len} images"));
+            say(format_args!("continuing after {done} of {len} images"));
         }
         if self.rows(done, |rows| writer.write(rows))? {
             writer.pause()?;

@@ -15,7 +15,7 @@ use burn::tensor::Device;
 use clap::Args;
 
 use crate::device::{DEVICE_NAMES, DeviceName, check_compute};
-use crate::run::{new_folder, single};
+use crate::run::{check_free, new_folder, single};
 use crate::{
     Collective, Recipe, Restored, Run, Task, TaskRecipe, TrainState, Trainer, TrainerError, dry_run,
     summarize,
@@ -56,9 +56,18 @@ pub trait TaskArgs: Args {
     /// If they do not fit.
     fn apply(&self, recipe: &mut Recipe<RecipeOf<Self>>) -> Result<(), TrainerError>;
 
-    /// What the folder of a new run is called besides its data.
-    fn folder_name(_recipe: &Recipe<RecipeOf<Self>>) -> String {
-        RecipeOf::<Self>::TASK.to_owned()
+    /// The name of a new run's folder after that of its data, for a recipe and the name it was asked for by.
+    fn folder_name(_recipe: &Recipe<RecipeOf<Self>>, named: Option<&str>) -> String {
+        task_and_recipe(RecipeOf::<Self>::TASK, named)
+    }
+}
+
+/// The name of a task, with that of a named recipe, which may begin with the task's.
+pub fn task_and_recipe(task: &str, named: Option<&str>) -> String {
+    match named {
+        Some(name) if name.starts_with(task) => name.to_owned(),
+        Some(name) => format!("{task}-{name}"),
+        None => task.to_owned(),
     }
 }
 
@@ -103,7 +112,7 @@ pub struct TrainArgs<A: TaskArgs> {
     pub stop_after: Option<u64>,
 
     /// Print the plan, look at the data, measure time and memory on a few updates, and train nothing.
-    #[arg(long, conflicts_with_all = ["resume", "out"])]
+    #[arg(long, conflicts_with = "resume")]
     pub dry_run: bool,
 
     /// Print no progress lines.
@@ -163,10 +172,14 @@ impl<A: TaskArgs> TrainArgs<A> {
         ranks: &Arc<dyn Collective>,
         device: &Device,
     ) -> Result<Option<String>, TrainerError> {
+        if !self.dry_run {
+            return Ok(None);
+        }
+        if let (Some(folder), true) = (&self.out, ranks.is_main()) {
+            check_free(folder)?;
+        }
         let name = self.device.describe(device);
-        self.dry_run
-            .then(|| dry_run::<A::Task>(ranks, &self.recipe(device)?, device, &name, self.tell()))
-            .transpose()
+        dry_run::<A::Task>(ranks, &self.recipe(device)?, device, &name, self.tell()).map(Some)
     }
 
     /// The run that the options ask for, a new one or one to continue, and what its recipe changes.
@@ -196,7 +209,7 @@ impl<A: TaskArgs> TrainArgs<A> {
         }
         let recipe = self.recipe(device)?;
         check_compute(recipe.compute(), device)?;
-        let new = || new_folder(recipe.data.path.as_deref(), &A::folder_name(&recipe));
+        let new = || new_folder(recipe.data.path.as_deref(), &A::folder_name(&recipe, self.named.as_deref()));
         let folder = self.out.clone().unwrap_or_else(new);
         Ok((Run::create_on(ranks, &recipe, &folder)?, Vec::new()))
     }

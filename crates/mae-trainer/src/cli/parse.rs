@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Command, FromArgMatches, Parser};
 
 /// Options of timm, lightly and the official code, and what they are called here.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 16] = [
     ("--lr", "--base-lr"),
     ("--blr", "--base-lr"),
     ("--bs", "--batch-size"),
@@ -20,6 +20,10 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("--num-workers", "--workers"),
     ("--clip-grad-norm", "--clip-grad"),
     ("--norm-pix", "--norm-pix-loss"),
+    ("--eval-every", "--eval-epochs"),
+    ("--eval-interval", "--eval-epochs"),
+    ("--check-val-every-n-epoch", "--eval-epochs"),
+    ("--overwrite", "--force"),
 ];
 
 /// Reads the command line, or ends the program with a message as clap does.

@@ -64,7 +64,7 @@ impl TaskArgs for PretrainArgs {
         Ok(())
     }
 
-    fn folder_name(recipe: &Recipe<PretrainRecipe>) -> String {
-        recipe.task.model.preset.to_string()
+    fn folder_name(recipe: &Recipe<PretrainRecipe>, named: Option<&str>) -> String {
+        named.map_or_else(|| recipe.task.model.preset.to_string(), str::to_owned)
     }
 }

@@ -24,6 +24,18 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "DIR")]
     pub val: Option<PathBuf>,
 
+    /// Table of the images' classes (.csv, .tsv or .jsonl), for a folder without class folders.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+
+    /// The same for the held-out images [default: the table of --labels].
+    #[arg(long, value_name = "FILE")]
+    pub val_labels: Option<PathBuf>,
+
+    /// Hold out this share of each class to measure on, such as 0.2, instead of a folder of held-out images.
+    #[arg(long, value_name = "SHARE", conflicts_with = "val")]
+    pub val_share: Option<f64>,
+
     /// Passes over the data set.
     #[arg(long)]
     pub epochs: Option<u64>,
@@ -105,6 +117,10 @@ pub struct RecipeArgs {
     #[arg(long)]
     pub strict: bool,
 
+    /// Epochs between evaluations and pictures; the first and the last epoch end with one too [default: a tenth of the run].
+    #[arg(long, value_name = "N")]
+    pub eval_epochs: Option<u64>,
+
     /// End the run after this many evaluations in a row that are no better than the best one before [default: never].
     #[arg(long, value_name = "N")]
     pub patience: Option<u64>,
@@ -150,6 +166,9 @@ impl RecipeArgs {
         set(&mut train.seed, &self.seed);
         fill(&mut data.path, &self.data);
         fill(&mut data.val, &self.val);
+        fill(&mut data.labels, &self.labels);
+        fill(&mut data.val_labels, &self.val_labels);
+        fill(&mut data.val_share, &self.val_share);
         set(&mut data.workers, &self.workers);
         set(&mut data.repeats, &self.repeats);
         set(&mut data.flip, &self.flip);
@@ -166,6 +185,7 @@ impl RecipeArgs {
         fill(&mut optim.clip_grad, &self.clip_grad);
         fill(&mut optim.ema, &self.ema);
         set(&mut optim.on_nan, &self.on_nan);
+        fill(&mut eval.every_epochs, &self.eval_epochs);
         fill(&mut eval.metric_steps, &self.metric_steps);
         fill(&mut eval.patience, &self.patience);
         fill(&mut eval.checkpoint_steps, &self.checkpoint_steps);

@@ -1,11 +1,12 @@
 //! The images of a run: what it trains on, and what it is measured and drawn on.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mae_data::{
-    BadFilePolicy, DataError, FinetuneTransform, FolderOptions, ImageSource, Loader, LoaderConfig,
-    RandAugment, RandomErasing, RandomResizedCrop, Shapes, TrainTransform, Transform, below, open_images,
-    sample_rng,
+    BadFilePolicy, DataError, FinetuneTransform, FolderOptions, ImageFolder, ImageSource, LabelTable, Loader,
+    LoaderConfig, RandAugment, RandomErasing, RandomResizedCrop, Shapes, Subset, TrainTransform, Transform,
+    below, open_images, sample_rng,
 };
 use mae_vit::Geometry;
 
@@ -27,6 +28,8 @@ pub struct Data {
     pub train: Arc<dyn ImageSource>,
     /// Held-out images, where there are any.
     pub val: Option<Arc<dyn ImageSource>>,
+    /// How the tables of classes fit the images, a line each.
+    pub tables: Vec<String>,
 }
 
 /// Seeds of the built-in shapes: held-out ones share nothing with those trained on.
@@ -39,25 +42,46 @@ const SPREAD_EPOCH: u64 = u64::MAX - 1;
 const HELD_OUT_SHAPES: usize = 2000;
 
 impl Data {
-    /// Opens the folders of a recipe, packed or not, or makes the built-in shapes.
+    /// Opens the folders of a recipe, packed or not, or makes the built-in shapes. If all images `need_labels`, those that a table of
+    /// classes does not name are left out. The seed draws the images that are held out by share.
     ///
     /// # Errors
-    /// If a folder is missing or holds no image, or the two folders have different classes.
-    pub fn open(recipe: &DataRecipe, image_size: (usize, usize)) -> Result<Self, TrainerError> {
-        let folder = |path: &std::path::PathBuf| -> Result<Arc<dyn ImageSource>, DataError> {
-            open_images(path, FolderOptions::default())
-        };
+    /// If a folder or a table cannot be used, or the two folders have different classes.
+    pub fn open(
+        recipe: &DataRecipe,
+        image_size: (usize, usize),
+        (need_labels, seed): (bool, u64),
+    ) -> Result<Self, TrainerError> {
+        let val_table = recipe.val_labels.as_ref().or(recipe.labels.as_ref());
+        let tables = Tables::read(recipe.labels.as_deref(), val_table.map(PathBuf::as_path))?;
+        let mut lines = Vec::new();
+        let mut folder =
+            |path: &Path, table: &Option<LabelTable>| -> Result<Arc<dyn ImageSource>, DataError> {
+                match table {
+                    Some(table) => tables.open(path, table, need_labels, &mut lines),
+                    None => open_images(path, FolderOptions::default()),
+                }
+            };
         let shapes = |seed, len| -> Result<Arc<dyn ImageSource>, DataError> {
             Ok(Arc::new(Shapes::new(seed, len, image_size)?))
         };
         let train = match &recipe.path {
-            Some(path) => folder(path)?,
+            Some(path) => folder(path, &tables.train)?,
             None => shapes(SHAPES_SEEDS.0, recipe.shapes)?,
         };
-        let val = match (&recipe.val, &recipe.path) {
-            (Some(path), _) => Some(folder(path)?),
-            (None, None) => Some(shapes(SHAPES_SEEDS.1, HELD_OUT_SHAPES)?),
-            (None, Some(_)) => None,
+        let (train, val) = match (&recipe.val, &recipe.path, recipe.val_share) {
+            (Some(path), _, None) => (train, Some(folder(path, &tables.val)?)),
+            (None, None, None) => (train, Some(shapes(SHAPES_SEEDS.1, HELD_OUT_SHAPES)?)),
+            (None, Some(_), None) => (train, None),
+            (None, Some(_), Some(share)) => {
+                let (train, val) = Subset::split(&train, share, seed)?;
+                (Arc::new(train) as Arc<dyn ImageSource>, Some(Arc::new(val) as Arc<dyn ImageSource>))
+            }
+            (_, _, Some(share)) => {
+                let bound =
+                    "left out where there are held-out images of their own (val, or the built-in ones)";
+                return Err(TrainerError::argument("val_share", share, bound));
+            }
         };
         if let Some(val) = &val
             && !val.class_names().is_empty()
@@ -68,7 +92,7 @@ impl Data {
                 val: val.class_names().join(", "),
             });
         }
-        Ok(Self { train, val })
+        Ok(Self { train, val, tables: lines })
     }
 
     /// The labelled images that vote in a kNN evaluation and those that are voted on, if there are
@@ -124,6 +148,48 @@ impl Data {
         let most = by_class.iter().map(Vec::len).max().unwrap_or(0);
         let turns = (0..most).flat_map(|i| by_class.iter().filter_map(move |class| class.get(i).copied()));
         ImageSet { indices: turns.take(count).collect(), source: all.source }
+    }
+}
+
+/// Tables of classes, and the classes of both together.
+struct Tables {
+    train: Option<LabelTable>,
+    val: Option<LabelTable>,
+    classes: Vec<String>,
+}
+
+impl Tables {
+    fn read(train: Option<&Path>, val: Option<&Path>) -> Result<Self, DataError> {
+        let read = |path: Option<&Path>| path.map(LabelTable::read).transpose();
+        let (train, val) = (read(train)?, read(val)?);
+        let classes = LabelTable::classes(train.iter().chain(&val));
+        Ok(Self { train, val, classes })
+    }
+
+    /// The images of a folder with a table's classes; adds a line on how the two fit.
+    fn open(
+        &self,
+        path: &Path,
+        table: &LabelTable,
+        need_labels: bool,
+        lines: &mut Vec<String>,
+    ) -> Result<Arc<dyn ImageSource>, DataError> {
+        let folder = ImageFolder::open(path, FolderOptions::default())?.with_labels(table, &self.classes)?;
+        let labelled: Vec<usize> = (0..folder.len()).filter(|i| folder.label(*i).is_some()).collect();
+        let left = folder.len() - labelled.len();
+        let (rows, without) = folder.table_rows().unwrap_or_default();
+        lines.push(format!(
+            "{}: {} of {rows} rows name an image in {}; {left} images have no class{}",
+            table.path().display(),
+            rows - without,
+            path.display(),
+            if need_labels && left > 0 { " and are left out" } else { "" }
+        ));
+        Ok(if need_labels && left > 0 {
+            Arc::new(Subset::new(Arc::new(folder), labelled)?)
+        } else {
+            Arc::new(folder)
+        })
     }
 }
 

@@ -60,7 +60,8 @@ impl Context {
     /// What its folders hold.
     pub(crate) fn contents(&self) -> Contents {
         let settings = &self.common.data;
-        let held_out = self.data.val.as_deref().map(|source| (source, settings.val.as_deref()));
+        let val = settings.val.as_deref().or(settings.path.as_deref());
+        let held_out = self.data.val.as_deref().map(|source| (source, val));
         Contents::of((self.data.train.as_ref(), settings.path.as_deref()), held_out)
     }
 

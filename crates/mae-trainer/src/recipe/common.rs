@@ -35,6 +35,14 @@ crate::section! {
         Images path: Option<PathBuf> = None;
         /// Folder of held-out images to measure on.
         Local val: Option<PathBuf> = None;
+        /// Table of the images' classes, for a folder without class folders; see [`LabelTable`](mae_data::LabelTable). It names the
+        /// held-out images too, unless these have a table of their own.
+        Images labels: Option<PathBuf> = None;
+        /// Table of the held-out images' classes.
+        Local val_labels: Option<PathBuf> = None;
+        /// Share of the images of each class that is held out to measure on, drawn by the seed, where there is no folder of held-out
+        /// images.
+        Fixed val_share: Option<f64> = None;
         /// Decoding threads.
         Local workers: usize = 1;
         /// Decoded batches held in memory ahead of the model.
@@ -108,6 +116,8 @@ crate::section! {
         /// Epochs between evaluations; a tenth of the run by default, and at least 5 in pre-training. The last epoch is always
         /// evaluated.
         Free every_epochs: u64;
+        /// Whether to evaluate after the first epoch too, so that the first pictures and accuracies come early.
+        Free first_epoch: bool = true;
         /// Evaluations in a row that are no better than the best one before, after which a run ends early.
         Free patience: Option<u64> = None;
         /// Minutes between checkpoints; one is written at the end in any case.

@@ -193,6 +193,12 @@ pub fn load_checkpoint<M: SavedModel>(
     Ok(TrainState { optimizer, step, elapsed_s, skipped, ..state })
 }
 
+/// The weights to use of a checkpoint: their average where it has one.
+pub(super) fn averaged_weights(checkpoint: &Path) -> PathBuf {
+    let average = checkpoint.join(EMA);
+    if average.is_file() { average } else { checkpoint.join(MODEL) }
+}
+
 /// What a checkpoint's name begins with.
 const STEP: &str = "step-";
 

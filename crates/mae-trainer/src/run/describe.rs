@@ -22,7 +22,14 @@ impl<T: Task> Run<T> {
         };
         line("device", device.to_owned());
         line("data", images(&data.path, self.data.train.len()));
-        self.data.val.iter().for_each(|val| line("held-out", images(&data.val, val.len())));
+        self.data.val.iter().for_each(|val| {
+            let images = match data.val_share {
+                Some(share) => format!("{} images of the same folder, {share} of each class", val.len()),
+                None => images(&data.val, val.len()),
+            };
+            line("held-out", images);
+        });
+        self.data.tables.iter().for_each(|table| line("classes", table.clone()));
         self.task.describe().into_iter().for_each(|(name, value)| line(name, value));
         let all: usize =
             mae_model::list_params(model).iter().map(|p| p.shape.iter().product::<usize>()).sum();

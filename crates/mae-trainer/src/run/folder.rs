@@ -1,5 +1,6 @@
 //! What a run's folder is known by, and what it may be mistaken for.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,15 +12,37 @@ pub(crate) const RECIPE: &str = "recipe.toml";
 /// The folder of a run's checkpoints.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
+/// Names of folders that say which part of a data set they hold, not which data set it is.
+const PARTS: [&str; 2] = ["train", "training"];
+
 /// A folder for a new run: the first of `runs/NAME-WHAT-1`, `runs/NAME-WHAT-2`, … that does not exist yet. NAME is that of
-/// the folder of images, or `shapes` for the built-in ones.
+/// the folder of images, of its parent if it is called `train`, or `shapes` for the built-in images. A WHAT that is NAME is left out.
 pub fn new_folder(data: Option<&Path>, what: &str) -> PathBuf {
-    // Also of `.`, and not of what a link leads to.
-    let name =
-        |path: &Path| Some(std::path::absolute(path).ok()?.file_name()?.to_string_lossy().into_owned());
-    let name = data.map_or("shapes".into(), |path| name(path).unwrap_or_else(|| "images".into()));
-    let mut paths = (1..).map(|n| Path::new("runs").join(format!("{name}-{what}-{n}")));
+    let name = data.map_or("shapes".into(), |path| data_name(path).unwrap_or_else(|| "images".into()));
+    let name = if name == what { name } else { format!("{name}-{what}") };
+    let mut paths = (1..).map(|n| Path::new("runs").join(format!("{name}-{n}")));
     paths.find(|path| !path.exists()).expect("there are more numbers than folders")
+}
+
+fn data_name(path: &Path) -> Option<String> {
+    // Also of `.`, and not of what a link leads to.
+    let path = std::path::absolute(path).ok()?;
+    let part = |name: &OsStr| PARTS.iter().any(|part| name.eq_ignore_ascii_case(part));
+    let whole = path.parent().filter(|_| path.file_name().is_some_and(part)).and_then(Path::file_name);
+    // A run is not to be hidden.
+    let whole = whole.filter(|name| !name.as_encoded_bytes().starts_with(b"."));
+    Some(whole.or(path.file_name())?.to_string_lossy().into_owned())
+}
+
+/// Checks that a folder holds no run yet.
+///
+/// # Errors
+/// [`TrainerError::RunExists`] if it does.
+pub(crate) fn check_free(folder: &Path) -> Result<(), TrainerError> {
+    match folder.join(RECIPE).exists() {
+        true => Err(TrainerError::RunExists { path: folder.into() }),
+        false => Ok(()),
+    }
 }
 
 /// The text of the recipe in a run's folder.
@@ -60,6 +83,21 @@ fn what_else(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_is_named_after_its_data_set() {
+        for (data, what, name) in [
+            (None, "nano", "runs/shapes-nano-1"),
+            (Some("photos"), "tiny", "runs/photos-tiny-1"),
+            (Some("/data/digits/train"), "finetune-scratch", "runs/digits-finetune-scratch-1"),
+            (Some("/data/digits/Training/"), "digits", "runs/digits-1"),
+            (Some("/train"), "probe", "runs/train-probe-1"),
+            (Some("/data/photos/trains"), "probe", "runs/trains-probe-1"),
+            (Some("/"), "probe", "runs/images-probe-1"),
+        ] {
+            assert_eq!(new_folder(data.map(Path::new), what), Path::new(name), "{data:?}");
+        }
+    }
 
     #[test]
     fn what_is_no_run_is_called_what_it_is() {

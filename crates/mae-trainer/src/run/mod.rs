@@ -25,7 +25,7 @@ use lock::FolderLock;
 use mae_report::write_atomic;
 
 pub use folder::new_folder;
-pub(crate) use folder::{CHECKPOINTS, RECIPE};
+pub(crate) use folder::{CHECKPOINTS, RECIPE, check_free};
 pub use state::Restored;
 
 /// Everything about a run but the model: made once, then only read.
@@ -77,8 +77,8 @@ impl<T: Task> Run<T> {
         recipe: &Recipe<T::Recipe>,
         folder: &Path,
     ) -> Result<Self, TrainerError> {
-        if ranks.is_main() && folder.join(RECIPE).exists() {
-            return Err(TrainerError::RunExists { path: folder.into() });
+        if ranks.is_main() {
+            check_free(folder)?;
         }
         let mut run = Self::prepare_on(ranks, recipe, folder)?;
         run.agree()?;
@@ -120,7 +120,7 @@ impl<T: Task> Run<T> {
         let mut recipe = recipe.clone();
         recipe.settle_paths()?;
         let geometry = T::fill(&mut recipe)?;
-        let data = Data::open(&recipe.data, geometry.image_size())?;
+        let data = Data::open(&recipe.data, geometry.image_size(), (T::NEEDS_LABELS, recipe.train.seed))?;
         Self::assemble(ranks, (ranks.rank(), ranks.size()), recipe, data, folder)
     }
 

@@ -8,7 +8,7 @@ use super::folder::read_recipe;
 use super::lock::FolderLock;
 use super::{CHECKPOINTS, RECIPE, Run, single};
 use crate::context::contents::check_there;
-use crate::recipe::{Resume, changes};
+use crate::recipe::{Change, Resume, changes};
 use crate::{Collective, Recipe, Section, Task, TaskRecipe, TrainerError};
 
 impl<T: Task> Run<T> {
@@ -66,6 +66,16 @@ impl<T: Task> Run<T> {
         run.lock = lock;
         let before_text = before.to_toml();
         let changes = changes(&before_text, &run.recipe_text(), &Recipe::<T::Recipe>::fields());
+        let refuse = |refused: Vec<String>| match refused.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(TrainerError::ResumeWithOptions { path: folder.into(), changes: refused.join(", ") })
+            }
+        };
+        // First what is wrong with the options: the images may be others because of them.
+        let fixed =
+            |change: &&Change| matches!(change.resume, Resume::Fixed) && change.field != "data.images";
+        refuse(changes.iter().filter(fixed).map(ToString::to_string).collect())?;
         // The main rank compares; that the others have its images is agreed on.
         let mut images = None;
         if ranks.is_main() {
@@ -83,10 +93,7 @@ impl<T: Task> Run<T> {
             Resume::Images => !same_images,
             Resume::Free | Resume::Local => false,
         });
-        let refused: Vec<_> = refused.map(ToString::to_string).collect();
-        if !refused.is_empty() {
-            return Err(TrainerError::ResumeWithOptions { path: folder.into(), changes: refused.join(", ") });
-        }
+        refuse(refused.map(ToString::to_string).collect())?;
         let mut lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
         if let Some(found) = images {
             lines.extend(found.keep(folder)?);

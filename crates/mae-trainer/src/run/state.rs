@@ -1,19 +1,25 @@
 //! A run's state: where it begins, where it goes on, what is kept of it, and when it ends.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::Device;
 use mae_model::SavedModel;
 
-use super::checkpoint::{TrainState, last_step, list_checkpoints, load_checkpoint, name_of, save_checkpoint};
+use super::checkpoint::{
+    TrainState, averaged_weights, last_step, list_checkpoints, load_checkpoint, name_of, save_checkpoint,
+};
 use super::{CHECKPOINTS, RECIPE, Run, lock};
 use crate::context::contents;
 use crate::device::check_compute;
 use crate::{Ema, PublicRecipe, Task, TrainerError, resizing};
-use mae_report::{EVALUATIONS, Evaluation, read_evaluations};
+use mae_report::{EVALUATIONS, Evaluation, read_evaluations, write_atomic};
+
+/// The weights of a finished run's best evaluation, where it is not the last one: beside those of its end.
+const BEST: &str = "best.safetensors";
 
 /// A state from which a run goes on.
 pub struct Restored<M> {
@@ -142,6 +148,24 @@ impl<T: Task> Run<T> {
     /// If it cannot be written; a file that was there stays.
     pub fn save_model<M: SavedModel>(&self, model: &M, path: &Path) -> Result<(), TrainerError> {
         Ok(mae_model::save(model, &self.settings.data.normalize, &self.metadata()?, path)?)
+    }
+
+    /// Copies the weights of an evaluation's checkpoint to `best.safetensors`. Where there is none, or its checkpoint is gone, removes
+    /// that file and returns nothing.
+    ///
+    /// # Errors
+    /// If the file cannot be written or removed.
+    pub(crate) fn save_best(&self, best: Option<&Evaluation>) -> Result<Option<PathBuf>, TrainerError> {
+        let path = self.path(BEST);
+        let weights = best.and_then(|best| File::open(averaged_weights(&self.checkpoint(best.step))).ok());
+        match weights.map_or_else(|| fs::remove_file(&path).map(|()| None), |file| Ok(Some(file))) {
+            Ok(Some(mut weights)) => {
+                write_atomic(&path, |copy| io::copy(&mut weights, copy).map(drop))?;
+                Ok(Some(path))
+            }
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(TrainerError::Write { path, source }),
+            _ => Ok(None),
+        }
     }
 
     /// What its weight files say of it: its recipe, and how it is evaluated.

@@ -18,6 +18,8 @@ pub struct Pace {
     pub schedule: Schedule,
     /// Updates from one evaluation to the next.
     pub evaluation_steps: u64,
+    /// Whether the first epoch ends with an evaluation too.
+    pub first_epoch: bool,
     /// Updates from one checkpoint to the next, where not by time alone.
     pub checkpoint_steps: Option<u64>,
 }
@@ -54,6 +56,7 @@ impl Pace {
             effective_batch,
             schedule,
             evaluation_steps: eval.every_epochs.saturating_mul(steps_per_epoch),
+            first_epoch: eval.first_epoch,
             checkpoint_steps: eval.checkpoint_steps,
         })
     }
@@ -82,9 +85,12 @@ impl Pace {
         step as f64 / self.steps_per_epoch as f64
     }
 
-    /// Whether the model is to be evaluated and drawn: every so many epochs, and at the end.
+    /// Whether to evaluate and draw the model after `step` updates: every few epochs, at the end, and after the first epoch unless
+    /// the recipe says otherwise.
     pub fn evaluation_due(&self, step: u64) -> bool {
-        step == self.total_steps || step.is_multiple_of(self.evaluation_steps)
+        step == self.total_steps
+            || step.is_multiple_of(self.evaluation_steps)
+            || self.first_epoch && step == self.steps_per_epoch
     }
 
     /// Whether a checkpoint is due by the number of updates done: where the recipe says so, and with every evaluation,

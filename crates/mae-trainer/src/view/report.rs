@@ -54,7 +54,10 @@ fn data<T: Task>(run: &Run<T>) -> Vec<(&'static str, String)> {
             "held-out images",
             match &run.data.val {
                 Some(val) => {
-                    let path = path(&recipe.val).unwrap_or_else(|| "built-in shapes".into());
+                    let path = match recipe.val_share {
+                        Some(share) => format!("{share} of each class"),
+                        None => path(&recipe.val).unwrap_or_else(|| "built-in shapes".into()),
+                    };
                     format!("{path}: {}", val.len())
                 }
                 None => "none".into(),
@@ -68,6 +71,7 @@ fn data<T: Task>(run: &Run<T>) -> Vec<(&'static str, String)> {
             },
         ),
     ];
+    rows.extend(run.data.tables.iter().map(|table| ("table of classes", table.clone())));
     let bad = std::fs::read_to_string(run.path(BAD_FILES)).unwrap_or_default();
     let bad: Vec<String> = bad.lines().map(str::to_owned).collect();
     rows.push((

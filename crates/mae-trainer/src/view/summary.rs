@@ -30,6 +30,8 @@ pub fn summarize<T: Task>(
         return Ok(String::new());
     }
     let weights = run.path(MODEL);
+    let best = run.best()?.filter(|(best, _)| best.step < state.step);
+    let best_weights = run.save_best(best.as_ref().map(|(best, _)| best))?;
     run.save_model(&model, &weights)?;
     let records = read_records(&run.path(METRICS))?;
     let curve = run.path("loss.png");
@@ -45,13 +47,6 @@ pub fn summarize<T: Task>(
         "trained",
         format!("{} of {} steps in {}", state.step, run.pace.total_steps, duration(state.elapsed_s)),
     );
-    if let Some((best, value)) = run.best()?
-        && best.step < state.step
-    {
-        let (title, value) = (T::BEST.title, T::BEST.text(value));
-        let path = run.checkpoint(best.step);
-        line("best", format!("{title} {value} after step {}: {}", best.step, path.display()));
-    }
     let baseline = outcome.baseline.map_or(String::new(), |(name, loss)| format!(", {loss:.4} for {name}"));
     line("loss", format!("{first:.4} at first, {last:.4} at last{baseline}"));
     if let Some((name, loss)) = outcome.baseline.filter(|(_, loss)| last >= *loss) {
@@ -65,7 +60,11 @@ pub fn summarize<T: Task>(
     outcome.lines.iter().for_each(|(name, value)| line(name, value.clone()));
     run.unreadable().into_iter().for_each(|text| line("unreadable", text));
     line("loss curve", curve.display().to_string());
-    line("weights", weights.display().to_string());
+    line("weights", format!("{} (after step {}, the last)", weights.display(), state.step));
+    if let Some(((best, value), path)) = best.zip(best_weights) {
+        let (title, value) = (T::BEST.title, T::BEST.text(value));
+        line("best weights", format!("{} (after step {}: {title} {value})", path.display(), best.step));
+    }
     line("report", write_report(run, &model, &outcome)?.display().to_string());
     Ok(text)
 }

@@ -118,6 +118,8 @@ impl Task for Finetune {
         Ok(cross_entropy(model.classify(model.features(images, drop.as_ref())), targets))
     }
 
+    const NEEDS_LABELS: bool = true;
+
     const METRICS: &'static [Metric] = METRICS;
     const BEST: Metric = TOP1;
     const LOSS: &'static str = super::LOSS;

@@ -48,10 +48,11 @@ impl Classes {
     ) -> Result<Self, TrainerError> {
         let shapes = std::path::Path::new("built-in shapes");
         let (train, val) = (data.train.as_ref(), data.all_held_out()?.source);
-        for (source, path) in [(train, &settings.path), (val.as_ref(), &settings.val)] {
+        let val_path = settings.val.as_ref().or(settings.path.as_ref());
+        for (source, path) in [(train, settings.path.as_ref()), (val.as_ref(), val_path)] {
             let unlabelled = (0..source.len()).filter(|i| source.label(*i).is_none()).count();
             if unlabelled > 0 {
-                let path = path.as_deref().unwrap_or(shapes).into();
+                let path = path.map_or(shapes, |path| path).into();
                 return Err(TrainerError::Unlabelled { path, unlabelled, images: source.len() });
             }
         }

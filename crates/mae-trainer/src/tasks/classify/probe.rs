@@ -153,6 +153,8 @@ impl Task for Probe {
         backward.add(model, loss, (0, 1))
     }
 
+    const NEEDS_LABELS: bool = true;
+
     const METRICS: &'static [Metric] = METRICS;
     const BEST: Metric = TOP1;
     const LOSS: &'static str = super::LOSS;

@@ -19,8 +19,7 @@ use mae_report::save_png;
 use mae_report::{ReconstructionRow, draw_reconstructions, with_note};
 
 /// What a picture of normalised pixels borrows.
-pub(super) const BORROWED: &str =
-    "each predicted patch is drawn with the mean and deviation of the original one";
+pub(super) const BORROWED: &str = "predicted patches borrow the mean and deviation of the original ones";
 
 /// Draws what a model makes of the run's picture images, on the main rank; returns where.
 ///

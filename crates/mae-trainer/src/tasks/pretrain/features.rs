@@ -7,8 +7,7 @@ use mae_model::Mae;
 use super::masked::Pretrain;
 use crate::context::{Aside, Context, ImageSet, Rows};
 use crate::{Measured, TrainerError};
-use mae_eval::probe_accuracy;
-use mae_eval::{Features, knn_accuracy};
+use mae_eval::{EvalError, Features, knn_accuracy, probe_accuracy};
 
 /// Accuracies of a classifier on frozen features, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +67,12 @@ pub(super) fn evaluate(
     if !context.ranks().is_main() {
         return Ok(measured);
     }
-    Ok(measured.with("knn", Some(knn(task, &bank, &queries)?)).with("probe", probe(&bank, &queries)?))
+    match accuracies(task, &bank, &queries) {
+        Ok((knn, probe)) => Ok(measured.with("knn", Some(knn)).with("probe", probe)),
+        // What becomes of a model that computes NaNs is for the loop to say, by `on_nan`.
+        Err(TrainerError::Eval(EvalError::NotFinite { .. })) => Ok(measured),
+        Err(error) => Err(error),
+    }
 }
 
 /// Accuracies of a trained model's features, of its initial weights' and of pixels, if there are labels; on the main
@@ -115,6 +119,14 @@ pub fn feature_report(
 /// As many neighbours as the recipe says, or all there are.
 fn neighbours(task: &Pretrain, bank: usize) -> usize {
     task.settings.task.knn.k.min(bank)
+}
+
+fn accuracies(
+    task: &Pretrain,
+    bank: &Labelled,
+    queries: &Labelled,
+) -> Result<(f64, Option<f64>), TrainerError> {
+    Ok((knn(task, bank, queries)?, probe(bank, queries)?))
 }
 
 fn knn(task: &Pretrain, bank: &Labelled, queries: &Labelled) -> Result<f64, TrainerError> {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use mae_data::path_name;
 use mae_report::{EVALUATIONS, METRICS, ReportError};
-use mae_trainer::{Evaluation, Record, read_evaluations, read_records};
+use mae_trainer::{Evaluation, Finetune, Metric, Pretrain, Record, Task, read_evaluations, read_records};
 use serde_json::{Value, json};
 use toml::Table;
 
@@ -31,6 +31,8 @@ pub struct Overview {
     pub finished: bool,
     /// When something was recorded last; when it was made, where nothing is.
     pub changed: SystemTime,
+    /// Its recipe.
+    pub recipe: Table,
 }
 
 impl Overview {
@@ -54,6 +56,7 @@ impl Overview {
             evaluation: last(read_evaluations(&folder.join(EVALUATIONS)))?,
             finished: saved.zip(recorded).is_some_and(|(saved, recorded)| saved >= recorded),
             changed: recorded.or_else(|| changed(RECIPE)).unwrap_or(UNIX_EPOCH),
+            recipe,
         })
     }
 
@@ -85,6 +88,23 @@ impl Overview {
             "evaluation": self.evaluation,
         })
     }
+}
+
+/// The metrics that any of the runs has, those of the tasks here first.
+pub fn metrics(runs: &[Overview]) -> Vec<Metric> {
+    let known =
+        [Metric::VAL_LOSS].into_iter().chain(Pretrain::METRICS.iter().chain(Finetune::METRICS).copied());
+    let has = |metric: &Metric| runs.iter().any(|run| run.metric(metric.name).is_some());
+    let mut metrics: Vec<Metric> = known.filter(has).collect();
+    for evaluation in runs.iter().filter_map(|run| run.evaluation.as_ref()) {
+        for name in evaluation.metrics.keys() {
+            if !metrics.iter().any(|metric| metric.name == name) {
+                // A task of a user's own: its names last as long as the program.
+                metrics.push(Metric::named(name.clone().leak()));
+            }
+        }
+    }
+    metrics
 }
 
 /// The last line of a file, which a run that has just begun may not have.

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 use mae_data::path_name;
 use mae_report::duration;
+use mae_trainer::Metric;
 use mae_trainer::cli::output;
-use mae_trainer::{Finetune, Metric, Pretrain, Task};
 use serde_json::Value;
 use walkdir::WalkDir;
 
-use crate::overview::{Overview, RECIPE};
+use super::overview::{Overview, RECIPE, metrics};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -92,41 +92,20 @@ fn found(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(runs)
 }
 
-/// The metrics that any of the runs has, those of the tasks here first.
-fn metrics(runs: &[Overview]) -> Vec<(String, Option<Metric>)> {
-    let known =
-        [Metric::VAL_LOSS].into_iter().chain(Pretrain::METRICS.iter().chain(Finetune::METRICS).copied());
-    let known: Vec<Metric> = known.collect();
-    let has = |name: &str| runs.iter().any(|run| run.metric(name).is_some());
-    let mut columns: Vec<_> = known
-        .iter()
-        .filter(|metric| has(metric.name))
-        .map(|metric| (metric.name.to_owned(), Some(*metric)))
-        .collect();
-    for evaluation in runs.iter().filter_map(|run| run.evaluation.as_ref()) {
-        for name in evaluation.metrics.keys() {
-            if !columns.iter().any(|(column, _)| column == name) {
-                columns.push((name.clone(), None));
-            }
-        }
-    }
-    columns
-}
-
-fn order<'a>(by: &'a str, metrics: &[(String, Option<Metric>)]) -> Result<Order<'a>> {
+fn order<'a>(by: &'a str, metrics: &[Metric]) -> Result<Order<'a>> {
     Ok(match by {
         "run" => Box::new(|_, _| Ordering::Equal),
         "changed" => Box::new(|a, b| b.changed.cmp(&a.changed)),
         "epoch" => Box::new(|a, b| best_first(a.record_of(|r| r.epoch), b.record_of(|r| r.epoch), true)),
         "loss" => Box::new(|a, b| best_first(a.record_of(|r| r.loss), b.record_of(|r| r.loss), false)),
-        name => match metrics.iter().find(|(column, _)| column == name) {
-            Some((_, metric)) => {
-                let higher = metric.is_none_or(|metric| metric.higher_is_better);
+        name => match metrics.iter().find(|metric| metric.name == name) {
+            Some(metric) => {
+                let higher = metric.higher_is_better;
                 Box::new(move |a, b| best_first(a.metric(name), b.metric(name), higher))
             }
             None => bail!(
                 "--sort is {name}, but must be run, changed, epoch, loss{}",
-                metrics.iter().map(|(column, _)| format!(", {column}")).collect::<String>()
+                metrics.iter().map(|metric| format!(", {}", metric.name)).collect::<String>()
             ),
         },
     })
@@ -139,11 +118,9 @@ fn best_first(a: Option<f64>, b: Option<f64>, higher: bool) -> Ordering {
     key(a).total_cmp(&key(b))
 }
 
-fn table(runs: &[Overview], metrics: &[(String, Option<Metric>)]) -> String {
+fn table(runs: &[Overview], metrics: &[Metric]) -> String {
     let mut rows = vec![["run", "task", "images", "epoch", "step", "loss"].map(str::to_owned).to_vec()];
-    rows[0].extend(
-        metrics.iter().map(|(name, metric)| metric.map_or(name.clone(), |metric| metric.title.into())),
-    );
+    rows[0].extend(metrics.iter().map(|metric| metric.title.to_owned()));
     rows[0].extend(["changed", ""].map(str::to_owned));
     for run in runs {
         let record = run.record.as_ref();
@@ -156,12 +133,9 @@ fn table(runs: &[Overview], metrics: &[(String, Option<Metric>)]) -> String {
             record.map_or(0, |record| record.step).to_string(),
             or_dash(record.map(|record| format!("{:.4}", record.loss))),
         ];
-        row.extend(metrics.iter().map(|(name, metric)| {
-            or_dash(run.metric(name).map(|value| match metric {
-                Some(metric) if metric.is_share => format!("{:.1}%", 100.0 * value),
-                _ => format!("{value:.4}"),
-            }))
-        }));
+        row.extend(
+            metrics.iter().map(|metric| or_dash(run.metric(metric.name).map(|value| metric.text(value)))),
+        );
         let ago = run.changed.elapsed().unwrap_or_default().as_secs_f64();
         row.push(format!("{} ago", age(ago)));
         row.push(if run.finished { "finished" } else { "" }.into());

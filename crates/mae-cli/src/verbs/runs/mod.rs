@@ -1,0 +1,5 @@
+//! Runs beside each other: `mae runs` lists them, `mae compare` draws their curves.
+
+pub mod compare;
+pub mod list;
+mod overview;
