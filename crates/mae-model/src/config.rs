@@ -117,11 +117,11 @@ impl Preset {
         }
     }
 
-    /// Side of a square image in pixels, unless told otherwise.
-    pub fn image_size(self) -> usize {
+    /// (height, width) of an image in pixels, unless told otherwise.
+    pub fn image_size(self) -> (usize, usize) {
         match self {
-            Self::Nano => 32,
-            _ => 224,
+            Self::Nano => (32, 32),
+            _ => (224, 224),
         }
     }
 
@@ -190,8 +190,7 @@ mod tests {
     fn published_sizes_have_the_published_numbers_of_parameters() {
         // MAE.pytorch's models with decoder: 111.9 M, 329.5 M and 657.1 M, positions included.
         for (preset, millions) in [(Preset::Base, 111.9), (Preset::Large, 329.5), (Preset::Huge, 657.1)] {
-            let side = preset.image_size();
-            let geometry = Geometry::new((side, side), preset.patch_size(), 3).unwrap();
+            let geometry = Geometry::new(preset.image_size(), preset.patch_size(), 3).unwrap();
             let config = preset.config(geometry);
             let count = config.num_params() as f64 / 1e6;
             assert!((count - millions).abs() < 0.06, "{preset}: {count} M");

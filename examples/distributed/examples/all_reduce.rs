@@ -35,8 +35,8 @@ struct Cli {
 fn main() -> Result<()> {
     let Cli { preset, patch_size, numbers, device, repeats } = Cli::parse();
     let of_model = || -> Result<usize> {
-        let (side, patch_size) = (preset.image_size(), patch_size.unwrap_or(preset.patch_size()));
-        Ok(preset.config(Geometry::new((side, side), patch_size, 3)?).num_params())
+        let patch_size = patch_size.unwrap_or(preset.patch_size());
+        Ok(preset.config(Geometry::new(preset.image_size(), patch_size, 3)?).num_params())
     };
     let numbers = numbers.map_or_else(of_model, Ok)?;
     let ranks = launched_ranks()?;

@@ -24,6 +24,13 @@ pub struct Batch {
     pub labels: Option<Vec<u32>>,
 }
 
+impl Batch {
+    /// The samples as (pass, index), which random numbers of a sample are keyed by: `mae_masking::Masker::draw_batch` takes them.
+    pub fn samples(&self) -> impl Iterator<Item = (u64, usize)> {
+        self.passes.iter().copied().zip(self.indices.iter().copied())
+    }
+}
+
 /// What became of one image's place in a batch.
 pub(crate) struct Outcome {
     /// The images that were tried and are bad.

@@ -107,8 +107,7 @@ impl Shape {
                 });
             }
         };
-        let side = preset.image_size();
-        Ok(preset.config(Geometry::new((side, side), preset.patch_size(), 3)?))
+        Ok(preset.config(Geometry::new(preset.image_size(), preset.patch_size(), 3)?))
     }
 }
 
@@ -274,12 +273,7 @@ impl RandomBatch {
 
     fn export(&self, model: &Mae, folder: &std::path::Path) -> Result<()> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        mae_model::save(
-            model,
-            &Normalize::imagenet(),
-            &BTreeMap::new(),
-            &folder.join("initial.safetensors"),
-        )?;
+        mae_model::save(model, &Normalize::imagenet(), &BTreeMap::new(), folder.join("initial.safetensors"))?;
         let mask: Vec<u8> = self.masks.mask().iter().map(|masked| *masked as u8).collect();
         let mask_shape = vec![self.shape[0], mask.len() / self.shape[0]];
         let tensors = [

@@ -34,8 +34,7 @@ impl Pretrain {
     /// # Errors
     /// If the batch is empty.
     pub fn masks(&self, batch: &Batch) -> Result<MaskBatch, TrainerError> {
-        let samples = batch.passes.iter().copied().zip(batch.indices.iter().copied());
-        Ok(self.masker.draw_batch(self.settings.train.seed, samples)?)
+        Ok(self.masker.draw_batch(self.settings.train.seed, batch.samples())?)
     }
 
     /// The loss of predicting zero, on the run's first batch.

@@ -91,8 +91,8 @@ impl PretrainRecipe {
     /// Fills in what follows from the preset and checks every value.
     pub(super) fn fill(&mut self) -> Result<Geometry, TrainerError> {
         let Self { model, masking, knn } = self;
-        let (preset, side) = (model.preset, model.preset.image_size());
-        model.image_size.get_or_insert((side, side));
+        let preset = model.preset;
+        model.image_size.get_or_insert(preset.image_size());
         model.patch_size.get_or_insert(preset.patch_size());
         model.encoder.get_or_insert(preset.stacks().0);
         model.decoder.get_or_insert(preset.stacks().1);
