@@ -67,7 +67,7 @@ impl ImageArgs {
 fn save_named(picture: &Image, out: &Path, name: &str) -> Result<(), ReportError> {
     let save = |bytes: usize| {
         let end = (0..=name.len().min(bytes)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-        save_png(picture, &out.join(format!("{}.png", &name[..end])))
+        save_png(picture, out.join(format!("{}.png", &name[..end])))
     };
     for bytes in NAME_BYTES {
         match save(bytes) {

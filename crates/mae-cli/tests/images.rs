@@ -42,7 +42,7 @@ fn pixel(i: usize, x: u32, y: u32) -> [u8; 3] {
 /// A model and images of its size, so that what it sees is what is here.
 fn setting(at: &Path, images: usize) -> Mae {
     let model = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).init(3, &Device::flex()).unwrap();
-    save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join("model.safetensors")).unwrap();
+    save(&model, &Normalize::half(3), &BTreeMap::new(), at.join("model.safetensors")).unwrap();
     fs::create_dir(at.join("photos")).unwrap();
     for i in 0..images {
         let image = RgbImage::from_fn(16, 16, |x, y| image::Rgb(pixel(i, x, y)));

@@ -26,7 +26,7 @@ fn classifier(at: &Path) -> Classifier {
     let device = Device::flex();
     let mut model = config.init(5, &device).unwrap();
     model.head = Linear::from_weight(InitRng::new(7).uniform(3 * 64, 0.5), [64, 3], &device);
-    save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join("tuned.safetensors")).unwrap();
+    save(&model, &Normalize::half(3), &BTreeMap::new(), at.join("tuned.safetensors")).unwrap();
     colours(&at.join("photos"), &[("blue", BLUE, 5), ("red", RED, 6)]);
     model
 }
@@ -222,7 +222,7 @@ fn what_has_no_classes_is_refused() {
     // Weights that are finite, and scores that are not.
     let mut model = classifier(at);
     model.head = Linear::from_weight(vec![3e38; 3 * 64], [64, 3], &Device::flex());
-    save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join("large.safetensors")).unwrap();
+    save(&model, &Normalize::half(3), &BTreeMap::new(), at.join("large.safetensors")).unwrap();
     refused(
         at,
         "predict large.safetensors photos",

@@ -26,7 +26,7 @@ fn says(output: &Output, words: &[&str]) {
 
 fn saved(at: &Path) {
     let model = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).init(3, &Device::flex()).unwrap();
-    save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join("model.safetensors")).unwrap();
+    save(&model, &Normalize::half(3), &BTreeMap::new(), at.join("model.safetensors")).unwrap();
 }
 
 /// Tensors by name, as bytes.
@@ -77,7 +77,7 @@ fn what_is_published_says_how_it_was_trained_and_not_where() {
     let model = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).init(3, &Device::flex()).unwrap();
     let recipe = "seed = 7\n[data]\npath = '/home/someone/images'\nval = 'C:\\someone\\val'\n[masking]\nmask_ratio = 0.6\n";
     let metadata = BTreeMap::from([("mae.recipe".to_owned(), recipe.to_owned())]);
-    save(&model, &Normalize::half(3), &metadata, &at.join("model.safetensors")).unwrap();
+    save(&model, &Normalize::half(3), &metadata, at.join("model.safetensors")).unwrap();
     for to in ["official", "timm", "transformers"] {
         let output = mae(at, &format!("convert model.safetensors --to {to} {to}"));
         assert!(output.status.success(), "{output:?}");
@@ -100,7 +100,7 @@ fn a_checkpoint_is_its_average_unless_told_otherwise() {
     for (seed, name) in [(1, "model.safetensors"), (2, "ema.safetensors")] {
         let config = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap());
         let model = config.init(seed, &Device::flex()).unwrap();
-        save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join(name)).unwrap();
+        save(&model, &Normalize::half(3), &BTreeMap::new(), at.join(name)).unwrap();
     }
     says(&mae(at, "inspect ."), &["ema, taken of ema, model"]);
     says(&mae(at, "inspect . --weights-key model"), &["model, taken of model, ema"]);

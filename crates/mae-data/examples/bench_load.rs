@@ -12,7 +12,7 @@ use mae_data::{FolderOptions, Loader, LoaderConfig, RandomResizedCrop, TrainTran
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [folder, passes, batch] = &args[..] else { return Err("usage: bench_load DIR PASSES BATCH".into()) };
-    let images = open_images(&PathBuf::from(folder), FolderOptions::default())?;
+    let images = open_images(PathBuf::from(folder), FolderOptions::default())?;
     let (len, passes) = (images.len(), passes.parse::<u64>()?);
     let transform = TrainTransform::new((224, 224), RandomResizedCrop::default())?;
     let config =

@@ -202,7 +202,7 @@ pub enum DataError {
     #[error(
         "{} is the folder of a run, not of images: name a folder of images, or {} for the run's pictures",
         path_name(path),
-        path_name(&path.join("pictures"))
+        path_name(path.join("pictures"))
     )]
     RunFolder {
         /// The folder.

@@ -13,11 +13,12 @@ use std::path::Path;
 /// ```
 /// use mae_data::path_name;
 ///
-/// assert_eq!(path_name("photos/é.jpg".as_ref()), "photos/é.jpg");
-/// assert_eq!(path_name("two\nlines.jpg".as_ref()), r"two\nlines.jpg");
+/// assert_eq!(path_name("photos/é.jpg"), "photos/é.jpg");
+/// assert_eq!(path_name("two\nlines.jpg"), r"two\nlines.jpg");
 /// ```
 #[must_use]
-pub fn path_name(path: &Path) -> String {
+pub fn path_name(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
     os_name(path.as_os_str())
 }
 

@@ -18,7 +18,7 @@ fn cases(name: &str) -> Vec<Value> {
 }
 
 fn image(name: &Value) -> Image {
-    decode_file(&golden(name.as_str().unwrap()), &DecodeLimits::default()).unwrap()
+    decode_file(golden(name.as_str().unwrap()), &DecodeLimits::default()).unwrap()
 }
 
 fn numbers<const N: usize>(value: &Value) -> [usize; N] {

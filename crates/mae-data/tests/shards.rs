@@ -206,11 +206,11 @@ fn images_too_long_for_jpeg_are_left_out_and_named() {
     RgbImage::new(1 << 16, 1).save(folder.root().join("long.png")).unwrap();
     let folder = ImageFolder::open(folder.root(), FolderOptions::default()).unwrap();
     let packed =
-        pack(&folder, &temporary.path().join("jpeg"), &options(Store::Jpeg { quality: 90 }), |_, _| ())
+        pack(&folder, temporary.path().join("jpeg"), &options(Store::Jpeg { quality: 90 }), |_, _| ())
             .unwrap();
     assert_eq!((packed.images, packed.unreadable.len()), (7, 1));
     assert!(packed.unreadable[0].reason.contains("long.png, 1x65536"), "{:?}", packed.unreadable);
-    let packed = pack(&folder, &temporary.path().join("ppm"), &options(Store::Ppm), |_, _| ()).unwrap();
+    let packed = pack(&folder, temporary.path().join("ppm"), &options(Store::Ppm), |_, _| ()).unwrap();
     assert_eq!((packed.images, packed.unreadable.len()), (8, 0));
 }
 

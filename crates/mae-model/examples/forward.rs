@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let input = SafeTensors::deserialize(&bytes)?;
     let images = Tensor::<4>::from_data(read(&input, "image")?, &device);
 
-    let file = WeightFile::open(weights.as_ref())?;
+    let file = WeightFile::open(weights)?;
     let mut found: BTreeMap<&str, TensorData> = BTreeMap::new();
     let (encoder, _) = file.encoder(&hints, &device)?;
     found.insert("features", encoder.forward(images.clone()).into_data());

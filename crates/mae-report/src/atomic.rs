@@ -14,9 +14,10 @@ use std::path::Path;
 /// # Errors
 /// [`ReportError::Write`] where the folder is missing, is not writable or full, or where `fill` fails.
 pub fn write_atomic(
-    path: &Path,
+    path: impl AsRef<Path>,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), ReportError> {
+    let path = path.as_ref();
     replace(path, fill).map_err(|source| ReportError::Write { path: path.to_owned(), source })
 }
 
@@ -26,7 +27,8 @@ pub fn write_atomic(
 ///
 /// # Errors
 /// [`ReportError::Write`] where the parent is missing or not writable.
-pub fn make_folder(path: &Path) -> Result<(), ReportError> {
+pub fn make_folder(path: impl AsRef<Path>) -> Result<(), ReportError> {
+    let path = path.as_ref();
     match std::fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made.map_err(|source| ReportError::Write { path: path.to_owned(), source }),

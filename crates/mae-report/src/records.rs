@@ -99,7 +99,8 @@ impl<L: Line> LineWriter<L> {
     /// # Errors
     /// [`ReportError::Read`] or [`ReportError::Write`] where the system refuses, [`ReportError::Record`] for a
     /// whole line up to there that is not a record; the file is then left as it was.
-    pub fn open(path: &Path, done: u64) -> Result<Self, ReportError> {
+    pub fn open(path: impl AsRef<Path>, done: u64) -> Result<Self, ReportError> {
+        let path = path.as_ref();
         let file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -136,15 +137,16 @@ impl<L: Line> LineWriter<L> {
 ///
 /// # Errors
 /// [`ReportError::Read`] where the system refuses, [`ReportError::Record`] for a whole line that is no record.
-pub fn read_records(path: &Path) -> Result<Vec<Record>, ReportError> {
-    read_lines(path)
+pub fn read_records(path: impl AsRef<Path>) -> Result<Vec<Record>, ReportError> {
+    read_lines(path.as_ref())
 }
 
 /// Reads all of a run's evaluations, as [`read_records`] its records; where there is no file, none was made.
 ///
 /// # Errors
 /// As those of [`read_records`].
-pub fn read_evaluations(path: &Path) -> Result<Vec<Evaluation>, ReportError> {
+pub fn read_evaluations(path: impl AsRef<Path>) -> Result<Vec<Evaluation>, ReportError> {
+    let path = path.as_ref();
     if path.exists() { read_lines(path) } else { Ok(Vec::new()) }
 }
 

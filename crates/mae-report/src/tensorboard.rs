@@ -44,12 +44,13 @@ impl TensorBoard {
     /// # Errors
     /// [`ReportError::Write`] where the system refuses.
     pub fn open(
-        folder: &Path,
+        folder: impl AsRef<Path>,
         now: SystemTime,
         elapsed_s: f64,
         records: &[Record],
         evaluations: &[Evaluation],
     ) -> Result<Self, ReportError> {
+        let folder = folder.as_ref();
         let now_s = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let path = folder.join(format!("events.out.{MARK}.{}.mae", now_s as u64));
         let started_s = now_s - elapsed_s;

@@ -62,7 +62,7 @@ fn export_run(Cli { run, out, steps }: &Cli) -> Result<()> {
     let run = Run::<Pretrain>::open(run)?;
     let steps = match *steps {
         Some(steps) => steps,
-        None => read_records(&run.path("metrics.jsonl"))?.len() as u64,
+        None => read_records(run.path("metrics.jsonl"))?.len() as u64,
     };
     let most = run.pace.total_steps;
     ensure!((1..=most).contains(&steps), "steps is {steps}, but must be from 1 to the run's {most}");
@@ -76,7 +76,7 @@ fn export(run: &Run<Pretrain>, out: &Path, steps: u64) -> Result<()> {
     let device = Device::flex();
     let normalize = &run.settings.data.normalize;
     let initial = run.initial_state(&device)?;
-    mae_model::save(&initial.model, normalize, &BTreeMap::new(), &out.join("initial.safetensors"))?;
+    mae_model::save(&initial.model, normalize, &BTreeMap::new(), out.join("initial.safetensors"))?;
 
     let mut updates = run.updates();
     for step in 0..steps {

@@ -38,7 +38,7 @@ fn train(run: &Run<Pretrain>, stop_at: u64) -> TrainState<Mae> {
 
 /// The losses' bits, and the bytes of the last checkpoint's weights and their average without the headers.
 fn outcome(folder: &Path) -> (Vec<u64>, Vec<u8>) {
-    let losses = read_records(&folder.join("metrics.jsonl")).unwrap();
+    let losses = read_records(folder.join("metrics.jsonl")).unwrap();
     let weights = ["model.safetensors", "ema.safetensors"].map(|name| {
         let bytes = std::fs::read(folder.join("checkpoints/step-000000006").join(name)).unwrap();
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -153,9 +153,9 @@ fn the_checkpoint_before_a_damaged_one_is_used() {
 #[test]
 fn the_newest_checkpoints_and_the_best_are_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::<Pretrain>::create(&recipe(1), &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(1), folder.path().join("run")).unwrap();
     let mut state = run.initial_state(&Device::flex()).unwrap();
-    let mut evaluations = EvaluationWriter::open(&run.path("evaluations.jsonl"), 0).unwrap();
+    let mut evaluations = EvaluationWriter::open(run.path("evaluations.jsonl"), 0).unwrap();
     for (step, loss) in [(1, 0.9), (2, 0.5), (3, 0.7), (4, 0.8), (5, 0.6)] {
         let evaluation = Evaluation { step, val_loss: Some(loss), ..Evaluation::default() };
         evaluations.write(&evaluation).unwrap();

@@ -49,8 +49,8 @@ fn train<T: Task>(recipe: &Recipe<T::Recipe>, folder: PathBuf, digest: &Digest) 
     let state = run.latest_state(&device).unwrap().state;
     let state = Trainer::new(&run, &device).train(state).unwrap();
 
-    let losses: Vec<f64> = read_records(&run.path("metrics.jsonl")).unwrap().iter().map(|r| r.loss).collect();
-    let evaluation = read_evaluations(&run.path("evaluations.jsonl")).unwrap().pop().unwrap();
+    let losses: Vec<f64> = read_records(run.path("metrics.jsonl")).unwrap().iter().map(|r| r.loss).collect();
+    let evaluation = read_evaluations(run.path("evaluations.jsonl")).unwrap().pop().unwrap();
     let metric = evaluation.metrics[digest.metric.0];
     let weights = run.checkpoint(state.step).join("model.safetensors");
     let bytes = std::fs::read(&weights).unwrap();

@@ -30,7 +30,7 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
 #[test]
 fn the_average_follows_its_formula() {
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::<Pretrain>::create(&recipe(Some(0.3)), &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(Some(0.3)), folder.path().join("run")).unwrap();
     let mut state = run.initial_state(&Device::flex()).unwrap();
     let mut expected = weights(&run, &state.model);
     let mut updates = run.updates();

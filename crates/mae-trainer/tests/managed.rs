@@ -50,7 +50,7 @@ fn managed(run: &Arc<Run<Pretrain>>, stop_at: u64) -> TrainState<Mae> {
 
 /// The losses' bits, and the bits of all weights and of their average.
 fn outcome(run: &Run<Pretrain>, state: &TrainState<Mae>) -> (Vec<u64>, Vec<u8>) {
-    let losses = read_records(&run.path("metrics.jsonl")).unwrap();
+    let losses = read_records(run.path("metrics.jsonl")).unwrap();
     let weights = [&state.model, state.averaged()].map(|model| {
         let file = run.path("weights.safetensors");
         mae_model::save(model, &run.settings.data.normalize, &Default::default(), &file).unwrap();
@@ -70,7 +70,7 @@ fn managed_and_plain_agree_to_the_last_bit() {
     let half = expected.1.len() / 2;
     assert_ne!(expected.1[..half], expected.1[half..], "the average is not the weights");
 
-    let run = Arc::new(Run::<Pretrain>::create(&recipe(), &folder.path().join("managed")).unwrap());
+    let run = Arc::new(Run::<Pretrain>::create(&recipe(), folder.path().join("managed")).unwrap());
     let state = managed(&run, u64::MAX);
     assert!(outcome(&run, &state) == expected);
 
@@ -104,7 +104,7 @@ fn the_stock_strategy_trains_the_same_model() {
     let (run, state) = plain(&recipe, &folder.path().join("plain"));
     let (_, expected) = outcome(&run, &state);
 
-    let run = Arc::new(Run::<Pretrain>::create(&recipe, &folder.path().join("stock")).unwrap());
+    let run = Arc::new(Run::<Pretrain>::create(&recipe, folder.path().join("stock")).unwrap());
     let device = Device::flex();
     let state = run.initial_state(&device).unwrap();
     let loader = Arc::new(UpdateLoader::new(run.clone(), 0));
@@ -128,15 +128,13 @@ fn the_devices_of_a_process_share_every_update() {
     let folder = tempfile::tempdir().unwrap();
     let mut recipe = recipe();
     (recipe.data.shapes, recipe.data.repeats) = (52, 1);
-    let run = Arc::new(Run::<Pretrain>::create(&recipe, &folder.path().join("run")).unwrap());
+    let run = Arc::new(Run::<Pretrain>::create(&recipe, folder.path().join("run")).unwrap());
     let whole: Arc<dyn DataLoader<Update<Pretrain>>> = Arc::new(UpdateLoader::new(run, 1));
     // Of each update from the second on, the images and their passes, in any order.
     let read = |loader: &dyn DataLoader<Update<Pretrain>>| {
         let updates = loader.iter().map(|update| {
             let update = update.unwrap();
-            let crops = update.batches().iter().flat_map(|batch| {
-                batch.passes.iter().copied().zip(batch.indices.iter().copied()).collect::<Vec<_>>()
-            });
+            let crops = update.batches().iter().flat_map(|batch| batch.samples().collect::<Vec<_>>());
             crops.collect::<Vec<_>>()
         });
         updates.collect::<Vec<_>>()
@@ -172,7 +170,7 @@ fn a_loss_that_is_not_finite_is_undone_here_too() {
     // A rate at which the first update ruins the model: every later one must be left out.
     (recipe.optim.base_lr, recipe.optim.warmup_epochs) = (1e30, Some(0.0));
     (recipe.optim.on_nan, recipe.optim.max_nan) = (OnNan::Rollback, 3);
-    let run = Arc::new(Run::<Pretrain>::create(&recipe, &folder.path().join("run")).unwrap());
+    let run = Arc::new(Run::<Pretrain>::create(&recipe, folder.path().join("run")).unwrap());
     let device = Device::flex();
     let state = run.latest_state(&device).unwrap().state;
     let launch = Launch {
@@ -235,7 +233,7 @@ fn patience_needs_something_to_watch() {
     let mut recipe = recipe();
     (recipe.data.path, recipe.data.repeats, recipe.train.accum_iter) = (Some(folder.path().into()), 4, 1);
     recipe.eval.patience = Some(1);
-    let refused = Run::<Pretrain>::create(&recipe, &folder.path().join("run")).err().unwrap().to_string();
+    let refused = Run::<Pretrain>::create(&recipe, folder.path().join("run")).err().unwrap().to_string();
     assert!(refused.contains("patience is 1") && refused.contains("held-out"), "{refused}");
     assert!(!folder.path().join("run").exists());
 }

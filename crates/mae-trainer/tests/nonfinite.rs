@@ -52,7 +52,7 @@ fn train(run: &Run<Pretrain>, at: u64) -> Result<TrainState<Mae>, TrainerError> 
 #[test]
 fn it_stops_and_says_which_images() {
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::<Pretrain>::create(&recipe(OnNan::Stop), &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(OnNan::Stop), folder.path().join("run")).unwrap();
     let error = train(&run, 3).err().unwrap();
     let path = run.path("nan-step-000000004.json");
     assert!(error.to_string().contains("step 4 has the loss NaN"), "{error}");
@@ -70,10 +70,10 @@ fn it_stops_and_says_which_images() {
 #[test]
 fn rolled_back_a_run_ends_well_without_the_update() {
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::<Pretrain>::create(&recipe(OnNan::Rollback), &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(OnNan::Rollback), folder.path().join("run")).unwrap();
     let state = train(&run, 3).unwrap();
     assert_eq!((state.step, state.skipped.as_slice()), (6, &[3][..]));
-    let records = read_records(&run.path("metrics.jsonl")).unwrap();
+    let records = read_records(run.path("metrics.jsonl")).unwrap();
     assert_eq!(records.iter().map(|r| r.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     assert!(records.iter().all(|r| r.loss.is_finite()));
 
@@ -88,7 +88,7 @@ fn read_together_a_bad_update_is_found_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let mut recipe = recipe(OnNan::Skip);
     recipe.eval.metric_steps = Some(3);
-    let run = Run::<Pretrain>::create(&recipe, &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe, folder.path().join("run")).unwrap();
     let device = Device::flex();
     let mut state = run.latest_state(&device).unwrap().state;
     let mut progress = Progress::start(&run, &state, |_| ()).unwrap();
@@ -109,13 +109,13 @@ fn read_together_a_bad_update_is_found_all_the_same() {
     // Back to the checkpoint of step 3, then one by one to where it was.
     assert_eq!(read, [(1, true), (3, true), (3, false), (4, true), (5, true), (6, true)]);
     assert_eq!((state.step, state.skipped.len()), (6, 0), "the images were not to blame");
-    let records = read_records(&run.path("metrics.jsonl")).unwrap();
+    let records = read_records(run.path("metrics.jsonl")).unwrap();
     assert_eq!(records.iter().map(|r| r.step).collect::<Vec<_>>(), [1, 3, 4, 5, 6]);
 
     // The same weights as those of a run that reads each update, and the mean of its losses.
     let each = {
         recipe.eval.metric_steps = None;
-        Run::<Pretrain>::create(&recipe, &folder.path().join("each")).unwrap()
+        Run::<Pretrain>::create(&recipe, folder.path().join("each")).unwrap()
     };
     let state_of_each = train(&each, u64::MAX).unwrap();
     let bytes = |run: &Run<Pretrain>, state: &TrainState<Mae>| {
@@ -127,7 +127,7 @@ fn read_together_a_bad_update_is_found_all_the_same() {
         bytes[8 + header..].to_vec()
     };
     assert!(bytes(&run, &state) == bytes(&each, &state_of_each));
-    let losses: Vec<_> = read_records(&each.path("metrics.jsonl")).unwrap().iter().map(|r| r.loss).collect();
+    let losses: Vec<_> = read_records(each.path("metrics.jsonl")).unwrap().iter().map(|r| r.loss).collect();
     let mean = (losses[1] + losses[2]) / 2.0;
     assert!((records[1].loss - mean).abs() < 1e-12 && records[2].loss == losses[3]);
 }
@@ -135,10 +135,10 @@ fn read_together_a_bad_update_is_found_all_the_same() {
 #[test]
 fn skipping_does_not_help_a_ruined_model_for_ever() {
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::<Pretrain>::create(&recipe(OnNan::Skip), &folder.path().join("run")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe(OnNan::Skip), folder.path().join("run")).unwrap();
     let error = train(&run, 3).err().unwrap();
     assert!(error.to_string().contains("step 6") && error.to_string().contains("after 2 such"), "{error}");
-    let losses: Vec<_> = read_records(&run.path("metrics.jsonl")).unwrap().iter().map(|r| r.loss).collect();
+    let losses: Vec<_> = read_records(run.path("metrics.jsonl")).unwrap().iter().map(|r| r.loss).collect();
     assert!(losses[..3].iter().all(|l| l.is_finite()) && losses[3..].iter().all(|l| l.is_nan()));
 }
 
@@ -149,7 +149,7 @@ fn the_whole_gradient_is_clipped() {
     let norm_after = |clip: Option<f64>, name: &str| {
         let mut recipe = recipe(OnNan::Stop);
         recipe.optim.clip_grad = clip;
-        let run = Run::<Pretrain>::create(&recipe, &folder.path().join(name)).unwrap();
+        let run = Run::<Pretrain>::create(&recipe, folder.path().join(name)).unwrap();
         let state = run.initial_state(&device).unwrap();
         let (gradients, measured) =
             run.updates().at(0).unwrap().gradients(&mut state.model.clone(), &device).unwrap();

@@ -166,7 +166,7 @@ fn process() {
     let (device, ranks) =
         (device().parse::<DeviceName>().unwrap().open().unwrap(), launched_ranks().unwrap());
     let out = format!("out-{}", ranks.size());
-    let run = Run::<Pretrain>::create_on(&ranks, &recipe(ranks.size()), out.as_ref()).unwrap();
+    let run = Run::<Pretrain>::create_on(&ranks, &recipe(ranks.size()), out).unwrap();
     let state = run.latest_state(&device).unwrap().state;
     let mut updates = run.updates();
     let mut gradient = Vec::new();
@@ -185,7 +185,7 @@ fn process() {
     let read = [true, false].map(|drop_last| {
         let mut recipe = recipe(ranks.size());
         recipe.data.drop_last = drop_last;
-        let run = Run::<Pretrain>::create_on(&ranks, &recipe, format!("{out}-{drop_last}").as_ref()).unwrap();
+        let run = Run::<Pretrain>::create_on(&ranks, &recipe, format!("{out}-{drop_last}")).unwrap();
         let (mut updates, mut read) = (run.updates(), Vec::new());
         for step in 0..run.pace.steps_per_epoch {
             for batch in updates.at(step).unwrap().batches() {

@@ -30,9 +30,9 @@ fn encoder(at: &Path) {
     let mut recipe = Recipe::<PretrainRecipe>::default();
     (recipe.data.path, recipe.train.epochs) = (Some(at.join("train")), 1);
     (recipe.task.model.image_size, recipe.task.model.patch_size) = (Some((16, 16)), Some(4));
-    let run = Run::<Pretrain>::create(&recipe, &at.join("pretrained")).unwrap();
+    let run = Run::<Pretrain>::create(&recipe, at.join("pretrained")).unwrap();
     let state = run.latest_state(&Device::flex()).unwrap().state;
-    run.save_model(&state.model, &run.path("model.safetensors")).unwrap();
+    run.save_model(&state.model, run.path("model.safetensors")).unwrap();
 }
 
 fn command(at: &Path, program: &[&str], args: &str) -> Output {
@@ -48,7 +48,7 @@ const NEW: &str = "--data train --val val --epochs 8 --batch-size 4 --quiet --ba
      --set model.weights=pretrained --set target.numbers=numbers.csv --set eval.every_epochs=2";
 
 fn losses(run: &Path) -> Vec<f64> {
-    let records = mae::trainer::read_records(&run.join("metrics.jsonl")).unwrap();
+    let records = mae::trainer::read_records(run.join("metrics.jsonl")).unwrap();
     records.iter().map(|record| record.loss).collect()
 }
 
@@ -60,7 +60,7 @@ fn it_is_trained_measured_and_continued() {
     encoder(at);
     let output = command(at, &[PROGRAM], &format!("{NEW} --out whole"));
     assert!(output.status.success(), "{output:?}");
-    let evaluations = mae::trainer::read_evaluations(&at.join("whole/evaluations.jsonl")).unwrap();
+    let evaluations = mae::trainer::read_evaluations(at.join("whole/evaluations.jsonl")).unwrap();
     let error = |i: usize| evaluations[i].metrics["mae"];
     assert!(evaluations.len() == 5 && error(4) < 0.7 * error(1), "{evaluations:?}");
     let page = fs::read_to_string(at.join("whole/report.html")).unwrap();

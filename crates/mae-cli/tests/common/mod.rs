@@ -39,6 +39,6 @@ pub const BLUE: [u8; 3] = [20, 20, 200];
 
 pub fn setting(at: &Path) {
     let model = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).init(3, &Device::flex()).unwrap();
-    save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join("model.safetensors")).unwrap();
+    save(&model, &Normalize::half(3), &BTreeMap::new(), at.join("model.safetensors")).unwrap();
     colours(&at.join("train"), &[("red", RED, 6), ("blue", BLUE, 5)]);
 }

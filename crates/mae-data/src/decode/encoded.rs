@@ -47,7 +47,8 @@ impl Encoded {
     ///
     /// # Errors
     /// As [`decode_file`](crate::decode_file), for what can be told from a file's header and its markers.
-    pub fn new(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result<Self, DataError> {
+    pub fn new(path: impl AsRef<Path>, bytes: Vec<u8>, limits: &DecodeLimits) -> Result<Self, DataError> {
+        let path = path.as_ref();
         Ok(Self(match open::open(path, bytes, limits)? {
             Opened::Image(image) => Kind::Decoded(image),
             Opened::Jpeg(file, frame) => Kind::Jpeg { path: path.into(), file, frame },
@@ -121,8 +122,8 @@ impl From<Image> for Encoded {
 ///
 /// # Errors
 /// A [`DataError`] naming the file: unreadable, empty, no image, cut short or damaged, or beyond `limits`.
-pub fn decode_file(path: &Path, limits: &DecodeLimits) -> Result<Image, DataError> {
-    decode_with_format(path, limits).map(|(image, _)| image)
+pub fn decode_file(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Image, DataError> {
+    decode_with_format(path.as_ref(), limits).map(|(image, _)| image)
 }
 
 /// [`decode_file`], and the name of the file's format.

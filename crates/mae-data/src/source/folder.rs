@@ -184,7 +184,7 @@ impl ImageSource for ImageFolder {
     }
 
     fn name(&self, index: usize) -> String {
-        self.relative_path(index).map_or_else(String::new, |path| path_name(&self.root.join(path)))
+        self.relative_path(index).map_or_else(String::new, |path| path_name(self.root.join(path)))
     }
 
     fn bytes(&self, index: usize) -> Option<u64> {
@@ -219,7 +219,7 @@ fn list(root: &Path) -> Result<(Vec<Box<Path>>, PassedOver), DataError> {
                 let (path, hidden) = (entry.path(), is_hidden(entry.file_name()));
                 let run = !hidden && is_run(path);
                 if run {
-                    passed_over.runs.push(path_name(&below(path)));
+                    passed_over.runs.push(path_name(below(path)));
                 }
                 if hidden || run || passed_over.see_folder(path) {
                     walk.skip_current_dir();

@@ -93,10 +93,11 @@ struct Finished {
 /// than an unfinished packing with the same settings, or nothing could be read; [`DataError::Write`].
 pub fn pack(
     folder: &ImageFolder,
-    out: &Path,
+    out: impl AsRef<Path>,
     options: &PackOptions,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Packed, DataError> {
+    let out = out.as_ref();
     options.validate()?;
     begin(folder, out, options)?;
     let order = shuffled(folder.len(), 0, 0);

@@ -192,7 +192,11 @@ fn side(length: usize, path: &Path) -> Result<u32, DataError> {
 ///
 /// # Errors
 /// As [`ImageFolder::open`] and [`ShardSource::open`].
-pub fn open_images(folder: &Path, options: FolderOptions) -> Result<Arc<dyn ImageSource>, DataError> {
+pub fn open_images(
+    folder: impl AsRef<Path>,
+    options: FolderOptions,
+) -> Result<Arc<dyn ImageSource>, DataError> {
+    let folder = folder.as_ref();
     if Index::is_in(folder) {
         return Ok(Arc::new(ShardSource::open(folder, options)?));
     }

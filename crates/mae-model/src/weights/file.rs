@@ -21,7 +21,7 @@ use crate::{Contents, ModelError, Scheme};
 /// use burn::tensor::Device;
 /// use mae_model::{Hints, WeightFile};
 ///
-/// let file = WeightFile::open("mae_pretrain_vit_base.pth".as_ref())?;
+/// let file = WeightFile::open("mae_pretrain_vit_base.pth")?;
 /// print!("{}", file.describe(&Hints::default()));
 /// let (features, used) = file.features(None, &Hints::default(), &Device::flex())?;
 /// println!("{} of its tensors are not used", used.unused.len());
@@ -56,7 +56,7 @@ impl WeightFile {
     /// # Errors
     /// If it cannot be read, is neither safetensors nor a PyTorch checkpoint, is damaged, or holds no vision
     /// transformer.
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         Self::open_model(path, None)
     }
 
@@ -65,7 +65,8 @@ impl WeightFile {
     ///
     /// # Errors
     /// As [`open`](Self::open); [`ModelError::NoModel`] if not just one is called so.
-    pub fn open_model(path: &Path, key: Option<&str>) -> Result<Self, ModelError> {
+    pub fn open_model(path: impl AsRef<Path>, key: Option<&str>) -> Result<Self, ModelError> {
+        let path = path.as_ref();
         let (path, in_folder) = locate(path, key)?;
         let Opened { files, tensors, unread, metadata, args } = read(&path)?;
         let named = |models: &&Models| key == Some(models.taken.as_str());

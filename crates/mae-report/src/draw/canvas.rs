@@ -94,7 +94,8 @@ fn average(fine: &[u8], (height, width): (usize, usize)) -> Vec<u8> {
 ///
 /// # Errors
 /// [`ReportError::Argument`] for another number of channels, [`ReportError::Write`] where the file cannot be written.
-pub fn save_png(image: &Image, path: &Path) -> Result<(), ReportError> {
+pub fn save_png(image: &Image, path: impl AsRef<Path>) -> Result<(), ReportError> {
+    let path = path.as_ref();
     let color = match image.channels() {
         1 => ExtendedColorType::L8,
         3 => ExtendedColorType::Rgb8,

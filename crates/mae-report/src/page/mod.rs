@@ -39,8 +39,8 @@ impl Page<'_> {
     /// # Errors
     /// If a file of the run cannot be read, or the page cannot be written.
     pub fn write(&self) -> Result<PathBuf, ReportError> {
-        let records = read_records(&self.folder.join(METRICS))?;
-        let evaluations = read_evaluations(&self.folder.join(EVALUATIONS))?;
+        let records = read_records(self.folder.join(METRICS))?;
+        let evaluations = read_evaluations(self.folder.join(EVALUATIONS))?;
         let folder = std::path::absolute(self.folder).unwrap_or_else(|_| self.folder.to_owned());
         let title =
             folder.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());

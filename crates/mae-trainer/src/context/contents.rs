@@ -66,7 +66,7 @@ impl Contents {
 
     /// Keeps it in a new run's folder.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), TrainerError> {
-        Ok(write_atomic(&folder.join(FILE), |file| Ok(serde_json::to_writer(file, self)?))?)
+        Ok(write_atomic(folder.join(FILE), |file| Ok(serde_json::to_writer(file, self)?))?)
     }
 
     /// Compares with what a run began with, of which `images` is the number in its recipe.

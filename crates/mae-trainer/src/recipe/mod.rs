@@ -149,7 +149,8 @@ impl<S: TaskRecipe> Recipe<S> {
     ///
     /// # Errors
     /// If it cannot be read, is not TOML or has a key or a value that a recipe has not.
-    pub fn read_file(path: &Path) -> Result<Self, TrainerError> {
+    pub fn read_file(path: impl AsRef<Path>) -> Result<Self, TrainerError> {
+        let path = path.as_ref();
         let text = std::fs::read_to_string(path)
             .map_err(|source| TrainerError::Read { path: path.into(), source })?;
         Self::parse(&text, path)

@@ -41,7 +41,8 @@ impl<M: SavedModel> TrainState<M> {
     ///
     /// # Errors
     /// If the file's weights do not fit.
-    pub fn with_weights(self, path: &Path) -> Result<Self, TrainerError> {
+    pub fn with_weights(self, path: impl AsRef<Path>) -> Result<Self, TrainerError> {
+        let path = path.as_ref();
         let model = mae_model::load_into(self.model, path)?;
         let ema = self.ema.map(|ema| ema.restart(&model));
         Ok(Self { model, ema, ..self })
@@ -95,13 +96,14 @@ struct Fingerprint {
 /// # Errors
 /// If something cannot be written; earlier checkpoints stay.
 pub fn save_checkpoint<M: SavedModel>(
-    folder: &Path,
+    folder: impl AsRef<Path>,
     state: &TrainState<M>,
     normalize: &Normalize,
     metadata: &BTreeMap<String, String>,
     keep: usize,
     best: Option<u64>,
 ) -> Result<PathBuf, TrainerError> {
+    let folder = folder.as_ref();
     let path = folder.join(name_of(state.step));
     let write = |path: &Path| {
         let path = path.to_owned();
@@ -112,9 +114,9 @@ pub fn save_checkpoint<M: SavedModel>(
     let temporary = unfinished().tempdir_in(folder).map_err(write(folder))?;
     let inside = |name: &str| temporary.path().join(name);
 
-    mae_model::save(&state.model, normalize, metadata, &inside(MODEL))?;
+    mae_model::save(&state.model, normalize, metadata, inside(MODEL))?;
     if let Some(ema) = &state.ema {
-        mae_model::save(&ema.model, normalize, metadata, &inside(EMA))?;
+        mae_model::save(&ema.model, normalize, metadata, inside(EMA))?;
     }
     state.optimizer.save(inside(OPTIMIZER)).map_err(|e| TrainerError::Write {
         path: path.join(OPTIMIZER),
@@ -129,7 +131,7 @@ pub fn save_checkpoint<M: SavedModel>(
     let TrainState { step, elapsed_s, ref skipped, .. } = *state;
     let scalars = Scalars { step, elapsed_s, skipped: skipped.clone(), files };
     let json = StateFile { crc32: scalars.crc32(), state: scalars };
-    write_atomic(&inside(STATE), |file| Ok(serde_json::to_writer_pretty(file, &json)?))?;
+    write_atomic(inside(STATE), |file| Ok(serde_json::to_writer_pretty(file, &json)?))?;
 
     // A checkpoint of the same step holds the same numbers: it was written by the run that is continued.
     if path.exists() {
@@ -153,9 +155,10 @@ pub fn save_checkpoint<M: SavedModel>(
 /// # Errors
 /// If a file is missing, was changed or cut short, or belongs to another model; names the file.
 pub fn load_checkpoint<M: SavedModel>(
-    path: &Path,
+    path: impl AsRef<Path>,
     fresh: TrainState<M>,
 ) -> Result<TrainState<M>, TrainerError> {
+    let path = path.as_ref();
     let state = path.join(STATE);
     let text =
         fs::read_to_string(&state).map_err(|source| TrainerError::Read { path: state.clone(), source })?;
@@ -181,9 +184,9 @@ pub fn load_checkpoint<M: SavedModel>(
             return Err(TrainerError::Checkpoint { path, reason });
         }
     }
-    let mut state = fresh.with_weights(&path.join(MODEL))?;
+    let mut state = fresh.with_weights(path.join(MODEL))?;
     if let Some(ema) = state.ema.as_mut().filter(|_| file.files.contains_key(EMA)) {
-        ema.model = mae_model::load_into(ema.model.clone(), &path.join(EMA))?;
+        ema.model = mae_model::load_into(ema.model.clone(), path.join(EMA))?;
     }
     let optimizer = state
         .optimizer
@@ -217,7 +220,8 @@ pub(crate) fn last_step(folder: &Path) -> Result<Option<u64>, TrainerError> {
 ///
 /// # Errors
 /// If the folder cannot be read.
-pub fn list_checkpoints(folder: &Path) -> Result<Vec<PathBuf>, TrainerError> {
+pub fn list_checkpoints(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, TrainerError> {
+    let folder = folder.as_ref();
     let read = |source| TrainerError::Read { path: folder.into(), source };
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

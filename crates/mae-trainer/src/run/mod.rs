@@ -64,7 +64,7 @@ impl<T: Task> Run<T> {
     ///
     /// # Errors
     /// If the recipe, the data or the folder cannot be used; nothing is written before all is checked.
-    pub fn create(recipe: &Recipe<T::Recipe>, folder: &Path) -> Result<Self, TrainerError> {
+    pub fn create(recipe: &Recipe<T::Recipe>, folder: impl AsRef<Path>) -> Result<Self, TrainerError> {
         Self::create_on(&single(), recipe, folder)
     }
 
@@ -75,8 +75,9 @@ impl<T: Task> Run<T> {
     pub fn create_on(
         ranks: &Arc<dyn Collective>,
         recipe: &Recipe<T::Recipe>,
-        folder: &Path,
+        folder: impl AsRef<Path>,
     ) -> Result<Self, TrainerError> {
+        let folder = folder.as_ref();
         if ranks.is_main() {
             check_free(folder)?;
         }
@@ -101,15 +102,15 @@ impl<T: Task> Run<T> {
     }
 
     fn write_recipe(&self) -> Result<(), TrainerError> {
-        Ok(write_atomic(&self.path(RECIPE), |file| file.write_all(self.recipe_text().as_bytes()))?)
+        Ok(write_atomic(self.path(RECIPE), |file| file.write_all(self.recipe_text().as_bytes()))?)
     }
 
     /// All about a run that is not made: its folder is never touched.
     ///
     /// # Errors
     /// If the recipe or the data cannot be used.
-    pub fn prepare(recipe: &Recipe<T::Recipe>, folder: &Path) -> Result<Self, TrainerError> {
-        Self::prepare_on(&single(), recipe, folder)
+    pub fn prepare(recipe: &Recipe<T::Recipe>, folder: impl AsRef<Path>) -> Result<Self, TrainerError> {
+        Self::prepare_on(&single(), recipe, folder.as_ref())
     }
 
     pub(crate) fn prepare_on(

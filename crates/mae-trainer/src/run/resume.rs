@@ -16,7 +16,7 @@ impl<T: Task> Run<T> {
     ///
     /// # Errors
     /// If the folder holds no run, or its data cannot be used any more.
-    pub fn open(folder: &Path) -> Result<Self, TrainerError> {
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, TrainerError> {
         Self::open_with(folder, |recipe| Ok(recipe.clone())).map(|(run, _)| run)
     }
 
@@ -27,7 +27,7 @@ impl<T: Task> Run<T> {
     /// As [`open`](Self::open); if something differs that the weights, the order of the images or the schedule's
     /// position depend on; the run's own recipe is then as it was.
     pub fn open_with(
-        folder: &Path,
+        folder: impl AsRef<Path>,
         change: impl FnOnce(&Recipe<T::Recipe>) -> Result<Recipe<T::Recipe>, TrainerError>,
     ) -> Result<(Self, Vec<String>), TrainerError> {
         Self::open_on(&single(), folder, change)
@@ -41,9 +41,10 @@ impl<T: Task> Run<T> {
     /// be dealt out to so many.
     pub fn open_on(
         ranks: &Arc<dyn Collective>,
-        folder: &Path,
+        folder: impl AsRef<Path>,
         change: impl FnOnce(&Recipe<T::Recipe>) -> Result<Recipe<T::Recipe>, TrainerError>,
     ) -> Result<(Self, Vec<String>), TrainerError> {
+        let folder = folder.as_ref();
         let (mut text, mut lock) = (Vec::new(), None);
         if ranks.is_main() {
             text = read_recipe(folder, T::Recipe::TASK)?.into_bytes();

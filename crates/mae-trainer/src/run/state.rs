@@ -69,7 +69,7 @@ impl<T: Task> Run<T> {
     fn latest_written(&self, device: &Device) -> Result<Restored<T::Model>, TrainerError> {
         let fresh = self.initial_state(device)?;
         let mut damaged = Vec::new();
-        for path in list_checkpoints(&self.path(CHECKPOINTS))?.iter().rev() {
+        for path in list_checkpoints(self.path(CHECKPOINTS))?.iter().rev() {
             match load_checkpoint(path, fresh.clone()) {
                 Ok(state) => return Ok(Restored { state, damaged }),
                 Err(error) => damaged.push(error),
@@ -96,7 +96,7 @@ impl<T: Task> Run<T> {
     /// # Errors
     /// If the evaluations cannot be read.
     pub fn best(&self) -> Result<Option<(Evaluation, f64)>, TrainerError> {
-        Ok(T::BEST.best(read_evaluations(&self.path(EVALUATIONS))?))
+        Ok(T::BEST.best(read_evaluations(self.path(EVALUATIONS))?))
     }
 
     /// The step of the newest checkpoint, on the main rank.
@@ -120,7 +120,7 @@ impl<T: Task> Run<T> {
         };
         let mut worse = 0;
         if self.ranks().is_main() {
-            let evaluations = read_evaluations(&self.path(EVALUATIONS))?;
+            let evaluations = read_evaluations(self.path(EVALUATIONS))?;
             let steps: Vec<u64> = evaluations.iter().map(|e| e.step).collect();
             let best = T::BEST.best(evaluations).map_or(0, |(best, _)| best.step);
             worse = steps.into_iter().filter(|other| (best + 1..=step).contains(other)).count() as u64;
@@ -146,7 +146,8 @@ impl<T: Task> Run<T> {
     ///
     /// # Errors
     /// If it cannot be written; a file that was there stays.
-    pub fn save_model<M: SavedModel>(&self, model: &M, path: &Path) -> Result<(), TrainerError> {
+    pub fn save_model<M: SavedModel>(&self, model: &M, path: impl AsRef<Path>) -> Result<(), TrainerError> {
+        let path = path.as_ref();
         Ok(mae_model::save(model, &self.settings.data.normalize, &self.metadata()?, path)?)
     }
 

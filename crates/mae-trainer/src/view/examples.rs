@@ -32,6 +32,6 @@ pub fn draw_examples<T: Task>(run: &Run<T>, device: &Device) -> Result<(), Train
     }
     let sheet = draw_grid(&vec![""; columns], &images)?;
     let sheet = with_note(sheet, "training images as the model sees them, a batch a row")?;
-    make_folder(&run.path("pictures"))?;
-    Ok(save_png(&sheet, &run.path(EXAMPLES))?)
+    make_folder(run.path("pictures"))?;
+    Ok(save_png(&sheet, run.path(EXAMPLES))?)
 }

@@ -33,7 +33,7 @@ pub fn summarize<T: Task>(
     let best = run.best()?.filter(|(best, _)| best.step < state.step);
     let best_weights = run.save_best(best.as_ref().map(|(best, _)| best))?;
     run.save_model(&model, &weights)?;
-    let records = read_records(&run.path(METRICS))?;
+    let records = read_records(run.path(METRICS))?;
     let curve = run.path("loss.png");
     let title = format!("{} · {}", run.task.title(), T::LOSS);
     save_png(&draw_loss_curve(&title, &records, outcome.baseline.map(|(_, loss)| loss))?, &curve)?;
@@ -52,7 +52,7 @@ pub fn summarize<T: Task>(
     if let Some((name, loss)) = outcome.baseline.filter(|(_, loss)| last >= *loss) {
         line("warning", format!("the last loss, {last:.4}, is no lower than {loss:.4}, which {name} costs"));
     }
-    let evaluations = read_evaluations(&run.path(EVALUATIONS))?;
+    let evaluations = read_evaluations(run.path(EVALUATIONS))?;
     for metric in T::METRICS.iter().filter(|metric| metric.is_share) {
         let fall = fall(metric.title, &evaluations, |evaluation| metric.of(evaluation));
         fall.into_iter().for_each(|text| line("warning", text));

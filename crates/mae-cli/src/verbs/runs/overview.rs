@@ -43,7 +43,7 @@ impl Overview {
         let text = fs::read_to_string(&path).with_context(read)?;
         let recipe: Table = toml::from_str(&text).with_context(read)?;
         let text = |value: Option<&toml::Value>| value.and_then(|value| value.as_str()).map(str::to_owned);
-        let record = last(read_records(&folder.join(METRICS)))?;
+        let record = last(read_records(folder.join(METRICS)))?;
         let changed = |name: &str| fs::metadata(folder.join(name)).and_then(|found| found.modified()).ok();
         let recorded = record.as_ref().and_then(|_| changed(METRICS));
         let saved = changed("model.safetensors");
@@ -53,7 +53,7 @@ impl Overview {
             data: text(recipe.get("data").and_then(|data| data.get("path"))).map(PathBuf::from),
             epochs: recipe.get("epochs").and_then(toml::Value::as_integer).unwrap_or(0),
             record,
-            evaluation: last(read_evaluations(&folder.join(EVALUATIONS)))?,
+            evaluation: last(read_evaluations(folder.join(EVALUATIONS)))?,
             finished: saved.zip(recorded).is_some_and(|(saved, recorded)| saved >= recorded),
             changed: recorded.or_else(|| changed(RECIPE)).unwrap_or(UNIX_EPOCH),
             recipe,

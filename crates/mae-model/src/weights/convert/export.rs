@@ -69,8 +69,9 @@ impl WeightFile {
         scheme: Scheme,
         stored_as: StoredAs,
         hints: &Hints,
-        out: &Path,
+        out: impl AsRef<Path>,
     ) -> Result<Vec<String>, ModelError> {
+        let out = out.as_ref();
         if out.exists() {
             return Err(self.refused("there is something already".into(), out));
         }

@@ -85,8 +85,9 @@ pub fn save<M: SavedModel>(
     model: &M,
     normalize: &Normalize,
     metadata: &BTreeMap<String, String>,
-    path: &Path,
+    path: impl AsRef<Path>,
 ) -> Result<(), ModelError> {
+    let path = path.as_ref();
     let mut tensors: Vec<(String, TensorData)> = Vec::new();
     visit_params(model, |param, read| {
         let name = model.official_name(&param.path);
@@ -113,7 +114,8 @@ pub fn save<M: SavedModel>(
 /// # Errors
 /// As [`WeightFile::open`]; [`ModelError::Different`] if the file says that it was trained on images of another size, whose
 /// positions may be as many, or with another number of heads, which no tensor shows; if the tensors are not the model's.
-pub fn load_into<M: SavedModel>(model: M, path: &Path) -> Result<M, ModelError> {
+pub fn load_into<M: SavedModel>(model: M, path: impl AsRef<Path>) -> Result<M, ModelError> {
+    let path = path.as_ref();
     let file = WeightFile::open(path)?;
     let like = model.clone();
     let said = file.says()?;
@@ -143,7 +145,8 @@ pub fn load_into<M: SavedModel>(model: M, path: &Path) -> Result<M, ModelError> 
 ///
 /// # Errors
 /// As [`WeightFile::open`] and [`WeightFile::mae`].
-pub fn load(path: &Path, device: &Device) -> Result<Loaded, ModelError> {
+pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Loaded, ModelError> {
+    let path = path.as_ref();
     let file = WeightFile::open(path)?;
     let (model, _) = file.mae(&Hints::default(), device)?;
     Ok(Loaded { model, normalize: file.normalize()?, metadata: file.metadata() })

@@ -52,13 +52,13 @@ impl Classes {
     /// Writes the last scores, and draws which class is taken for which.
     pub(super) fn draw(&self, context: &Context) -> Result<(), TrainerError> {
         let Some(scores) = self.scores() else { return Ok(()) };
-        write_atomic(&context.path(SCORES), |file| {
+        write_atomic(context.path(SCORES), |file| {
             serde_json::to_writer_pretty(&mut *file, &scores.to_json())?;
             file.write_all(b"\n")
         })?;
         let title = format!("top-1 {:.1}%", 100.0 * scores.top1());
         let matrix = draw_confusion(&title, &scores.classes, &scores.confusion)?;
-        Ok(save_png(&matrix, &context.path(CONFUSION))?)
+        Ok(save_png(&matrix, context.path(CONFUSION))?)
     }
 
     /// What is to be said of a finished run.
