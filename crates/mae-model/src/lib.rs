@@ -8,9 +8,7 @@
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
-//! use mae_masking::{Masker, Strategy};
-//! use mae_model::Preset;
-//! use mae_vit::Geometry;
+//! use mae_model::{Geometry, Masker, Preset, Strategy};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let geometry = Geometry::new((32, 32), 8, 3)?;
@@ -46,6 +44,13 @@ pub use params::{ParamInfo, has_path_ids, list_params, with_path_ids};
 pub use weights::{
     Contents, Hints, Loaded, Resize, Resizing, SavedModel, Scheme, Source, Sourced, StoredAs, Used,
     WeightFile, load, load_into, save,
+};
+
+// What this crate's functions take and return of the crates below it.
+pub use mae_masking::{MaskBatch, Masker, MaskingError, Strategy};
+pub use mae_vit::{
+    Compute, DropPath, Geometry, Normalize, Pooling, Precision, StackConfig, VisionTransformer, VitConfig,
+    VitError,
 };
 
 /// The README's examples, as tests.

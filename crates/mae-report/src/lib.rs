@@ -34,6 +34,7 @@ pub use draw::{
 };
 pub use duration::duration;
 pub use error::ReportError;
+pub use mae_data::Image;
 pub use metric::Metric;
 pub use page::{Bars, ComparedRun, Comparison, CurvesOver, Outcome, Page, first_names};
 pub use records::{

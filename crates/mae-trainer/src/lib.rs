@@ -41,8 +41,13 @@ mod view;
 #[doc(hidden)]
 pub use serde;
 
+// What this crate's functions take and return of the crates below it.
+pub use mae_data::{BadFile, Batch, Batches, Image, ImageSource};
+pub use mae_masking::{MaskBatch, Strategy};
+pub use mae_model::{Classifier, Mae, MaeConfig, ParamInfo, Preset, SavedModel};
 pub use mae_ranks::{Collective, Single, launched_ranks, ranks_on};
 pub use mae_report::{Evaluation, Metric, Outcome, Record, read_evaluations, read_records};
+pub use mae_vit::{Compute, Geometry, Normalize, Pooling, Precision, StackConfig};
 
 #[cfg(feature = "cli")]
 pub use cli::{INTERRUPTED, StopFlag};

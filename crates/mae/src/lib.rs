@@ -19,7 +19,7 @@
 //! let mut recipe = Recipe::<PretrainRecipe>::default();
 //! recipe.data.path = Some("photos".into());
 //! recipe.train.epochs = 20;
-//! let run = Run::<Pretrain>::create(&recipe, "runs/photos".as_ref())?;
+//! let run = Run::<Pretrain>::create(&recipe, "runs/photos")?;
 //! let device = Device::flex();
 //! let state = Trainer::new(&run, &device).train(run.latest_state(&device)?.state)?;
 //! println!("{}", summarize(&run, &state, &device)?);
@@ -49,7 +49,11 @@ pub mod prelude {
 
     pub use burn::module::Module;
     pub use burn::tensor::{Device, Tensor, TensorData};
-    pub use mae_data::{Batch, ImageSource};
+    pub use mae_data::{
+        Batch, EvalTransform, FolderOptions, Image, ImageSource, Loader, LoaderConfig, RandomResizedCrop,
+        Shapes, TrainTransform, open_images,
+    };
+    pub use mae_masking::{MaskBatch, Masker, Strategy};
     pub use mae_model::{Classifier, FeatureExtractor, Mae, Preset, SavedModel, WeightFile, with_path_ids};
     #[cfg(feature = "cli")]
     pub use mae_trainer::cli;
@@ -58,7 +62,7 @@ pub mod prelude {
         PretrainRecipe, Probe, ProbeRecipe, Recipe, Run, SettingsOf, Task, TaskRecipe, TrainState, Trainer,
         TrainerError, section, sections, summarize,
     };
-    pub use mae_vit::{Geometry, InitRng, Linear, Pooling, VisionTransformer, VitConfig};
+    pub use mae_vit::{Geometry, InitRng, Linear, Normalize, Pooling, VisionTransformer, VitConfig};
 }
 
 /// The README's examples, as tests.
