@@ -30,6 +30,7 @@ cd "$elsewhere"
 for crate in "${crates[@]}"; do
     # In the workspace, these depend on themselves for their tests, which a package cannot.
     case "$crate" in
+    mae-data) backend=(--features burn) ;;
     mae-vit | mae-model | mae-trainer) backend=(--features flex) ;;
     *) backend=() ;;
     esac

@@ -14,7 +14,7 @@ use crate::{Batch, Batches, DataError, Loader};
 ///
 /// It counts images, of which an item is. A slice has a part of every epoch's order, so that the slices of several devices see all
 /// images of an epoch between them, each image once.
-/// `mae`'s README has a training loop on it.
+/// This crate's README has a training loop on it.
 pub struct BurnLoader<O> {
     loader: Loader,
     device: Device,
