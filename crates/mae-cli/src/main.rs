@@ -3,6 +3,7 @@
 
 mod encode;
 mod images;
+mod manual;
 mod painted;
 mod pass;
 mod pictures;
@@ -11,6 +12,7 @@ mod table;
 mod verbs;
 mod weights;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -83,6 +85,12 @@ enum Verb {
         /// The shell.
         shell: Shell,
     },
+    /// Writes manual pages of this command and its verbs.
+    #[command(after_help = "Example:\n  mae man ~/.local/share/man/man1")]
+    Man {
+        /// The folder for mae.1, mae-pretrain.1 and so on.
+        folder: PathBuf,
+    },
 }
 
 // As in the programs that train: the system's allocator gives large buffers back each time.
@@ -114,6 +122,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "mae", &mut script);
             done(output::print(String::from_utf8_lossy(&script)).map_err(Into::into))
         }
+        Verb::Man { folder } => done(manual::write(Cli::command(), &folder)),
     }
 }
 
