@@ -11,6 +11,7 @@ macro_rules! print {
 mod bench;
 mod check;
 mod circles;
+mod dist;
 mod distributed;
 mod fuzz;
 mod programs;
@@ -88,6 +89,12 @@ Examples:
   cargo xtask soak --minutes 60
   cargo xtask soak --minutes 5 --seed 7 --programs target/debug")]
     Soak(soak::Options),
+    /// Package the command `mae` for Linux x86-64: a tar file, a Debian package and a wheel.
+    #[command(after_help = "\
+Examples:
+  cargo xtask dist
+  cargo xtask dist --profile quick")]
+    Dist(dist::Options),
     /// Format, lint, document, audit and test, and check the house rules.
     Check {
         /// The house rules alone, which takes a second.
@@ -152,6 +159,7 @@ fn main() -> Result<ExitCode> {
         Task::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
         Task::Fuzz(options) => fuzz::fuzz(&options).map(|()| ExitCode::SUCCESS),
         Task::Soak(options) => soak::soak(&options).map(|()| ExitCode::SUCCESS),
+        Task::Dist(options) => dist::dist(&options).map(|()| ExitCode::SUCCESS),
         Task::Check { rules, without_tests } => check::check(rules, !without_tests),
     }
 }

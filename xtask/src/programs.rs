@@ -181,14 +181,20 @@ pub fn python(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(python) = named {
         return Ok(python.to_path_buf());
     }
-    let folder = target().join("bench-python");
+    let python = environment(&target().join("bench-python"))?;
+    install(&python, "scripts/requirements-bench.txt")?;
+    Ok(python)
+}
+
+/// The Python of a virtual environment, which is made if it is missing.
+pub fn environment(folder: &Path) -> Result<PathBuf> {
     let python = folder.join("bin/python");
     if !python.exists() {
-        println!("installing the peers in {}", folder.display());
-        let made = Command::new("python3").args(["-m", "venv"]).arg(folder).status()?;
-        ensure!(made.success(), "python3 -m venv failed");
+        println!("installing Python packages in {}", folder.display());
+        let made = Command::new("python3").args(["-m", "venv"]).arg(folder).status();
+        let made = made.context("python3 is missing: install it with its module venv")?;
+        ensure!(made.success(), "python3 -m venv failed: on Debian, apt-get install python3-venv");
     }
-    install(&python, "scripts/requirements-bench.txt")?;
     Ok(python)
 }
 
