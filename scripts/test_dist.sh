@@ -10,15 +10,17 @@ fail() { echo "$*"; exit 1; }
 
 # The oldest system that this machine's own package mirrors serve.
 bare() {
-    local suite mirror mirrors
+    local suite mirror mirrors components
     mirrors=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | sort -u)
     for suite in buster bullseye focal jammy bookworm noble trixie; do
         for mirror in $mirrors; do
             /usr/lib/apt/apt-helper download-file "$mirror/dists/$suite/Release" "$work/Release" >"$work/release.log" 2>&1 ||
                 continue
+            components=main # Ubuntu has pip elsewhere
+            case $suite in focal | jammy | noble) components=main,universe ;; esac
             rm -rf "$work/bare.partial"
-            debootstrap --variant=minbase --include=python3-pip "$suite" "$work/bare.partial" "$mirror" >"$work/bare.log" ||
-                { tail "$work/bare.log"; exit 1; }
+            debootstrap --variant=minbase --components="$components" --include=python3-pip "$suite" "$work/bare.partial" \
+                "$mirror" >"$work/bare.log" || { tail "$work/bare.log"; exit 1; }
             rm -rf "$work/bare.partial/var/cache/apt" "$work/bare.partial/var/lib/apt/lists"
             mv "$work/bare.partial" "$work/bare"
             return
@@ -37,7 +39,7 @@ inside() {
     unshare --mount --net sh -c 'mount --bind /proc "$0/proc" && exec chroot "$0" /usr/bin/env -i HOME=/root \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"' "$root" "$@"
 }
-# The program at $1 stops after three steps, and goes on to the end of the epoch.
+# The program $1 trains: it stops after three steps, and another run of it goes on to the end.
 trains() {
     inside "$1" pretrain --data /images --preset nano --image-size 16 --patch-size 4 --batch-size 4 --epochs 1 --stop-after 3 \
         --out /runs/images >"$work/train.log" 2>&1 && fail "it did not stop" || [ $? = 130 ] || { cat "$work/train.log"; exit 1; }
@@ -45,7 +47,7 @@ trains() {
     [ -s "$root/runs/images/model.safetensors" ] || fail "no weights"
     grep '^trained' "$work/train.log"
 }
-# Everything is installed below the prefix $1, with zsh's completions in its folder $2.
+# All files are below the prefix $1; zsh's completions are in its folder $2.
 complete() {
     local page verb verbs
     verbs=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]\+\) .*/\1/p' "$work/help" | grep -v '^help$')
