@@ -3,7 +3,7 @@
 mod licences;
 mod tools;
 
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -40,9 +40,11 @@ pub fn dist(options: &Options) -> Result<()> {
         cfg!(all(target_os = "linux", target_arch = "x86_64")),
         "cargo xtask dist builds for Linux x86-64, and must run there"
     );
-    let tools = Tools::install(&target().join("dist-tools"))?;
-    let packages = target().join("dist");
-    let built = target().join(PLATFORM).join(&options.profile);
+    // The tools run in other folders.
+    let target = path::absolute(target())?;
+    let tools = Tools::install(&target.join("dist-tools"))?;
+    let packages = target.join("dist");
+    let built = target.join(PLATFORM).join(&options.profile);
     // cargo-deb finds files only beside the program.
     let tree = built.join("package");
     for folder in [&packages, &tree] {

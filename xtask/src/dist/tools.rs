@@ -18,7 +18,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Installs what is missing into a folder.
+    /// Installs what is missing into a folder, given by an absolute path.
     pub fn install(folder: &Path) -> Result<Self> {
         let python = programs::environment(&folder.join("python"))?;
         programs::install(&python, "scripts/requirements-dist.txt")?;
@@ -27,11 +27,11 @@ impl Tools {
             println!("installing {}", deb.display());
             let install = ["install", "--quiet", "--locked", "--debug", CARGO_DEB];
             let mut cargo = cargo();
-            cargo.args(install).arg("--root").arg(&deb).arg("--target-dir").arg(folder.join("build"));
+            // Built in a temporary folder, which cargo removes.
+            cargo.args(install).arg("--root").arg(&deb).env_remove("CARGO_TARGET_DIR");
             run(&mut cargo)?;
         }
-        let folder = folder.canonicalize().with_context(|| format!("cannot open {}", folder.display()))?;
-        let mut path = vec![folder.join("python/bin"), folder.join(CARGO_DEB).join("bin")];
+        let mut path = vec![folder.join("python/bin"), deb.join("bin")];
         path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         Ok(Self { path: env::join_paths(path)? })
     }
