@@ -121,7 +121,7 @@ fn of_a_run_the_last_weights_are_taken_unless_the_best_are_asked_for() {
     for (seed, name) in [(1, "model.safetensors"), (2, "best.safetensors")] {
         let config = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap());
         let model = config.init(seed, &Device::flex()).unwrap();
-        save(&model, &Normalize::half(3), &BTreeMap::new(), &at.join(name)).unwrap();
+        save(&model, &Normalize::half(3), &BTreeMap::new(), at.join(name)).unwrap();
     }
     for (options, same) in [("", "model"), (" --weights-key last", "model"), (" --weights-key best", "best")]
     {

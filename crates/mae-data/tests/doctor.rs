@@ -55,7 +55,7 @@ fn parts_tables_and_grey_images_are_named() {
     assert_eq!(report.warnings, expected);
 
     let folder = ImageFolder::open(at.path(), FolderOptions::default()).unwrap();
-    let table = LabelTable::read(&at.path().join("labels.csv")).unwrap();
+    let table = LabelTable::read(at.path().join("labels.csv")).unwrap();
     let folder = folder.with_labels(&table, &LabelTable::classes([&table])).unwrap();
     let report = Doctor::default().examine(&folder, |_, _| ()).unwrap();
     let counts: Vec<_> = report.classes.iter().map(|class| (class.name.as_str(), class.files)).collect();

@@ -19,7 +19,7 @@ fn folder(at: &Path, names: &[&str]) -> ImageFolder {
 /// The class of each image of the folder `images`, by a table of this name and text beside it.
 fn labelled(at: &Path, name: &str, text: &str) -> Result<Vec<Option<String>>, DataError> {
     fs::write(at.join(name), text).unwrap();
-    let table = LabelTable::read(&at.join(name))?;
+    let table = LabelTable::read(at.join(name))?;
     let classes = LabelTable::classes([&table]);
     let folder = ImageFolder::open(at.join("images"), FolderOptions::default())?;
     let folder = folder.with_labels(&table, &classes)?;
@@ -60,7 +60,7 @@ fn tables_are_read_as_people_write_them() {
     // Integers are in their order, as numpy has them.
     let table = |text: &str| {
         fs::write(at.join("t.csv"), text).unwrap();
-        LabelTable::classes([&LabelTable::read(&at.join("t.csv")).unwrap()])
+        LabelTable::classes([&LabelTable::read(at.join("t.csv")).unwrap()])
     };
     assert_eq!(table("path,class\na,10\nb,9\nc,-1\nd,9\n"), ["-1", "9", "10"]);
     assert_eq!(table("path,class\na,10\nb,9\nc,x\n"), ["10", "9", "x"]);
@@ -89,7 +89,7 @@ fn tables_that_say_nothing_certain_are_refused_with_the_line() {
         let error = labelled(at, name, text).unwrap_err().to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     }
-    let error = LabelTable::read(&at.join("none.csv")).unwrap_err().to_string();
+    let error = LabelTable::read(at.join("none.csv")).unwrap_err().to_string();
     assert!(error.contains("none.csv") && error.contains("No such file"), "{error}");
 }
 

@@ -83,7 +83,8 @@ impl LabelTable {
     ///
     /// # Errors
     /// [`DataError::Labels`] names the line, and the columns if they are not found.
-    pub fn read(path: &Path) -> Result<Self, DataError> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, DataError> {
+        let path = path.as_ref();
         let refused = |reason: String| DataError::Labels(LabelsError { path: path.into(), reason });
         let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

@@ -62,8 +62,8 @@ impl Comparison<'_> {
     const MARK: &'static str = "<meta name=\"generator\" content=\"mae compare\">";
 
     /// Whether a file is a page of this kind.
-    pub fn is_in(path: &Path) -> bool {
-        std::fs::read_to_string(path).is_ok_and(|text| text.contains(Self::MARK))
+    pub fn is_in(path: impl AsRef<Path>) -> bool {
+        std::fs::read_to_string(path.as_ref()).is_ok_and(|text| text.contains(Self::MARK))
     }
 
     /// Writes the page: losses and metrics of all runs, what came out last and at best, and in what their settings differ. It needs
@@ -71,7 +71,7 @@ impl Comparison<'_> {
     ///
     /// # Errors
     /// [`ReportError::Write`] if it cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), ReportError> {
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), ReportError> {
         let names: Vec<&str> = self.runs.iter().map(|run| run.name.as_str()).collect();
         let style = |colour: fn(&(&'static str, &'static str)) -> &'static str| {
             let named = COLOURS.iter().enumerate().map(|(i, pair)| format!("--run-{i}: {};", colour(pair)));
