@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::name::none_of;
 use crate::{PassedOver, path_name};
 
 /// Why an image, a folder, a transform or a loader was refused.
@@ -378,8 +379,13 @@ pub enum DataError {
     },
 
     /// A table of classes that cannot be used.
-    #[error(transparent)]
-    Labels(crate::LabelsError),
+    #[error("cannot use the table of classes {}: {reason}", path_name(path))]
+    Labels {
+        /// The table.
+        path: PathBuf,
+        /// Why not, with the line.
+        reason: String,
+    },
 
     /// The loader's threads could not do their work.
     #[error("the loader's worker threads failed")]
@@ -388,12 +394,4 @@ pub enum DataError {
         #[source]
         source: std::io::Error,
     },
-}
-
-/// What is said of images that could not take the place of another.
-fn none_of(others: usize) -> String {
-    match others {
-        0 => String::new(),
-        others => format!("; the {others} images drawn in its place cannot be read either"),
-    }
 }

@@ -57,8 +57,8 @@ pub use name::path_name;
 pub use rng::{SampleRng, below, sample_rng, uniform};
 pub use shapes::Shapes;
 pub use source::{
-    FolderOptions, IMAGE_EXTENSIONS, ImageFolder, ImageSource, LabelTable, LabelsError, PackOptions, Packed,
-    PassedOver, ShardSource, Store, Subset, open_images, pack,
+    FolderOptions, IMAGE_EXTENSIONS, ImageFolder, ImageSource, LabelTable, PackOptions, Packed, PassedOver,
+    ShardSource, Store, Subset, open_images, pack,
 };
 pub use transform::{
     AugmentOp, Crop, EvalTransform, Filter, FinetuneTransform, Fit, RandAugment, RandomErasing,

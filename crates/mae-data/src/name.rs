@@ -56,6 +56,14 @@ pub(crate) fn shown<T>(items: &[T], text: impl Fn(&T) -> String) -> impl Iterato
     items.iter().take(SHOWN).map(text).chain(more)
 }
 
+/// What is said of images that could not take the place of another.
+pub(crate) fn none_of(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        others => format!("; the {others} images drawn in its place cannot be read either"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

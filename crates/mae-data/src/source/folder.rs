@@ -8,15 +8,10 @@ use walkdir::WalkDir;
 use crate::decode::decode_with_format;
 use crate::decode::open::read;
 use crate::name::{os_name, path_name};
+use crate::source::extensions::{IMAGE_EXTENSIONS, is_hidden, is_image};
 use crate::source::labels::Labelled;
 use crate::source::passed_over::is_run;
 use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource, LabelTable, PassedOver};
-
-/// What a file must be called to be taken for an image, in any case.
-pub const IMAGE_EXTENSIONS: [&str; 16] = [
-    "jpg", "jpeg", "jpe", "jfif", "jif", "png", "apng", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm",
-    "pbm", "pnm",
-];
 
 /// How an [`ImageFolder`] is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -270,16 +265,6 @@ fn classes(paths: &[Box<Path>]) -> (Vec<Option<u32>>, Vec<String>) {
         labels.push(label);
     }
     (labels, names.iter().map(|name| os_name(name)).collect())
-}
-
-pub(crate) fn is_image(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default();
-    !is_hidden(path.file_name().unwrap_or_default())
-        && IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
-}
-
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
 }
 
 fn is_broken_link(path: &Path) -> bool {

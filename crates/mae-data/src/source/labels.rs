@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf, absolute};
 
 use serde_json::{Map, Value};
 
-use crate::source::folder::is_image;
+use crate::source::extensions::is_image;
 use crate::{DataError, path_name};
 
 /// What a column with the images' names may be called, in any case.
@@ -30,16 +30,6 @@ const CLASS_COLUMNS: [&str; 8] =
 /// Rows and names that a message shows.
 const SHOWN: usize = 3;
 
-/// A table of classes that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use the table of classes {}: {reason}", path_name(path))]
-pub struct LabelsError {
-    /// The table.
-    pub path: PathBuf,
-    /// Why not, with the line.
-    pub reason: String,
-}
-
 /// A table of images and their classes: CSV, TSV or lines of JSON.
 ///
 /// - A column called `path`, `file_name`, `image` or the like names the images, one called `class`, `label` or the like their classes. In
@@ -57,13 +47,13 @@ pub struct LabelTable {
 
 /// The images of a folder that a table names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labelled {
+pub(crate) struct Labelled {
     /// By index of the image.
     pub(crate) labels: Vec<Option<u32>>,
     /// Rows that name no image of the folder.
-    pub rows_without_image: usize,
+    pub(crate) rows_without_image: usize,
     /// Rows of the table.
-    pub rows: usize,
+    pub(crate) rows: usize,
 }
 
 impl LabelTable {
@@ -85,7 +75,7 @@ impl LabelTable {
     /// [`DataError::Labels`] names the line, and the columns if they are not found.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
-        let refused = |reason: String| DataError::Labels(LabelsError { path: path.into(), reason });
+        let refused = |reason: String| DataError::Labels { path: path.into(), reason };
         let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
@@ -121,7 +111,7 @@ impl LabelTable {
         images: &[Box<Path>],
         classes: &[String],
     ) -> Result<Labelled, DataError> {
-        let refused = |reason: String| DataError::Labels(LabelsError { path: self.path.clone(), reason });
+        let refused = |reason: String| DataError::Labels { path: self.path.clone(), reason };
         let labels_of: HashMap<&str, u32> =
             (0..).zip(classes).map(|(i, class)| (class.as_str(), i)).collect();
         let known = Names::of(root, images, &self.path);

@@ -1,5 +1,6 @@
 //! Where images come from: folders, packed or not.
 
+mod extensions;
 mod folder;
 mod labels;
 mod pack;
@@ -12,8 +13,9 @@ mod source;
 mod subset;
 mod tar_scan;
 
-pub use folder::{FolderOptions, IMAGE_EXTENSIONS, ImageFolder};
-pub use labels::{LabelTable, LabelsError};
+pub use extensions::IMAGE_EXTENSIONS;
+pub use folder::{FolderOptions, ImageFolder};
+pub use labels::LabelTable;
 pub use pack::{PackOptions, Packed, Store, pack};
 pub use passed_over::PassedOver;
 pub use shards::{ShardSource, open_images};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::decode::limits::check_size;
 use crate::decode::ppm::{self, HEADER_BYTES, Raster, read_at};
-use crate::source::folder::is_image;
+use crate::source::extensions::is_image;
 use crate::source::shard_index::{INDEX_FILE, Index, Sample};
 use crate::source::tar_scan::scan;
 use crate::{

@@ -8,7 +8,7 @@ use std::path::Path;
 use tar::{Archive, Entry, EntryType};
 
 use crate::name::byte_name;
-use crate::source::folder::IMAGE_EXTENSIONS;
+use crate::source::extensions::IMAGE_EXTENSIONS;
 use crate::source::shard_index::{Index, Sample, Shard};
 use crate::{DataError, PassedOver};
 
