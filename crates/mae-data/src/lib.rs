@@ -58,7 +58,7 @@ pub use rng::{SampleRng, below, sample_rng, uniform};
 pub use shapes::Shapes;
 pub use source::{
     FolderOptions, IMAGE_EXTENSIONS, ImageFolder, ImageSource, LabelTable, PackOptions, Packed, PassedOver,
-    ShardSource, Store, Subset, open_images, pack,
+    ShardSource, Store, Subset, TableRows, open_images, pack,
 };
 pub use transform::{
     AugmentOp, Crop, EvalTransform, Filter, FinetuneTransform, Fit, RandAugment, RandomErasing,

@@ -56,7 +56,7 @@ fn parts_tables_and_grey_images_are_named() {
 
     let folder = ImageFolder::open(at.path(), FolderOptions::default()).unwrap();
     let table = LabelTable::read(at.path().join("labels.csv")).unwrap();
-    let folder = folder.with_labels(&table, &LabelTable::classes([&table])).unwrap();
+    let folder = folder.with_labels(&table).unwrap();
     let report = Doctor::default().examine(&folder, |_, _| ()).unwrap();
     let counts: Vec<_> = report.classes.iter().map(|class| (class.name.as_str(), class.files)).collect();
     assert_eq!((counts, report.unlabelled), (vec![("a", 1), ("b", 1)], 1));

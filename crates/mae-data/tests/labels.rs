@@ -20,11 +20,9 @@ fn folder(at: &Path, names: &[&str]) -> ImageFolder {
 fn labelled(at: &Path, name: &str, text: &str) -> Result<Vec<Option<String>>, DataError> {
     fs::write(at.join(name), text).unwrap();
     let table = LabelTable::read(at.join(name))?;
-    let classes = LabelTable::classes([&table]);
-    let folder = ImageFolder::open(at.join("images"), FolderOptions::default())?;
-    let folder = folder.with_labels(&table, &classes)?;
-    assert_eq!(folder.class_names(), classes);
-    let class = |index| folder.label(index).map(|label| classes[label as usize].clone());
+    let folder = ImageFolder::open(at.join("images"), FolderOptions::default())?.with_labels(&table)?;
+    assert_eq!(folder.class_names(), ["cat", "dog"]);
+    let class = |index| folder.label(index).map(|label| folder.class_names()[label as usize].clone());
     Ok((0..folder.len()).map(class).collect())
 }
 
@@ -57,13 +55,76 @@ fn tables_are_read_as_people_write_them() {
         let classes = labelled(at, name, text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(classes, [Some("cat".into()), None, Some("dog".into())], "{name}");
     }
-    // Integers are in their order, as numpy has them.
-    let table = |text: &str| {
-        fs::write(at.join("t.csv"), text).unwrap();
-        LabelTable::classes([&LabelTable::read(at.join("t.csv")).unwrap()])
+}
+
+#[test]
+fn classes_are_those_of_the_images_in_their_order() {
+    let at = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..4).map(|i| format!("images/{i}.jpg")).collect();
+    folder(at.path(), &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let of = |text: &str| {
+        fs::write(at.path().join("t.csv"), text).unwrap();
+        let table = LabelTable::read(at.path().join("t.csv")).unwrap();
+        let folder = ImageFolder::open(at.path().join("images"), FolderOptions::default()).unwrap();
+        folder.with_labels(&table).unwrap()
     };
-    assert_eq!(table("path,class\na,10\nb,9\nc,-1\nd,9\n"), ["-1", "9", "10"]);
-    assert_eq!(table("path,class\na,10\nb,9\nc,x\n"), ["10", "9", "x"]);
+    // Integers are in numerical order, as numpy has them. A row without an image adds no class.
+    let integers = of("path,class\n0,10\n1,9\n2,-1\n3,9\n4,8\n");
+    assert_eq!(integers.class_names(), ["-1", "9", "10"]);
+    assert_eq!((0..4).map(|i| integers.label(i)).collect::<Vec<_>>(), [Some(2), Some(1), Some(0), Some(1)]);
+    assert_eq!(of("path,class\n0,10\n1,9\n2,x\n").class_names(), ["10", "9", "x"]);
+
+    // Two tables have the classes of both, and a table those of class folders.
+    let (first, second) = of("path,class\n0,2\n1,10\n").with_common_classes(of("path,class\n0,3\n1,10\n"));
+    assert_eq!(
+        (first.class_names(), second.class_names()),
+        (&["2", "3", "10"].map(String::from)[..], first.class_names())
+    );
+    assert_eq!(
+        [first.label(0), first.label(1), second.label(0), second.label(1)],
+        [Some(0), Some(2), Some(1), Some(2)]
+    );
+    let folders = folder(&at.path().join("classes"), &["10/a.jpg", "2/a.jpg"]);
+    let (by_table, by_folder) = of("path,class\n0,2\n1,10\n").with_common_classes(folders.clone());
+    assert_eq!((by_table.class_names(), by_table.label(0)), (by_folder.class_names(), Some(1)));
+    let (other, _) = of("path,class\n0,7\n").with_common_classes(folders);
+    assert_eq!(other.class_names(), ["7"]);
+}
+
+#[test]
+fn a_row_that_names_an_image_in_each_of_two_folders_is_refused() {
+    let at = tempfile::tempdir().unwrap();
+    let [train, val] = ["train", "val"].map(|part| folder(&at.path().join(part), &["1.jpg", "2.jpg"]));
+    let check = |text: &str| {
+        fs::write(at.path().join("t.csv"), text).unwrap();
+        train.check_apart(&val, &LabelTable::read(at.path().join("t.csv")).unwrap())
+    };
+    check("path,class\ntrain/1.jpg,a\nval/1.jpg,b\n").unwrap();
+    let error = check("path,class\ntrain/1.jpg,a\n2.jpg,b\n").unwrap_err().to_string();
+    assert!(error.contains("line 3: 2.jpg") && error.contains("/train and one in "), "{error}");
+    train.check_apart(&train, &LabelTable::read(at.path().join("t.csv")).unwrap()).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn paths_from_the_table_lead_through_other_folders_and_links() {
+    let at = tempfile::tempdir().unwrap();
+    let at = at.path();
+    folder(at, &["images/a/1.jpg", "images/b/1.jpg"]);
+    fs::create_dir(at.join("tables")).unwrap();
+    std::os::unix::fs::symlink(at.join("images"), at.join("link")).unwrap();
+    let real = at.join("images/a/1.jpg").canonicalize().unwrap();
+    for (text, root) in [
+        ("path,class\n../images/a/1.jpg,x\n".to_owned(), "images"),
+        ("path,class\n../images/a/1.jpg,x\n".to_owned(), "tables/../link"),
+        (format!("path,class\n{},x\n", real.display()), "link"),
+    ] {
+        fs::write(at.join("tables/t.csv"), text).unwrap();
+        let table = LabelTable::read(at.join("tables/t.csv")).unwrap();
+        let folder = ImageFolder::open(at.join(root), FolderOptions::default()).unwrap();
+        let folder = folder.with_labels(&table).unwrap_or_else(|error| panic!("{root}: {error}"));
+        assert_eq!((folder.label(0), folder.label(1)), (Some(0), None));
+    }
 }
 
 #[test]
@@ -74,10 +135,15 @@ fn tables_that_say_nothing_certain_are_refused_with_the_line() {
     for (name, text, words) in [
         ("a.csv", "path,class\none,cat\n", &["a.csv", "line 2", "several images are called one", "path"][..]),
         ("b.csv", "path,class\ntwo,cat\n\ntwo.jpg,dog\n", &["line 4", "dog", "cat in line 2"]),
-        ("c.csv", "path,class\nx.jpg,cat\ny.jpg,dog\n", &["names no image in", "images, but x.jpg, y.jpg"]),
+        (
+            "c.csv",
+            "path,class\nx.jpg,cat\ny.jpg,dog\n",
+            &["none of its 2 images is in", "images; the first are x.jpg, y.jpg"],
+        ),
         ("d.csv", "width,height,split\n1,2,train\n", &["path, file", "class, label", "width, height, split"]),
         ("e.csv", "split,class,path\ntrain,dog\n", &["line 2 has 2 fields", "column 3"]),
         ("f.csv", "path,class\n", &["no row"]),
+        ("j.csv", "path,class\ntwo,\"a\nb\"\n", &["line 2 has a control character"]),
         ("g.txt", "path,class\ntwo,cat\n", &[".csv", ".tsv", ".jsonl"]),
         (
             "h.jsonl",

@@ -19,15 +19,16 @@ pub(crate) fn warnings(
 ) -> Vec<DataWarning> {
     let mut warnings = Vec::new();
     if let [ClassCount { name, .. }] = &report.classes[..] {
-        let sub_folders = sub_folders_of_classes(folder);
+        let by_table = report.table_rows.is_some();
+        let sub_folders = if by_table { 0 } else { sub_folders_of_classes(folder) };
         warnings.push(DataWarning::OneClass { name: name.clone(), sub_folders });
     }
     warnings.extend(sizes::parts_as_classes(folder));
     if !report.unused_tables.is_empty() {
         warnings.push(DataWarning::UnusedTables { names: report.unused_tables.clone() });
     }
-    if let Some((rows, without)) = report.table_rows.filter(|(_, without)| *without > 0) {
-        warnings.push(DataWarning::RowsWithoutImage { rows, without });
+    if let Some(rows) = report.table_rows.filter(|rows| rows.without_image > 0) {
+        warnings.push(DataWarning::RowsWithoutImage(rows));
     }
     if report.grey > 0 && report.grey == report.readable {
         warnings.push(DataWarning::Grey);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::pixels::PixelSums;
 use super::warning::{ClassCount, DataWarning};
 use crate::name::shown;
-use crate::{BadFile, DataError, ImageFolder, ImageSource, PassedOver, path_name};
+use crate::{BadFile, DataError, ImageFolder, ImageSource, PassedOver, TableRows, path_name};
 
 /// What [`Doctor::examine`](crate::Doctor::examine) found in a folder.
 ///
@@ -26,8 +26,8 @@ pub struct DataReport {
     pub classes: Vec<ClassCount>,
     /// Files without a class: those in the folder itself, or those that the table of classes does not name.
     pub unlabelled: usize,
-    /// Rows of the table of classes, and those of them that name no image, if there is a table.
-    pub table_rows: Option<(usize, usize)>,
+    /// Rows of the table of classes, if there is one.
+    pub table_rows: Option<TableRows>,
     /// Files in the folder itself that may be tables of classes and were not read.
     pub unused_tables: Vec<String>,
     /// First-level sub-folders without an image.
@@ -172,8 +172,8 @@ impl fmt::Display for DataReport {
         let mut line = |name: &str, value: String| writeln!(f, "{name:<15} {value}");
         line("folder", self.root.clone())?;
         line("files", format!("{}, {} of them readable", self.files, self.readable))?;
-        if let Some((rows, without)) = self.table_rows {
-            line("table", format!("{rows} rows, {} of which name an image here", rows - without))?;
+        if let Some(TableRows { all, without_image }) = self.table_rows {
+            line("table", format!("{all} rows, {} of which name an image here", all - without_image))?;
         }
         match self.extremes() {
             Some((least, most)) => {

@@ -24,14 +24,14 @@ pub fn data_warnings(source: &dyn ImageSource, image_size: (usize, usize)) -> Ve
     source.passed_over().warning().into_iter().chain(parts_as_classes(source)).chain(sizes).collect()
 }
 
-/// Names of folders that are parts of a data set, in any case.
-const PARTS: [&str; 9] =
+/// Names of folders that hold a split of a data set, in any case.
+const SPLITS: [&str; 9] =
     ["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"];
 
-/// Warns where every class is called as a part of a data set is.
+/// Warns if all classes have names of splits.
 pub(crate) fn parts_as_classes(source: &dyn ImageSource) -> Option<DataWarning> {
     let names = source.class_names();
-    let part = |name: &String| PARTS.iter().any(|part| name.eq_ignore_ascii_case(part));
+    let part = |name: &String| SPLITS.iter().any(|part| name.eq_ignore_ascii_case(part));
     (names.len() > 1 && names.iter().all(part)).then(|| DataWarning::PartsAsClasses { names: names.to_vec() })
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::PassedOver;
 use crate::name::shown;
+use crate::{PassedOver, TableRows};
 
 /// Something that should be looked at before training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,7 +19,7 @@ pub enum DataWarning {
         /// Its own sub-folders with images, which may be the classes that were meant.
         sub_folders: usize,
     },
-    /// The classes are called as parts of a data set are.
+    /// All classes have names of splits, such as train and test.
     PartsAsClasses {
         /// The classes.
         names: Vec<String>,
@@ -30,12 +30,7 @@ pub enum DataWarning {
         names: Vec<String>,
     },
     /// Rows of the table of classes that name no image.
-    RowsWithoutImage {
-        /// All rows.
-        rows: usize,
-        /// Those without an image.
-        without: usize,
-    },
+    RowsWithoutImage(TableRows),
     /// All images are grey.
     Grey,
     /// Images without a label beside others that have one.
@@ -133,8 +128,8 @@ impl fmt::Display for DataWarning {
                 let listed: Vec<_> = shown(names, String::clone).collect();
                 write!(f, "not read: {}; --labels FILE takes classes from a table", listed.join(", "))
             }
-            Self::RowsWithoutImage { rows, without } => {
-                write!(f, "{without} of {rows} rows in the table of classes name no image in the folder")
+            Self::RowsWithoutImage(TableRows { all, without_image }) => {
+                write!(f, "{without_image} of {all} rows in the table of classes name no image in the folder")
             }
             Self::Grey => write!(
                 f,

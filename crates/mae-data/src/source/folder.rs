@@ -1,5 +1,6 @@
 //! A folder of image files as a data set.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -9,9 +10,9 @@ use crate::decode::decode_with_format;
 use crate::decode::open::read;
 use crate::name::{os_name, path_name};
 use crate::source::extensions::{IMAGE_EXTENSIONS, is_hidden, is_image};
-use crate::source::labels::Labelled;
+use crate::source::labels::{Labelled, sorted};
 use crate::source::passed_over::is_run;
-use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource, LabelTable, PassedOver};
+use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource, LabelTable, PassedOver, TableRows};
 
 /// How an [`ImageFolder`] is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -46,8 +47,8 @@ pub struct ImageFolder {
     paths: Vec<Box<Path>>,
     labels: Vec<Option<u32>>,
     class_names: Vec<String>,
-    /// Where the labels come from a table: its rows, and those of them that name no image here.
-    table: Option<(usize, usize)>,
+    /// Where the labels come from a table: its rows.
+    table: Option<TableRows>,
     passed_over: PassedOver,
     options: FolderOptions,
 }
@@ -76,21 +77,68 @@ impl ImageFolder {
         Ok(Self { root, paths, labels, class_names, table: None, passed_over, options })
     }
 
-    /// The same images with the labels of a table instead of those of class folders; `classes` are [`LabelTable::classes`]. An image that
+    /// The same images with the labels of a table instead of those of class folders. The classes are those of the images; an image that
     /// the table does not name has no label.
     ///
     /// # Errors
-    /// [`DataError::Labels`] if the table names no image of the folder, several images by one name, a class that is none of `classes`, or
-    /// two classes of one image.
-    pub fn with_labels(self, table: &LabelTable, classes: &[String]) -> Result<Self, DataError> {
-        let Labelled { labels, rows, rows_without_image } = table.label(&self.root, &self.paths, classes)?;
-        let class_names = classes.to_vec();
-        Ok(Self { labels, class_names, table: Some((rows, rows_without_image)), ..self })
+    /// [`DataError::Labels`] if the table names no image of the folder, several images by one name, or two classes of one image.
+    pub fn with_labels(self, table: &LabelTable) -> Result<Self, DataError> {
+        let Labelled { labels, class_names, rows } = table.label(&self.root, &self.paths)?;
+        Ok(Self { labels, class_names, table: Some(rows), ..self })
     }
 
-    /// Where labels come from a table: the number of its rows, and of those that name no image of the folder.
+    /// The same images with the classes in another order, or with more of them; none if a class of the images is missing.
+    fn with_classes(&self, classes: &[String]) -> Option<Self> {
+        let places: HashMap<&String, u32> = classes.iter().zip(0..).collect();
+        let places: Option<Vec<u32>> =
+            self.class_names.iter().map(|class| places.get(class).copied()).collect();
+        let places = places?;
+        let labels = self.labels.iter().map(|label| label.map(|label| places[label as usize])).collect();
+        Some(Self { labels, class_names: classes.to_vec(), ..self.clone() })
+    }
+
+    /// Checks that a table that is to name images in two folders names no image in both by one row: nobody would know which of them is
+    /// meant.
+    ///
+    /// # Errors
+    /// [`DataError::Labels`] names the first such row.
+    pub fn check_apart(&self, other: &Self, table: &LabelTable) -> Result<(), DataError> {
+        let [first, second] = [self, other].map(|folder| (folder.root.as_path(), folder.paths.as_slice()));
+        match table.ambiguous([first, second]) {
+            Some(row) if first.0 != second.0 => Err(DataError::Labels {
+                path: table.path().into(),
+                reason: format!(
+                    "{row} is an image in {} and one in {}; give each folder a table of its own, or name paths",
+                    path_name(first.0),
+                    path_name(second.0)
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives two folders the same classes in the same order, if either has the labels of a table: those of the one with class folders, or
+    /// of both tables. Folders that cannot agree stay as they are.
     #[must_use]
-    pub fn table_rows(&self) -> Option<(usize, usize)> {
+    pub fn with_common_classes(self, other: Self) -> (Self, Self) {
+        let classes = match (&self.table, &other.table) {
+            (None, None) => return (self, other),
+            (None, Some(_)) => self.class_names.clone(),
+            (Some(_), None) => other.class_names.clone(),
+            (Some(_), Some(_)) => {
+                let all = self.class_names.iter().chain(&other.class_names).map(String::as_str);
+                sorted(all).into_iter().map(str::to_owned).collect()
+            }
+        };
+        match (self.with_classes(&classes), other.with_classes(&classes)) {
+            (Some(first), Some(second)) => (first, second),
+            _ => (self, other),
+        }
+    }
+
+    /// Where labels come from a table: its rows.
+    #[must_use]
+    pub fn table_rows(&self) -> Option<TableRows> {
         self.table
     }
 

@@ -1,14 +1,14 @@
 //! Tables of classes, for images that do not lie in class folders.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Component, Path, PathBuf, absolute};
 
 use serde_json::{Map, Value};
 
 use crate::source::extensions::is_image;
 use crate::{DataError, path_name};
 
-/// What a column with the images' names may be called, in any case.
+/// Accepted names of the image column, in any case.
 const IMAGE_COLUMNS: [&str; 12] = [
     "path",
     "file",
@@ -23,7 +23,7 @@ const IMAGE_COLUMNS: [&str; 12] = [
     "name",
     "id",
 ];
-/// The same for a column with their classes.
+/// Accepted names of the class column, in any case.
 const CLASS_COLUMNS: [&str; 8] =
     ["class", "label", "class_name", "label_name", "target", "category", "classes", "labels"];
 
@@ -37,7 +37,7 @@ const SHOWN: usize = 3;
 /// - An image is named by its path below the folder of images, by its path from the table's folder, or by its file name, with or without
 ///   the extension, if no other image has the same.
 /// - Integer classes are in their numerical order, all others in the order of their bytes, as class folders are.
-/// - A row without a class is as no row.
+/// - Rows without a class are ignored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelTable {
     path: PathBuf,
@@ -46,14 +46,20 @@ pub struct LabelTable {
 }
 
 /// The images of a folder that a table names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Labelled {
     /// By index of the image.
     pub(crate) labels: Vec<Option<u32>>,
-    /// Rows that name no image of the folder.
-    pub(crate) rows_without_image: usize,
-    /// Rows of the table.
-    pub(crate) rows: usize,
+    pub(crate) class_names: Vec<String>,
+    pub(crate) rows: TableRows,
+}
+
+/// The rows of a table of classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct TableRows {
+    /// Rows with an image and a class.
+    pub all: usize,
+    /// Those of them that name no image in the folder.
+    pub without_image: usize,
 }
 
 impl LabelTable {
@@ -63,7 +69,7 @@ impl LabelTable {
         &self.path
     }
 
-    /// Whether a file is called as a table is.
+    /// Whether a file name has a table's extension.
     pub(crate) fn may_be(path: &Path) -> bool {
         let ending = path.extension().unwrap_or_default();
         ["csv", "tsv", "jsonl"].iter().any(|known| ending.eq_ignore_ascii_case(known))
@@ -87,35 +93,23 @@ impl LabelTable {
         };
         let mut rows = rows.map_err(refused)?;
         rows.retain(|(_, image, class)| !image.is_empty() && !class.is_empty());
+        let control = |text: &str| text.chars().any(char::is_control);
+        if let Some((line, ..)) = rows.iter().find(|(_, image, class)| control(image) || control(class)) {
+            return Err(refused(format!(
+                "line {line} has a control character, such as a line break, in a name"
+            )));
+        }
         if rows.is_empty() {
             return Err(refused("it has no row with an image and a class".into()));
         }
         Ok(Self { path: path.into(), rows })
     }
 
-    /// The classes of some tables, in their order.
-    pub fn classes<'a>(tables: impl IntoIterator<Item = &'a Self>) -> Vec<String> {
-        let classes =
-            tables.into_iter().flat_map(|table| table.rows.iter().map(|(_, _, class)| class.clone()));
-        let mut classes: Vec<String> = classes.collect::<BTreeSet<_>>().into_iter().collect();
-        if classes.iter().all(|class| class.parse::<i64>().is_ok()) {
-            classes.sort_by_key(|class| class.parse::<i64>().unwrap_or_default());
-        }
-        classes
-    }
-
-    /// Finds the label of each image of a folder, of images below `root`.
-    pub(crate) fn label(
-        &self,
-        root: &Path,
-        images: &[Box<Path>],
-        classes: &[String],
-    ) -> Result<Labelled, DataError> {
+    /// Finds the class of each image of a folder, of images below `root`.
+    pub(crate) fn label(&self, root: &Path, images: &[Box<Path>]) -> Result<Labelled, DataError> {
         let refused = |reason: String| DataError::Labels { path: self.path.clone(), reason };
-        let labels_of: HashMap<&str, u32> =
-            (0..).zip(classes).map(|(i, class)| (class.as_str(), i)).collect();
         let known = Names::of(root, images, &self.path);
-        let mut found: Vec<Option<(u64, u32)>> = vec![None; images.len()];
+        let mut found: Vec<Option<(u64, &str)>> = vec![None; images.len()];
         let mut missing: Vec<&str> = Vec::new();
         for (line, image, class) in &self.rows {
             let index = match known.find(image) {
@@ -130,29 +124,47 @@ impl LabelTable {
                     continue;
                 }
             };
-            let Some(label) = labels_of.get(class.as_str()) else {
-                return Err(refused(format!("line {line}: {class} is none of the classes")));
-            };
             match found[index] {
-                Some((before, other)) if other != *label => {
-                    let (first, second) = (&classes[other as usize], class);
+                Some((before, other)) if other != class => {
                     return Err(refused(format!(
-                        "line {line}: {image} is {second}, but {first} in line {before}; an image has one class"
+                        "line {line}: {image} is {class}, but {other} in line {before}; an image has one class"
                     )));
                 }
-                _ => found[index] = Some((*line, *label)),
+                _ => found[index] = Some((*line, class)),
             }
         }
         if missing.len() == self.rows.len() {
             let names = missing[..missing.len().min(SHOWN)].join(", ");
-            return Err(refused(format!("it names no image in {}, but {names}", path_name(root))));
+            let (count, root) = (self.rows.len(), path_name(root));
+            return Err(refused(format!("none of its {count} images is in {root}; the first are {names}")));
         }
+        let classes = sorted(found.iter().flatten().map(|(_, class)| *class));
+        let labels: HashMap<&str, u32> = classes.iter().copied().zip(0..).collect();
         Ok(Labelled {
-            labels: found.into_iter().map(|found| found.map(|(_, label)| label)).collect(),
-            rows_without_image: missing.len(),
-            rows: self.rows.len(),
+            labels: found.iter().map(|found| found.map(|(_, class)| labels[class])).collect(),
+            class_names: classes.iter().map(|class| (*class).to_owned()).collect(),
+            rows: TableRows { all: self.rows.len(), without_image: missing.len() },
         })
     }
+
+    /// The first row that names an image in each of two folders, as text.
+    pub(crate) fn ambiguous(&self, [first, second]: [(&Path, &[Box<Path>]); 2]) -> Option<String> {
+        let [first, second] = [first, second].map(|(root, images)| Names::of(root, images, &self.path));
+        let in_both = |image: &str| {
+            matches!((first.find(image), second.find(image)), (Found::Image(_), Found::Image(_)))
+        };
+        let (line, image, _) = self.rows.iter().find(|(_, image, _)| in_both(image))?;
+        Some(format!("line {line}: {image}"))
+    }
+}
+
+/// Classes in their order: integers in numerical order, all others in the order of their bytes.
+pub(crate) fn sorted<'a>(classes: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut classes: Vec<&str> = classes.collect::<BTreeSet<_>>().into_iter().collect();
+    if classes.iter().all(|class| class.parse::<i64>().is_ok()) {
+        classes.sort_by_key(|class| class.parse::<i64>().unwrap_or_default());
+    }
+    classes
 }
 
 type Rows = Vec<(u64, String, String)>;
@@ -259,9 +271,10 @@ fn no_columns(names: &[&str]) -> String {
 
 /// What the images of a folder may be called.
 struct Names {
-    root: PathBuf,
-    /// The folder of the table.
-    table: PathBuf,
+    /// The folder of images, as it was named and as links lead to it.
+    roots: [PathBuf; 2],
+    /// The same of the table's folder.
+    tables: [PathBuf; 2],
     /// Paths below the root, file names, and file names without their extension; no index where several have the name.
     paths: HashMap<PathBuf, usize>,
     files: HashMap<String, Option<usize>>,
@@ -276,8 +289,15 @@ enum Found {
 
 impl Names {
     fn of(root: &Path, images: &[Box<Path>], table: &Path) -> Self {
-        let absolute = |path: &Path| absolute(path).unwrap_or_else(|_| path.into());
-        let table = absolute(table).parent().map_or_else(PathBuf::new, Path::to_owned);
+        let both = |path: &Path| {
+            let named = plain(&absolute(path).unwrap_or_else(|_| path.into()));
+            let real = path.canonicalize().unwrap_or_else(|_| named.clone());
+            [named, real]
+        };
+        let table = match table.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
         let (mut paths, mut files, mut stems) = (HashMap::new(), HashMap::new(), HashMap::new());
         for (index, path) in images.iter().enumerate() {
             paths.insert(path.to_path_buf(), index);
@@ -286,23 +306,39 @@ impl Names {
                 names.entry(name).and_modify(|found| *found = None).or_insert(Some(index));
             }
         }
-        Self { root: absolute(root), table, paths, files, stems }
+        Self { roots: both(root), tables: both(table), paths, files, stems }
     }
 
     fn find(&self, name: &str) -> Found {
-        let path: PathBuf = Path::new(name).components().filter(|part| part.as_os_str() != ".").collect();
-        if let Some(index) = self.paths.get(&path) {
+        if let Some(index) = self.paths.get(&plain(Path::new(name))) {
             return Found::Image(*index);
         }
-        let below = self.table.join(&path);
-        if let Some(index) = below.strip_prefix(&self.root).ok().and_then(|path| self.paths.get(path)) {
-            return Found::Image(*index);
+        for table in &self.tables {
+            let path = plain(&table.join(name));
+            let mut below = self.roots.iter().filter_map(|root| path.strip_prefix(root).ok());
+            if let Some(index) = below.find_map(|path| self.paths.get(path)) {
+                return Found::Image(*index);
+            }
         }
-        let named = self.files.get(name).or_else(|| self.stems.get(name));
-        match named {
+        match self.files.get(name).or_else(|| self.stems.get(name)) {
             Some(Some(index)) => Found::Image(*index),
             Some(None) => Found::Several,
             None => Found::None,
         }
     }
+}
+
+/// A path without `.` and `..`, where there is something before.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }

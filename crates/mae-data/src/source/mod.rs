@@ -15,7 +15,7 @@ mod tar_scan;
 
 pub use extensions::IMAGE_EXTENSIONS;
 pub use folder::{FolderOptions, ImageFolder};
-pub use labels::LabelTable;
+pub use labels::{LabelTable, TableRows};
 pub use pack::{PackOptions, Packed, Store, pack};
 pub use passed_over::PassedOver;
 pub use shards::{ShardSource, open_images};

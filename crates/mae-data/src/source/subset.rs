@@ -27,6 +27,13 @@ impl Subset {
         }
     }
 
+    /// The images that have a class.
+    #[must_use]
+    pub fn labelled(source: Arc<dyn ImageSource>) -> Self {
+        let indices = (0..source.len()).filter(|index| source.label(*index).is_some()).collect();
+        Self { source, indices }
+    }
+
     /// Divides a data set into images to train on and a `share` of each class, rounded, to hold out. Which ones depends on the seed and on
     /// the number of images of each class. A class of two images or more has one at least on either side; images without a class are
     /// divided as a class is. Both parts are in the order of the source.
