@@ -41,7 +41,7 @@ impl Progress {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Prints a line if it is time for one: `done` of `todo` things are done since the start, and `all` there are. `more` ends the line.
+    /// Prints a line if it is time for one: `done` of `todo` items are finished since the start; `all` is the total; `more` is appended.
     pub fn tell(&mut self, done: usize, todo: usize, all: usize, what: &str, more: impl FnOnce() -> String) {
         if self.told.elapsed() < LINE_EVERY {
             return;

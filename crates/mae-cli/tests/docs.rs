@@ -11,20 +11,29 @@ const UPDATE: &str = "MAE_UPDATE_DOCS";
 fn every_verbs_help_is_the_programs() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
     let written = std::fs::read_to_string(&path).unwrap();
-    let (mut fresh, mut lines, mut verbs) = (String::new(), written.lines(), 0);
+    let help = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_mae")).args(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (mut fresh, mut lines, mut verbs) = (String::new(), written.lines(), Vec::new());
     while let Some(line) = lines.next() {
         writeln!(fresh, "{line}").unwrap();
         let Some(verb) = line.strip_prefix("$ mae ").and_then(|args| args.strip_suffix(" -h")) else {
             continue;
         };
-        verbs += 1;
-        let output = Command::new(env!("CARGO_BIN_EXE_mae")).args([verb, "-h"]).output().unwrap();
-        let help = String::from_utf8(output.stdout).unwrap();
-        help.trim_end().lines().for_each(|line| writeln!(fresh, "{}", line.trim_end()).unwrap());
+        verbs.push(verb);
+        help(&[verb, "-h"])
+            .trim_end()
+            .lines()
+            .for_each(|line| writeln!(fresh, "{}", line.trim_end()).unwrap());
         let end = lines.find(|line| line.starts_with("```")).expect("the block ends");
         writeln!(fresh, "{end}").unwrap();
     }
-    assert!(verbs >= 10, "help of {verbs} verbs");
+    let list = help(&["-h"]);
+    let list = list.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    let list = list.map_while(|line| line.split_whitespace().next()).filter(|verb| *verb != "help");
+    assert_eq!(verbs, list.collect::<Vec<_>>(), "the verbs in docs/cli.md");
+    assert!(verbs.iter().all(|verb| written.contains(&format!("| `{verb}` |"))), "the table of verbs");
     if std::env::var_os(UPDATE).is_some() {
         std::fs::write(&path, fresh).unwrap();
         return;

@@ -116,8 +116,15 @@ fn classes_come_from_a_table_and_held_out_images_by_share() {
     assert_eq!((found["accuracy"].as_f64(), found["train_images"].as_u64()), (Some(1.0), Some(13)));
     assert_eq!(found["classes"], serde_json::json!(["blue", "red"]));
     fs::write(at.join("flat.csv"), fs::read(at.join("flat/labels.csv")).unwrap()).unwrap();
-    refused(at, "knn . flat val --labels flat.csv", &["flat.csv", "names no image in val"]);
+    refused(at, "knn . flat val --labels flat.csv", &["flat.csv", "none of its 19 images is in val"]);
     refused(at, "knn . flat --val-share 1.5", &["val_share is 1.5", "between 0 and 1"]);
+
+    refused(
+        at,
+        "finetune . flat --labels flat.csv --val-share 0.3 --val-labels flat.csv",
+        &["val_labels is", "left out where val names no folder"],
+    );
+    refused(at, "pretrain --dry-run --labels flat.csv", &["labels is", "left out for the built-in images"]);
 
     // In pre-training the image without a class is one like the others; a classifier leaves it out.
     let shape = "--image-size 16 --patch-size 4 --batch-size 4 --epochs 1";
@@ -129,7 +136,7 @@ fn classes_come_from_a_table_and_held_out_images_by_share() {
     let finetune = "finetune pretrained flat --labels flat.csv --val-share 0.3 --batch-size 4 --epochs 4";
     let text = printed(&format!("{finetune} --out whole"));
     assert!(
-        text.contains("flat: 13 images") && text.contains("1 images have no class and are left out"),
+        text.contains("flat: 13 images") && text.contains("images without a class: 1, which are left out"),
         "{text}"
     );
     assert_eq!(mae(at, &format!("{finetune} --out parts --stop-after 5")).status.code(), Some(130));
@@ -145,7 +152,7 @@ fn classes_come_from_a_table_and_held_out_images_by_share() {
 
     // Other classes in the table are other images; the same ones may lie elsewhere.
     fs::rename(at.join("flat.csv"), at.join("moved.csv")).unwrap();
-    refused(at, "finetune --resume parts --epochs 5", &["flat.csv"]);
+    refused(at, "finetune --resume parts --epochs 5", &["flat.csv", "by --labels FILE"]);
     printed("finetune --resume parts --epochs 5 --labels moved.csv");
     let other = fs::read_to_string(at.join("moved.csv"))
         .unwrap()

@@ -130,6 +130,10 @@ fn of_a_run_the_last_weights_are_taken_unless_the_best_are_asked_for() {
         says(&output, &["holds several models", "--weights-key selects another"]);
         assert_eq!(tensors(&at.join("out.safetensors")), tensors(&at.join(format!("{same}.safetensors"))));
     }
+    // Where the last weights are the best, no other file has them.
+    fs::rename(at.join("best.safetensors"), at.join("out.safetensors")).unwrap();
+    fs::create_dir(at.join("checkpoints")).unwrap();
+    says(&mae(at, "inspect . --weights-key best"), &["model.safetensors"]);
     assert!(!at.join("out.safetensors.new").exists());
 }
 
@@ -143,7 +147,7 @@ fn a_folder_is_replaced_if_nothing_else_is_in_it() {
     let whole = tensors(&at.join("hub/model.safetensors"));
     fs::write(at.join("hub/model.safetensors"), "else").unwrap();
     says(&mae(at, convert), &["hub already exists; --force replaces it"]);
-    says(&mae(at, &format!("{convert} --force")), &["written"]);
+    says(&mae(at, &format!("{convert}/ --force")), &["written"]);
     assert_eq!(tensors(&at.join("hub/model.safetensors")), whole);
     fs::write(at.join("hub/thesis.txt"), "all I have").unwrap();
     says(&mae(at, &format!("{convert} --force")), &["cannot replace hub", "thesis.txt"]);

@@ -13,8 +13,8 @@ pub struct Metric {
     pub chart: &'static str,
     /// Whether it is a share, 0 to 1, shown in percent.
     pub is_share: bool,
-    /// Whether more is better.
-    pub higher_is_better: bool,
+    /// Whether more is better; none if nothing is known of it.
+    pub higher_is_better: Option<bool>,
 }
 
 impl Metric {
@@ -24,22 +24,22 @@ impl Metric {
         title: "held-out loss",
         chart: "Loss",
         is_share: false,
-        higher_is_better: false,
+        higher_is_better: Some(false),
     };
 
     /// An accuracy.
     pub const fn accuracy(name: &'static str, title: &'static str, chart: &'static str) -> Self {
-        Self { name, title, chart, is_share: true, higher_is_better: true }
+        Self { name, title, chart, is_share: true, higher_is_better: Some(true) }
     }
 
-    /// A number of which no more is known than its name.
+    /// A metric known only by name.
     pub const fn named(name: &'static str) -> Self {
-        Self { name, title: name, chart: name, is_share: false, higher_is_better: true }
+        Self { name, title: name, chart: name, is_share: false, higher_is_better: None }
     }
 
     /// An error in the unit of what is predicted.
     pub const fn error(name: &'static str, title: &'static str) -> Self {
-        Self { name, title, chart: title, is_share: false, higher_is_better: false }
+        Self { name, title, chart: title, is_share: false, higher_is_better: Some(false) }
     }
 
     /// Its value in an evaluation, if it is there and finite.
@@ -51,9 +51,9 @@ impl Metric {
         value.filter(|value| value.is_finite())
     }
 
-    /// Whether `value` is better than `other`.
+    /// Whether `value` is known to be better than `other`.
     pub fn is_better(&self, value: f64, other: f64) -> bool {
-        if self.higher_is_better { value > other } else { value < other }
+        self.higher_is_better.is_some_and(|higher| if higher { value > other } else { value < other })
     }
 
     /// A value for people.

@@ -72,6 +72,12 @@ impl Line for Evaluation {
     }
 }
 
+/// The mean loss over the last twentieth of a run's records; none without records.
+pub fn last_loss(records: &[Record]) -> Option<f64> {
+    let last = &records[records.len() - records.len().div_ceil(20)..];
+    (!last.is_empty()).then(|| last.iter().map(|record| record.loss).sum::<f64>() / last.len() as f64)
+}
+
 fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }

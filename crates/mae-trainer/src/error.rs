@@ -125,10 +125,10 @@ pub enum TrainerError {
         /// What differs.
         changes: String,
     },
-    /// The folder with the images of a continued run is gone.
+    /// The folder with the images of a continued run, or their table of classes, is gone.
     #[error("the run's images are missing: {} does not exist ({field})", path.display())]
     ImagesGone {
-        /// The folder.
+        /// The folder or table.
         path: PathBuf,
         /// The field of the recipe that names it.
         field: &'static str,

@@ -69,7 +69,7 @@ pub trait Task: Sized + Send + Sync + 'static {
         decays(param)
     }
 
-    /// Whether it uses no image without a class. Those that a table of classes does not name are then left out.
+    /// Whether every image needs a label. Images that a table of classes does not name are then left out.
     const NEEDS_LABELS: bool = false;
 
     /// Numbers that the optimizer keeps for each parameter.

@@ -60,7 +60,6 @@ impl Table<'_> {
             // The identity first: a part without one would be continued by nobody.
             on(&about, fs::write(&about, &identity))?;
         }
-        self.write_names()?;
         let mut options = OpenOptions::new();
         let mut file = on(&part, options.create(true).truncate(false).write(true).open(&part))?;
         // A row that was not written whole is written again.
@@ -77,6 +76,7 @@ impl Table<'_> {
     pub fn finish(&self, writer: Writer) -> Result<()> {
         let (part, about) = self.parts();
         writer.settle()?;
+        self.write_names()?;
         on(self.path, fs::rename(&part, self.path))?;
         remove(&about)
     }
@@ -87,6 +87,7 @@ impl Table<'_> {
         writer.settle()?;
         let new = beside(self.path, ".new");
         make(&part, &new)?;
+        self.write_names()?;
         on(self.path, fs::rename(&new, self.path))?;
         remove(&part)?;
         remove(&about)

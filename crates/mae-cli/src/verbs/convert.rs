@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mae_model::{Hints, Scheme, StoredAs};
 use mae_trainer::PublicRecipe;
 use mae_trainer::cli::output;
@@ -83,6 +83,8 @@ fn replacing<T>(out: &Path, write: impl FnOnce(&Path) -> Result<T>) -> Result<T>
     if !out.exists() {
         return write(out);
     }
+    // Without a slash at the end: what stands beside a folder is not in it.
+    let out = &out.components().collect::<PathBuf>();
     let failed = || format!("cannot replace {}", out.display());
     if out.is_dir() {
         for entry in fs::read_dir(out).with_context(failed)? {
@@ -93,6 +95,9 @@ fn replacing<T>(out: &Path, write: impl FnOnce(&Path) -> Result<T>) -> Result<T>
         }
     }
     let [new, old] = [".new", ".old"].map(|suffix| beside(out, suffix));
+    for left in [&new, &old] {
+        ensure!(!left.exists(), "{}: an earlier command has left {}: remove it", failed(), left.display());
+    }
     let written = write(&new)?;
     if !out.is_dir() && !new.is_dir() {
         fs::rename(&new, out).with_context(failed)?;

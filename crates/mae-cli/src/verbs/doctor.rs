@@ -39,8 +39,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let mut folder = ImageFolder::open(&args.folder, FolderOptions::default())?;
     if let Some(labels) = &args.labels {
-        let table = LabelTable::read(labels)?;
-        folder = folder.with_labels(&table, &LabelTable::classes([&table]))?;
+        folder = folder.with_labels(&LabelTable::read(labels)?)?;
     }
     let doctor = Doctor { image_size: args.image_size, ..Doctor::default() };
     let mut progress = Progress::start();
@@ -63,10 +62,9 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// How many images are trained on and how many held out.
 fn held_out(folder: ImageFolder, share: f64) -> Result<(usize, usize)> {
-    let labelled: Vec<usize> = (0..folder.len()).filter(|index| folder.label(*index).is_some()).collect();
-    let source: Arc<dyn ImageSource> = match labelled.is_empty() {
+    let source: Arc<dyn ImageSource> = match folder.class_names().is_empty() {
         true => Arc::new(folder),
-        false => Arc::new(Subset::new(Arc::new(folder), labelled)?),
+        false => Arc::new(Subset::labelled(Arc::new(folder))),
     };
     let (train, val) = Subset::split(&source, share, 0)?;
     Ok((train.len(), val.len()))

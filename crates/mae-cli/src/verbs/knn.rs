@@ -115,8 +115,8 @@ impl Args {
             val_share: self.val_share,
             ..DataRecipe::default()
         };
-        // Of no built-in images, which would need a size.
-        let Data { train, val, tables } = Data::open(&recipe, (0, 0), (true, self.seed))?;
+        // The path is always set, so the size of built-in images is unused.
+        let Data { train, val, tables } = Data::open(&recipe, (0, 0), self.seed, true)?;
         tables.iter().for_each(say);
         let val = val.context("there are no images that are voted on")?;
         for (source, path) in [(&train, &self.train), (&val, self.test.as_ref().unwrap_or(&self.train))] {

@@ -71,7 +71,7 @@
   }
 
   const all = [];
-  const least = axis.name === "step" ? 1 : 0;
+  const least = axis.name === "step" ? 1 : 1e-9;
   const last = Math.max(least, ...charts.flatMap((c) => c.series.map((s) => s.x[s.x.length - 1])));
 
   charts.forEach((chart, place) => {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::charts::{Axis, Chart, Charts, Series, drawn, mean};
 use super::html::{capital, escape, fill, json};
+use crate::records::last_loss;
 use crate::{Evaluation, Metric, Record, ReportError, write_atomic};
 
 /// Colours that runs are drawn in, on light and on dark pages; after the last one the first follows again.
@@ -66,8 +67,7 @@ impl Comparison<'_> {
         std::fs::read_to_string(path.as_ref()).is_ok_and(|text| text.contains(Self::MARK))
     }
 
-    /// Writes the page: losses and metrics of all runs, what came out last and at best, and in what their settings differ. It needs
-    /// nothing from outside.
+    /// Writes the page: curves of all runs, their last and best results, and the settings that differ. It needs nothing from outside.
     ///
     /// # Errors
     /// [`ReportError::Write`] if it cannot be written.
@@ -165,11 +165,11 @@ impl Comparison<'_> {
         }
     }
 
-    /// What came out of each run: a row for each number, the last and the best value.
+    /// The results table: one row per metric, last and best value.
     fn results(&self) -> String {
         let mut rows = vec![
             ("steps".to_owned(), self.each(|run| run.records.last().map(|record| record.step.to_string()))),
-            ("last loss".to_owned(), self.each(|run| run.records.last().map(|r| format!("{:.4}", r.loss)))),
+            ("loss at last".to_owned(), self.each(|run| Some(format!("{:.4}", last_loss(&run.records)?)))),
         ];
         rows.extend(self.metrics.iter().map(|metric| {
             let cell = |run: &ComparedRun| {
@@ -177,8 +177,8 @@ impl Comparison<'_> {
                 let best =
                     measured.iter().copied().reduce(|a, b| if metric.is_better(b, a) { b } else { a })?;
                 let last = *measured.last()?;
-                let note =
-                    if best == last { String::new() } else { format!(" (best {})", metric.text(best)) };
+                let only = best == last || metric.higher_is_better.is_none();
+                let note = if only { String::new() } else { format!(" (best {})", metric.text(best)) };
                 Some(metric.text(last) + &note)
             };
             (metric.title.to_owned(), self.each(cell))
@@ -282,7 +282,7 @@ mod tests {
                 "<th scope=\"row\">kNN accuracy</th><td>50.0% (best 75.0%)</td><td>50.0% (best 75.0%)</td>";
             assert!(
                 page.contains(row)
-                    && page.contains("<th scope=\"row\">last loss</th><td>0.0500</td><td>0.1000")
+                    && page.contains("<th scope=\"row\">loss at last</th><td>0.0500</td><td>0.1000")
             );
             assert!(page.contains("<th scope=\"row\">rate</th><td>0.1</td><td>0.2</td>"));
             assert!(!page.contains(">seed<") && !page.contains("held-out loss"));

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use crate::atomic::write_atomic;
 use crate::duration::duration;
-use crate::records::{EVALUATIONS, Evaluation, METRICS, Record, read_evaluations, read_records};
+use crate::records::{EVALUATIONS, Evaluation, METRICS, Record, last_loss, read_evaluations, read_records};
 use crate::{Metric, ReportError};
 pub use compare::{ComparedRun, Comparison, CurvesOver};
 pub use content::{Bars, Outcome, Page};
@@ -73,9 +73,8 @@ impl Page<'_> {
     /// The numbers to see first.
     fn tiles(&self, records: &[Record], evaluations: &[Evaluation]) -> String {
         let mut html = String::new();
-        let Some((first, last)) = records.first().zip(records.last()) else { return html };
-        let tail = &records[records.len() - records.len().div_ceil(20)..];
-        let loss = tail.iter().map(|record| record.loss).sum::<f64>() / tail.len() as f64;
+        let ends = records.first().zip(records.last()).zip(last_loss(records));
+        let Some(((first, last), loss)) = ends else { return html };
         let baseline =
             self.outcome.baseline.map(|(name, loss)| format!(", {loss:.3} for {name}")).unwrap_or_default();
         html += &tile("Loss", &format!("{loss:.4}"), &format!("{:.3} at first{baseline}", first.loss));

@@ -23,9 +23,12 @@ fn advice(error: &TrainerError) -> Option<String> {
         TrainerError::RunExists { path } => {
             format!("continue it with --resume {}, or choose another --out", path.display())
         }
-        TrainerError::ImagesGone { field, .. } => {
-            format!("give their new folder by --{} DIR", if *field == "data.val" { "val" } else { "data" })
-        }
+        TrainerError::ImagesGone { field, .. } => match *field {
+            "data.path" => "give their new folder by --data DIR".to_owned(),
+            "data.val" => "give their new folder by --val DIR".to_owned(),
+            "data.labels" => "give the table's new place by --labels FILE".to_owned(),
+            _ => "give the table's new place by --val-labels FILE".to_owned(),
+        },
         TrainerError::ResumeWithOptions { path, .. } => {
             format!("a new pre-training takes over its weights by --init-from {}", path.display())
         }

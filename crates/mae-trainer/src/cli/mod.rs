@@ -56,7 +56,7 @@ pub trait TaskArgs: Args {
     /// If they do not fit.
     fn apply(&self, recipe: &mut Recipe<RecipeOf<Self>>) -> Result<(), TrainerError>;
 
-    /// The name of a new run's folder after that of its data, for a recipe and the name it was asked for by.
+    /// The name of a new run's folder after that of its data, for a recipe and, if given, its `--recipe` name.
     fn folder_name(_recipe: &Recipe<RecipeOf<Self>>, named: Option<&str>) -> String {
         task_and_recipe(RecipeOf::<Self>::TASK, named)
     }
@@ -99,7 +99,7 @@ pub struct TrainArgs<A: TaskArgs> {
     /// Continue the run in this folder from its last checkpoint; needs nothing else.
     ///
     /// Options under Recipe change it from here on, where weights, order and position do not depend on them:
-    /// --epochs, --base-lr, --workers and the like. --data and --val name the images' new folder if they have moved.
+    /// --epochs, --base-lr, --workers and the like. --data, --val and --labels name the new place of images or tables that have moved.
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
 

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Command, FromArgMatches, Parser};
 
 /// Options of timm, lightly and the official code, and what they are called here.
-const ELSEWHERE: [(&str, &str); 16] = [
+const ELSEWHERE: [(&str, &str); 15] = [
     ("--lr", "--base-lr"),
     ("--blr", "--base-lr"),
     ("--bs", "--batch-size"),
@@ -23,7 +23,6 @@ const ELSEWHERE: [(&str, &str); 16] = [
     ("--eval-every", "--eval-epochs"),
     ("--eval-interval", "--eval-epochs"),
     ("--check-val-every-n-epoch", "--eval-epochs"),
-    ("--overwrite", "--force"),
 ];
 
 /// Reads the command line, or ends the program with a message as clap does.

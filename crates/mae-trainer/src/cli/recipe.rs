@@ -117,7 +117,8 @@ pub struct RecipeArgs {
     #[arg(long)]
     pub strict: bool,
 
-    /// Epochs between evaluations and pictures; the first and the last epoch end with one too [default: a tenth of the run].
+    /// Epochs between evaluations and pictures, which the first and the last epoch end with too [default: a tenth of the run, in
+    /// pre-training at least 5].
     #[arg(long, value_name = "N")]
     pub eval_epochs: Option<u64>,
 

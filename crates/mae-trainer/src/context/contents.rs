@@ -130,13 +130,13 @@ impl Compared {
     }
 }
 
-/// Checks that the folders of a run that goes on are there, each with the field of the recipe that names it.
+/// Checks that the folders and tables of a run that goes on are there, each with the field of the recipe that names it.
 ///
 /// # Errors
 /// [`TrainerError::ImagesGone`] for the first that is not.
-pub(crate) fn check_there(folders: [(&'static str, Option<&Path>); 2]) -> Result<(), TrainerError> {
+pub(crate) fn check_there(paths: [(&'static str, Option<&Path>); 4]) -> Result<(), TrainerError> {
     let there = |(_, path): &(_, Option<&Path>)| path.is_none_or(Path::exists);
-    match folders.into_iter().find(|folder| !there(folder)) {
+    match paths.into_iter().find(|path| !there(path)) {
         Some((field, Some(path))) => Err(TrainerError::ImagesGone { path: path.into(), field }),
         _ => Ok(()),
     }

@@ -1,15 +1,14 @@
 //! The images of a run: what it trains on, and what it is measured and drawn on.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mae_data::{
-    BadFilePolicy, DataError, FinetuneTransform, FolderOptions, ImageFolder, ImageSource, LabelTable, Loader,
-    LoaderConfig, RandAugment, RandomErasing, RandomResizedCrop, Shapes, Subset, TrainTransform, Transform,
-    below, open_images, sample_rng,
+    BadFilePolicy, DataError, FinetuneTransform, ImageSource, Loader, LoaderConfig, RandAugment,
+    RandomErasing, RandomResizedCrop, Shapes, Subset, TrainTransform, Transform, below, sample_rng,
 };
 use mae_vit::Geometry;
 
+use super::labelled::{Folders, folders};
 use crate::{DataRecipe, DataSettings, Settings, TrainerError};
 
 /// A set of images, or a part of one.
@@ -42,38 +41,29 @@ const SPREAD_EPOCH: u64 = u64::MAX - 1;
 const HELD_OUT_SHAPES: usize = 2000;
 
 impl Data {
-    /// Opens the folders of a recipe, packed or not, or makes the built-in shapes. If all images `need_labels`, those that a table of
-    /// classes does not name are left out. The seed draws the images that are held out by share.
+    /// Opens the folders of a recipe, packed or not, or makes the built-in shapes. Where `need_labels`, images that a table of classes does
+    /// not name are left out. The seed draws the images that are held out by share.
     ///
     /// # Errors
     /// If a folder or a table cannot be used, or the two folders have different classes.
     pub fn open(
         recipe: &DataRecipe,
         image_size: (usize, usize),
-        (need_labels, seed): (bool, u64),
+        seed: u64,
+        need_labels: bool,
     ) -> Result<Self, TrainerError> {
-        let val_table = recipe.val_labels.as_ref().or(recipe.labels.as_ref());
-        let tables = Tables::read(recipe.labels.as_deref(), val_table.map(PathBuf::as_path))?;
-        let mut lines = Vec::new();
-        let mut folder =
-            |path: &Path, table: &Option<LabelTable>| -> Result<Arc<dyn ImageSource>, DataError> {
-                match table {
-                    Some(table) => tables.open(path, table, need_labels, &mut lines),
-                    None => open_images(path, FolderOptions::default()),
-                }
-            };
+        let Folders { train, val, tables } = folders(recipe, need_labels)?;
         let shapes = |seed, len| -> Result<Arc<dyn ImageSource>, DataError> {
             Ok(Arc::new(Shapes::new(seed, len, image_size)?))
         };
-        let train = match &recipe.path {
-            Some(path) => folder(path, &tables.train)?,
-            None => shapes(SHAPES_SEEDS.0, recipe.shapes)?,
-        };
-        let (train, val) = match (&recipe.val, &recipe.path, recipe.val_share) {
-            (Some(path), _, None) => (train, Some(folder(path, &tables.val)?)),
-            (None, None, None) => (train, Some(shapes(SHAPES_SEEDS.1, HELD_OUT_SHAPES)?)),
-            (None, Some(_), None) => (train, None),
-            (None, Some(_), Some(share)) => {
+        let (train, val) = match (train, val, recipe.val_share) {
+            (None, None, None) => {
+                let val = shapes(SHAPES_SEEDS.1, HELD_OUT_SHAPES)?;
+                (shapes(SHAPES_SEEDS.0, recipe.shapes)?, Some(val))
+            }
+            (None, val, None) => (shapes(SHAPES_SEEDS.0, recipe.shapes)?, val),
+            (Some(train), val, None) => (train, val),
+            (Some(train), None, Some(share)) => {
                 let (train, val) = Subset::split(&train, share, seed)?;
                 (Arc::new(train) as Arc<dyn ImageSource>, Some(Arc::new(val) as Arc<dyn ImageSource>))
             }
@@ -92,7 +82,7 @@ impl Data {
                 val: val.class_names().join(", "),
             });
         }
-        Ok(Self { train, val, tables: lines })
+        Ok(Self { train, val, tables })
     }
 
     /// The labelled images that vote in a kNN evaluation and those that are voted on, if there are
@@ -122,7 +112,13 @@ impl Data {
     /// # Errors
     /// If there are none.
     pub fn all_held_out(&self) -> Result<ImageSet, TrainerError> {
-        let missing = || TrainerError::argument("val", "not given", "a folder of images to measure on");
+        let missing = || {
+            TrainerError::argument(
+                "val",
+                "not given",
+                "a folder of images to measure on, or val_share a share of the training images",
+            )
+        };
         self.val.as_ref().map(ImageSet::all).ok_or_else(missing)
     }
 
@@ -148,48 +144,6 @@ impl Data {
         let most = by_class.iter().map(Vec::len).max().unwrap_or(0);
         let turns = (0..most).flat_map(|i| by_class.iter().filter_map(move |class| class.get(i).copied()));
         ImageSet { indices: turns.take(count).collect(), source: all.source }
-    }
-}
-
-/// Tables of classes, and the classes of both together.
-struct Tables {
-    train: Option<LabelTable>,
-    val: Option<LabelTable>,
-    classes: Vec<String>,
-}
-
-impl Tables {
-    fn read(train: Option<&Path>, val: Option<&Path>) -> Result<Self, DataError> {
-        let read = |path: Option<&Path>| path.map(LabelTable::read).transpose();
-        let (train, val) = (read(train)?, read(val)?);
-        let classes = LabelTable::classes(train.iter().chain(&val));
-        Ok(Self { train, val, classes })
-    }
-
-    /// The images of a folder with a table's classes; adds a line on how the two fit.
-    fn open(
-        &self,
-        path: &Path,
-        table: &LabelTable,
-        need_labels: bool,
-        lines: &mut Vec<String>,
-    ) -> Result<Arc<dyn ImageSource>, DataError> {
-        let folder = ImageFolder::open(path, FolderOptions::default())?.with_labels(table, &self.classes)?;
-        let labelled: Vec<usize> = (0..folder.len()).filter(|i| folder.label(*i).is_some()).collect();
-        let left = folder.len() - labelled.len();
-        let (rows, without) = folder.table_rows().unwrap_or_default();
-        lines.push(format!(
-            "{}: {} of {rows} rows name an image in {}; {left} images have no class{}",
-            table.path().display(),
-            rows - without,
-            path.display(),
-            if need_labels && left > 0 { " and are left out" } else { "" }
-        ));
-        Ok(if need_labels && left > 0 {
-            Arc::new(Subset::new(Arc::new(folder), labelled)?)
-        } else {
-            Arc::new(folder)
-        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod bad_files;
 pub(crate) mod contents;
 mod data;
+mod labelled;
 mod share;
 
 use std::path::{Path, PathBuf};

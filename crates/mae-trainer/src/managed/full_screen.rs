@@ -48,7 +48,9 @@ impl FullScreen {
             });
         };
         let curves = CURVES.iter().map(|(name, unit, higher_is_better, _)| (*name, *unit, *higher_is_better));
-        let metrics = T::METRICS.iter().map(|metric| (metric.title, unit(metric), metric.higher_is_better));
+        let metrics = T::METRICS
+            .iter()
+            .map(|metric| (metric.title, unit(metric), metric.higher_is_better != Some(false)));
         curves.chain(metrics).for_each(register);
         let pace = &run.pace;
         let epoch = pace.position(step).0;

@@ -12,8 +12,8 @@ pub(crate) const RECIPE: &str = "recipe.toml";
 /// The folder of a run's checkpoints.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
-/// Names of folders that say which part of a data set they hold, not which data set it is.
-const PARTS: [&str; 2] = ["train", "training"];
+/// Names of folders that hold the training split of a data set, which is known by its parent's name.
+const TRAIN: [&str; 2] = ["train", "training"];
 
 /// A folder for a new run: the first of `runs/NAME-WHAT-1`, `runs/NAME-WHAT-2`, … that does not exist yet. NAME is that of
 /// the folder of images, of its parent if it is called `train`, or `shapes` for the built-in images. A WHAT that is NAME is left out.
@@ -27,9 +27,9 @@ pub fn new_folder(data: Option<&Path>, what: &str) -> PathBuf {
 fn data_name(path: &Path) -> Option<String> {
     // Also of `.`, and not of what a link leads to.
     let path = std::path::absolute(path).ok()?;
-    let part = |name: &OsStr| PARTS.iter().any(|part| name.eq_ignore_ascii_case(part));
+    let part = |name: &OsStr| TRAIN.iter().any(|part| name.eq_ignore_ascii_case(part));
     let whole = path.parent().filter(|_| path.file_name().is_some_and(part)).and_then(Path::file_name);
-    // A run is not to be hidden.
+    // Run folders must not begin with a dot.
     let whole = whole.filter(|name| !name.as_encoded_bytes().starts_with(b"."));
     Some(whole.or(path.file_name())?.to_string_lossy().into_owned())
 }

@@ -121,7 +121,7 @@ impl<T: Task> Run<T> {
         let mut recipe = recipe.clone();
         recipe.settle_paths()?;
         let geometry = T::fill(&mut recipe)?;
-        let data = Data::open(&recipe.data, geometry.image_size(), (T::NEEDS_LABELS, recipe.train.seed))?;
+        let data = Data::open(&recipe.data, geometry.image_size(), recipe.train.seed, T::NEEDS_LABELS)?;
         Self::assemble(ranks, (ranks.rank(), ranks.size()), recipe, data, folder)
     }
 

@@ -59,6 +59,8 @@ impl<T: Task> Run<T> {
         check_there([
             ("data.path", data.path.as_deref().filter(|_| data.path == old.path)),
             ("data.val", data.val.as_deref().filter(|_| data.val == old.val)),
+            ("data.labels", data.labels.as_deref().filter(|_| data.labels == old.labels)),
+            ("data.val_labels", data.val_labels.as_deref().filter(|_| data.val_labels == old.val_labels)),
         ])?;
         // Counted anew, and compared below with more than their number.
         recipe.data.images = None;

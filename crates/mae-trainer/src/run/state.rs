@@ -155,10 +155,17 @@ impl<T: Task> Run<T> {
     /// that file and returns nothing.
     ///
     /// # Errors
-    /// If the file cannot be written or removed.
+    /// If the checkpoint cannot be read, or the file cannot be written or removed.
     pub(crate) fn save_best(&self, best: Option<&Evaluation>) -> Result<Option<PathBuf>, TrainerError> {
         let path = self.path(BEST);
-        let weights = best.and_then(|best| File::open(averaged_weights(&self.checkpoint(best.step))).ok());
+        let open = |best: &Evaluation| {
+            let path = averaged_weights(&self.checkpoint(best.step));
+            match File::open(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                opened => opened.map(Some).map_err(|source| TrainerError::Read { path, source }),
+            }
+        };
+        let weights = best.map(open).transpose()?.flatten();
         match weights.map_or_else(|| fs::remove_file(&path).map(|()| None), |file| Ok(Some(file))) {
             Ok(Some(mut weights)) => {
                 write_atomic(&path, |copy| io::copy(&mut weights, copy).map(drop))?;

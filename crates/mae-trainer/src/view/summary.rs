@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use burn::module::Module;
 use burn::tensor::Device;
 use mae_report::{
-    EVALUATIONS, Evaluation, METRICS, draw_loss_curve, duration, read_evaluations, read_records, save_png,
+    EVALUATIONS, Evaluation, METRICS, draw_loss_curve, duration, last_loss, read_evaluations, read_records,
+    save_png,
 };
 
 use super::report::write_report;
@@ -38,8 +39,7 @@ pub fn summarize<T: Task>(
     let title = format!("{} · {}", run.task.title(), T::LOSS);
     save_png(&draw_loss_curve(&title, &records, outcome.baseline.map(|(_, loss)| loss))?, &curve)?;
     let first = records.first().map_or(f64::NAN, |r| r.loss);
-    let last = &records[records.len() - records.len().div_ceil(20)..];
-    let last = last.iter().map(|r| r.loss).sum::<f64>() / last.len() as f64;
+    let last = last_loss(&records).unwrap_or(f64::NAN);
 
     let mut text = String::new();
     let mut line = |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");

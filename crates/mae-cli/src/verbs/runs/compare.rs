@@ -53,9 +53,9 @@ pub fn run(args: &Args) -> Result<()> {
         "{} already exists and is no comparison; --force replaces it",
         args.out.display()
     );
-    let overviews = args.runs.iter().map(|folder| Overview::read(folder)).collect::<Result<Vec<_>>>()?;
-    let runs = overviews.iter().map(compared).collect::<Result<Vec<_>>>()?;
-    let metrics = metrics(&overviews);
+    let runs = args.runs.iter().map(|folder| compared(&Overview::read(folder)?));
+    let runs = runs.collect::<Result<Vec<_>>>()?;
+    let metrics = metrics(runs.iter().flat_map(|run| &run.evaluations));
     let over = match args.over {
         Over::Epochs => CurvesOver::Epochs,
         Over::Steps => CurvesOver::Steps,

@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             }
         }
     }
-    let metrics = metrics(&runs);
+    let metrics = metrics(runs.iter().filter_map(|run| run.evaluation.as_ref()));
     let order = order(&args.sort, &metrics)?;
     runs.sort_by(|a, b| order(a, b).then_with(|| a.folder.cmp(&b.folder)));
     let text = match args.json {
@@ -100,7 +100,7 @@ fn order<'a>(by: &'a str, metrics: &[Metric]) -> Result<Order<'a>> {
         "loss" => Box::new(|a, b| best_first(a.record_of(|r| r.loss), b.record_of(|r| r.loss), false)),
         name => match metrics.iter().find(|metric| metric.name == name) {
             Some(metric) => {
-                let higher = metric.higher_is_better;
+                let higher = metric.higher_is_better != Some(false);
                 Box::new(move |a, b| best_first(a.metric(name), b.metric(name), higher))
             }
             None => bail!(

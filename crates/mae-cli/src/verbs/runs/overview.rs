@@ -90,13 +90,13 @@ impl Overview {
     }
 }
 
-/// The metrics that any of the runs has, those of the tasks here first.
-pub fn metrics(runs: &[Overview]) -> Vec<Metric> {
+/// The metrics that any of the evaluations has, those of the tasks here first.
+pub fn metrics<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Clone) -> Vec<Metric> {
     let known =
         [Metric::VAL_LOSS].into_iter().chain(Pretrain::METRICS.iter().chain(Finetune::METRICS).copied());
-    let has = |metric: &Metric| runs.iter().any(|run| run.metric(metric.name).is_some());
+    let has = |metric: &Metric| evaluations.clone().any(|evaluation| metric.of(evaluation).is_some());
     let mut metrics: Vec<Metric> = known.filter(has).collect();
-    for evaluation in runs.iter().filter_map(|run| run.evaluation.as_ref()) {
+    for evaluation in evaluations.clone() {
         for name in evaluation.metrics.keys() {
             if !metrics.iter().any(|metric| metric.name == name) {
                 // A task of a user's own: its names last as long as the program.

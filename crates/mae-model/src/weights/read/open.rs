@@ -26,6 +26,8 @@ const IN_FOLDERS: [&str; 4] = [
 /// the average of the weights, by which the run is evaluated; in a run, the weights of its best evaluation.
 const PAIRS: [(&str, [&str; 2]); 2] =
     [("ema.safetensors", ["ema", "model"]), ("best.safetensors", ["last", "best"])];
+/// A folder that makes a run of the folder that it is in.
+const CHECKPOINTS: &str = "checkpoints";
 /// What other files of weights end in.
 const ENDINGS: [&str; 5] = ["safetensors", "pth", "pt", "bin", "ckpt"];
 
@@ -65,7 +67,10 @@ pub(crate) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<
         return Ok((path, Some(models)));
     }
     if let Some(found) = IN_FOLDERS.into_iter().find_map(inside) {
-        return Ok((found, None));
+        // The last weights of a run are its best ones where there are no others.
+        let [last, best] = PAIRS[1].1;
+        let only = key.filter(|key| [last, best].contains(key) && path.join(CHECKPOINTS).is_dir());
+        return Ok((found, only.map(|key| Models { taken: key.into(), others: Vec::new() })));
     }
     let mut names: Vec<String> = fs::read_dir(path)
         .and_then(|entries| {
@@ -83,7 +88,7 @@ pub(crate) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<
     let listed = |names: &[&String]| names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     let reason = if !weights.is_empty() {
         format!("several files of weights are in it, name one: {}", listed(&weights))
-    } else if names.iter().any(|name| name == "checkpoints") {
+    } else if names.iter().any(|name| name == CHECKPOINTS) {
         "the run has no model.safetensors yet; its checkpoints are the folders in checkpoints/".into()
     } else if names.is_empty() {
         "the folder is empty".into()

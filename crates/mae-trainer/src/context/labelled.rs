@@ -1,0 +1,88 @@
+//! The folders of a recipe with the classes that its tables give.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mae_data::{
+    DataError, FolderOptions, ImageFolder, ImageSource, LabelTable, Subset, TableRows, open_images,
+};
+
+use crate::{DataRecipe, TrainerError};
+
+/// The images of the folders that a recipe names.
+pub(super) struct Folders {
+    pub train: Option<Arc<dyn ImageSource>>,
+    pub val: Option<Arc<dyn ImageSource>>,
+    /// A line on each table of classes.
+    pub tables: Vec<String>,
+}
+
+/// Opens the folders of a recipe. Where `need_labels`, images that a table does not name are left out.
+///
+/// # Errors
+/// If a folder or a table cannot be used.
+pub(super) fn folders(recipe: &DataRecipe, need_labels: bool) -> Result<Folders, TrainerError> {
+    for (name, table, unused, bound) in [
+        ("labels", &recipe.labels, recipe.path.is_none(), "left out for the built-in images"),
+        ("val_labels", &recipe.val_labels, recipe.val.is_none(), "left out where val names no folder"),
+    ] {
+        if let Some(table) = table.as_ref().filter(|_| unused) {
+            return Err(TrainerError::argument(name, table.display(), bound));
+        }
+    }
+    let read = |path: &Option<_>| path.as_ref().map(LabelTable::read).transpose();
+    let (table, own) = (read(&recipe.labels)?, read(&recipe.val_labels)?);
+    let (Some(path), true) = (&recipe.path, table.is_some() || own.is_some()) else {
+        let open = |path: &Option<_>| path.as_ref().map(|path| open_images(path, FolderOptions::default()));
+        let (train, val) = (open(&recipe.path).transpose()?, open(&recipe.val).transpose()?);
+        return Ok(Folders { train, val, tables: Vec::new() });
+    };
+    let mut train = folder(path, table.as_ref().map(|table| ("labels", table)))?;
+    let mut val = None;
+    if let Some(path) = &recipe.val {
+        let shared = table.as_ref().filter(|_| own.is_none());
+        let named = own.as_ref().map(|own| ("val_labels", own)).or(shared.map(|table| ("labels", table)));
+        let folder = folder(path, named)?;
+        if let Some(table) = shared {
+            train.check_apart(&folder, table)?;
+        }
+        let (first, second) = train.with_common_classes(folder);
+        (train, val) = (first, Some(second));
+    }
+    let mut tables = Vec::new();
+    let mut source = |folder: ImageFolder, table: Option<&LabelTable>| -> Arc<dyn ImageSource> {
+        let (Some(table), Some(rows)) = (table, folder.table_rows()) else { return Arc::new(folder) };
+        tables.push(line(&folder, table, rows, need_labels));
+        if need_labels { Arc::new(Subset::labelled(Arc::new(folder))) } else { Arc::new(folder) }
+    };
+    let train = source(train, table.as_ref());
+    let val = val.map(|val| source(val, own.as_ref().or(table.as_ref())));
+    Ok(Folders { train: Some(train), val, tables })
+}
+
+/// A folder of image files, with the classes of a table if there is one, which `name` gives.
+fn folder(path: &Path, table: Option<(&'static str, &LabelTable)>) -> Result<ImageFolder, TrainerError> {
+    match (ImageFolder::open(path, FolderOptions::default()), table) {
+        (Err(DataError::EmptyFolder { .. }), Some((name, table)))
+            if open_images(path, FolderOptions::default()).is_ok() =>
+        {
+            let bound = "left out for packed images, which have their classes with them";
+            Err(TrainerError::argument(name, table.path().display(), bound))
+        }
+        (folder, Some((_, table))) => Ok(folder?.with_labels(table)?),
+        (folder, None) => Ok(folder?),
+    }
+}
+
+/// How a table fits the images of a folder.
+fn line(folder: &ImageFolder, table: &LabelTable, rows: TableRows, need_labels: bool) -> String {
+    let without = (0..folder.len()).filter(|index| folder.label(*index).is_none()).count();
+    format!(
+        "{}: {} of {} rows name an image in {}; images without a class: {without}{}",
+        table.path().display(),
+        rows.all - rows.without_image,
+        rows.all,
+        folder.root().display(),
+        if need_labels && without > 0 { ", which are left out" } else { "" }
+    )
+}
