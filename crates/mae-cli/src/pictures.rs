@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use mae_data::{BadFilePolicy, Batch, Image};
@@ -11,6 +11,7 @@ use mae_trainer::cli::output;
 
 use crate::images::{ImageArgs, Preparation, open};
 use crate::progress::Progress;
+use crate::table::check_free;
 
 /// Bytes of a picture's name, tried in turn: most file systems take 255, which a name has to share with what the file is
 /// called while it is written.
@@ -19,19 +20,39 @@ const NAME_BYTES: [usize; 2] = [usize::MAX, 200];
 /// The same where that is too long: encrypted file systems take 143.
 const SHORT_NAME_BYTES: usize = 100;
 
-impl ImageArgs {
+/// Where pictures of images go.
+#[derive(clap::Args)]
+pub struct PictureArgs {
+    /// An image, or a folder of images.
+    images: PathBuf,
+    /// Folder of the pictures, one an image.
+    out: PathBuf,
+    /// Replace pictures that exist.
+    #[arg(long)]
+    force: bool,
+}
+
+impl PictureArgs {
     /// Writes a picture of each image, named after it, into a folder. Those that cannot be read are named, once the others
     /// are done.
-    pub fn pictures(
+    pub fn draw(
         &self,
-        images: &Path,
+        images_as: &ImageArgs,
         preparation: &Preparation,
-        out: &Path,
         draw: impl Fn(Batch) -> Result<Vec<Image>>,
     ) -> Result<()> {
-        let source = open(images)?;
+        let (source, out) = (open(&self.images)?, &self.out);
         let len = source.len();
-        let loader = self.loader(&source, preparation, BadFilePolicy::Skip { max_share: 1.0 })?;
+        let name = |index: usize| {
+            let name = source.name(index);
+            let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy();
+            // Images of several folders may have one name.
+            if len == 1 { stem.into_owned() } else { format!("{index:06}-{stem}") }
+        };
+        for index in (0..len).filter(|_| out.exists()) {
+            check_free(&out.join(format!("{}.png", name(index))), self.force)?;
+        }
+        let loader = images_as.loader(&source, preparation, BadFilePolicy::Skip { max_share: 1.0 })?;
         let (mut next, mut written) = (0, 0);
         let mut progress = Progress::start();
         for batch in loader.batches(0, (0..len).collect(), 0)? {
@@ -41,11 +62,7 @@ impl ImageArgs {
                 // Something else stands in for what cannot be read.
                 if index == next {
                     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-                    let name = source.name(index);
-                    let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy();
-                    // Images of several folders may have one name.
-                    let number = if len == 1 { String::new() } else { format!("{index:06}-") };
-                    save_named(&picture, out, &format!("{number}{stem}"))?;
+                    save_named(&picture, out, &name(index))?;
                     written += 1;
                 }
                 next += 1;

@@ -9,6 +9,7 @@ use mae_report::{Heatmap, draw_heatmaps};
 use mae_trainer::images_of;
 
 use crate::images::ImageArgs;
+use crate::pictures::PictureArgs;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -22,10 +23,8 @@ bright, the most attended one. Above each map stand these two as shares of the c
 pub struct Args {
     /// Weights of an encoder: a file, or a folder of a run or of transformers.
     weights: PathBuf,
-    /// An image, or a folder of images.
-    images: PathBuf,
-    /// Folder of the pictures, one an image.
-    out: PathBuf,
+    #[command(flatten)]
+    pictures: PictureArgs,
     /// What is drawn of the attention.
     #[arg(long, value_enum, default_value = "rollout")]
     mode: Mode,
@@ -50,7 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (encoder, _) = file.features(None, &args.described.hints(), &device)?;
     let geometry = encoder.config().geometry;
     let preparation = args.images_as.preparation(&file, &geometry)?;
-    args.images_as.pictures(&args.images, &preparation, &args.out, |batch| {
+    args.pictures.draw(&args.images_as, &preparation, |batch| {
         let originals = images_of(&batch.images, batch.shape)?;
         let images = preparation.normalize.images(batch.images, batch.shape, &device);
         let maps: Tensor<3> = match args.mode {

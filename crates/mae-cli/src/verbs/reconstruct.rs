@@ -9,22 +9,23 @@ use mae_trainer::{draw_sheet, reconstruct};
 
 use crate::images::ImageArgs;
 use crate::painted::painted;
+use crate::pictures::PictureArgs;
 
 pub const EXAMPLES: &str = "\
 Examples:
   mae reconstruct runs/images-tiny-1 photo.jpg pictures
   mae reconstruct mae_visualize_vit_large.pth photos pictures --norm-pix-loss false --seed 3
   mae reconstruct runs/images-tiny-1 photo.jpg pictures --strategy block --mask-ratio 0.5
-  mae reconstruct runs/images-tiny-1 photo.jpg pictures --mask painted.png";
+  mae reconstruct runs/images-tiny-1 photo.jpg pictures --mask painted.png
+
+A picture has the original, the masked image, the reconstruction, and the reconstruction with the visible patches.";
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Weights with a decoder: a file, or a folder of a run or of transformers.
     weights: PathBuf,
-    /// An image, or a folder of images.
-    images: PathBuf,
-    /// Folder of the pictures, one an image: original, masked, reconstruction, reconstruction with the visible patches.
-    out: PathBuf,
+    #[command(flatten)]
+    pictures: PictureArgs,
     /// The share of patches that is hidden.
     #[arg(long, default_value_t = 0.75, conflicts_with = "mask")]
     mask_ratio: f64,
@@ -53,7 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
     let masker = Masker::new(args.strategy, geometry.grid(), args.mask_ratio)?;
     let read = |mask: &Path| painted(&decode_file(mask, &DecodeLimits::default())?, geometry.grid(), mask);
     let painted = args.mask.as_deref().map(read).transpose()?;
-    args.images_as.pictures(&args.images, &preparation, &args.out, |batch| {
+    args.pictures.draw(&args.images_as, &preparation, |batch| {
         let masking = |index: &usize| match &painted {
             Some(masking) => masking.clone(),
             None => masker.draw(MaskKey { seed: args.seed, pass: 0, sample: *index }),
