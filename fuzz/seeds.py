@@ -252,7 +252,19 @@ def metrics():
     yield "evaluations", b'{"step":1,"epoch":0.5,"val_loss":0.25,"knn":0.5}\n'
 
 
-TARGETS = [jpeg, exif, ppm, tar, shard_index, webdataset, mask, safetensors, sharded, pth, pickle, config, recipe, metrics]
+def labels():
+    """The first byte chooses CSV, TSV or lines of JSON."""
+    yield "csv", b"\x00file_name,label\na/1.png,cat\n2.jpg,dog\n"
+    yield "semicolons", b"\x00\xef\xbb\xbfclass;image\r\n3;b/1.png\r\n10;2\r\n"
+    yield "headless", b"\x00a/1.png,cat\n\n./b/../b/1.png,\"a \"\"dog\"\"\"\n"
+    yield "tsv", b"\x01split\tpath\tclass\ntrain\timages/a/1.png\tcat\n"
+    yield "json", b'\x02{"path": "a/1.png", "class": 3}\n{"class": ["7"], "path": "2.jpg"}\n'
+
+
+TARGETS = [
+    *[jpeg, exif, ppm, tar, shard_index, webdataset, mask, labels],
+    *[safetensors, sharded, pth, pickle, config, recipe, metrics],
+]
 
 
 def main():
