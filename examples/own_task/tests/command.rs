@@ -104,7 +104,7 @@ fn two_processes_train_as_one() {
     let difference = one.iter().zip(&two).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
     assert!(difference < 1e-4, "{difference}");
     let last =
-        |run: &str| mae::trainer::read_evaluations(&at.join(run).join("evaluations.jsonl")).unwrap().pop();
+        |run: &str| mae::trainer::read_evaluations(at.join(run).join("evaluations.jsonl")).unwrap().pop();
     let (one, two) = (last("one").unwrap().metrics["mae"], last("two").unwrap().metrics["mae"]);
     assert!((one / two - 1.0).abs() < 1e-3, "{one} and {two}");
 }
