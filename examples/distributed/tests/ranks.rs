@@ -76,7 +76,7 @@ fn images(at: &Path) {
 const RUN: &str = "--data photos --image-size 16 --patch-size 4 --checkpoint-steps 1";
 
 fn losses(run: &Path) -> Vec<f64> {
-    read_records(&run.join("metrics.jsonl")).unwrap().iter().map(|record| record.loss).collect()
+    read_records(run.join("metrics.jsonl")).unwrap().iter().map(|record| record.loss).collect()
 }
 
 /// The largest relative difference of the losses.
@@ -166,7 +166,7 @@ fn process() {
     let (device, ranks) =
         (device().parse::<DeviceName>().unwrap().open().unwrap(), launched_ranks().unwrap());
     let out = format!("out-{}", ranks.size());
-    let run = Run::<Pretrain>::create_on(&ranks, &recipe(ranks.size()), out).unwrap();
+    let run = Run::<Pretrain>::create_on(&ranks, &recipe(ranks.size()), &out).unwrap();
     let state = run.latest_state(&device).unwrap().state;
     let mut updates = run.updates();
     let mut gradient = Vec::new();
