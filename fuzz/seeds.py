@@ -258,6 +258,9 @@ def labels():
     yield "semicolons", b"\x00\xef\xbb\xbfclass;image\r\n3;b/1.png\r\n10;2\r\n"
     yield "headless", b"\x00a/1.png,cat\n\n./b/../b/1.png,\"a \"\"dog\"\"\"\n"
     yield "tsv", b"\x01split\tpath\tclass\ntrain\timages/a/1.png\tcat\n"
+    yield "lists", b"\x81path,tags\na/1.png,cat;dog\n2.jpg,dog\nb/1.png,\n"
+    yield "columns", b"\x00image,cat,dog\na/1.png,1,1\n2.jpg,0,1\nb/1.png,0.0,0\n"
+    yield "json lists", b'\x02{"path": "a/1.png", "labels": ["cat", "dog"]}\n{"path": "2.jpg", "labels": []}\n'
     yield "json", b'\x02{"path": "a/1.png", "class": 3}\n{"class": ["7"], "path": "2.jpg"}\n'
 
 

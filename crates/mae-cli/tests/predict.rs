@@ -22,7 +22,8 @@ const CLASSES: [&str; 3] = ["a \"quoted\" class", "blue, or so", "red"];
 fn classifier(at: &Path) -> Classifier {
     let vit = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).vit();
     let classes = CLASSES.map(str::to_owned).to_vec();
-    let config = ClassifierConfig { vit, pooling: Pooling::MeanPatch, head: Head::FineTuned, classes };
+    let (pooling, head) = (Pooling::MeanPatch, Head::FineTuned);
+    let config = ClassifierConfig { vit, pooling, head, classes, multi_label: false };
     let device = Device::flex();
     let mut model = config.init(5, &device).unwrap();
     model.head = Linear::from_weight(InitRng::new(7).uniform(3 * 64, 0.5), [64, 3], &device);

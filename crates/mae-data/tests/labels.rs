@@ -58,6 +58,106 @@ fn tables_are_read_as_people_write_them() {
 }
 
 #[test]
+fn images_may_have_several_classes_where_a_table_says_so() {
+    let at = tempfile::tempdir().unwrap();
+    let at = at.path();
+    folder(at, &["images/1.jpg", "images/2.jpg", "images/3.jpg", "images/4.jpg"]);
+    let read = |name: &str, text: &str, list: Option<&str>| {
+        fs::write(at.join(name), text).unwrap();
+        let table = match list {
+            Some(list) => LabelTable::read_lists(at.join(name), list),
+            None => LabelTable::read(at.join(name)),
+        };
+        let open = ImageFolder::open(at.join("images"), FolderOptions::default()).unwrap();
+        open.with_labels(&table.unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let labels = |folder: &ImageFolder| (0..4).map(|i| folder.labels(i)).collect::<Vec<_>>();
+    let expected = [Some(vec![0, 2]), Some(vec![1]), Some(vec![]), None];
+    for (name, text, list) in [
+        ("a.csv", "path,tags\n1.jpg, c; a\n2.jpg,b\n3.jpg,\n", Some(";")),
+        // The separator of classes is not taken for that of the columns.
+        ("b.csv", "1.jpg,c;a;;a\n2.jpg,b\n3.jpg,;\n", Some(";")),
+        ("c.csv", "path;class\n1.jpg;a,c\n2.jpg;b\n3.jpg;\n", Some(",")),
+        // Several rows of an image.
+        ("d.tsv", "path\tclass\n1.jpg\tc\n2.jpg\tb\n1.jpg\ta c\n3.jpg\t\n", Some(" ")),
+        ("e.csv", "a,image,b,c\n1,1.jpg,0,1\n0,2.jpg,1.0,0\n0,3.jpg,0,0\n", None),
+        (
+            "f.jsonl",
+            "{\"path\": \"1.jpg\", \"labels\": [\"a\", \"c\"]}\n{\"path\": \"2.jpg\", \"labels\": [\"b\"]}\n\
+             {\"path\": \"3.jpg\", \"labels\": []}\n{\"path\": \"4.jpg\", \"labels\": null}",
+            None,
+        ),
+        (
+            "g.jsonl",
+            "{\"path\": \"1.jpg\", \"labels\": \"a|c\"}\n{\"path\": \"2.jpg\", \"labels\": \"b\"}\n\
+             {\"path\": \"3.jpg\", \"labels\": \"\"}",
+            Some("|"),
+        ),
+    ] {
+        let folder = read(name, text, list);
+        assert!(folder.is_multi_label(), "{name}");
+        assert_eq!(folder.class_names(), ["a", "b", "c"], "{name}");
+        assert_eq!(labels(&folder), expected, "{name}");
+        assert_eq!(folder.label(0), None, "{name}");
+    }
+
+    // One 1 in each row is one class for each image, and so are lists of one.
+    for (name, text) in [
+        ("h.csv", "image,a,b\n1.jpg,0,1\n2.jpg,1,0\n"),
+        ("i.jsonl", "{\"path\": \"1.jpg\", \"class\": [\"b\"]}\n{\"path\": \"2.jpg\", \"class\": \"a\"}"),
+    ] {
+        let folder = read(name, text, None);
+        assert!(!folder.is_multi_label(), "{name}");
+        assert_eq!((folder.label(0), folder.label(1), folder.label(2)), (Some(1), Some(0), None), "{name}");
+        assert_eq!(folder.labels(0), Some(vec![1]), "{name}");
+    }
+
+    // Two folders agree on classes and on how many of them an image may have.
+    let several = read("j.csv", "path,class\n1.jpg,c a\n", Some(" "));
+    let (one, several) = read("k.csv", "path,class\n1.jpg,b\n2.jpg,c\n", None).with_common_classes(several);
+    assert_eq!((one.class_names(), one.is_multi_label()), (several.class_names(), true));
+    assert_eq!((one.labels(1), several.labels(0)), (Some(vec![2]), Some(vec![0, 2])));
+
+    let error = LabelTable::read_lists(at.join("a.csv"), "").unwrap_err().to_string();
+    assert!(error.contains("label_separator"), "{error}");
+    let error = mae_data::pack(&one, at.join("packed"), &mae_data::PackOptions::default(), |_, _| ());
+    assert!(error.unwrap_err().to_string().contains("packed images have one class"));
+}
+
+#[test]
+fn a_share_of_images_with_several_classes_is_held_out_by_the_rarest() {
+    let at = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..400).map(|i| format!("{i:03}.jpg")).collect();
+    let images = folder(&at.path().join("images"), &names.iter().map(String::as_str).collect::<Vec<_>>());
+    // Every image has `all`, every tenth `some` too, and four `rare`, two of them beside `some`.
+    let rare = [10, 20, 31, 41];
+    let row = |i: usize| {
+        let classes = [
+            "all",
+            if i.is_multiple_of(10) { "some" } else { "" },
+            if rare.contains(&i) { "rare" } else { "" },
+        ];
+        format!("{i:03}.jpg,{}\n", classes.join(";"))
+    };
+    let text: String = (0..400).map(row).collect();
+    fs::write(at.path().join("t.csv"), format!("path,class\n{text}")).unwrap();
+    let table = LabelTable::read_lists(at.path().join("t.csv"), ";").unwrap();
+    let source: Arc<dyn ImageSource> = Arc::new(images.with_labels(&table).unwrap());
+    for seed in 0..8 {
+        let (train, val) = Subset::split(&source, 0.25, seed).unwrap();
+        let count = |part: &Subset, class: &str| {
+            let class = part.class_names().iter().position(|name| name == class).unwrap() as u32;
+            (0..part.len()).filter(|i| part.labels(*i).unwrap().contains(&class)).count()
+        };
+        assert_eq!((count(&train, "rare"), count(&val, "rare")), (3, 1));
+        assert_eq!(train.len() + val.len(), 400);
+        let some = count(&val, "some");
+        assert!((10..=11).contains(&some), "{some}");
+        assert!(val.is_multi_label() && val.label(0).is_none());
+    }
+}
+
+#[test]
 fn classes_are_those_of_the_images_in_their_order() {
     let at = tempfile::tempdir().unwrap();
     let names: Vec<String> = (0..4).map(|i| format!("images/{i}.jpg")).collect();
@@ -147,9 +247,12 @@ fn tables_that_say_nothing_certain_are_refused_with_the_line() {
         ("g.txt", "path,class\ntwo,cat\n", &[".csv", ".tsv", ".jsonl"]),
         (
             "h.jsonl",
-            "{\"path\": \"two\", \"class\": [\"a\", \"b\"]}",
-            &["line 1", "class is [\"a\",\"b\"]", "one string"],
+            "{\"path\": \"two\", \"class\": {\"a\": 1}}",
+            &["line 1", "class is {\"a\":1}", "a string"],
         ),
+        ("k.jsonl", "{\"path\": \"two\", \"class\": [1, 0.5]}", &["line 1", "class is 0.5", "an integer"]),
+        ("l.csv", "path,width,height\ntwo,2,3\n", &["one of 0 and 1 for each class", "path, width, height"]),
+        ("m.csv", "path,a,b\ntwo,0,1\none.jpg,1,-1\n", &["line 3: b is \"-1\"", "0 or 1"]),
         ("i.jsonl", "[1]", &["line 1 is no JSON object"]),
     ] {
         let error = labelled(at, name, text).unwrap_err().to_string();

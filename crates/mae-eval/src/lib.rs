@@ -1,5 +1,6 @@
 //! What frozen features are worth, and how good a classifier is: weighted votes of the nearest neighbours, a linear probe that is
-//! solved to convergence, and accuracies with the confusion matrix. No tensors, no files.
+//! solved to convergence, accuracies with the confusion matrix, and average precisions where images have several classes. No tensors, no
+//! files.
 //!
 //! [`Features`] is the principal type: a row of numbers for each image.
 //!
@@ -16,11 +17,13 @@
 mod error;
 mod knn;
 mod lbfgs;
+mod multi_label;
 mod probe;
 mod scores;
 
 pub use error::EvalError;
 pub use knn::{Features, KNN_TEMPERATURE, knn_accuracy, knn_predict};
+pub use multi_label::{ClassScores, MultiLabelScores, score_multi_label};
 pub use probe::{probe_accuracy, probe_predict};
 pub use scores::{Scores, score};
 

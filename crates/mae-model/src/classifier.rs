@@ -1,7 +1,7 @@
 //! An encoder with a linear classifier on its features: what fine-tuning and linear probing train.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 use mae_vit::{Compute, DropPath, InitRng, LayerNorm, Linear, Pooling, VisionTransformer, VitConfig};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,9 @@ pub struct ClassifierConfig {
     pub head: Head,
     /// Names of the classes, in the order of the labels.
     pub classes: Vec<String>,
+    /// Whether an image may have several of the classes, or none; otherwise it has one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub multi_label: bool,
 }
 
 /// A vision transformer that tells classes apart.
@@ -268,7 +271,7 @@ impl Classifier {
         FeatureExtractor::assemble(self.encoder.clone(), self.config.pooling, self.config.normed())
     }
 
-    /// Scores of classes, whose softmax is their probabilities.
+    /// Scores of classes, of which [`probabilities`](Self::probabilities) makes probabilities.
     ///
     /// # Shapes
     /// features `[B, D]` → `[B, classes]`
@@ -278,6 +281,17 @@ impl Classifier {
             None => features,
         };
         self.head.forward(features)
+    }
+
+    /// The probabilities of classes: the softmax of their scores, or the sigmoid of each where an image may have several.
+    ///
+    /// # Shapes
+    /// `[B, classes]` → `[B, classes]`
+    pub fn probabilities(&self, scores: Tensor<2>) -> Tensor<2> {
+        match self.config.multi_label {
+            true => activation::sigmoid(scores),
+            false => activation::softmax(scores, 1),
+        }
     }
 
     /// Scores of images' classes.

@@ -19,7 +19,8 @@ fn vit() -> VitConfig {
 }
 
 fn head(head: Head, pooling: Pooling) -> ClassifierConfig {
-    ClassifierConfig { vit: vit(), pooling, head, classes: vec!["cat".into(), "dog".into(), "owl".into()] }
+    let classes = vec!["cat".into(), "dog".into(), "owl".into()];
+    ClassifierConfig { vit: vit(), pooling, head, classes, multi_label: false }
 }
 
 fn images() -> Tensor<4> {

@@ -68,9 +68,9 @@ pub use run::checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_ch
 pub use run::{Restored, Run, new_folder};
 pub use task::{At, SettingsOf, Task};
 pub use tasks::classify::{
-    EncoderRecipe, EncoderSettings, Finetune, FinetuneRecipe, FinetuneSettings, Lars, LinearRecipe,
-    LinearSettings, Mix, MixRecipe, Mixing, Probe, ProbeRecipe, ProbeSettings, TuningRecipe, TuningSettings,
-    layer_scales,
+    ClassifierScores, EncoderRecipe, EncoderSettings, Finetune, FinetuneRecipe, FinetuneSettings, Lars,
+    LinearRecipe, LinearSettings, Mix, MixRecipe, Mixing, Probe, ProbeRecipe, ProbeSettings, TuningRecipe,
+    TuningSettings, layer_scales,
 };
 pub use tasks::pretrain::{
     Accuracies, FeatureReport, KnnRecipe, KnnSettings, MaskingRecipe, MaskingSettings, ModelRecipe,

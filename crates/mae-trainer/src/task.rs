@@ -119,14 +119,16 @@ pub trait Task: Sized + Send + Sync + 'static {
         Ok(())
     }
 
-    /// What is measured at an evaluation besides the loss on held-out images, and how it is shown.
+    /// What may be measured at an evaluation besides the loss on held-out images, and how it is shown.
     const METRICS: &'static [Metric] = &[];
 
     /// What the loss is, for charts.
     const LOSS: &'static str = "loss";
 
     /// What the best evaluation is told by.
-    const BEST: Metric = Metric::VAL_LOSS;
+    fn best(&self) -> Metric {
+        Metric::VAL_LOSS
+    }
 
     /// Measures a model on held-out images, on all ranks.
     ///

@@ -131,6 +131,7 @@ fn runs_are_what_they_were() {
         let mut recipe: Recipe<ProbeRecipe> = short(at);
         (recipe.task.model.weights, recipe.train.seed, recipe.task.probe.cached) =
             (weights.clone(), 5, cached);
+        recipe.optim.base_lr = 0.1; // the default when they were recorded
         train::<Probe>(&recipe, at.join(format!("probe-{cached}")), &digest);
     }
 

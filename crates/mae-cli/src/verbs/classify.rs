@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use mae_eval::Scores;
 use mae_trainer::cli::{Ended, TaskArgs, TrainArgs, fill, output, set, task_and_recipe};
 use mae_trainer::{
-    Collective, EncoderRecipe, Finetune, FinetuneRecipe, INTERRUPTED, Probe, ProbeRecipe, Recipe, TaskRecipe,
-    TrainerError,
+    ClassifierScores, Collective, EncoderRecipe, Finetune, FinetuneRecipe, INTERRUPTED, Probe, ProbeRecipe,
+    Recipe, TaskRecipe, TrainerError,
 };
 use mae_vit::Pooling;
 
@@ -185,7 +184,7 @@ fn run<A: TaskArgs + Clone>(
     args: &TrainArgs<A>,
     ranks: &Arc<dyn Collective>,
     json: bool,
-    scores: impl Fn(&A::Task) -> Option<Scores>,
+    scores: impl Fn(&A::Task) -> Option<ClassifierScores>,
 ) -> Result<ExitCode> {
     let tell = |text: String| if json { output::warn(text) } else { output::tell(text) };
     let quiet = args.quiet || json;

@@ -28,6 +28,9 @@ pub struct Args {
     /// Table of the images' classes (.csv, .tsv or .jsonl), for a folder without class folders.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+    /// Text between the classes of an image in the table, such as ';': images may have several classes, or none.
+    #[arg(long, value_name = "TEXT", requires = "labels")]
+    label_separator: Option<String>,
     /// Count what this share of each class holds out, such as 0.2, of the images that have a class.
     #[arg(long, value_name = "SHARE")]
     val_share: Option<f64>,
@@ -39,7 +42,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let mut folder = ImageFolder::open(&args.folder, FolderOptions::default())?;
     if let Some(labels) = &args.labels {
-        folder = folder.with_labels(&LabelTable::read(labels)?)?;
+        folder = folder.with_labels(&match &args.label_separator {
+            Some(separator) => LabelTable::read_lists(labels, separator)?,
+            None => LabelTable::read(labels)?,
+        })?;
     }
     let doctor = Doctor { image_size: args.image_size, ..Doctor::default() };
     let mut progress = Progress::start();

@@ -120,6 +120,11 @@ impl Args {
         tables.iter().for_each(say);
         let val = val.context("there are no images that are voted on")?;
         for (source, path) in [(&train, &self.train), (&val, self.test.as_ref().unwrap_or(&self.train))] {
+            ensure!(
+                !source.is_multi_label(),
+                "an image in {} may have several classes, and neighbours vote for one",
+                path.display()
+            );
             let classes = source.class_names().len();
             ensure!(
                 classes > 1,

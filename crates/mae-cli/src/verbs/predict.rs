@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
-use burn::tensor::activation::softmax;
 use mae_data::{Image, ImageSource, Transform, sample_rng};
 use mae_model::{Classifier, Contents};
 use mae_report::{draw_tiles, save_png, with_note};
@@ -25,7 +24,7 @@ Examples:
   mae predict vit_base_patch16_224.safetensors photos classes.parquet --top-k 5 --sheet unsure.png
 
 The columns of a file are path, class, probability, and class_2, probability_2 and so on with --top-k; an image that cannot
-be read has its path alone, and is named. Interrupted with Ctrl-C, the same command goes on where it stopped. Without a file,
+be read has its path alone, and is named. A model of images with several classes gives each class a probability of its own. Interrupted with Ctrl-C, the same command goes on where it stopped. Without a file,
 a line is printed for each image.
 
 Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted.";
@@ -112,7 +111,7 @@ impl<'a> Predictor<'a> {
     /// Hands on the probabilities of all classes for the images from `first` on, as [`Pass::run`].
     fn rows(&self, first: usize, each: impl FnMut(&[f32]) -> Result<()>) -> Result<bool> {
         let probabilities = |images| {
-            let data = softmax(self.model.forward(images), 1).into_data();
+            let data = self.model.probabilities(self.model.forward(images)).into_data();
             data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32")
         };
         self.pass.run(&self.source, first, "predicting", probabilities, each)
@@ -122,6 +121,7 @@ impl<'a> Predictor<'a> {
     fn unsure(&self) -> Unsure {
         Unsure {
             count: self.args.sheet.as_ref().map_or(0, |_| self.args.sheet_images),
+            multi_label: self.model.config().multi_label,
             images: BinaryHeap::new(),
         }
     }
@@ -170,17 +170,19 @@ impl<'a> Predictor<'a> {
     fn draw(&self, unsure: Unsure, path: &Path) -> Result<()> {
         let images = unsure.images.into_sorted_vec();
         ensure!(!images.is_empty(), "no image can be read: there is nothing to draw in {}", path.display());
-        let title = |(bits, _, class): &(u32, usize, usize)| {
-            format!("{}: {:.0}%", self.classes[*class], 100.0 * f32::from_bits(*bits))
-        };
-        let seen = |(_, index, _): &(u32, usize, usize)| -> Result<Image> {
+        let title =
+            |image: &UnsureOf| format!("{}: {:.0}%", self.classes[image.class], 100.0 * image.probability());
+        let seen = |UnsureOf { index, .. }: &UnsureOf| -> Result<Image> {
             let image = self.source.load(*index)?;
             Ok(self.pass.preparation().transform.apply(image, &mut sample_rng(0, 0, *index)))
         };
         let titles: Vec<String> = images.iter().map(title).collect();
         let seen = images.iter().map(seen).collect::<Result<Vec<_>>>()?;
         let tiles: Vec<_> = titles.iter().map(String::as_str).zip(seen).collect();
-        let note = "The most probable class of each image, the least certain first.";
+        let note = match self.model.config().multi_label {
+            true => "The class of each image whose probability is nearest 50%, the least certain first.",
+            false => "The most probable class of each image, the least certain first.",
+        };
         save_png(&with_note(draw_tiles(&tiles)?, note)?, path)?;
         let said = format!("sheet           {} images in {}\n", images.len(), path.display());
         // Lines of JSON are for a program to read.
@@ -205,11 +207,29 @@ fn line(predicted: &Predicted, classes: &[String]) -> String {
     format!("{found}{}", predicted.name)
 }
 
-/// The images whose most probable class is the least probable.
+/// The images whose most probable class is the least probable; where an image may have several classes, those with a class whose
+/// probability is nearest one half.
 struct Unsure {
     count: usize,
-    /// The surest of them first. Probabilities are not negative: their bits are in their order.
-    images: BinaryHeap<(u32, usize, usize)>,
+    multi_label: bool,
+    /// The surest of them first.
+    images: BinaryHeap<UnsureOf>,
+}
+
+/// An image and the class that it is least certain to have. Probabilities are not negative: their bits are in their order.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct UnsureOf {
+    /// Bits of the probability that the prediction is right.
+    certainty: u32,
+    index: usize,
+    class: usize,
+    probability: u32,
+}
+
+impl UnsureOf {
+    fn probability(&self) -> f32 {
+        f32::from_bits(self.probability)
+    }
 }
 
 impl Unsure {
@@ -217,11 +237,16 @@ impl Unsure {
         if self.count == 0 {
             return;
         }
-        if let [(class, probability)] = Predicted::new(String::new(), probabilities, 1).classes[..] {
-            self.images.push((probability.to_bits(), index, class));
-            if self.images.len() > self.count {
-                self.images.pop();
-            }
+        let top_k = if self.multi_label { probabilities.len() } else { 1 };
+        let classes = Predicted::new(String::new(), probabilities, top_k).classes;
+        let certain = |(class, probability): (usize, f32)| {
+            let certainty = if self.multi_label { probability.max(1.0 - probability) } else { probability };
+            let probability = probability.to_bits();
+            UnsureOf { certainty: certainty.to_bits(), index, class, probability }
+        };
+        self.images.extend(classes.into_iter().map(certain).min());
+        if self.images.len() > self.count {
+            self.images.pop();
         }
     }
 }

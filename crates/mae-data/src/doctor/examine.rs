@@ -143,7 +143,7 @@ fn duplicates(folder: &ImageFolder, images: &[Option<FoundImage>]) -> Vec<Duplic
     groups.sort_unstable_by_key(|group| group[0].1);
     let name = |&(_, index): &(_, usize)| folder.relative_path(index).map_or_else(String::new, path_name);
     let group = |group: &[(FoundImage, usize)]| {
-        let mut labels: Vec<u32> = group.iter().filter_map(|&(_, index)| folder.label(index)).collect();
+        let mut labels: Vec<_> = group.iter().filter_map(|&(_, index)| folder.labels(index)).collect();
         labels.dedup();
         DuplicateGroup { files: group.iter().map(name).collect(), across_classes: labels.len() > 1 }
     };

@@ -24,6 +24,8 @@ pub struct DataReport {
     pub readable: usize,
     /// The classes, sorted by name, with their files, unreadable ones included.
     pub classes: Vec<ClassCount>,
+    /// Whether an image may have several of them.
+    pub multi_label: bool,
     /// Files without a class: those in the folder itself, or those that the table of classes does not name.
     pub unlabelled: usize,
     /// Rows of the table of classes, if there is one.
@@ -113,8 +115,8 @@ impl DataReport {
         let mut classes: Vec<_> = names.map(|name| ClassCount { name, files: 0 }).collect();
         let mut unlabelled = 0;
         for index in 0..folder.len() {
-            match folder.label(index) {
-                Some(label) => classes[label as usize].files += 1,
+            match folder.labels(index) {
+                Some(labels) => labels.iter().for_each(|label| classes[*label as usize].files += 1),
                 None => unlabelled += 1,
             }
         }
@@ -130,6 +132,7 @@ impl DataReport {
             files: folder.len(),
             readable: readable().count(),
             classes,
+            multi_label: folder.is_multi_label(),
             unlabelled,
             table_rows: folder.table_rows(),
             unused_tables: folder.unused_tables()?,
@@ -178,7 +181,8 @@ impl fmt::Display for DataReport {
         match self.extremes() {
             Some((least, most)) => {
                 let (count, fewest, most) = (self.classes.len(), least.files, most.files);
-                line("classes", format!("{count}, of {} files each", range(fewest, most)))?;
+                let several = if self.multi_label { "; a file may have several" } else { "" };
+                line("classes", format!("{count}, of {} files each{several}", range(fewest, most)))?;
             }
             None => line("classes", "none: without sub-folders images have no labels".into())?,
         }

@@ -10,7 +10,7 @@ use crate::decode::decode_with_format;
 use crate::decode::open::read;
 use crate::name::{os_name, path_name};
 use crate::source::extensions::{IMAGE_EXTENSIONS, is_hidden, is_image};
-use crate::source::labels::{Labelled, sorted};
+use crate::source::labels::{Labelled, Labels, sorted};
 use crate::source::passed_over::is_run;
 use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource, LabelTable, PassedOver, TableRows};
 
@@ -45,7 +45,7 @@ pub struct ImageFolder {
     root: PathBuf,
     /// Relative to the root.
     paths: Vec<Box<Path>>,
-    labels: Vec<Option<u32>>,
+    labels: Labels,
     class_names: Vec<String>,
     /// Where the labels come from a table: its rows.
     table: Option<TableRows>,
@@ -74,6 +74,7 @@ impl ImageFolder {
             return Err(DataError::EmptyFolder { path: root, extensions: known_extensions(), passed_over });
         }
         let (labels, class_names) = classes(&paths);
+        let labels = Labels::One(labels);
         Ok(Self { root, paths, labels, class_names, table: None, passed_over, options })
     }
 
@@ -93,7 +94,7 @@ impl ImageFolder {
         let places: Option<Vec<u32>> =
             self.class_names.iter().map(|class| places.get(class).copied()).collect();
         let places = places?;
-        let labels = self.labels.iter().map(|label| label.map(|label| places[label as usize])).collect();
+        let labels = self.labels.renumbered(&places);
         Some(Self { labels, class_names: classes.to_vec(), ..self.clone() })
     }
 
@@ -118,7 +119,7 @@ impl ImageFolder {
     }
 
     /// Gives two folders the same classes in the same order, if either has the labels of a table: those of the one with class folders, or
-    /// of both tables. Folders that cannot agree stay as they are.
+    /// of both tables; if one table is multi-label, so is the other. Folders that cannot agree stay as they are.
     #[must_use]
     pub fn with_common_classes(self, other: Self) -> (Self, Self) {
         let classes = match (&self.table, &other.table) {
@@ -130,7 +131,13 @@ impl ImageFolder {
                 sorted(all).into_iter().map(str::to_owned).collect()
             }
         };
+        let multi_label = self.is_multi_label() || other.is_multi_label();
+        let both = self.table.is_some() && other.table.is_some();
         match (self.with_classes(&classes), other.with_classes(&classes)) {
+            (Some(first), Some(second)) if both && multi_label => {
+                let [first, second] = [first, second].map(|f| Self { labels: f.labels.multi_label(), ..f });
+                (first, second)
+            }
             (Some(first), Some(second)) => (first, second),
             _ => (self, other),
         }
@@ -235,7 +242,15 @@ impl ImageSource for ImageFolder {
     }
 
     fn label(&self, index: usize) -> Option<u32> {
-        self.labels.get(index).copied().flatten()
+        self.labels.one(index)
+    }
+
+    fn is_multi_label(&self) -> bool {
+        matches!(self.labels, Labels::Several(_))
+    }
+
+    fn labels(&self, index: usize) -> Option<Vec<u32>> {
+        self.labels.all(index)
     }
 
     fn class_names(&self) -> &[String] {

@@ -99,6 +99,13 @@ pub fn pack(
 ) -> Result<Packed, DataError> {
     let out = out.as_ref();
     options.validate()?;
+    if folder.is_multi_label() {
+        return Err(DataError::Argument {
+            name: "the classes of an image",
+            value: "several".into(),
+            bound: "one at most: packed images have one class".into(),
+        });
+    }
     begin(folder, out, options)?;
     let order = shuffled(folder.len(), 0, 0);
     let (mut shards, mut samples, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());

@@ -36,8 +36,20 @@ pub trait ImageSource: Send + Sync {
         None
     }
 
-    /// The class of the image at `index`, an index into [`class_names`](Self::class_names).
+    /// The class of the image at `index`, an index into [`class_names`](Self::class_names). None for an image without one, and for all
+    /// images of a multi-label set.
     fn label(&self, index: usize) -> Option<u32>;
+
+    /// Whether an image may have several classes, or none of them: then [`labels`](Self::labels) has them.
+    fn is_multi_label(&self) -> bool {
+        false
+    }
+
+    /// All classes of the image at `index`, in their order: its only one, or any number in a multi-label set. None for an image that is not
+    /// labelled.
+    fn labels(&self, index: usize) -> Option<Vec<u32>> {
+        self.label(index).map(|label| vec![label])
+    }
 
     /// The classes' names, empty for a data set without labels.
     fn class_names(&self) -> &[String];

@@ -27,16 +27,17 @@ impl Subset {
         }
     }
 
-    /// The images that have a class.
+    /// The images that are labelled.
     #[must_use]
     pub fn labelled(source: Arc<dyn ImageSource>) -> Self {
-        let indices = (0..source.len()).filter(|index| source.label(*index).is_some()).collect();
+        let indices = (0..source.len()).filter(|index| source.labels(*index).is_some()).collect();
         Self { source, indices }
     }
 
     /// Divides a data set into images to train on and a `share` of each class, rounded, to hold out. Which ones depends on the seed and on
     /// the number of images of each class. A class of two images or more has one at least on either side; images without a class are
-    /// divided as a class is. Both parts are in the order of the source.
+    /// divided as a class is. In a multi-label set, an image counts for the rarest of its classes. Both parts are in the order of the
+    /// source.
     ///
     /// # Errors
     /// [`DataError::Argument`] for a share that is not between 0 and 1, or that holds out no image or all.
@@ -45,9 +46,13 @@ impl Subset {
         if !(share > 0.0 && share < 1.0) {
             return Err(argument(share.to_string(), "between 0 and 1".into()));
         }
+        let labels: Vec<Option<u32>> = match source.is_multi_label() {
+            true => rarest_labels(source.as_ref()),
+            false => (0..source.len()).map(|index| source.label(index)).collect(),
+        };
         let mut classes: Vec<Vec<usize>> = vec![Vec::new(); source.class_names().len() + 1];
-        for index in 0..source.len() {
-            classes[source.label(index).map_or(0, |label| label as usize + 1)].push(index);
+        for (index, label) in labels.into_iter().enumerate() {
+            classes[label.map_or(0, |label| label as usize + 1)].push(index);
         }
         let mut held_out = vec![false; source.len()];
         for (class, mut images) in classes.into_iter().enumerate().filter(|(_, images)| images.len() > 1) {
@@ -78,6 +83,15 @@ impl Subset {
     }
 }
 
+/// The rarest class of each image of a multi-label set, the first of equally rare ones.
+fn rarest_labels(source: &dyn ImageSource) -> Vec<Option<u32>> {
+    let labels: Vec<Vec<u32>> =
+        (0..source.len()).map(|index| source.labels(index).unwrap_or_default()).collect();
+    let mut counts = vec![0_usize; source.class_names().len()];
+    labels.iter().flatten().for_each(|label| counts[*label as usize] += 1);
+    labels.iter().map(|of_image| of_image.iter().copied().min_by_key(|l| counts[*l as usize])).collect()
+}
+
 impl ImageSource for Subset {
     fn len(&self) -> usize {
         self.indices.len()
@@ -101,6 +115,14 @@ impl ImageSource for Subset {
 
     fn label(&self, index: usize) -> Option<u32> {
         self.source.label(self.index(index).ok()?)
+    }
+
+    fn is_multi_label(&self) -> bool {
+        self.source.is_multi_label()
+    }
+
+    fn labels(&self, index: usize) -> Option<Vec<u32>> {
+        self.source.labels(self.index(index).ok()?)
     }
 
     fn class_names(&self) -> &[String] {

@@ -32,6 +32,10 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "FILE")]
     pub val_labels: Option<PathBuf>,
 
+    /// Text between the classes of an image in a table, such as ';': images may have several classes, or none.
+    #[arg(long, value_name = "TEXT")]
+    pub label_separator: Option<String>,
+
     /// Hold out this share of each class to measure on, such as 0.2, instead of a folder of held-out images.
     #[arg(long, value_name = "SHARE", conflicts_with = "val")]
     pub val_share: Option<f64>,
@@ -169,6 +173,7 @@ impl RecipeArgs {
         fill(&mut data.val, &self.val);
         fill(&mut data.labels, &self.labels);
         fill(&mut data.val_labels, &self.val_labels);
+        fill(&mut data.label_separator, &self.label_separator);
         fill(&mut data.val_share, &self.val_share);
         set(&mut data.workers, &self.workers);
         set(&mut data.repeats, &self.repeats);

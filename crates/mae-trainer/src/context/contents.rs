@@ -152,18 +152,20 @@ impl SetContents {
             let name = source.name(i);
             let below = folder.as_deref().and_then(|folder| name.strip_prefix(folder));
             let below = below.unwrap_or(&name).trim_start_matches(std::path::is_separator);
-            let label = source.label(i);
-            order.update(&label.unwrap_or(u32::MAX).to_le_bytes());
+            let labels = source.labels(i).unwrap_or_else(|| vec![u32::MAX]);
+            labels.iter().for_each(|label| order.update(&label.to_le_bytes()));
             order.update(below.as_bytes());
             order.update(&[0]);
-            let class = label.and_then(|label| names.get(label as usize)).map_or("", String::as_str);
-            let (images, digest) = match classes.get_mut(class) {
-                Some(known) => known,
-                None => classes.entry(class.to_owned()).or_insert_with(|| (0_usize, CRC.digest())),
-            };
-            *images += 1;
-            digest.update(below.as_bytes());
-            digest.update(&[0]);
+            for label in labels {
+                let class = names.get(label as usize).map_or("", String::as_str);
+                let (images, digest) = match classes.get_mut(class) {
+                    Some(known) => known,
+                    None => classes.entry(class.to_owned()).or_insert_with(|| (0_usize, CRC.digest())),
+                };
+                *images += 1;
+                digest.update(below.as_bytes());
+                digest.update(&[0]);
+            }
         }
         let looked_at = source.len().min(SIZES);
         let mut sizes: Vec<_> = (0..looked_at).map(|i| source.bytes(i * source.len() / looked_at)).collect();

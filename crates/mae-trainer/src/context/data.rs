@@ -86,7 +86,7 @@ impl Data {
     }
 
     /// The labelled images that vote in a kNN evaluation and those that are voted on, if there are
-    /// labels: the training and the held-out set, or, without one, four fifths of the training set
+    /// labels of one class an image: the training and the held-out set, or, without one, four fifths of the training set
     /// and the rest.
     pub fn knn_sets(&self, max_images: usize) -> Option<(ImageSet, ImageSet)> {
         let labelled = |source: &Arc<dyn ImageSource>| {
@@ -136,7 +136,8 @@ impl Data {
         }
         let mut by_class = vec![Vec::new(); classes];
         for index in &all.indices {
-            if let Some(class) = all.source.label(*index).and_then(|l| by_class.get_mut(l as usize)) {
+            let first = all.source.labels(*index).and_then(|labels| labels.first().copied());
+            if let Some(class) = first.and_then(|label| by_class.get_mut(label as usize)) {
                 class.push(*index);
             }
         }

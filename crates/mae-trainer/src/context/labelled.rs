@@ -30,7 +30,17 @@ pub(super) fn folders(recipe: &DataRecipe, need_labels: bool) -> Result<Folders,
             return Err(TrainerError::argument(name, table.display(), bound));
         }
     }
-    let read = |path: &Option<_>| path.as_ref().map(LabelTable::read).transpose();
+    if let (Some(separator), None, None) = (&recipe.label_separator, &recipe.labels, &recipe.val_labels) {
+        let bound = "left out without a table of classes";
+        return Err(TrainerError::argument("label_separator", separator, bound));
+    }
+    let read = |path: &Option<_>| {
+        let read = |path| match &recipe.label_separator {
+            Some(separator) => LabelTable::read_lists(path, separator),
+            None => LabelTable::read(path),
+        };
+        path.as_ref().map(read).transpose()
+    };
     let (table, own) = (read(&recipe.labels)?, read(&recipe.val_labels)?);
     let (Some(path), true) = (&recipe.path, table.is_some() || own.is_some()) else {
         let open = |path: &Option<_>| path.as_ref().map(|path| open_images(path, FolderOptions::default()));
@@ -76,7 +86,7 @@ fn folder(path: &Path, table: Option<(&'static str, &LabelTable)>) -> Result<Ima
 
 /// How a table fits the images of a folder.
 fn line(folder: &ImageFolder, table: &LabelTable, rows: TableRows, need_labels: bool) -> String {
-    let without = (0..folder.len()).filter(|index| folder.label(*index).is_none()).count();
+    let without = (0..folder.len()).filter(|index| folder.labels(*index).is_none()).count();
     format!(
         "{}: {} of {} rows name an image in {}; images without a class: {without}{}",
         table.path().display(),
@@ -84,5 +94,9 @@ fn line(folder: &ImageFolder, table: &LabelTable, rows: TableRows, need_labels: 
         rows.all,
         folder.root().display(),
         if need_labels && without > 0 { ", which are left out" } else { "" }
-    )
+    ) + match (folder.is_multi_label(), need_labels) {
+        (true, true) => "; an image may have several classes",
+        (true, false) => "; an image may have several classes: neither kNN nor a linear probe is measured",
+        _ => "",
+    }
 }

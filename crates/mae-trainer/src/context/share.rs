@@ -52,17 +52,21 @@ impl Rows {
     /// # Errors
     /// Names an image that has none.
     pub fn labels(&self, source: &dyn ImageSource) -> Result<Vec<u32>, TrainerError> {
-        let label = |index: &usize| {
-            let refused = || {
-                TrainerError::argument(
-                    "the class of an image",
-                    "none",
-                    "given: ".to_owned() + &source.name(*index),
-                )
-            };
-            source.label(*index).ok_or_else(refused)
-        };
-        self.indices.iter().map(label).collect()
+        self.indices
+            .iter()
+            .map(|index| source.label(*index).ok_or_else(|| unlabelled(source, *index)))
+            .collect()
+    }
+
+    /// The classes of each image, any number of them.
+    ///
+    /// # Errors
+    /// Names an image that is not labelled.
+    pub fn label_sets(&self, source: &dyn ImageSource) -> Result<Vec<Vec<u32>>, TrainerError> {
+        self.indices
+            .iter()
+            .map(|index| source.labels(*index).ok_or_else(|| unlabelled(source, *index)))
+            .collect()
     }
 
     /// As features.
@@ -72,6 +76,10 @@ impl Rows {
     pub fn features(self) -> Result<Features, TrainerError> {
         Ok(Features::new(self.values, self.dim)?)
     }
+}
+
+fn unlabelled(source: &dyn ImageSource, index: usize) -> TrainerError {
+    TrainerError::argument("the class of an image", "none", "given: ".to_owned() + &source.name(index))
 }
 
 impl Context {

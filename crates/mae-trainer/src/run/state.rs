@@ -91,12 +91,12 @@ impl<T: Task> Run<T> {
         Ok(Restored { state, damaged: Vec::new() })
     }
 
-    /// The evaluation that is best by the task's [`BEST`](Task::BEST), the first of equal ones, with its value.
+    /// The evaluation that is best by the task's [`best`](Task::best) metric, the first of equal ones, with its value.
     ///
     /// # Errors
     /// If the evaluations cannot be read.
     pub fn best(&self) -> Result<Option<(Evaluation, f64)>, TrainerError> {
-        Ok(T::BEST.best(read_evaluations(self.path(EVALUATIONS))?))
+        Ok(self.task.best().best(read_evaluations(self.path(EVALUATIONS))?))
     }
 
     /// The step of the newest checkpoint, on the main rank.
@@ -122,7 +122,7 @@ impl<T: Task> Run<T> {
         if self.ranks().is_main() {
             let evaluations = read_evaluations(self.path(EVALUATIONS))?;
             let steps: Vec<u64> = evaluations.iter().map(|e| e.step).collect();
-            let best = T::BEST.best(evaluations).map_or(0, |(best, _)| best.step);
+            let best = self.task.best().best(evaluations).map_or(0, |(best, _)| best.step);
             worse = steps.into_iter().filter(|other| (best + 1..=step).contains(other)).count() as u64;
         }
         Ok(step >= self.pace.total_steps || self.ranks().main_number(worse)? >= patience)

@@ -62,7 +62,8 @@ pub fn summarize<T: Task>(
     line("loss curve", curve.display().to_string());
     line("weights", format!("{} (after step {}, the last)", weights.display(), state.step));
     if let Some(((best, value), path)) = best.zip(best_weights) {
-        let (title, value) = (T::BEST.title, T::BEST.text(value));
+        let metric = run.task.best();
+        let (title, value) = (metric.title, metric.text(value));
         line("best weights", format!("{} (after step {}: {title} {value})", path.display(), best.step));
     }
     line("report", write_report(run, &model, &outcome)?.display().to_string());

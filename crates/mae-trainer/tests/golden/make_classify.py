@@ -1,4 +1,5 @@
-"""Writes classify.json: steps of fine-tuning by timm and AdamW, and of a linear probe by timm's LARS, in PyTorch.
+"""Writes classify.json: steps of fine-tuning by timm and AdamW, and of a linear probe by timm's LARS, in PyTorch; and the loss of
+images with several classes.
 
 pip install -r requirements.txt && python make_classify.py    # --check compares instead of writing
 """
@@ -114,6 +115,20 @@ def probe(rng):
     )
 
 
+def multi_label(rng):
+    scores = torch.tensor(rng.normal(0.0, 3.0, size=(BATCH, CLASSES)).round(2), dtype=torch.float32)
+    scores[0, :2], scores[1, :2] = 0.0, torch.tensor([60.0, -60.0])  # where the gradient has to be one half, and far out
+    targets = torch.tensor(rng.uniform(size=(BATCH, CLASSES)).round(), dtype=torch.float32)
+    targets = targets * KEPT + targets.flip(0) * (1 - KEPT)
+    scores.requires_grad_()
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(scores, targets)
+    loss.backward()
+    return dict(
+        batch=BATCH, classes=CLASSES, scores=numbers(scores), targets=numbers(targets), loss=loss.item(),
+        gradient=numbers(scores.grad),
+    )
+
+
 def same(a, b, path=""):
     """Numbers may differ by what another machine's order of additions makes of them."""
     if isinstance(a, dict):
@@ -135,7 +150,7 @@ def same(a, b, path=""):
 def main():
     torch.set_num_threads(1)
     rng = np.random.default_rng(2111_06377)
-    golden = dict(finetune=finetune(rng), probe=probe(rng))
+    golden = dict(finetune=finetune(rng), probe=probe(rng), multi_label=multi_label(rng))
     path = Path(__file__).with_name("classify.json")
     if "--check" in sys.argv:
         same(golden, json.loads(path.read_text()))

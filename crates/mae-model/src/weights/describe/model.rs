@@ -188,7 +188,7 @@ impl WeightFile {
         let means = self.tensors.contains_key("fc_norm.weight");
         let pooling = if means { Pooling::MeanPatch } else { Pooling::ClassToken };
         let classes = (0..classes).map(|class| class.to_string()).collect();
-        Ok(ClassifierConfig { vit: self.vit_config(hints)?, pooling, head, classes })
+        Ok(ClassifierConfig { vit: self.vit_config(hints)?, pooling, head, classes, multi_label: false })
     }
 
     /// Whether its norm belongs behind the mean of tokens.

@@ -7,12 +7,11 @@ use mae_model::{Classifier, Head, ParamInfo};
 use mae_vit::{Compute, DropPath, Geometry};
 
 use super::optimizer::{decays, layer_wise};
-use super::{Classes, EncoderRecipe, METRICS, Mix, MixRecipe, TOP1, cross_entropy, labels};
+use super::{Classes, ClassifierScores, EncoderRecipe, METRICS, Mix, MixRecipe};
 use crate::context::Context;
 use crate::images::images_of;
 use crate::recipe::within;
 use crate::{At, Data, Measured, Recipe, SettingsOf, Task, TaskRecipe, TrainerError};
-use mae_eval::Scores;
 use mae_report::{Metric, Outcome};
 
 crate::sections! {
@@ -58,7 +57,7 @@ impl TaskRecipe for FinetuneRecipe {
     }
 }
 
-/// Fine-tuning of a classifier: the loss is the cross entropy of a batch of mixed images.
+/// Fine-tuning of a classifier: the loss is the cross entropy of a batch of mixed images, where these have several classes that of each class.
 pub struct Finetune {
     classes: Classes,
     settings: SettingsOf<Self>,
@@ -86,6 +85,7 @@ impl Task for Finetune {
 
     fn new(settings: &SettingsOf<Self>, data: &Data) -> Result<Self, TrainerError> {
         let classes = Classes::new(&settings.task.model, Head::FineTuned, &settings.data, data)?;
+        classes.check_smoothing(settings.task.mix.label_smoothing)?;
         Ok(Self { classes, settings: settings.clone() })
     }
 
@@ -115,14 +115,17 @@ impl Task for Finetune {
         let rate = self.settings.task.finetune.drop_path;
         let depth = self.classes.config.vit.stack.depth;
         let drop = (rate > 0.0).then(|| DropPath::draw(rate, depth, count, &mut draw));
-        Ok(cross_entropy(model.classify(model.features(images, drop.as_ref())), targets))
+        Ok(self.classes.loss(model.classify(model.features(images, drop.as_ref())), targets))
     }
 
     const NEEDS_LABELS: bool = true;
 
     const METRICS: &'static [Metric] = METRICS;
-    const BEST: Metric = TOP1;
     const LOSS: &'static str = super::LOSS;
+
+    fn best(&self) -> Metric {
+        self.classes.best()
+    }
 
     fn evaluate(
         &self,
@@ -153,7 +156,7 @@ impl Task for Finetune {
     }
 
     fn title(&self) -> String {
-        format!("fine-tuning to {} classes", self.classes.config.classes.len())
+        format!("fine-tuning to {}", self.classes.classes_text())
     }
 
     fn flops_per_image(&self) -> Option<f64> {
@@ -181,7 +184,7 @@ impl Task for Finetune {
 
 impl Finetune {
     /// The last scores that were measured on held-out images; on the main rank.
-    pub fn scores(&self) -> Option<Scores> {
+    pub fn scores(&self) -> Option<ClassifierScores> {
         self.classes.scores()
     }
 
@@ -197,7 +200,7 @@ impl Finetune {
         let [.., height, width] = batch.shape;
         let mix: &Mix = &self.settings.task.mix;
         let mixing = mix.draw((height, width), &mut draw);
-        let targets = self.classes.targets(mix, &mixing, &labels(&batch), at.device); // [B, classes]
+        let targets = self.classes.targets(mix, &mixing, &self.classes.labels(&batch.indices), at.device); // [B, classes]
         (mixing.apply(at.images(&mut batch)), targets, draw)
     }
 }

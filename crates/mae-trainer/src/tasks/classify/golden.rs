@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::optimizer::{layer_scales, layer_wise};
 use super::probe::standardise;
-use super::{Lars, Mix, Mixing, cross_entropy};
+use super::{Lars, Mix, Mixing, binary_cross_entropy, cross_entropy};
 use crate::run::single;
 use crate::{AdamW, At};
 
@@ -21,6 +21,17 @@ use crate::{AdamW, At};
 struct Golden {
     finetune: Finetune,
     probe: Probe,
+    multi_label: MultiLabel,
+}
+
+#[derive(Deserialize)]
+struct MultiLabel {
+    batch: usize,
+    classes: usize,
+    scores: Vec<f32>,
+    targets: Vec<f32>,
+    loss: f64,
+    gradient: Vec<f32>,
 }
 
 #[derive(Deserialize)]
@@ -125,7 +136,7 @@ fn fine_tuning_is_timms_step_for_step() {
     for (((images, labels), draws), lr) in steps.zip(draws).zip(&golden.lr) {
         let shape = [golden.batch, 3, height, width];
         let images = mixing.apply(normalize.images(images.to_vec(), shape, &device));
-        let targets = mix.targets(&mixing, labels, golden.classes);
+        let targets = mix.targets(&mixing, labels.as_chunks::<1>().0, golden.classes);
         let targets = Tensor::from_data(TensorData::new(targets, [golden.batch, golden.classes]), &device);
         let mut draws = draws.iter().copied();
         let drop = DropPath::draw(golden.drop, golden.depth, golden.batch, || draws.next().unwrap());
@@ -166,6 +177,7 @@ fn a_probe_is_trained_as_by_timms_lars() {
         pooling: Pooling::ClassToken,
         head: Head::Probe,
         classes: (0..golden.classes).map(|class| class.to_string()).collect(),
+        multi_label: false,
     };
     let wide = |rows: &[f32]| -> Vec<f32> {
         // One feature more, which is always 0 and stays so.
@@ -185,7 +197,7 @@ fn a_probe_is_trained_as_by_timms_lars() {
     let mut losses = Vec::new();
     for ((features, labels), lr) in steps.zip(&golden.lr) {
         let features = Tensor::from_data(TensorData::new(wide(features), [golden.images, width]), &device);
-        let targets = Mix::default().targets(&Mixing::None, labels, golden.classes);
+        let targets = Mix::default().targets(&Mixing::None, labels.as_chunks::<1>().0, golden.classes);
         let targets = Tensor::from_data(TensorData::new(targets, [golden.images, golden.classes]), &device);
         let features = standardise(&mut model, features, &at).unwrap();
         let loss = cross_entropy(model.head.forward(features), targets);
@@ -202,4 +214,19 @@ fn a_probe_is_trained_as_by_timms_lars() {
     assert!(off(&read(model.head.bias.val().into_data()), &golden.final_bias) < 1e-5);
     assert!(off(&read(norm.running_mean.val().into_data())[..golden.dim], &golden.running_mean) < 1e-5);
     assert!(off(&read(norm.running_var.val().into_data())[..golden.dim], &golden.running_var) < 1e-5);
+}
+
+#[test]
+fn the_loss_of_several_classes_and_its_gradient_are_pytorchs() {
+    let golden = golden().multi_label;
+    let device = Device::flex().autodiff();
+    let tensor = |values: Vec<f32>| -> Tensor<2> {
+        Tensor::from_data(TensorData::new(values, [golden.batch, golden.classes]), &device)
+    };
+    let scores = tensor(golden.scores.clone()).require_grad();
+    let loss = binary_cross_entropy(scores.clone(), tensor(golden.targets.clone()));
+    let value = f64::from(loss.clone().inner().into_scalar::<f32>());
+    assert!((value / golden.loss - 1.0).abs() < 1e-6, "{value}, {}", golden.loss);
+    let gradient = scores.grad(&loss.backward()).unwrap().into_data();
+    assert!(off(&gradient.try_to_vec::<f32>().unwrap(), &golden.gradient) < 1e-6);
 }

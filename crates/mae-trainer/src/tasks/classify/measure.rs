@@ -1,15 +1,46 @@
 //! What classifiers are worth on held-out images, and what is written and drawn of it.
 
+use std::fmt;
+
 use burn::module::Module;
 use burn::tensor::Device;
 use mae_model::Classifier;
 
 use super::Classes;
-use mae_eval::{Scores, score};
+use mae_eval::{MultiLabelScores, Scores, score, score_multi_label};
 use mae_report::{Outcome, draw_confusion, save_png, write_atomic};
 
 use crate::context::{Context, Rows};
 use crate::{Measured, TrainerError};
+
+/// What a classifier is worth on held-out images.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClassifierScores {
+    /// Of images with one class each.
+    OneClass(Scores),
+    /// Of images with any number of classes.
+    MultiLabel(MultiLabelScores),
+}
+
+impl ClassifierScores {
+    /// For a program.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::OneClass(scores) => scores.to_json(),
+            Self::MultiLabel(scores) => scores.to_json(),
+        }
+    }
+}
+
+/// A table of classes.
+impl fmt::Display for ClassifierScores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OneClass(scores) => scores.fmt(f),
+            Self::MultiLabel(scores) => scores.fmt(f),
+        }
+    }
+}
 
 const SCORES: &str = "scores.json";
 const CONFUSION: &str = "confusion.png";
@@ -23,7 +54,7 @@ impl Classes {
         projection + vit.stack.flops(1 + patches) + 2.0 * (width * self.config.classes.len()) as f64
     }
 
-    pub(super) fn scores(&self) -> Option<Scores> {
+    pub(super) fn scores(&self) -> Option<ClassifierScores> {
         self.measured.lock().expect("nothing panics with it").clone().map(|(_, scores)| scores)
     }
 
@@ -41,21 +72,30 @@ impl Classes {
 
     /// What scores of held-out images are worth.
     pub(super) fn score(&self, context: &Context, rows: Rows, step: u64) -> Result<Measured, TrainerError> {
-        let labels = rows.labels(context.data.all_held_out()?.source.as_ref())?;
-        let scores = score(&self.config.classes, &labels, &rows.values)?;
-        let measured = Measured { val_loss: scores.loss, ..Measured::default() };
-        let measured = measured.with("top1", Some(scores.top1())).with("top5", scores.top5());
+        let (source, classes) = (context.data.all_held_out()?.source, &self.config.classes);
+        let measured = Measured::default();
+        let (measured, scores) = if self.config.multi_label {
+            let scores = score_multi_label(classes, &rows.label_sets(source.as_ref())?, &rows.values)?;
+            let measured = Measured { val_loss: Some(scores.loss), ..measured };
+            (measured.with("map", scores.mean_average_precision()), ClassifierScores::MultiLabel(scores))
+        } else {
+            let scores = score(classes, &rows.labels(source.as_ref())?, &rows.values)?;
+            let measured = Measured { val_loss: scores.loss, ..measured };
+            let measured = measured.with("top1", Some(scores.top1())).with("top5", scores.top5());
+            (measured, ClassifierScores::OneClass(scores))
+        };
         *self.measured.lock().expect("nothing panics with it") = Some((step, scores));
         Ok(measured)
     }
 
-    /// Writes the last scores, and draws which class is taken for which.
+    /// Writes the last scores, and draws which class is taken for which where an image has one.
     pub(super) fn draw(&self, context: &Context) -> Result<(), TrainerError> {
         let Some(scores) = self.scores() else { return Ok(()) };
         write_atomic(context.path(SCORES), |file| {
             serde_json::to_writer_pretty(&mut *file, &scores.to_json())?;
             file.write_all(b"\n")
         })?;
+        let ClassifierScores::OneClass(scores) = scores else { return Ok(()) };
         let title = format!("top-1 {:.1}%", 100.0 * scores.top1());
         let matrix = draw_confusion(&title, &scores.classes, &scores.confusion)?;
         Ok(save_png(&matrix, context.path(CONFUSION))?)
@@ -80,11 +120,23 @@ impl Classes {
         self.draw(context)?;
         let mut outcome = Outcome::default();
         let share = |share: f64| format!("{:.1}%", 100.0 * share);
-        outcome.line("top-1", format!("{} of {} held-out images", share(scores.top1()), scores.images()));
-        if let Some(top5) = scores.top5().filter(|_| scores.classes.len() > 5) {
-            outcome.line("top-5", share(top5));
+        match &scores {
+            ClassifierScores::OneClass(scores) => {
+                let images = scores.images();
+                outcome.line("top-1", format!("{} of {images} held-out images", share(scores.top1())));
+                if let Some(top5) = scores.top5().filter(|_| scores.classes.len() > 5) {
+                    outcome.line("top-5", share(top5));
+                }
+            }
+            ClassifierScores::MultiLabel(scores) => {
+                let map = scores.mean_average_precision().map_or("none".into(), share);
+                outcome.line("mAP", format!("{map} over the classes of {} held-out images", scores.images));
+            }
         }
         outcome.line("scores", context.path(SCORES).display());
+        if matches!(scores, ClassifierScores::MultiLabel(_)) {
+            return Ok(outcome);
+        }
         outcome.line("confusion", context.path(CONFUSION).display());
         outcome.figures.push(("Confusion matrix", context.path(CONFUSION)));
         Ok(outcome)

@@ -89,18 +89,19 @@ impl Mix {
         Mixing::CutMix { rows, columns, kept: 1.0 - area as f64 / (height * width) as f64 }
     }
 
-    /// What a classifier shall say of a batch: the share of each class in each image, smoothed.
+    /// The target distribution of a batch: the share of each class in each image, smoothed. For images of several classes, each of these
+    /// has the share of the image.
     ///
     /// # Shapes
-    /// labels `[B]` → `[B, classes]`
-    pub fn targets(&self, mixing: &Mixing, labels: &[u32], classes: usize) -> Vec<f32> {
+    /// B lists of labels → `[B, classes]`
+    pub fn targets(&self, mixing: &Mixing, labels: &[impl AsRef<[u32]>], classes: usize) -> Vec<f32> {
         let kept = mixing.kept() as f32;
         let off = (self.label_smoothing / classes as f64) as f32;
         let on = (1.0 - self.label_smoothing) as f32;
         let mut targets = vec![off; labels.len() * classes];
         for (row, (own, other)) in targets.chunks_mut(classes).zip(labels.iter().zip(labels.iter().rev())) {
-            row[*own as usize] += kept * on;
-            row[*other as usize] += (1.0 - kept) * on;
+            own.as_ref().iter().for_each(|label| row[*label as usize] += kept * on);
+            other.as_ref().iter().for_each(|label| row[*label as usize] += (1.0 - kept) * on);
         }
         targets
     }
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn targets_are_shares_of_classes() {
-        let targets = BOTH.targets(&Mixing::Mixup { kept: 0.75 }, &[0, 2, 2], 4);
+        let targets = BOTH.targets(&Mixing::Mixup { kept: 0.75 }, &[[0], [2], [2]], 4);
         let near = |a: f32, b: f32| (a - b).abs() < 1e-6;
         let expected = [
             [0.75 * 0.9 + 0.025, 0.025, 0.25 * 0.9 + 0.025, 0.025],
@@ -219,6 +220,9 @@ mod tests {
             assert!(row.iter().zip(expected).all(|(a, b)| near(*a, b)), "{row:?}");
         }
         assert!(targets.chunks(4).all(|row| near(row.iter().sum(), 1.0)));
-        assert_eq!(Mix::default().targets(&Mixing::None, &[1], 3), [0.0, 1.0, 0.0]);
+        assert_eq!(Mix::default().targets(&Mixing::None, &[[1]], 3), [0.0, 1.0, 0.0]);
+        // Images of several classes, and of none.
+        let targets = Mix::default().targets(&Mixing::Mixup { kept: 0.75 }, &[vec![0, 2], vec![]], 3);
+        assert_eq!(targets, [0.75, 0.0, 0.75, 0.25, 0.0, 0.25]);
     }
 }

@@ -9,24 +9,29 @@ mod optimizer;
 mod probe;
 mod recipe;
 
-use burn::tensor::{Device, Tensor, TensorData, activation};
-use mae_data::Batch;
-use mae_model::{Classifier, ClassifierConfig, Head};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use mae_eval::Scores;
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use mae_data::ImageSource;
+use mae_model::{Classifier, ClassifierConfig, Head};
 use mae_report::Metric;
 
+use crate::recipe::within;
 use crate::{Data, DataSettings, TrainerError};
 
 pub use finetune::{Finetune, FinetuneRecipe, FinetuneSettings, TuningRecipe, TuningSettings};
+pub use measure::ClassifierScores;
 pub use mix::{Mix, MixRecipe, Mixing};
 pub use optimizer::{Lars, layer_scales};
 pub use probe::{LinearRecipe, LinearSettings, Probe, ProbeRecipe, ProbeSettings};
 pub use recipe::{EncoderRecipe, EncoderSettings};
 
 /// What classifiers are measured by.
-const METRICS: &[Metric] = &[TOP1, Metric::accuracy("top5", "top-5", ACCURACY)];
+const METRICS: &[Metric] = &[TOP1, Metric::accuracy("top5", "top-5", ACCURACY), MAP];
 const TOP1: Metric = Metric::accuracy("top1", "top-1", ACCURACY);
+/// Of images that may have several classes.
+const MAP: Metric = Metric::accuracy("map", "mAP", "Mean average precision on held-out images");
 const ACCURACY: &str = "Accuracy on held-out images";
 const LOSS: &str = "cross entropy of training images";
 
@@ -34,23 +39,25 @@ const LOSS: &str = "cross entropy of training images";
 struct Classes {
     config: ClassifierConfig,
     encoder: EncoderSettings,
+    /// The training images.
+    train: Arc<dyn ImageSource>,
     /// The last scores that were measured, and after how many updates.
-    measured: std::sync::Mutex<Option<(u64, Scores)>>,
+    measured: Mutex<Option<(u64, ClassifierScores)>>,
 }
 
 impl Classes {
-    /// The training and the held-out images have the same classes, and every image one of them.
+    /// The training and the held-out images have the same classes, and every image is labelled.
     fn new(
         encoder: &EncoderSettings,
         head: Head,
         settings: &DataSettings,
         data: &Data,
     ) -> Result<Self, TrainerError> {
-        let shapes = std::path::Path::new("built-in shapes");
+        let shapes = Path::new("built-in shapes");
         let (train, val) = (data.train.as_ref(), data.all_held_out()?.source);
         let val_path = settings.val.as_ref().or(settings.path.as_ref());
         for (source, path) in [(train, settings.path.as_ref()), (val.as_ref(), val_path)] {
-            let unlabelled = (0..source.len()).filter(|i| source.label(*i).is_none()).count();
+            let unlabelled = (0..source.len()).filter(|i| source.labels(*i).is_none()).count();
             if unlabelled > 0 {
                 let path = path.map_or(shapes, |path| path).into();
                 return Err(TrainerError::Unlabelled { path, unlabelled, images: source.len() });
@@ -63,19 +70,27 @@ impl Classes {
                 val: val.class_names().join(", "),
             });
         }
-        if classes.len() < 2 {
-            return Err(TrainerError::argument("the number of classes", classes.len(), "at least 2"));
+        let multi_label = train.is_multi_label();
+        if multi_label != val.is_multi_label() {
+            let several = if multi_label { "the training images" } else { "the held-out images" };
+            let bound = "all, by a table of the same kind, or none";
+            return Err(TrainerError::argument("the images with several classes", several, bound));
+        }
+        let (least, bound) = if multi_label { (1, "at least 1") } else { (2, "at least 2") };
+        if classes.len() < least {
+            return Err(TrainerError::argument("the number of classes", classes.len(), bound));
         }
         let mut counts = vec![0_usize; classes.len()];
-        for label in (0..train.len()).filter_map(|i| train.label(i)) {
+        for label in (0..train.len()).filter_map(|i| train.labels(i)).flatten() {
             counts[label as usize] += 1;
         }
         if let Some(empty) = counts.iter().position(|count| *count == 0) {
             let path = settings.path.as_deref().unwrap_or(shapes).into();
             return Err(TrainerError::EmptyClass { path, class: classes[empty].clone() });
         }
-        let config = ClassifierConfig { vit: encoder.encoder, pooling: encoder.pooling, head, classes };
-        Ok(Self { config, encoder: encoder.clone(), measured: Default::default() })
+        let (vit, pooling) = (encoder.encoder, encoder.pooling);
+        let config = ClassifierConfig { vit, pooling, head, classes, multi_label };
+        Ok(Self { config, encoder: encoder.clone(), train: data.train.clone(), measured: Mutex::default() })
     }
 
     /// A new head on the encoder of the file.
@@ -90,24 +105,51 @@ impl Classes {
             ("weights", weights),
             ("model", format!("{} wide, {} blocks, {} heads", stack.embed_dim, stack.depth, stack.num_heads)),
             ("images", format!("{height}x{width} px, patch {}", geometry.patch_size())),
-            ("classes", format!("{} classes", self.config.classes.len())),
+            ("classes", self.classes_text()),
         ]
     }
 
-    /// The shares of classes that a batch is to be told as.
+    fn classes_text(&self) -> String {
+        let several = if self.config.multi_label { ", any number of them an image" } else { "" };
+        format!("{} classes{several}", self.config.classes.len())
+    }
+
+    /// What the best evaluation is told by.
+    fn best(&self) -> Metric {
+        if self.config.multi_label { MAP } else { TOP1 }
+    }
+
+    /// Checks that labels are smoothed only where they are shares of one class.
+    fn check_smoothing(&self, smoothing: f64) -> Result<(), TrainerError> {
+        let bound = "0 where images have several classes, each of which is predicted by itself";
+        within("label_smoothing", !self.config.multi_label || smoothing == 0.0, smoothing, bound)
+    }
+
+    /// The classes of training images. All of them were found to be labelled.
+    fn labels<'a>(&self, indices: impl IntoIterator<Item = &'a usize>) -> Vec<Vec<u32>> {
+        indices.into_iter().map(|index| self.train.labels(*index).unwrap_or_default()).collect()
+    }
+
+    /// The mean loss of scores.
+    ///
+    /// # Shapes
+    /// `[B, classes]` twice → `[1]`
+    fn loss(&self, scores: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+        match self.config.multi_label {
+            true => binary_cross_entropy(scores, targets),
+            false => cross_entropy(scores, targets),
+        }
+    }
+
+    /// The target distribution of a batch.
     ///
     /// # Shapes
     /// `[B, classes]`
-    fn targets(&self, mix: &Mix, mixing: &Mixing, labels: &[u32], device: &Device) -> Tensor<2> {
+    fn targets(&self, mix: &Mix, mixing: &Mixing, labels: &[Vec<u32>], device: &Device) -> Tensor<2> {
         let classes = self.config.classes.len();
         let targets = mix.targets(mixing, labels, classes);
         Tensor::from_data(TensorData::new(targets, [labels.len(), classes]), device)
     }
-}
-
-/// All images of a classifier's sets have a class.
-fn labels(batch: &Batch) -> Vec<u32> {
-    batch.labels.clone().expect("both sets were found to have a class for each image")
 }
 
 /// The mean cross entropy of scores with shares of classes.
@@ -117,4 +159,15 @@ fn labels(batch: &Batch) -> Vec<u32> {
 fn cross_entropy(scores: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     let [batch, _] = scores.dims();
     (activation::log_softmax(scores, 1) * targets).sum().neg().div_scalar(batch as f64)
+}
+
+/// The mean over images and classes of the binary cross entropy of scores, each of which is the logit of a class.
+///
+/// # Shapes
+/// `[B, classes]` twice → `[1]`
+///
+/// # Source
+/// PyTorch's `BCEWithLogitsLoss`: −log σ(−x) − t·x.
+fn binary_cross_entropy(scores: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    (activation::log_sigmoid(scores.clone().neg()) + targets * scores).mean().neg()
 }

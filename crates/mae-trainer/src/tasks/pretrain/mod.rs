@@ -137,7 +137,11 @@ impl Task for Pretrain {
         };
         match &features {
             Some(features) => features.tell(&mut outcome),
-            None => outcome.line("kNN accuracy", "not measured: the images have no labels"),
+            None => {
+                let labels =
+                    if context.data.train.is_multi_label() { "several labels each" } else { "no labels" };
+                outcome.line("kNN accuracy", format!("not measured: the images have {labels}"));
+            }
         }
         let pictures = draw_pictures(self, context, model, step, device)?;
         outcome.line("pictures", pictures.display());

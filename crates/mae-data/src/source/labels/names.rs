@@ -1,0 +1,78 @@
+//! Which image of a folder a name in a table means.
+
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf, absolute};
+
+/// What the images of a folder may be called.
+pub(super) struct Names {
+    /// The folder of images, as it was named and as links lead to it.
+    roots: [PathBuf; 2],
+    /// The same of the table's folder.
+    tables: [PathBuf; 2],
+    /// Paths below the root, file names, and file names without their extension; no index where several have the name.
+    paths: HashMap<PathBuf, usize>,
+    files: HashMap<String, Option<usize>>,
+    stems: HashMap<String, Option<usize>>,
+}
+
+pub(super) enum Found {
+    Image(usize),
+    Several,
+    None,
+}
+
+impl Names {
+    pub(super) fn of(root: &Path, images: &[Box<Path>], table: &Path) -> Self {
+        let both = |path: &Path| {
+            let named = plain(&absolute(path).unwrap_or_else(|_| path.into()));
+            let real = path.canonicalize().unwrap_or_else(|_| named.clone());
+            [named, real]
+        };
+        let table = match table.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let (mut paths, mut files, mut stems) = (HashMap::new(), HashMap::new(), HashMap::new());
+        for (index, path) in images.iter().enumerate() {
+            paths.insert(path.to_path_buf(), index);
+            for (name, names) in [(path.file_name(), &mut files), (path.file_stem(), &mut stems)] {
+                let name = name.unwrap_or_default().to_string_lossy().into_owned();
+                names.entry(name).and_modify(|found| *found = None).or_insert(Some(index));
+            }
+        }
+        Self { roots: both(root), tables: both(table), paths, files, stems }
+    }
+
+    pub(super) fn find(&self, name: &str) -> Found {
+        if let Some(index) = self.paths.get(&plain(Path::new(name))) {
+            return Found::Image(*index);
+        }
+        for table in &self.tables {
+            let path = plain(&table.join(name));
+            let mut below = self.roots.iter().filter_map(|root| path.strip_prefix(root).ok());
+            if let Some(index) = below.find_map(|path| self.paths.get(path)) {
+                return Found::Image(*index);
+            }
+        }
+        match self.files.get(name).or_else(|| self.stems.get(name)) {
+            Some(Some(index)) => Found::Image(*index),
+            Some(None) => Found::Several,
+            None => Found::None,
+        }
+    }
+}
+
+/// A path without `.` and `..`, where there is something before.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
