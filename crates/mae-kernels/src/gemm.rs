@@ -1,21 +1,23 @@
 //! Matrix products on borrowed slices, by the `gemm` crate.
 
-/// A matrix in a slice, any strides.
+/// A matrix in a slice, in rows or in columns.
 #[derive(Clone, Copy)]
-pub struct Mat<'a> {
-    data: &'a [f32],
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
-    col_stride: usize,
+pub struct Mat<'a, T = f32> {
+    pub(crate) data: &'a [T],
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    /// From a row to the next. One of the two strides is 1.
+    pub(crate) row_stride: usize,
+    /// From a column to the next.
+    pub(crate) col_stride: usize,
 }
 
-impl<'a> Mat<'a> {
+impl<'a, T: Copy> Mat<'a, T> {
     /// `rows` × `cols`, row-major, each row `row_stride` numbers after the one before.
     ///
     /// # Panics
     /// If the slice is too short.
-    pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+    pub fn new(data: &'a [T], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert!(
             fits(data.len(), rows, cols, row_stride),
             "a {rows} x {cols} matrix in {} numbers",
@@ -25,7 +27,7 @@ impl<'a> Mat<'a> {
     }
 
     /// `cols` wide, row-major, as many rows as there are numbers.
-    pub fn dense(data: &'a [f32], cols: usize) -> Self {
+    pub fn dense(data: &'a [T], cols: usize) -> Self {
         Self::new(data, data.len() / cols, cols, cols)
     }
 
@@ -46,7 +48,8 @@ impl<'a> Mat<'a> {
     }
 }
 
-fn fits(len: usize, rows: usize, cols: usize, row_stride: usize) -> bool {
+/// Whether a row-major matrix lies inside `len` numbers, its rows apart.
+pub(crate) fn fits(len: usize, rows: usize, cols: usize, row_stride: usize) -> bool {
     cols <= row_stride && (rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= len)
 }
 
