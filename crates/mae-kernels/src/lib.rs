@@ -16,6 +16,7 @@
 
 mod adamw;
 mod attention;
+mod bf16;
 mod branch;
 mod gelu;
 mod gemm;
@@ -29,6 +30,7 @@ mod transpose;
 
 pub use adamw::{AdamWUpdate, adamw, sum_of_squares};
 pub use attention::{Attended, Heads, attention, attention_backward};
+pub use bf16::{Bf16, Bf16Products, Factor, bf16_products, matmul_bf16};
 pub use branch::{
     AttentionSaved, Branch, BranchGradients, MlpSaved, attention_branch, attention_branch_backward,
     mlp_branch, mlp_branch_backward,
