@@ -4,6 +4,8 @@
 //! best that the machine has is chosen at run time. A result depends on neither the number of threads nor on what ran
 //! before, except that the `gemm` crate chooses its blocks by the number of threads.
 //!
+//! [`matmul_bf16`] multiplies in bf16 with f32 sums, by AVX512_BF16 where the processor has it.
+//!
 //! The principal operations are the two branches of a transformer block, [`attention_branch`] and [`mlp_branch`].
 //!
 //! ```

@@ -27,12 +27,14 @@ pub use number::Bf16;
 /// An `f32` factor is rounded as [`Bf16::from`] does; a subnormal [`Bf16`] counts as zero.
 ///
 /// # Results
-/// An element depends neither on the threads nor on earlier products. With AVX512_BF16 each block of up to 768
-/// positions of the inner dimension, all of about the same length, is summed from zero: for each pair of positions
-/// first the second product is added, then the first, each with one rounding to nearest. Subnormal sums become zero.
-/// The blocks' sums are added in order, to `out` at last if that is asked for. Without the instructions the order is
-/// that of [`matmul`](crate::matmul). Either way the error is that of f32 sums: at most about K · 2⁻²⁴ times the sum
-/// of the products' magnitudes, for K positions.
+/// An element depends neither on the number of threads nor on earlier products, if [`bf16_products`] is
+/// [`Avx512Bf16`](Bf16Products::Avx512Bf16). Then the inner dimension is divided into blocks of at most 768, of equal
+/// length up to rounding. Each block's sum starts at zero. Each pair of positions adds its second product, then its
+/// first, and each addition rounds once, to nearest; a subnormal sum becomes zero. The sums of the blocks are added in
+/// order: to zero, or to `out` for [`Write::Add`].
+///
+/// Otherwise the order is that of [`matmul`](crate::matmul). The error is that of f32 sums in both cases: for K
+/// positions at most about K · 2⁻²⁴ times the sum of the products' magnitudes.
 ///
 /// # Panics
 /// If the inner sizes differ or `out` is too short.

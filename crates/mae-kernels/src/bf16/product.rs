@@ -20,14 +20,14 @@ use crate::{Buffer, on_pool};
 const DEPTH: usize = 768;
 /// Blocks that are packed at a time. Threads wait for each other after each time.
 const PACKED_BLOCKS: usize = 2;
-/// Most rows and columns that are packed at a time, which bounds the memory: 13 MB for both.
+/// Most rows and columns that are packed at a time. This bounds the memory: 13 MB for each factor.
 const PACKED: (usize, usize) = (300 * TILE_ROWS, 128 * TILE_COLS);
 /// Panels that are packed together, so that longer pieces of a row are read at once.
 const PACKED_PANELS: usize = 4;
 /// Largest rows and columns of a task: its columns, a block deep, fit the second-level cache (768 KiB).
 const TASK: (usize, usize) = (16 * TILE_ROWS, 16 * TILE_COLS);
 /// Tasks for each thread, at least, unless tasks would be smaller than a tile: threads that finish early take more.
-const TASKS: usize = 4;
+const TASKS: usize = 16;
 
 /// Computes a product of which no size is zero. Its inner blocks depend on the inner size only, so each element is
 /// summed in the same order whatever the threads.
@@ -178,16 +178,18 @@ fn tasks<'a>(
     tasks
 }
 
-/// Rows and columns of a task, whole tiles.
+/// Rows and columns of a task: whole tiles, about as many in each task.
 fn task_size(rows: usize, cols: usize, threads: Threads) -> (usize, usize) {
+    let (rows, cols) = (rows.div_ceil(TILE_ROWS), cols.div_ceil(TILE_COLS));
     let (mut tall, mut wide) = (TASK.0 / TILE_ROWS, TASK.1 / TILE_COLS);
     if threads == Threads::All {
         let wanted = TASKS * rayon::current_num_threads();
-        while tall * wide > 1 && rows.div_ceil(tall * TILE_ROWS) * cols.div_ceil(wide * TILE_COLS) < wanted {
+        while tall * wide > 1 && rows.div_ceil(tall) * cols.div_ceil(wide) < wanted {
             if tall >= wide { tall /= 2 } else { wide /= 2 }
         }
     }
-    (tall * TILE_ROWS, wide * TILE_COLS)
+    let even = |tiles: usize, most: usize| tiles.div_ceil(tiles.div_ceil(most));
+    (even(rows, tall) * TILE_ROWS, even(cols, wide) * TILE_COLS)
 }
 
 /// Computes a task. A panel has `pairs` of each lane, a block of the inner dimension `depth` of them.
