@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mae_kernels::{Branch, Heads};
+use mae_kernels::{Branch, Heads, ProductType};
 
 /// Widths and heads from ViT-Ti to ViT-L.
 const MODELS: [(&str, usize, usize); 4] =
@@ -60,7 +60,7 @@ fn parameters(width: usize, inner: usize, mixed: usize) -> [Vec<f32>; 6] {
 
 fn branch(params: &[Vec<f32>; 6]) -> Branch<'_> {
     let [norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = params;
-    Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias }
+    Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias, products: ProductType::F32 }
 }
 
 /// The median seconds of a call, after one to fill the pool of buffers.

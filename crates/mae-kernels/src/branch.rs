@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::attention::{Attended, Heads, attention, attention_backward};
 use crate::gelu::{gelu, gelu_backward};
-use crate::gemm::{Mat, Threads, Write, matmul};
+use crate::gemm::{Mat, ProductType, Threads, Write};
 use crate::layer_norm::{layer_norm, layer_norm_again, layer_norm_backward};
 use crate::rows::{add, add_bias, sum_rows};
 use crate::transpose::transposed;
@@ -36,6 +36,8 @@ pub struct Branch<'a> {
     pub out_weight: &'a [f32],
     /// `[D]`
     pub out_bias: &'a [f32],
+    /// What the products with weights, and those of the weights' gradients, round their factors to. Attention's own are in f32.
+    pub products: ProductType,
 }
 
 /// Gradients of a branch's parameters, in their order.
@@ -86,7 +88,7 @@ impl Branch<'_> {
         let mut normed = Buffer::any(x.len());
         layer_norm(&mut normed, stats, x, self.norm(), eps, threads);
         let (normed, cols) = (Mat::dense(&normed, self.width()), self.in_bias.len());
-        matmul(inner, cols, normed, Mat::dense(self.in_weight, cols), Write::Set, threads);
+        self.products.matmul(inner, cols, normed, Mat::dense(self.in_weight, cols), Write::Set, threads);
     }
 
     /// Maps out of the branch and adds the input.
@@ -94,18 +96,32 @@ impl Branch<'_> {
         let width = self.width();
         add_bias(y, x, self.out_bias, threads);
         let inner = Mat::dense(inner, self.out_weight.len() / width);
-        matmul(y, width, inner, Mat::dense(self.out_weight, width), Write::Add, threads);
+        self.products.matmul(y, width, inner, Mat::dense(self.out_weight, width), Write::Add, threads);
+    }
+
+    /// Copies of both weights' transposes, in order: the `gemm` crate packs a transposed factor number by number. bf16 products do
+    /// without.
+    fn transposed(&self) -> Option<[Buffer; 2]> {
+        let copies =
+            || [transposed(self.in_weight, self.in_bias.len()), transposed(self.out_weight, self.width())];
+        (self.products == ProductType::F32).then(copies)
     }
 
     /// The transposes of both weights, which the backward pass multiplies by.
-    fn transposed(&self) -> [Buffer; 2] {
-        [transposed(self.in_weight, self.in_bias.len()), transposed(self.out_weight, self.width())]
+    fn transposes<'a>(&'a self, copies: &'a Option<[Buffer; 2]>) -> [Mat<'a>; 2] {
+        let (width, cols) = (self.width(), self.in_bias.len());
+        match copies {
+            Some([in_weight, out_weight]) => {
+                [Mat::dense(in_weight, width), Mat::dense(out_weight, out_weight.len() / width)]
+            }
+            None => [Mat::dense(self.in_weight, cols).t(), Mat::dense(self.out_weight, width).t()],
+        }
     }
 
     /// The gradient of what [`leave`](Self::leave) was given, by the transpose of its weight.
-    fn leave_backward(&self, inner_grad: &mut [f32], grad: &[f32], out_weight: &[f32], threads: Threads) {
-        let (width, cols) = (self.width(), self.out_weight.len() / self.width());
-        matmul(inner_grad, cols, Mat::dense(grad, width), Mat::dense(out_weight, cols), Write::Set, threads);
+    fn leave_backward(&self, inner_grad: &mut [f32], grad: &[f32], out_weight: Mat<'_>, threads: Threads) {
+        let grad = Mat::dense(grad, self.width());
+        self.products.matmul(inner_grad, out_weight.cols(), grad, out_weight, Write::Set, threads);
     }
 
     /// The gradient of the input by the transpose of [`enter`](Self::enter)'s weight, the residual's share added where
@@ -115,19 +131,13 @@ impl Branch<'_> {
         (x_grad, normed): (&mut [f32], &mut [f32]),
         (residual, inner_grad): (Option<&[f32]>, &[f32]),
         (x, stats): (&[f32], &[f32]),
-        in_weight: &[f32],
+        in_weight: Mat<'_>,
         threads: Threads,
     ) -> (Buffer, Buffer) {
         let (width, cols) = (self.width(), self.in_bias.len());
         layer_norm_again(normed, x, stats, self.norm(), threads);
-        matmul(
-            x_grad,
-            width,
-            Mat::dense(inner_grad, cols),
-            Mat::dense(in_weight, width),
-            Write::Set,
-            threads,
-        );
+        let inner_grad = Mat::dense(inner_grad, cols);
+        self.products.matmul(x_grad, width, inner_grad, in_weight, Write::Set, threads);
         layer_norm_backward(x_grad, x, stats, self.norm_weight, residual, threads)
     }
 }
@@ -202,8 +212,8 @@ pub fn attention_branch_backward(
     let [mut x_grad, mut normed] = [Buffer::any(x.len()), Buffer::any(x.len())];
     let mut qkv_grad = Buffer::any(saved.qkv.len());
     on_pool(|| {
-        let transposes = branch.transposed();
-        let [in_weight, out_weight] = &transposes;
+        let copies = branch.transposed();
+        let [in_weight, out_weight] = branch.transposes(&copies);
         let sums: Vec<RowSums> = x_grad
             .par_chunks_mut(rows * width)
             .zip(normed.par_chunks_mut(rows * width))
@@ -236,10 +246,10 @@ pub fn attention_branch_backward(
                 [norm.0, norm.1, sum_rows(qkv_grad, 3 * width, threads), sum_rows(grad, width, threads)]
             })
             .collect();
-        drop(transposes); // the weights' gradients take their memory
+        drop(copies); // the weights' gradients take their memory
         let [norm_weight, norm_bias, in_bias, out_bias] = total(sums);
-        let in_weight = weight_gradient(&normed, width, &qkv_grad, 3 * width);
-        let out_weight = weight_gradient(&saved.mixed, width, grad, width);
+        let in_weight = weight_gradient(&normed, width, &qkv_grad, 3 * width, branch.products);
+        let out_weight = weight_gradient(&saved.mixed, width, grad, width, branch.products);
         (x_grad, [norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias])
     })
 }
@@ -281,8 +291,8 @@ pub fn mlp_branch_backward(
     let [mut x_grad, mut normed] = [Buffer::any(x.len()), Buffer::any(x.len())];
     let [mut hidden_grad, mut active] = [Buffer::any(saved.hidden.len()), Buffer::any(saved.hidden.len())];
     on_pool(|| {
-        let transposes = branch.transposed();
-        let [in_weight, out_weight] = &transposes;
+        let copies = branch.transposed();
+        let [in_weight, out_weight] = branch.transposes(&copies);
         let sums: Vec<RowSums> = x_grad
             .par_chunks_mut(rows * width)
             .zip(normed.par_chunks_mut(rows * width))
@@ -302,10 +312,10 @@ pub fn mlp_branch_backward(
                 [norm.0, norm.1, in_bias, sum_rows(grad, width, threads)]
             })
             .collect();
-        drop(transposes); // the weights' gradients take their memory
+        drop(copies); // the weights' gradients take their memory
         let [norm_weight, norm_bias, in_bias, out_bias] = total(sums);
-        let in_weight = weight_gradient(&normed, width, &hidden_grad, cols);
-        let out_weight = weight_gradient(&active, cols, grad, width);
+        let in_weight = weight_gradient(&normed, width, &hidden_grad, cols, branch.products);
+        let out_weight = weight_gradient(&active, cols, grad, width, branch.products);
         (x_grad, [norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias])
     })
 }
@@ -326,8 +336,15 @@ fn total(tasks: Vec<RowSums>) -> RowSums {
 }
 
 /// `xᵀ · grad`, `[R, d_in]` and `[R, d_out]` → `[d_in, d_out]`.
-pub(crate) fn weight_gradient(x: &[f32], d_in: usize, grad: &[f32], d_out: usize) -> Buffer {
+pub(crate) fn weight_gradient(
+    x: &[f32],
+    d_in: usize,
+    grad: &[f32],
+    d_out: usize,
+    products: ProductType,
+) -> Buffer {
     let mut out = Buffer::any(d_in * d_out);
-    matmul(&mut out, d_out, Mat::dense(x, d_in).t(), Mat::dense(grad, d_out), Write::Set, Threads::All);
+    let (x, grad) = (Mat::dense(x, d_in).t(), Mat::dense(grad, d_out));
+    products.matmul(&mut out, d_out, x, grad, Write::Set, Threads::All);
     out
 }

@@ -9,11 +9,11 @@
 //! The principal operations are the two branches of a transformer block, [`attention_branch`] and [`mlp_branch`].
 //!
 //! ```
-//! use mae_kernels::linear;
+//! use mae_kernels::{ProductType, linear};
 //!
 //! let (x, weight, bias) = ([1.0, 2.0], [3.0, 4.0], [0.5, -0.5]);
 //! // One row of two numbers to one.
-//! assert_eq!(*linear(&x, &weight, &bias[..1]), [11.5]);
+//! assert_eq!(*linear(&x, &weight, &bias[..1], ProductType::F32), [11.5]);
 //! ```
 
 mod adamw;
@@ -38,7 +38,7 @@ pub use branch::{
     mlp_branch, mlp_branch_backward,
 };
 pub use gelu::{gelu, gelu_backward};
-pub use gemm::{Mat, Threads, Write, matmul};
+pub use gemm::{Mat, ProductType, Threads, Write, matmul};
 pub use layer_norm::{layer_norm, layer_norm_again, layer_norm_backward};
 pub use linear::{linear, linear_backward, linear_input_backward};
 pub use loss::{reconstruction, reconstruction_backward};

@@ -1,6 +1,6 @@
 //! Each kernel against the formula in f64, and its backward pass against finite differences of that formula.
 
-use mae_kernels::{Branch, Buffer, Heads};
+use mae_kernels::{Branch, Buffer, Heads, ProductType};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -171,7 +171,7 @@ fn branch(inputs: &[Vec<f32>]) -> Branch<'_> {
     let [_, norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = inputs else {
         panic!("an input and six parameters")
     };
-    Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias }
+    Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias, products: ProductType::F32 }
 }
 
 fn check_gradients(
@@ -234,11 +234,11 @@ fn linear_and_its_gradients() {
         let inputs = [random(rows * d_in, 0), random(d_in * d_out, 1), random(d_out, 2)];
         let f =
             |inputs: &[Vec<f64>]| formula::plus(&formula::product(&inputs[0], &inputs[1], d_in), &inputs[2]);
-        let y = mae_kernels::linear(&inputs[0], &inputs[1], &inputs[2]);
+        let y = mae_kernels::linear(&inputs[0], &inputs[1], &inputs[2], ProductType::F32);
         assert_near("linear", &y, &f(&inputs.each_ref().map(|x| wide(x))));
         let grad = random(y.len(), 99);
-        let (weight, bias) = mae_kernels::linear_backward(&grad, &inputs[0], d_in, d_out);
-        let x = mae_kernels::linear_input_backward(&grad, &inputs[1], d_out);
+        let (weight, bias) = mae_kernels::linear_backward(&grad, &inputs[0], d_in, d_out, ProductType::F32);
+        let x = mae_kernels::linear_input_backward(&grad, &inputs[1], d_out, ProductType::F32);
         check_gradients(&inputs, &grad, [x, weight, bias], &f);
     }
 }

@@ -11,7 +11,7 @@ use crate::VitError;
 
 /// The type in which matrix products take their factors. All else is f32: weights and their gradients, the residual
 /// stream, norms, softmax, loss. (On libtorch, what lies between two products of a branch has this type too, as under
-/// PyTorch's autocast.)
+/// PyTorch's autocast. On Flex, attention's products of queries, keys and values are f32.)
 ///
 /// # Source
 /// Mixed precision training, arXiv 1710.03740; PyTorch's autocast, which keeps the same operations in f32.

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::factor::Factor;
-use crate::gemm::{Mat, Threads, Write, matmul};
+use crate::gemm::mat::{Mat, Threads, Write, matmul};
 use crate::{Buffer, on_pool};
 
 /// Computes a product of which no size is zero.

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::vector::{Avx512Bf16, LANES, dot_pairs, load, prefetch, store};
-use crate::gemm::Write;
+use crate::gemm::mat::Write;
 
 /// Rows of a tile. Its sums take 28 of the 32 registers; two hold the second factor, one the first.
 pub(super) const TILE_ROWS: usize = 14;

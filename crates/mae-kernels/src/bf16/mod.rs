@@ -16,7 +16,7 @@ mod vector;
 
 use std::fmt;
 
-use crate::gemm::{Mat, Threads, Write, fits};
+use crate::gemm::mat::{Mat, Threads, Write, fits};
 
 pub use factor::Factor;
 pub use number::Bf16;

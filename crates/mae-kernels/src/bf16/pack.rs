@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 use super::factor::Factor;
 use super::vector::{Avx512Bf16, LANES, interleaved, pairs, store_some, transpose};
-use crate::gemm::Mat;
+use crate::gemm::mat::Mat;
 
 /// Fills panels of `P` lanes, one after the other, with the rows of `from` from `row` on and its columns from `col` on.
 #[allow(unsafe_code, reason = "calls functions for processors with AVX512_BF16")]

@@ -12,7 +12,7 @@ use super::factor::Factor;
 use super::kernel::{APairs, BPairs, TILE_COLS, TILE_ROWS, multiply_panels};
 use super::pack::pack;
 use super::vector::{Avx512Bf16, LANES};
-use crate::gemm::{Mat, Threads, Write};
+use crate::gemm::mat::{Mat, Threads, Write};
 use crate::{Buffer, on_pool};
 
 /// Largest block of the inner dimension. Each block reads and writes the product once, so longer blocks cost less; up to

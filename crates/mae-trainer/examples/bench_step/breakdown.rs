@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use mae_kernels::ProductType::F32;
 use mae_kernels::{AdamWUpdate, Branch, BranchGradients, Buffer, Heads, Mat, Threads, Write};
 use mae_model::{Mae, MaeConfig, list_params};
 use mae_vit::{InitRng, StackConfig};
@@ -103,10 +104,10 @@ fn linear(name: &str, rows: usize, d_in: usize, d_out: usize, input_grad: bool, 
     let (x, weight, bias, grad) =
         (random(rows * d_in), random(d_in * d_out), random(d_out), random(rows * d_out));
     let flops = 2.0 * (rows * d_in * d_out) as f64;
-    let forward = time(rounds, || mae_kernels::linear(&x, &weight, &bias));
+    let forward = time(rounds, || mae_kernels::linear(&x, &weight, &bias, F32));
     let backward = time(rounds, || {
-        let x_grad = input_grad.then(|| mae_kernels::linear_input_backward(&grad, &weight, d_out));
-        (x_grad, mae_kernels::linear_backward(&grad, &x, d_in, d_out))
+        let x_grad = input_grad.then(|| mae_kernels::linear_input_backward(&grad, &weight, d_out, F32));
+        (x_grad, mae_kernels::linear_backward(&grad, &x, d_in, d_out, F32))
     });
     let products = 1 + usize::from(input_grad);
     let numbers = x.len() + weight.len() + grad.len();
@@ -123,7 +124,7 @@ fn parameters(width: usize, inner: usize, mixed: usize) -> [Vec<f32>; 6] {
 
 fn branch(params: &[Vec<f32>; 6]) -> Branch<'_> {
     let [norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = params;
-    Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias }
+    Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias, products: F32 }
 }
 
 /// The four operations of a tower's blocks, or of `depth` of them.

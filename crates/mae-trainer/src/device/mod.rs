@@ -173,8 +173,8 @@ pub(crate) fn check_compute(compute: Compute, device: &Device) -> Result<(), Tra
     if !precision.is_supported_by(device) {
         return Err(TrainerError::argument("precision", precision, "f32 on this device: it has no other"));
     }
-    if grad_checkpointing && !ops::is_fused(device, precision) {
-        let bound = "false on this device: only flex (in f32) and tch compute activations again";
+    if grad_checkpointing && !ops::is_fused(device) {
+        let bound = "false on this device: only flex and tch compute activations again";
         return Err(TrainerError::argument("grad_checkpointing", true, bound));
     }
     Ok(())

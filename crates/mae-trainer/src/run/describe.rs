@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use burn::tensor::Device;
+use mae_vit::Precision;
+
 use super::Run;
 use super::checkpoint::TrainState;
 use super::disk::no_room;
@@ -49,7 +52,8 @@ impl<T: Task> Run<T> {
             ),
         );
         let again = if train.grad_checkpointing { ", activations computed again" } else { "" };
-        line("precision", format!("{}{again}", train.precision));
+        let products = bf16_products(train.precision, &device_of(model));
+        line("precision", format!("{}{products}{again}", train.precision));
         line("batch", self.batch_text('x'));
         line(
             "learning rate",
@@ -114,4 +118,18 @@ impl<T: Task> Run<T> {
         }
         text
     }
+}
+
+/// What computes bf16 products on a CPU, and whether that is of use.
+fn bf16_products(precision: Precision, device: &Device) -> String {
+    #[cfg(feature = "flex")]
+    if let (Precision::Bf16, Some(products)) = (precision, mae_vit::ops::bf16_products(device)) {
+        let no_use = match products {
+            mae_vit::ops::Bf16Products::F32 => ": slower than f32 on this processor",
+            _ => "",
+        };
+        return format!(", products by {products}{no_use}");
+    }
+    let _ = (precision, device);
+    String::new()
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use mae_model::{ParamInfo, list_params};
-use mae_vit::Precision;
+use mae_vit::{Precision, ops};
 
 use super::Run;
 use crate::device::within_memory;
@@ -31,8 +31,9 @@ impl<T: Task> Run<T> {
         let compute = self.settings.compute();
         let activations = self.task.activations_per_image(compute, device)?;
         let number = size_of::<f32>();
-        // Products take copies of the weights, rounded.
-        let rounded = if compute.precision == Precision::Bf16 { 2 } else { 0 };
+        // Products take copies of the weights, rounded, unless they round factors on the way.
+        let on_the_way = ops::kept_bytes(device, compute.precision) == Some(number);
+        let rounded = if compute.precision == Precision::Bf16 && !on_the_way { 2 } else { 0 };
         let of = |param: &ParamInfo| {
             let trained = if param.trained { number * (1 + T::MOMENTS) } else { 0 };
             let averaged = if self.settings.optim.ema.is_some() { number } else { 0 };

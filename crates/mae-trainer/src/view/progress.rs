@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use mae_model::SavedModel;
-use mae_vit::{Precision, ops};
+use mae_vit::ops;
 
 use crate::run::checkpoint::TrainState;
 use crate::training::StepReport;
@@ -208,7 +208,7 @@ impl Tuning {
     fn watch<M: SavedModel>(model: &M, tell: fn(&str)) -> Option<Self> {
         let device = model.devices().into_iter().next()?;
         // Kernels of the seam's own need no tuning.
-        if ops::is_fused(&device, Precision::F32) {
+        if ops::is_fused(&device) {
             return None;
         }
         let (done, ended) = mpsc::channel();

@@ -1,7 +1,7 @@
 //! The seam between the model and the tensor library: every operation that a backend may fuse.
 //!
-//! Modules compute through these functions alone. Each takes the fused kernels of [`mae_kernels`] where the tensors and
-//! products are f32, on Flex, and this crate's feature `flex` is on; PyTorch's own operations where they are on libtorch and
+//! Modules compute through these functions alone. Each takes the fused kernels of [`mae_kernels`] where the tensors are f32, on
+//! Flex, and this crate's feature `flex` is on; PyTorch's own operations where they are on libtorch and
 //! its feature `tch` is on; and the composition in [`portable`] elsewhere.
 
 mod arguments;
@@ -21,17 +21,16 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 #[cfg(feature = "tch")]
 pub use arguments::CudaMemory;
 pub use arguments::{AdamWStep, BranchParams};
+#[cfg(feature = "flex")]
+pub use mae_kernels::Bf16Products;
 
 use crate::{Compute, Precision};
 
-/// The fused version if there is one for this tensor and precision, else the portable one.
+/// The fused version if there is one for this tensor, else the portable one.
 macro_rules! fused {
-    ($tensor:expr, $name:ident($($arg:expr),* $(,)?)) => {
-        fused!($tensor, Precision::F32, $name($($arg),*))
-    };
-    ($tensor:expr, $precision:expr, $name:ident($($arg:expr),* $(,)?)) => {{
+    ($tensor:expr, $name:ident($($arg:expr),* $(,)?)) => {{
         #[cfg(feature = "flex")]
-        if $precision == Precision::F32 && flex::applies(&$tensor) {
+        if flex::applies(&$tensor) {
             return flex::$name($($arg),*);
         }
         #[cfg(feature = "tch")]
@@ -42,19 +41,31 @@ macro_rules! fused {
     }};
 }
 
-/// Whether a device has operations of its own for this precision, instead of [`portable`]'s.
-pub fn is_fused(device: &Device, precision: Precision) -> bool {
+/// Whether a device has operations of its own, instead of [`portable`]'s.
+pub fn is_fused(device: &Device) -> bool {
+    kept_bytes(device, Precision::F32).is_some()
+}
+
+/// The size of a number that a device's own operations keep between the products of a branch, in bytes. `None` if it has no such
+/// operations.
+pub fn kept_bytes(device: &Device, precision: Precision) -> Option<usize> {
     let _probe = Tensor::<1>::zeros([1], device);
+    let _ = precision;
     #[cfg(feature = "flex")]
-    if precision == Precision::F32 && flex::applies(&_probe) {
-        return true;
+    if flex::applies(&_probe) {
+        return Some(size_of::<f32>());
     }
     #[cfg(feature = "tch")]
     if torch::applies(&_probe) {
-        return true;
+        return Some(precision.dtype().size());
     }
-    let _ = precision;
-    false
+    None
+}
+
+/// How this crate's kernels for CPUs compute bf16 products. `None` if the device does not use them.
+#[cfg(feature = "flex")]
+pub fn bf16_products(device: &Device) -> Option<Bf16Products> {
+    flex::applies(&Tensor::<1>::zeros([1], device)).then(mae_kernels::bf16_products)
 }
 
 /// The reason why bf16 runs without this crate's CUDA kernels, and therefore slower, on an NVIDIA card. `None` if the kernels
@@ -94,7 +105,7 @@ pub fn linear<const D: usize>(
     bias: Tensor<1>,
     precision: Precision,
 ) -> Tensor<D> {
-    fused!(x, precision, linear(x, weight, bias, precision))
+    fused!(x, linear(x, weight, bias, precision))
 }
 
 /// Layer normalisation over the last axis, with a biased variance.
@@ -122,7 +133,7 @@ pub fn attention_branch(
     eps: f64,
     compute: Compute,
 ) -> Tensor<3> {
-    fused!(x, compute.precision, attention_branch(x, params, num_heads, queries, eps, compute))
+    fused!(x, attention_branch(x, params, num_heads, queries, eps, compute))
 }
 
 /// The MLP half of a pre-norm block, residual included: `x + fc2(gelu(fc1(norm(x))))`, with the exact GELU.
@@ -133,7 +144,7 @@ pub fn attention_branch(
 /// # Source
 /// ViT (arXiv 2010.11929) eq. 3.
 pub fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64, compute: Compute) -> Tensor<3> {
-    fused!(x, compute.precision, mlp_branch(x, params, eps, compute))
+    fused!(x, mlp_branch(x, params, eps, compute))
 }
 
 /// The mean square of `pred - patches`; with `norm_eps`, each patch is first normalised by its own mean and unbiased

@@ -86,11 +86,10 @@ impl StackConfig {
         let inputs = 4 * 2 * width;
         // Norms' outputs, queries, keys and values, heads' outputs; the MLP before and after its GELU.
         let numbers = 6 * width + 2 * hidden;
-        let token = match (ops::is_fused(device, compute.precision), factor) {
-            (true, 0) => inputs + 4 * numbers,
-            (true, factor) => inputs + factor * numbers,
+        let token = match ops::kept_bytes(device, compute.precision) {
+            Some(bytes) => inputs + bytes * numbers,
             // In f32 besides the factors, with norms taken apart and every score of attention, twice.
-            (false, factor) => {
+            None => {
                 let scores = num_heads * tokens;
                 inputs + 4 * (numbers + 3 * width + 2 * scores) + factor * (numbers + scores)
             }

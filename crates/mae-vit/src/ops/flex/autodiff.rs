@@ -9,9 +9,9 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Shape;
-use mae_kernels::{AttentionSaved, BranchGradients, Buffer, Heads, MlpSaved, Threads};
+use mae_kernels::{AttentionSaved, BranchGradients, Buffer, Heads, MlpSaved, ProductType, Threads};
 
-use super::{Dense, Inputs, loss, normalize, pooled};
+use super::{Dense, Inputs, loss, normalize, pooled, products};
 use crate::ops::fused::{Fused, Params};
 use crate::ops::handover;
 use crate::{Compute, Precision};
@@ -45,18 +45,19 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         #[derive(Debug)]
         struct Step;
         impl Backward<Flex, 3> for Step {
-            type State = [Dense; 2];
+            type State = ([Dense; 2], ProductType);
 
             fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
                 let grad = Dense::new(grads.consume::<Flex>(&ops.node));
-                let ([x, weight], [to_x, to_weight, to_bias]) = (ops.state, ops.parents);
+                let (([x, weight], products), [to_x, to_weight, to_bias]) = (ops.state, ops.parents);
                 let [d_in, d_out] = weight.shape().dims();
                 if let Some(to) = to_x {
-                    let x_grad = mae_kernels::linear_input_backward(&grad, &weight, d_out);
+                    let x_grad = mae_kernels::linear_input_backward(&grad, &weight, d_out, products);
                     handover::register::<Flex>(grads, to.id, pooled::tensor(x_grad, x.shape()));
                 }
                 if to_weight.is_some() || to_bias.is_some() {
-                    let (weight_grad, bias_grad) = mae_kernels::linear_backward(&grad, &x, d_in, d_out);
+                    let (weight_grad, bias_grad) =
+                        mae_kernels::linear_backward(&grad, &x, d_in, d_out, products);
                     if let Some(to) = to_weight {
                         handover::register::<Flex>(grads, to.id, pooled::tensor(weight_grad, weight.shape()));
                     }
@@ -75,7 +76,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         match Step.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let state = [x.clone(), weight.clone()].map(Dense::new);
-                prep.finish(state, Flex::linear(x, weight, bias, precision))
+                prep.finish((state, products(precision)), Flex::linear(x, weight, bias, precision))
             }
             OpsKind::UnTracked(prep) => prep.finish(Flex::linear(x, weight, bias, precision)),
         }
@@ -139,7 +140,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
                 inputs.register(ops, grads, x_grad, param_grads);
             }
         }
-        let (nodes, inputs) = inputs(x, params);
+        let (nodes, inputs) = inputs(x, params, compute);
         let heads = inputs.heads(num_heads, queries);
         let (out, saved) = inputs.attention(heads, eps);
         match Step.prepare::<C>(nodes).compute_bound().stateful() {
@@ -171,7 +172,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
                 inputs.register(ops, grads, x_grad, param_grads);
             }
         }
-        let (nodes, inputs) = inputs(x, params);
+        let (nodes, inputs) = inputs(x, params, compute);
         let (out, saved) = inputs.mlp(eps);
         match Step.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
@@ -216,9 +217,10 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
 fn inputs<C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<Flex, C>>,
     params: Params<Autodiff<Flex, C>>,
+    compute: Compute,
 ) -> ([NodeGuard; 7], Inputs) {
     let [a, b, c, d, e, f] = params.into_array();
     let nodes = [x.node(), a.node(), b.node(), c.node(), d.node(), e.node(), f.node()];
     let params = [a, b, c, d, e, f].map(|tensor| tensor.into_primitive());
-    (nodes, Inputs::new(x.into_primitive(), params))
+    (nodes, Inputs::new(x.into_primitive(), params, compute))
 }

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use burn::backend::flex::FlexTensor;
 use burn::backend::{BackendTensor, DispatchTensorKind, Flex, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor};
-use mae_kernels::{AttentionSaved, Branch, Buffer, Heads, MlpSaved, Threads};
+use mae_kernels::{AttentionSaved, Branch, Buffer, Heads, MlpSaved, ProductType, Threads};
 
 use super::arguments::AdamWStep;
 use super::fused::{Fused, Params};
@@ -106,16 +106,19 @@ impl Deref for Dense {
 struct Inputs {
     x: Dense,
     params: [Dense; 6],
+    products: ProductType,
 }
 
 impl Inputs {
-    fn new(x: FlexTensor, params: [FlexTensor; 6]) -> Self {
-        Self { x: Dense::new(x), params: params.map(Dense::new) }
+    fn new(x: FlexTensor, params: [FlexTensor; 6], compute: Compute) -> Self {
+        let products = products(compute.precision);
+        Self { x: Dense::new(x), params: params.map(Dense::new), products }
     }
 
     fn branch(&self) -> Branch<'_> {
         let [norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias] = &self.params;
-        Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias }
+        let products = self.products;
+        Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias, products }
     }
 
     fn heads(&self, num: usize, queries: usize) -> Heads {
@@ -135,14 +138,21 @@ impl Inputs {
     }
 }
 
-/// The kernels compute in f32: the seam asks them for nothing else.
+/// What products round their factors to.
+fn products(precision: Precision) -> ProductType {
+    match precision {
+        Precision::F32 => ProductType::F32,
+        Precision::Bf16 => ProductType::Bf16,
+    }
+}
+
 impl Fused for Flex {
-    fn linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, _: Precision) -> FlexTensor {
+    fn linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, precision: Precision) -> FlexTensor {
         let [x, weight, bias] = [x, weight, bias].map(Dense::new);
         let mut shape = x.shape();
         let last = shape.num_dims() - 1;
         shape[last] = bias.len();
-        pooled::tensor(mae_kernels::linear(&x, &weight, &bias), shape)
+        pooled::tensor(mae_kernels::linear(&x, &weight, &bias, products(precision)), shape)
     }
 
     fn layer_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {
@@ -155,14 +165,14 @@ impl Fused for Flex {
         num_heads: usize,
         queries: usize,
         eps: f32,
-        _: Compute,
+        compute: Compute,
     ) -> FlexTensor {
-        let inputs = Inputs::new(x, params.into_array());
+        let inputs = Inputs::new(x, params.into_array(), compute);
         inputs.attention(inputs.heads(num_heads, queries), eps).0
     }
 
-    fn mlp_branch(x: FlexTensor, params: Params<Self>, eps: f32, _: Compute) -> FlexTensor {
-        Inputs::new(x, params.into_array()).mlp(eps).0
+    fn mlp_branch(x: FlexTensor, params: Params<Self>, eps: f32, compute: Compute) -> FlexTensor {
+        Inputs::new(x, params.into_array(), compute).mlp(eps).0
     }
 
     fn reconstruction_loss(pred: FlexTensor, patches: FlexTensor, norm_eps: Option<f32>) -> FlexTensor {
