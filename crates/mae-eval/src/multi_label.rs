@@ -91,6 +91,9 @@ pub fn score_multi_label(
     scores: &[f32],
 ) -> Result<MultiLabelScores, EvalError> {
     let (images, count) = (labels.len(), classes.len());
+    if count == 0 {
+        return Err(EvalError::argument("the number of classes", 0, "at least 1"));
+    }
     if images == 0 {
         return Err(EvalError::argument("the number of labelled images", 0, "at least 1"));
     }
@@ -186,6 +189,7 @@ mod tests {
         let message = |labels: &[Vec<u32>], scores: &[f32]| {
             score_multi_label(&classes, labels, scores).unwrap_err().to_string()
         };
+        assert!(score_multi_label(&[], &[vec![]], &[]).unwrap_err().to_string().contains("classes is 0"));
         assert_eq!(message(&[], &[]), "the number of labelled images is 0, but must be at least 1");
         assert!(message(&[vec![]], &[0.0]).contains("must be 2, one for each image and class"));
         assert_eq!(message(&[vec![2]], &[0.0; 2]), "a label is 2, but must be below the 2 classes");

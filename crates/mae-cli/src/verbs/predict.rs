@@ -24,8 +24,8 @@ Examples:
   mae predict vit_base_patch16_224.safetensors photos classes.parquet --top-k 5 --sheet unsure.png
 
 The columns of a file are path, class, probability, and class_2, probability_2 and so on with --top-k; an image that cannot
-be read has its path alone, and is named. A model of images with several classes gives each class a probability of its own. Interrupted with Ctrl-C, the same command goes on where it stopped. Without a file,
-a line is printed for each image.
+be read has its path alone, and is named. A model of images with several classes gives each class a probability of its own.
+Interrupted with Ctrl-C, the same command goes on where it stopped. Without a file, a line is printed for each image.
 
 Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted.";
 

@@ -101,9 +101,9 @@ pub fn pack(
     options.validate()?;
     if folder.is_multi_label() {
         return Err(DataError::Argument {
-            name: "the classes of an image",
-            value: "several".into(),
-            bound: "one at most: packed images have one class".into(),
+            name: "the labels of the folder",
+            value: "multi-label".into(),
+            bound: "one class an image: packed images have one class".into(),
         });
     }
     begin(folder, out, options)?;

@@ -36,8 +36,8 @@ impl Subset {
 
     /// Divides a data set into images to train on and a `share` of each class, rounded, to hold out. Which ones depends on the seed and on
     /// the number of images of each class. A class of two images or more has one at least on either side; images without a class are
-    /// divided as a class is. In a multi-label set, an image counts for the rarest of its classes. Both parts are in the order of the
-    /// source.
+    /// divided as a class is. In a multi-label set, an image counts for the rarest of its classes alone, so that a class that
+    /// others share images with may lie on one side. Both parts are in the order of the source.
     ///
     /// # Errors
     /// [`DataError::Argument`] for a share that is not between 0 and 1, or that holds out no image or all.

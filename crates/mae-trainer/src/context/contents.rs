@@ -156,7 +156,9 @@ impl SetContents {
             labels.iter().for_each(|label| order.update(&label.to_le_bytes()));
             order.update(below.as_bytes());
             order.update(&[0]);
-            for label in labels {
+            // A labelled image without a class is under no name, too.
+            let none = [u32::MAX];
+            for &label in if labels.is_empty() { &none[..] } else { &labels[..] } {
                 let class = names.get(label as usize).map_or("", String::as_str);
                 let (images, digest) = match classes.get_mut(class) {
                     Some(known) => known,

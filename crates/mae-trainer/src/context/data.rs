@@ -134,12 +134,11 @@ impl Data {
         if classes == 0 {
             return all.spread(count);
         }
-        let mut by_class = vec![Vec::new(); classes];
+        // Images without a class count as one more.
+        let mut by_class = vec![Vec::new(); classes + 1];
         for index in &all.indices {
             let first = all.source.labels(*index).and_then(|labels| labels.first().copied());
-            if let Some(class) = first.and_then(|label| by_class.get_mut(label as usize)) {
-                class.push(*index);
-            }
+            by_class[first.map_or(classes, |label| label as usize)].push(*index);
         }
         // The i-th of every class, for as many i as are needed.
         let most = by_class.iter().map(Vec::len).max().unwrap_or(0);

@@ -21,11 +21,11 @@ const SHOWN: usize = 3;
 /// - An image is named by its path below the folder of images, by its path from the table's folder, or by its file name, with or without
 ///   the extension, if no other image has the same.
 /// - Integer classes are in their numerical order, all others in the order of their bytes, as class folders are.
-/// - Rows without a class are ignored.
+/// - A row with an empty cell or `null` for its class is ignored.
 ///
-/// A table is multi-label, that is, an image may have several of its classes or none, if a list of classes in its JSON has not just one;
-/// if its columns of 0 and 1 have a row without just one 1; or if it is read by [`read_lists`](Self::read_lists). An image of several rows
-/// then has the classes of all.
+/// The images of a table are multi-label, that is, an image may have several classes or none, if it is read by
+/// [`read_lists`](Self::read_lists); if a list of classes in JSON does not have just one; or if columns of 0 and 1 do not have just one 1
+/// in a row. Only rows that name an image count. An image of several rows then has the classes of all.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelTable {
     path: PathBuf,
@@ -97,7 +97,7 @@ impl Labels {
 /// The rows of a table of classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct TableRows {
-    /// Rows with an image and a class.
+    /// Rows that name an image and label it.
     pub all: usize,
     /// Those of them that name no image in the folder.
     pub without_image: usize,
@@ -148,10 +148,7 @@ impl LabelTable {
             "jsonl" => Rows::of_json(text, list),
             _ => Err("its name ends in neither .csv nor .tsv nor .jsonl".into()),
         };
-        let mut rows = rows.map_err(refused)?;
-        if !rows.several {
-            rows.rows.retain(|row| row.classes.len() == 1);
-        }
+        let rows = rows.map_err(refused)?;
         let control = |text: &String| text.chars().any(char::is_control);
         let broken = |row: &&Row| control(&row.image) || row.classes.iter().any(control);
         if let Some(Row { line, .. }) = rows.rows.iter().find(broken) {
@@ -165,40 +162,35 @@ impl LabelTable {
         Ok(Self { path: path.into(), rows })
     }
 
-    /// Whether an image may have several classes, or none.
-    #[must_use]
-    pub fn is_multi_label(&self) -> bool {
-        self.rows.several
-    }
-
     /// Finds the classes of each image of a folder, of images below `root`.
     pub(crate) fn label(&self, root: &Path, images: &[Box<Path>]) -> Result<Labelled, DataError> {
         let refused = |reason: String| DataError::Labels { path: self.path.clone(), reason };
         let known = Names::of(root, images, &self.path);
-        let (rows, several) = (&self.rows.rows, self.rows.several);
-        let mut found: Vec<Option<(u64, Vec<&str>)>> = vec![None; images.len()];
-        let mut missing: Vec<&str> = Vec::new();
-        for Row { line, image, classes } in rows {
-            let index = match known.find(image) {
-                Found::Image(index) => index,
+        let rows = &self.rows.rows;
+        let (mut named, mut missing): (Vec<(usize, &Row)>, Vec<&str>) = (Vec::new(), Vec::new());
+        for row @ Row { line, image, .. } in rows {
+            match known.find(image) {
+                Found::Image(index) => named.push((index, row)),
                 Found::Several => {
                     return Err(refused(format!(
                         "line {line}: several images are called {image}; name its path"
                     )));
                 }
-                Found::None => {
-                    missing.push(image);
-                    continue;
-                }
-            };
+                Found::None => missing.push(image),
+            }
+        }
+        // Rows of images that are not there have no say.
+        let several = self.rows.lists || named.iter().any(|(_, row)| row.classes.len() != 1);
+        let mut found: Vec<Option<(u64, Vec<&str>)>> = vec![None; images.len()];
+        for (index, Row { line, image, classes }) in named {
             let classes = classes.iter().map(String::as_str);
             match &mut found[index] {
                 Some((_, before)) if several => before.extend(classes),
                 Some((before, other)) if !classes.clone().eq(other.iter().copied()) => {
                     let (class, other) = (&classes.collect::<Vec<_>>()[0], &other[0]);
                     return Err(refused(format!(
-                        "line {line}: {image} is {class}, but {other} in line {before}; an image has one class, unless \
-                         --label-separator says that it may have several"
+                        "line {line}: {image} is {class}, but {other} in line {before}; an image has one class in a table \
+                         without lists"
                     )));
                 }
                 found => *found = Some((*line, classes.collect())),

@@ -1,5 +1,6 @@
 //! The rows of a table of classes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -36,10 +37,10 @@ pub(super) struct Row {
 /// The rows of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rows {
-    /// Those with an image and something in the columns of classes.
+    /// Those that name an image and label it: with no class only if it is known to have none.
     pub(super) rows: Vec<Row>,
-    /// Whether an image may have several classes, or none of them.
-    pub(super) several: bool,
+    /// Whether the table is said to have lists of classes.
+    pub(super) lists: bool,
 }
 
 /// Where the classes of a row stand.
@@ -52,19 +53,24 @@ enum Columns {
 }
 
 impl Rows {
-    /// Rows of separated values. In a CSV file, values are separated by the one of comma and semicolon that its first line has more of;
-    /// `list` separates the classes in a cell.
+    /// Rows of separated values. In a CSV file, values are separated by the one of comma and semicolon that its first line has more of,
+    /// or, if it has both, by the one that is not in `list`, which separates the classes in a cell.
     pub(super) fn separated(text: &str, tab: bool, list: Option<&str>) -> Result<Self, String> {
         let first = text.lines().next().unwrap_or_default();
         let count = |character: char| first.matches(character).count();
-        let semicolon = list == Some(",") || (count(';') > count(',') && list != Some(";"));
+        let [commas, semicolons] = [',', ';'].map(count);
+        let semicolon = match list {
+            Some(list) if list.contains(';') && commas > 0 => false,
+            Some(list) if list.contains(',') && semicolons > 0 => true,
+            _ => semicolons > commas,
+        };
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(if tab { b'\t' } else { [b',', b';'][usize::from(semicolon)] })
             .has_headers(false)
             .flexible(true)
             .trim(csv::Trim::All)
             .from_reader(text.as_bytes());
-        let mut rows = Self { rows: Vec::new(), several: list.is_some() };
+        let mut rows = Self { rows: Vec::new(), lists: list.is_some() };
         let mut columns: Option<Columns> = None;
         for record in reader.records() {
             let record = record.map_err(|error| error.to_string())?;
@@ -75,7 +81,7 @@ impl Rows {
             });
             let Some(columns) = &columns else {
                 let names: Vec<&str> = record.iter().collect();
-                let found = Columns::of(&names);
+                let found = Columns::of(&names)?;
                 let (headed, found) = match (found, &names[..]) {
                     (Some(found), _) => (true, found),
                     (None, [first, _]) if is_image(Path::new(first)) => {
@@ -90,9 +96,6 @@ impl Rows {
                 continue;
             };
             rows.read(&record, line, columns, list)?;
-        }
-        if let Some(Columns::OneHot { .. }) = columns {
-            rows.several |= rows.rows.iter().any(|row| row.classes.len() != 1);
         }
         Ok(rows)
     }
@@ -139,21 +142,27 @@ impl Rows {
                 (cell(*image)?, classes)
             }
         };
-        if !image.is_empty() {
-            self.rows.push(Row { line, image: image.to_owned(), classes });
-        }
+        self.push(line, image.to_owned(), classes);
         Ok(())
     }
 
-    /// Rows of objects, a line each. A list of classes has several, or none, if one of the lists has not just one.
+    fn push(&mut self, line: u64, image: String, classes: Vec<String>) {
+        if !image.is_empty() {
+            let mut seen = BTreeSet::new();
+            let classes = classes.into_iter().filter(|class| seen.insert(class.clone())).collect();
+            self.rows.push(Row { line, image, classes });
+        }
+    }
+
+    /// Rows of objects, a line each.
     pub(super) fn of_json(text: &str, list: Option<&str>) -> Result<Self, String> {
-        let mut rows = Self { rows: Vec::new(), several: list.is_some() };
+        let mut rows = Self { rows: Vec::new(), lists: list.is_some() };
         for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
             let object: Map<String, Value> = serde_json::from_str(text)
                 .map_err(|error| format!("line {line} is no JSON object: {error}"))?;
             let names: Vec<&str> = object.keys().map(String::as_str).collect();
             let (image, class) =
-                header(&names).ok_or_else(|| format!("line {line}: {}", no_columns(&names)))?;
+                header(&names).ok_or_else(|| format!("line {line}: {}", no_fields(&names)))?;
             let word = |column: usize, value: &Value| {
                 word(value).ok_or_else(|| {
                     format!(
@@ -162,11 +171,14 @@ impl Rows {
                     )
                 })
             };
-            let (image, value) = (word(image, &object[names[image]])?, &object[names[class]]);
-            let classes = match (value, list) {
+            let image = match &object[names[image]] {
+                Value::Array(values) if values.len() == 1 => word(image, &values[0])?,
+                value => word(image, value)?,
+            };
+            let value = &object[names[class]];
+            let mut classes = match (value, list) {
                 (Value::Null, _) => continue,
                 (Value::Array(values), _) => {
-                    rows.several |= values.len() != 1;
                     values.iter().map(|value| word(class, value)).collect::<Result<Vec<_>, _>>()?
                 }
                 (Value::String(text), Some(list)) => {
@@ -174,10 +186,11 @@ impl Rows {
                 }
                 (value, _) => vec![word(class, value)?],
             };
-            let classes: Vec<String> = classes.into_iter().filter(|class| !class.is_empty()).collect();
-            let unknown = classes.is_empty() && list.is_none() && !value.is_array();
-            if !image.is_empty() && !unknown {
-                rows.rows.push(Row { line, image, classes });
+            classes.retain(|class| !class.is_empty());
+            // An empty list is one of no classes, an empty text is no label.
+            let is_list = list.is_some() || value.as_array().is_some_and(Vec::is_empty);
+            if !classes.is_empty() || is_list {
+                rows.push(line, image, classes);
             }
         }
         Ok(rows)
@@ -196,13 +209,19 @@ fn word(value: &Value) -> Option<String> {
 }
 
 impl Columns {
-    fn of(names: &[&str]) -> Option<Self> {
+    /// None if the names are not known, as in a row that is no heading.
+    fn of(names: &[&str]) -> Result<Option<Self>, String> {
         if let Some((image, class)) = header(names) {
-            return Some(Self::Named { image, class });
+            return Ok(Some(Self::Named { image, class }));
         }
-        let image = find(names, &IMAGE_COLUMNS)?;
+        let Some(image) = find(names, &IMAGE_COLUMNS) else { return Ok(None) };
+        let mut seen = BTreeSet::new();
+        if let Some(name) = names.iter().find(|name| name.is_empty() || !seen.insert(**name)) {
+            let bad = if name.is_empty() { "a column without a name" } else { "two columns of one name" };
+            return Err(format!("it has {bad}, but no column of classes: {}", names.join(", ")));
+        }
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Some(Self::OneHot { image, names })
+        Ok(Some(Self::OneHot { image, names }))
     }
 }
 
@@ -222,8 +241,16 @@ fn header(names: &[&str]) -> Option<(usize, usize)> {
 }
 
 fn no_columns(names: &[&str]) -> String {
+    needs("column", ", or one of 0 and 1 for each class", names)
+}
+
+fn no_fields(names: &[&str]) -> String {
+    needs("field", "", names)
+}
+
+fn needs(part: &str, or: &str, names: &[&str]) -> String {
     format!(
-        "it needs a column of images (such as {}) and one of classes (such as {}), or one of 0 and 1 for each class, but has: {}",
+        "it needs a {part} of images (such as {}) and one of classes (such as {}){or}, but has: {}",
         IMAGE_COLUMNS[..4].join(", "),
         CLASS_COLUMNS[..2].join(", "),
         names.join(", ")

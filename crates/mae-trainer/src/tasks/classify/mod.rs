@@ -72,9 +72,10 @@ impl Classes {
         }
         let multi_label = train.is_multi_label();
         if multi_label != val.is_multi_label() {
-            let several = if multi_label { "the training images" } else { "the held-out images" };
-            let bound = "all, by a table of the same kind, or none";
-            return Err(TrainerError::argument("the images with several classes", several, bound));
+            let name =
+                if multi_label { "the held-out images' labels" } else { "the training images' labels" };
+            let bound = "multi-label as those of the other set: give both sets tables of the same kind";
+            return Err(TrainerError::argument(name, "one class each", bound));
         }
         let (least, bound) = if multi_label { (1, "at least 1") } else { (2, "at least 2") };
         if classes.len() < least {
@@ -127,7 +128,8 @@ impl Classes {
 
     /// The classes of training images. All of them were found to be labelled.
     fn labels<'a>(&self, indices: impl IntoIterator<Item = &'a usize>) -> Vec<Vec<u32>> {
-        indices.into_iter().map(|index| self.train.labels(*index).unwrap_or_default()).collect()
+        let labels = |index: &usize| self.train.labels(*index).expect("both sets were found to be labelled");
+        indices.into_iter().map(labels).collect()
     }
 
     /// The mean loss of scores.

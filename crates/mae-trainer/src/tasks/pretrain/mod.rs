@@ -138,8 +138,9 @@ impl Task for Pretrain {
         match &features {
             Some(features) => features.tell(&mut outcome),
             None => {
-                let labels =
-                    if context.data.train.is_multi_label() { "several labels each" } else { "no labels" };
+                let sets = [Some(&context.data.train), context.data.val.as_ref()];
+                let several = sets.into_iter().flatten().any(|set| set.is_multi_label());
+                let labels = if several { "several labels each" } else { "no labels" };
                 outcome.line("kNN accuracy", format!("not measured: the images have {labels}"));
             }
         }
