@@ -68,6 +68,7 @@ impl EncodeArgs {
             ModelError::NoTokenNorm { .. } => refusal(),
             error => error.into(),
         })?;
+        let features = features.with_compute(images_as.compute(&device)?);
         if tokens == Tokens::All && self.block.is_none() && !features.norms_tokens() {
             return Err(refusal());
         }

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
 use mae_data::{
     BadFilePolicy, DataError, DecodeLimits, EvalTransform, FolderOptions, Image, ImageSource, Loader,
     LoaderConfig, decode_file, open_images, path_name,
 };
 use mae_model::WeightFile;
 use mae_trainer::eval_transform;
-use mae_vit::{Geometry, Normalize};
+use mae_vit::{Compute, Geometry, Normalize, Precision};
 
 /// Options of verbs that encode images.
 #[derive(clap::Args)]
@@ -18,6 +19,9 @@ pub struct ImageArgs {
     /// Where to compute: flex, tch, tch:cuda:0, vulkan, wgpu, …; other than flex each needs its feature.
     #[arg(long, default_value = "flex")]
     pub device: mae_trainer::DeviceName,
+    /// Type of matrix products: f32, or bf16, which is faster where the device multiplies in it.
+    #[arg(long, default_value_t = Precision::F32)]
+    precision: Precision,
     /// Images of one pass.
     #[arg(long, default_value_t = 32)]
     pub batch_size: usize,
@@ -47,7 +51,21 @@ pub struct Preparation {
 impl ImageArgs {
     /// What the numbers depend on besides the preparation.
     pub fn seen(&self) -> String {
-        format!("on {}", self.device)
+        match self.precision {
+            Precision::F32 => format!("on {}", self.device),
+            precision => format!("on {} in {precision}", self.device),
+        }
+    }
+
+    /// How a model computes on the opened device.
+    pub fn compute(&self, device: &Device) -> Result<Compute> {
+        ensure!(
+            self.precision.is_supported_by(device),
+            "--precision is {}, but {} computes in f32 alone",
+            self.precision,
+            self.device
+        );
+        Ok(Compute { precision: self.precision, ..Compute::default() })
     }
 
     /// How images are shown to the weights in a file: as the options say, else as the file or what lies beside it does,

@@ -127,6 +127,50 @@ fn every_file_holds_the_classifiers_probabilities() {
 }
 
 #[test]
+fn in_bf16_the_numbers_are_near_those_in_f32() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    classifier(at);
+    let predicted = |precision: &str| -> BTreeMap<(String, String), f32> {
+        let text = succeed(
+            at,
+            &format!("predict tuned.safetensors photos --precision {precision} --json --top-k 3 -q"),
+        );
+        let pairs = json(&text, 3).into_iter();
+        let pairs = pairs
+            .flat_map(|(path, found)| found.into_iter().map(move |(class, p)| ((path.clone(), class), p)));
+        pairs.collect()
+    };
+    let features = |precision: &str| -> Vec<f32> {
+        succeed(
+            at,
+            &format!(
+                "embed tuned.safetensors photos {precision}.npy --tokens mean --precision {precision} -q"
+            ),
+        );
+        let bytes = fs::read(at.join(format!("{precision}.npy"))).unwrap();
+        let numbers = &bytes[bytes.len() - 4 * 11 * 64..];
+        numbers.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect()
+    };
+    let near = |whole: &[f32], rounded: &[f32], what: &str| {
+        let largest = whole.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let off = whole.iter().zip(rounded).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest;
+        assert!(off < 2e-2 && off > 0.0, "{what} are off by {off}");
+    };
+    let [whole, rounded] = ["f32", "bf16"].map(predicted);
+    assert!(whole.len() == 33 && whole.keys().eq(rounded.keys()));
+    near(
+        &whole.into_values().collect::<Vec<_>>(),
+        &rounded.into_values().collect::<Vec<_>>(),
+        "probabilities",
+    );
+    near(&features("f32"), &features("bf16"), "features");
+    let output = mae(at, "predict tuned.safetensors photos --precision f16");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("there is no precision 'f16': expected f32 or bf16"), "{text}");
+}
+
+#[test]
 fn an_interrupted_prediction_goes_on_and_what_cannot_be_read_has_no_class() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

@@ -47,6 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     let device = args.images_as.device.open()?;
     let file = args.described.open(&args.weights)?;
     let (encoder, _) = file.features(None, &args.described.hints(), &device)?;
+    let encoder = encoder.with_compute(args.images_as.compute(&device)?);
     let geometry = encoder.config().geometry;
     let preparation = args.images_as.preparation(&file, &geometry)?;
     args.pictures.draw(&args.images_as, &preparation, |batch| {

@@ -96,6 +96,7 @@ impl<'a> Predictor<'a> {
             );
         }
         let (model, _) = file.classifier(&described.hints(), &device)?;
+        let model = model.with_compute(images_as.compute(&device)?);
         let classes = model.config().classes.clone();
         ensure!(
             (1..=classes.len()).contains(&args.top_k),

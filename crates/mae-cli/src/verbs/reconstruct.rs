@@ -48,6 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
     let device = args.images_as.device.open()?;
     let file = args.described.open(&args.weights)?;
     let (model, _) = file.mae(&args.described.hints(), &device)?;
+    let model = model.with_compute(args.images_as.compute(&device)?);
     let config = *model.config();
     let geometry = config.geometry;
     let preparation = args.images_as.preparation(&file, &geometry)?;
