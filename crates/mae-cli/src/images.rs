@@ -19,7 +19,7 @@ pub struct ImageArgs {
     /// Where to compute: flex, tch, tch:cuda:0, vulkan, wgpu, …; other than flex each needs its feature.
     #[arg(long, default_value = "flex")]
     pub device: mae_trainer::DeviceName,
-    /// Type of matrix products: f32, or bf16, which is faster where the device multiplies in it.
+    /// Type of matrix products, f32 or bf16; bf16 is faster on devices with bf16 instructions.
     #[arg(long, default_value_t = Precision::F32)]
     precision: Precision,
     /// Images of one pass.

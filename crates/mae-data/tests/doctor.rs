@@ -73,6 +73,23 @@ fn parts_tables_and_grey_images_are_named() {
     assert!(!text.contains("labels.csv") && !text.contains("train"), "{text}");
 }
 
+#[test]
+fn a_class_that_lists_others_is_named_until_the_table_is_read_as_lists() {
+    let at = tempfile::tempdir().unwrap();
+    let images = ["1.png", "2.png", "3.png", "4.png"];
+    images.iter().for_each(|name| save(at.path(), name, &RgbImage::from_pixel(20, 16, Rgb([9, 8, 7]))));
+    let table = at.path().join("labels.csv");
+    std::fs::write(&table, "path,class\n1,red panda\n2,cat\n3,dog\n4,cat|dog\n").unwrap();
+    let warnings = |table: LabelTable| {
+        let folder = ImageFolder::open(at.path(), FolderOptions::default()).unwrap();
+        mae_data::data_warnings(&folder.with_labels(&table).unwrap(), (16, 16))
+    };
+    let expected = DataWarning::ListsAsClasses { name: "cat|dog".into(), separator: '|' };
+    assert!(expected.to_string().contains("give --label-separator '|'"), "{expected}");
+    assert_eq!(warnings(LabelTable::read(&table).unwrap()), [expected]);
+    assert_eq!(warnings(LabelTable::read_lists(&table, "|").unwrap()), []);
+}
+
 /// 2 classes with 24 files and 2, one loose file, an empty folder, 2 groups of duplicates, 2 unreadable files.
 fn sick_folder(root: &Path) -> Vec<RgbImage> {
     let mut images: Vec<_> = (0..20).map(|seed| noise(16 + seed, 20, seed)).collect();

@@ -79,6 +79,9 @@ fn images_may_have_several_classes_where_a_table_says_so() {
         ("b.csv", "1.jpg,c;a;;a\n2.jpg,b\n3.jpg,;\n", Some(";")),
         ("c.csv", "path;class\n1.jpg;a,c\n2.jpg;b\n3.jpg;\n", Some(",")),
         // Several rows of an image.
+        ("q.csv", "path,class\n1.jpg,\"c,a\"\n2.jpg,b\n3.jpg,\n", Some(",")),
+        ("r.csv", "path;class\n1.jpg;\"c;a\"\n2.jpg;b\n3.jpg;\n", Some(";")),
+        ("s.csv", "1.jpg,c; a\n2.jpg,b\n3.jpg,\n", Some("; ")),
         ("d.tsv", "path\tclass\n1.jpg\tc\n2.jpg\tb\n1.jpg\ta c\n3.jpg\t\n", Some(" ")),
         ("e.csv", "a,image,b,c\n1,1.jpg,0,1\n0,2.jpg,1.0,0\n0,3.jpg,0,0\n", None),
         (
@@ -101,9 +104,9 @@ fn images_may_have_several_classes_where_a_table_says_so() {
         assert_eq!(folder.label(0), None, "{name}");
     }
 
-    // One 1 in each row is one class for each image, and so are lists of one.
+    // One 1 in each row is one class for each image, and so are lists of one. Rows that name no image do not count.
     for (name, text) in [
-        ("h.csv", "image,a,b\n1.jpg,0,1\n2.jpg,1,0\n"),
+        ("h.csv", "image,a,b\n1.jpg,0,1\n2.jpg,1,0\n9.jpg,1,1\n"),
         ("i.jsonl", "{\"path\": \"1.jpg\", \"class\": [\"b\"]}\n{\"path\": \"2.jpg\", \"class\": \"a\"}"),
         (
             "t.jsonl",

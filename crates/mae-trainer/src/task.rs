@@ -125,7 +125,7 @@ pub trait Task: Sized + Send + Sync + 'static {
     /// What the loss is, for charts.
     const LOSS: &'static str = "loss";
 
-    /// What the best evaluation is told by.
+    /// The metric that selects the best evaluation.
     fn best(&self) -> Metric {
         Metric::VAL_LOSS
     }

@@ -28,7 +28,7 @@ pub struct Args {
     /// Table of the images' classes (.csv, .tsv or .jsonl), for a folder without class folders.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Text between the classes of an image in the table, such as ';': images may have several classes, or none.
+    /// Separator of the classes in the table's cells, such as ';'. Each image may then have several classes or none.
     #[arg(long, value_name = "TEXT", requires = "labels")]
     label_separator: Option<String>,
     /// Count what this share of each class holds out, such as 0.2, of the images that have a class.

@@ -122,7 +122,7 @@ impl Args {
         for (source, path) in [(&train, &self.train), (&val, self.test.as_ref().unwrap_or(&self.train))] {
             ensure!(
                 !source.is_multi_label(),
-                "an image in {} may have several classes, and neighbours vote for one",
+                "images in {} may have several classes, but kNN needs one class per image",
                 path.display()
             );
             let classes = source.class_names().len();

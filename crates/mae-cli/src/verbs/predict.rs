@@ -24,7 +24,7 @@ Examples:
   mae predict vit_base_patch16_224.safetensors photos classes.parquet --top-k 5 --sheet unsure.png
 
 The columns of a file are path, class, probability, and class_2, probability_2 and so on with --top-k; an image that cannot
-be read has its path alone, and is named. A model of images with several classes gives each class a probability of its own.
+be read has its path alone, and is named. A multi-label model gives an independent probability for each class.
 Interrupted with Ctrl-C, the same command goes on where it stopped. Without a file, a line is printed for each image.
 
 Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted.";
@@ -181,7 +181,9 @@ impl<'a> Predictor<'a> {
         let seen = images.iter().map(seen).collect::<Result<Vec<_>>>()?;
         let tiles: Vec<_> = titles.iter().map(String::as_str).zip(seen).collect();
         let note = match self.model.config().multi_label {
-            true => "The class of each image whose probability is nearest 50%, the least certain first.",
+            true => {
+                "For each image, the class with the probability nearest 50%, the least certain images first."
+            }
             false => "The most probable class of each image, the least certain first.",
         };
         save_png(&with_note(draw_tiles(&tiles)?, note)?, path)?;

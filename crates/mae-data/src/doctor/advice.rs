@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::report::DataReport;
-use super::sizes;
 use super::warning::{ClassCount, DataWarning};
+use super::{classes, sizes};
 use crate::{BadFilePolicy, ImageFolder, ImageSource};
 
 /// How many times as many images as the smallest class the largest may have without a warning. Ours: ImageNet's
@@ -18,12 +18,12 @@ pub(crate) fn warnings(
     sizes: Vec<(usize, usize)>,
 ) -> Vec<DataWarning> {
     let mut warnings = Vec::new();
-    if let [ClassCount { name, .. }] = &report.classes[..] {
+    if let ([ClassCount { name, .. }], false) = (&report.classes[..], report.multi_label) {
         let by_table = report.table_rows.is_some();
         let sub_folders = if by_table { 0 } else { sub_folders_of_classes(folder) };
         warnings.push(DataWarning::OneClass { name: name.clone(), sub_folders });
     }
-    warnings.extend(sizes::parts_as_classes(folder));
+    warnings.extend(classes::warnings(folder));
     if !report.unused_tables.is_empty() {
         warnings.push(DataWarning::UnusedTables { names: report.unused_tables.clone() });
     }

@@ -1,6 +1,7 @@
 //! What a folder of images is like, and what about it should be looked at before training.
 
 mod advice;
+mod classes;
 mod examine;
 mod pixels;
 mod report;

@@ -1,5 +1,6 @@
 //! What about a data set shows before its images are decoded: what was passed over, and sizes that do not suit a model.
 
+use super::classes;
 use crate::{DataWarning, ImageSource};
 
 /// Images of a set whose sizes are looked at before training: enough for a median, few enough to decode at once.
@@ -21,18 +22,7 @@ pub fn data_warnings(source: &dyn ImageSource, image_size: (usize, usize)) -> Ve
     let indices = (0..count).map(|i| i * source.len() / count);
     let sizes = indices.filter_map(|index| source.open(index).ok()).map(|image| image.size());
     let sizes = warnings(sizes.collect(), image_size);
-    source.passed_over().warning().into_iter().chain(parts_as_classes(source)).chain(sizes).collect()
-}
-
-/// Names of folders that hold a split of a data set, in any case.
-const SPLITS: [&str; 9] =
-    ["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"];
-
-/// Warns if all classes have names of splits.
-pub(crate) fn parts_as_classes(source: &dyn ImageSource) -> Option<DataWarning> {
-    let names = source.class_names();
-    let part = |name: &String| SPLITS.iter().any(|part| name.eq_ignore_ascii_case(part));
-    (names.len() > 1 && names.iter().all(part)).then(|| DataWarning::PartsAsClasses { names: names.to_vec() })
+    source.passed_over().warning().into_iter().chain(classes::warnings(source)).chain(sizes).collect()
 }
 
 /// What about these `(height, width)` should be looked at.

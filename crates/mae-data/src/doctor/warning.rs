@@ -24,6 +24,13 @@ pub enum DataWarning {
         /// The classes.
         names: Vec<String>,
     },
+    /// A class whose name is a list of other classes.
+    ListsAsClasses {
+        /// The class.
+        name: String,
+        /// What separates the others in its name.
+        separator: char,
+    },
     /// Files that may be tables of classes, which were not read.
     UnusedTables {
         /// Their names.
@@ -123,6 +130,10 @@ impl fmt::Display for DataWarning {
                 f,
                 "the folders {} are taken for classes: if they are parts of the data set, name one as the training images and another as the held-out ones",
                 names.join(", ")
+            ),
+            Self::ListsAsClasses { name, separator } => write!(
+                f,
+                "the class \"{name}\" lists other classes: if an image may have several classes, give --label-separator '{separator}'"
             ),
             Self::UnusedTables { names } => {
                 let listed: Vec<_> = shown(names, String::clone).collect();

@@ -101,9 +101,9 @@ pub fn pack(
     options.validate()?;
     if folder.is_multi_label() {
         return Err(DataError::Argument {
-            name: "the labels of the folder",
+            name: "the label type of the folder",
             value: "multi-label".into(),
-            bound: "one class an image: packed images have one class".into(),
+            bound: "single-label: packed images have one class each".into(),
         });
     }
     begin(folder, out, options)?;

@@ -32,7 +32,7 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "FILE")]
     pub val_labels: Option<PathBuf>,
 
-    /// Text between the classes of an image in a table, such as ';': images may have several classes, or none.
+    /// Separator of the classes in a table's cell, such as ';'. Each image may then have several classes or none.
     #[arg(long, value_name = "TEXT")]
     pub label_separator: Option<String>,
 

@@ -96,7 +96,7 @@ fn line(folder: &ImageFolder, table: &LabelTable, rows: TableRows, need_labels: 
         if need_labels && without > 0 { ", which are left out" } else { "" }
     ) + match (folder.is_multi_label(), need_labels) {
         (true, true) => "; an image may have several classes",
-        (true, false) => "; an image may have several classes: neither kNN nor a linear probe is measured",
+        (true, false) => "; an image may have several classes: no kNN or linear probe is measured",
         _ => "",
     }
 }

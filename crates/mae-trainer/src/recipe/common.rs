@@ -38,7 +38,7 @@ crate::section! {
         /// Table of the images' classes, for a folder without class folders; see [`LabelTable`](mae_data::LabelTable). It names the
         /// held-out images too, unless these have a table of their own.
         Images labels: Option<PathBuf> = None;
-        /// What stands between the classes of an image in a table; images may then have several classes, or none.
+        /// Separator of the classes in a table's cell. Each image may then have several classes or none.
         Fixed label_separator: Option<String> = None;
         /// Table of the held-out images' classes.
         Local val_labels: Option<PathBuf> = None;

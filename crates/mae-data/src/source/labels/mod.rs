@@ -179,7 +179,7 @@ impl LabelTable {
                 Found::None => missing.push(image),
             }
         }
-        // Rows of images that are not there have no say.
+        // Rows that name no image in the folder do not count.
         let several = self.rows.lists || named.iter().any(|(_, row)| row.classes.len() != 1);
         let mut found: Vec<Option<(u64, Vec<&str>)>> = vec![None; images.len()];
         for (index, Row { line, image, classes }) in named {
@@ -189,8 +189,8 @@ impl LabelTable {
                 Some((before, other)) if !classes.clone().eq(other.iter().copied()) => {
                     let (class, other) = (&classes.collect::<Vec<_>>()[0], &other[0]);
                     return Err(refused(format!(
-                        "line {line}: {image} is {class}, but {other} in line {before}; an image has one class in a table \
-                         without lists"
+                        "line {line}: {image} is {class}, but {other} in line {before}; an image has one class, unless \
+                         the table has lists"
                     )));
                 }
                 found => *found = Some((*line, classes.collect())),

@@ -30,7 +30,7 @@ pub use recipe::{EncoderRecipe, EncoderSettings};
 /// What classifiers are measured by.
 const METRICS: &[Metric] = &[TOP1, Metric::accuracy("top5", "top-5", ACCURACY), MAP];
 const TOP1: Metric = Metric::accuracy("top1", "top-1", ACCURACY);
-/// Of images that may have several classes.
+/// Measured in place of accuracies on multi-label images.
 const MAP: Metric = Metric::accuracy("map", "mAP", "Mean average precision on held-out images");
 const ACCURACY: &str = "Accuracy on held-out images";
 const LOSS: &str = "cross entropy of training images";
@@ -72,10 +72,14 @@ impl Classes {
         }
         let multi_label = train.is_multi_label();
         if multi_label != val.is_multi_label() {
-            let name =
-                if multi_label { "the held-out images' labels" } else { "the training images' labels" };
-            let bound = "multi-label as those of the other set: give both sets tables of the same kind";
-            return Err(TrainerError::argument(name, "one class each", bound));
+            let (name, other) = match multi_label {
+                true => ("the label type of the held-out images", "training"),
+                false => ("the label type of the training images", "held-out"),
+            };
+            let bound = format!(
+                "multi-label, like that of the {other} images: give both sets the same kind of table"
+            );
+            return Err(TrainerError::argument(name, "single-label", bound));
         }
         let (least, bound) = if multi_label { (1, "at least 1") } else { (2, "at least 2") };
         if classes.len() < least {
@@ -111,18 +115,18 @@ impl Classes {
     }
 
     fn classes_text(&self) -> String {
-        let several = if self.config.multi_label { ", any number of them an image" } else { "" };
+        let several = if self.config.multi_label { ", any number per image" } else { "" };
         format!("{} classes{several}", self.config.classes.len())
     }
 
-    /// What the best evaluation is told by.
+    /// The metric that selects the best evaluation.
     fn best(&self) -> Metric {
         if self.config.multi_label { MAP } else { TOP1 }
     }
 
     /// Checks that labels are smoothed only where they are shares of one class.
     fn check_smoothing(&self, smoothing: f64) -> Result<(), TrainerError> {
-        let bound = "0 where images have several classes, each of which is predicted by itself";
+        let bound = "0 for multi-label images, whose classes are predicted independently";
         within("label_smoothing", !self.config.multi_label || smoothing == 0.0, smoothing, bound)
     }
 
