@@ -260,8 +260,8 @@ def labels():
     yield "tsv", b"\x01split\tpath\tclass\ntrain\timages/a/1.png\tcat\n"
     yield "lists", b"\x81path,tags\na/1.png,cat;dog\n2.jpg,dog\nb/1.png,\n"
     yield "columns", b"\x00image,cat,dog\na/1.png,1,1\n2.jpg,0,1\nb/1.png,0.0,0\n"
-    yield "json lists", b'\x02{"path": "a/1.png", "labels": ["cat", "dog"]}\n{"path": "2.jpg", "labels": []}\n'
-    yield "no name", b"\x00image,,cat\na/1.png,1,0\n"
+    yield "json-lists", b'\x02{"path": "a/1.png", "labels": ["cat", "dog"]}\n{"path": "2.jpg", "labels": []}\n'
+    yield "nameless", b"\x00image,,cat\na/1.png,1,0\n"
     yield "json", b'\x02{"path": "a/1.png", "class": 3}\n{"class": ["7"], "path": "2.jpg"}\n'
 
 
