@@ -69,6 +69,65 @@ fn damaged_files_keep_their_decoders_reason() {
     assert!(error.source().is_some());
 }
 
+/// An uncompressed TIFF file of 16x16 pixels in bands of 8 bits, whose colours are RGB, with these tags besides.
+fn tiff(bands: u16, tags: &[(u16, u16)]) -> Vec<u8> {
+    let pixels = 256 * u32::from(bands);
+    let bits_at = 8 + pixels;
+    let tiled = tags.iter().any(|(tag, _)| *tag == 322);
+    let (place, length) = if tiled { (324, 325) } else { (273, 279) };
+    let short = |tag: u16, value: u16| (tag, 3, 1, u32::from(value));
+    let mut entries = vec![
+        short(256, 16),
+        short(257, 16),
+        (258, 3, u32::from(bands), bits_at),
+        short(259, 1),
+        short(262, 2),
+        (place, 4, 1, 8),
+        short(277, bands),
+        (length, 4, 1, pixels),
+    ];
+    // What the further bands are is not said: a 0 for each, of which two have room in the entry.
+    let (more, zeros_at) = (u32::from(bands) - 3, bits_at + 2 * u32::from(bands));
+    if more > 0 {
+        entries.push((338, 3, more, if more > 2 { zeros_at } else { 0 }));
+    }
+    entries.extend(tags.iter().map(|(tag, value)| short(*tag, *value)));
+    entries.sort_unstable();
+    let mut file = b"II*\0".to_vec();
+    file.extend((zeros_at + 2 * more).to_le_bytes());
+    file.extend((0..pixels).map(|at| (at * 7 % 251) as u8));
+    file.extend((0..bands).flat_map(|_| 8_u16.to_le_bytes()));
+    file.extend((0..2 * more).map(|_| 0));
+    file.extend((entries.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        file.extend([u16::to_le_bytes(tag), u16::to_le_bytes(kind)].as_flattened());
+        file.extend([u32::to_le_bytes(count), u32::to_le_bytes(value)].as_flattened());
+    }
+    file.extend([0; 4]);
+    file
+}
+
+/// The decoder drops them, and without this the colours were wrong.
+#[test]
+fn further_bands_of_a_tiff_file_in_tiles_or_with_a_predictor() {
+    let (predictor, tiles) = ([(317, 2)], [(322, 16), (323, 16)]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bands.tif");
+    let expected = |bands: usize| -> Vec<u8> {
+        (0..256 * bands).filter(|at| at % bands < 3).map(|at| (at * 7 % 251) as u8).collect()
+    };
+    for (bands, tags) in [(3, &[][..]), (3, &tiles), (4, &[]), (5, &[]), (13, &[])] {
+        std::fs::write(&path, tiff(bands, tags)).unwrap();
+        let image = decode_file(&path, &DecodeLimits::default()).unwrap();
+        assert!(image.data() == expected(bands.into()), "{bands} bands, {tags:?}");
+    }
+    for (bands, tags) in [(4, &predictor[..]), (5, &predictor), (4, &tiles), (5, &tiles)] {
+        let (error, message) = refusal("bands.tif", &tiff(bands, tags), DecodeLimits::default());
+        assert!(matches!(error, DataError::Unsupported { .. }), "{error:?}");
+        assert!(message.contains(&format!("{bands} bands in tiles or with a predictor")), "{message}");
+    }
+}
+
 #[test]
 fn files_that_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,8 +15,12 @@ pub(crate) fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientatio
 }
 
 /// The value of the tag if it is there; 0 for one that is no orientation.
-fn in_exif(mut data: &[u8]) -> Option<u32> {
-    const ORIENTATION: u64 = 0x0112;
+fn in_exif(data: &[u8]) -> Option<u32> {
+    tag(data, 0x0112)
+}
+
+/// The first value of a tag of a TIFF structure's first directory, if the tag is there; 0 for one that is no whole number.
+pub(super) fn tag(mut data: &[u8], wanted: u64) -> Option<u32> {
     for _ in 0..2 {
         data = data.strip_prefix(b"Exif\0\0").unwrap_or(data);
     }
@@ -34,7 +38,7 @@ fn in_exif(mut data: &[u8]) -> Option<u32> {
     let entries = tiff.number(folder, count)?;
     for i in 0..entries.min(data.len() as u64 / entry) {
         let at = folder.checked_add(count + i * entry)?;
-        if tiff.number(at, 2)? != ORIENTATION {
+        if tiff.number(at, 2)? != wanted {
             continue;
         }
         let (kind, values) = (tiff.number(at + 2, 2)?, tiff.number(at + 4, word)?);

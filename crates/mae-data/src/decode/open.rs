@@ -118,8 +118,26 @@ fn decode(path: &Path, bytes: &[u8], format: ImageFormat, limits: &DecodeLimits)
     let held = if format == ImageFormat::WebP { 4 * u64::from(height) * u64::from(width) } else { 0 };
     check_size(path, (height, width), decoder.total_bytes().max(held), limits)?;
 
+    if format == ImageFormat::Tiff {
+        check_bands(path, bytes, decoder.original_color_type().channel_count())?;
+    }
     let orientation = orientation(&mut decoder, bytes, format);
     upright(DynamicImage::from_decoder(decoder).map_err(refuse)?.into_rgb8(), orientation)
+}
+
+/// Refuses a TIFF file with more bands than its decoder gives if it is tiled or has a predictor. The decoder drops the further bands,
+/// and there the others come out wrong.
+fn check_bands(path: &Path, bytes: &[u8], decoded: u8) -> Result<(), DataError> {
+    const SAMPLES_PER_PIXEL: u64 = 277;
+    const PREDICTOR: u64 = 317;
+    const TILE_WIDTH: u64 = 322;
+    let bands = exif::tag(bytes, SAMPLES_PER_PIXEL).unwrap_or(1);
+    let tiled = exif::tag(bytes, TILE_WIDTH).is_some();
+    if bands > u32::from(decoded) && (tiled || exif::tag(bytes, PREDICTOR).unwrap_or(1) != 1) {
+        let kind = format!("a TIFF file of {bands} bands in tiles or with a predictor");
+        return Err(DataError::Unsupported { path: path.into(), kind, advice: "save it with three bands" });
+    }
+    Ok(())
 }
 
 /// How an image of another format than JPEG is turned upright. Data that cannot be read tells nothing: if the file is
