@@ -27,7 +27,14 @@ cp Cargo.lock "$elsewhere"
 } >"$elsewhere/Cargo.toml"
 
 cd "$elsewhere"
-# All in one build, since Burn would otherwise be built anew for each: what a crate lacks alone, `cargo check --package` shows. In the
-# workspace, some depend on themselves for their tests, which a package cannot.
-cargo test --quiet --offline --workspace \
-    --features mae-data/burn,mae-vit/flex,mae-model/flex,mae-trainer/flex "$@"
+# In the workspace, these depend on themselves for their tests, which a package cannot.
+features=(mae-data/burn mae-vit/flex mae-model/flex mae-trainer/flex)
+# Alone, a crate's tests have only what the crate itself asks for. They are only checked, since each build would be one of Burn.
+for crate in "${crates[@]}"; do
+    own=()
+    for feature in "${features[@]}"; do
+        [ "${feature%/*}" != "$crate" ] || own=(--features "$feature")
+    done
+    cargo check --quiet --offline --package "$crate" --tests "${own[@]}"
+done
+cargo test --quiet --offline --workspace --features "$(IFS=,; echo "${features[*]}")" "$@"
