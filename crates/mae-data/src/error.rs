@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::name::none_of;
-use crate::{PassedOver, path_name};
+use crate::{PassedOver, PixelFormat, PixelType, path_name};
 
 /// Why an image, a folder, a transform or a loader was refused.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum DataError {
 
     /// Pixels that do not fill the image they are said to be.
     #[error(
-        "an image of {height}x{width} with {channels} channels needs {expected} bytes (and at least 1), got {actual}"
+        "an image of {height}x{width} with {channels} channels needs {expected} numbers (and at least 1), got {actual}"
     )]
     ImageShape {
         /// Rows.
@@ -33,7 +33,7 @@ pub enum DataError {
         channels: usize,
         /// `height * width * channels`, `usize::MAX` where that overflows.
         expected: usize,
-        /// Bytes that were given.
+        /// Numbers that were given.
         actual: usize,
     },
 
@@ -84,6 +84,17 @@ pub enum DataError {
         kind: String,
         /// What to do.
         advice: &'static str,
+    },
+
+    /// An image file whose numbers are of another type, or of another number of channels.
+    #[error("the image {} is {found}, but must be {expected} (type of its numbers x channels)", path_name(path))]
+    PixelFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: PixelFormat,
+        /// The format of the data set.
+        expected: PixelFormat,
     },
 
     /// An image that its new format cannot hold: JPEG has 65,535 pixels a side at most.
@@ -237,6 +248,17 @@ pub enum DataError {
         actual: [usize; 3],
         /// Those that the loader was told of.
         expected: [usize; 3],
+    },
+
+    /// A sample whose numbers are of another type than those of its batch.
+    #[error("{name} is a sample of {actual}, but its batch is of {expected}")]
+    SampleType {
+        /// What the data set calls the image.
+        name: String,
+        /// The type that the transform made.
+        actual: PixelType,
+        /// The type that the loader was told of.
+        expected: PixelType,
     },
 
     /// More images that cannot be read than are put up with.

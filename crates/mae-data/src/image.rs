@@ -1,26 +1,29 @@
 //! The image that sources hand to transforms and transforms to the loader.
 
+use ::image::metadata::Orientation;
+
+use crate::pixel::{Pixel, PixelType};
 use crate::DataError;
 
-/// An upright image, 8 bits a channel, rows interleaved.
+/// An upright image of numbers of one type, 8-bit if none is named, channels interleaved.
 ///
 /// # Shapes
 /// `[H, W, C]`, none of them 0, H and W below 2³².
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
+pub struct Image<T = u8> {
     height: usize,
     width: usize,
     channels: usize,
-    data: Vec<u8>,
+    data: Vec<T>,
 }
 
-impl Image {
-    /// Wraps bytes that already lie in `[H, W, C]` order.
+impl<T: Pixel> Image<T> {
+    /// Wraps numbers that already lie in `[H, W, C]` order.
     ///
     /// # Errors
-    /// [`DataError::ImageShape`] unless `data` has `height * width * channels` bytes, at least one;
+    /// [`DataError::ImageShape`] unless `data` has `height * width * channels` numbers, at least one;
     /// [`DataError::Argument`] if a side is longer than resizing can count.
-    pub fn new(height: usize, width: usize, channels: usize, data: Vec<u8>) -> Result<Self, DataError> {
+    pub fn new(height: usize, width: usize, channels: usize, data: Vec<T>) -> Result<Self, DataError> {
         let expected = height.checked_mul(width).and_then(|pixels| pixels.checked_mul(channels));
         if data.is_empty() || expected != Some(data.len()) {
             let expected = expected.unwrap_or(usize::MAX);
@@ -42,26 +45,145 @@ impl Image {
         self.width
     }
 
-    /// Bytes of a pixel.
+    /// Numbers of a pixel.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// The bytes, `[H, W, C]`.
+    /// The numbers, `[H, W, C]`.
     #[must_use]
-    pub fn data(&self) -> &[u8] {
+    pub fn data(&self) -> &[T] {
         &self.data
     }
 
-    pub(crate) fn data_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn data_mut(&mut self) -> &mut [T] {
         &mut self.data
     }
 
-    /// Gives up the bytes, `[H, W, C]`.
+    /// Gives up the numbers, `[H, W, C]`.
     #[must_use]
-    pub fn into_data(self) -> Vec<u8> {
+    pub fn into_data(self) -> Vec<T> {
         self.data
+    }
+
+    /// The image without its last channel.
+    pub(crate) fn without_last_channel(self) -> Self {
+        let channels = self.channels - 1;
+        let pixels = self.data.chunks_exact(self.channels);
+        let data = pixels.flat_map(|pixel| &pixel[..channels]).copied().collect();
+        Self { channels, data, ..self }
+    }
+
+    /// The image turned upright.
+    pub(crate) fn upright(self, orientation: Orientation) -> Self {
+        use Orientation as O;
+        // Whether rows become columns, and whether rows and columns of the upright image then count from the end.
+        let (turned, up, back) = match orientation {
+            O::NoTransforms => return self,
+            O::FlipHorizontal => (false, false, true),
+            O::Rotate180 => (false, true, true),
+            O::FlipVertical => (false, true, false),
+            O::Rotate90FlipH => (true, false, false),
+            O::Rotate90 => (true, false, true),
+            O::Rotate270FlipH => (true, true, true),
+            O::Rotate270 => (true, true, false),
+        };
+        let (height, width) = if turned { (self.width, self.height) } else { (self.height, self.width) };
+        let mut data = Vec::with_capacity(self.data.len());
+        for row in 0..height {
+            let row = if up { height - 1 - row } else { row };
+            for column in 0..width {
+                let column = if back { width - 1 - column } else { column };
+                let (y, x) = if turned { (column, row) } else { (row, column) };
+                data.extend_from_slice(&self.data[(y * self.width + x) * self.channels..][..self.channels]);
+            }
+        }
+        Self { height, width, data, ..self }
+    }
+}
+
+/// An image of any type of numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyImage {
+    /// 0 to 255.
+    U8(Image<u8>),
+    /// 0 to 65,535.
+    U16(Image<u16>),
+    /// Any numbers.
+    F32(Image<f32>),
+}
+
+/// Does the same with an [`AnyImage`] of whichever type.
+macro_rules! of_any {
+    ($any:expr, $image:pat => $result:expr) => {
+        match $any {
+            $crate::AnyImage::U8($image) => $result,
+            $crate::AnyImage::U16($image) => $result,
+            $crate::AnyImage::F32($image) => $result,
+        }
+    };
+}
+pub(crate) use of_any;
+
+impl AnyImage {
+    /// Rows.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        of_any!(self, image => image.height)
+    }
+
+    /// Columns.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        of_any!(self, image => image.width)
+    }
+
+    /// Numbers of a pixel.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        of_any!(self, image => image.channels)
+    }
+
+    /// The numbers' type.
+    #[must_use]
+    pub fn pixel_type(&self) -> PixelType {
+        match self {
+            Self::U8(_) => PixelType::U8,
+            Self::U16(_) => PixelType::U16,
+            Self::F32(_) => PixelType::F32,
+        }
+    }
+
+    /// The 8-bit image that it is.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for numbers of another type, which are not narrowed.
+    pub fn into_u8(self) -> Result<Image, DataError> {
+        match self {
+            Self::U8(image) => Ok(image),
+            other => Err(DataError::Argument {
+                name: "the pixel type",
+                value: other.pixel_type().to_string(),
+                bound: "u8".to_owned(),
+            }),
+        }
+    }
+
+    /// Writes the numbers plane by plane, in the machine's byte order.
+    ///
+    /// # Shapes
+    /// `[H, W, C]` to `[C, H, W]`
+    pub(crate) fn write_planes(&self, planes: &mut [u8]) {
+        fn write<T: Pixel>(image: &Image<T>, planes: &mut [u8]) {
+            let bytes = T::TYPE.bytes();
+            for (channel, plane) in planes.chunks_exact_mut(image.height * image.width * bytes).enumerate() {
+                for (into, pixel) in plane.chunks_exact_mut(bytes).zip(image.data.chunks_exact(image.channels)) {
+                    pixel[channel].write(into);
+                }
+            }
+        }
+        of_any!(self, image => write(image, planes));
     }
 }
 
@@ -77,16 +199,50 @@ pub(crate) fn check_size((height, width): (usize, usize)) -> Result<(), DataErro
 
 #[cfg(test)]
 mod tests {
+    use ::image::{DynamicImage, RgbImage};
+
     use super::*;
 
     #[test]
-    fn refuses_bytes_that_do_not_fill_it() {
-        assert!(Image::new(2, 3, 3, vec![0; 18]).is_ok());
+    fn refuses_numbers_that_do_not_fill_it() {
+        assert!(Image::new(2, 3, 3, vec![0_u8; 18]).is_ok());
         assert_eq!(
-            Image::new(2, 3, 3, vec![0; 17]).unwrap_err().to_string(),
-            "an image of 2x3 with 3 channels needs 18 bytes (and at least 1), got 17"
+            Image::new(2, 3, 3, vec![0_u16; 17]).unwrap_err().to_string(),
+            "an image of 2x3 with 3 channels needs 18 numbers (and at least 1), got 17"
         );
-        assert!(Image::new(0, 3, 3, vec![]).is_err());
-        assert!(Image::new(usize::MAX, 2, 3, vec![0; 6]).is_err());
+        assert!(Image::<u8>::new(0, 3, 3, vec![]).is_err());
+        assert!(Image::new(usize::MAX, 2, 3, vec![0_f32; 6]).is_err());
+    }
+
+    #[test]
+    fn turns_upright_as_the_image_crate_does() {
+        let data: Vec<u8> = (0..2 * 3 * 3).collect();
+        for exif in 1..=8 {
+            let orientation = Orientation::from_exif(exif).unwrap();
+            let mut expected = DynamicImage::ImageRgb8(RgbImage::from_raw(3, 2, data.clone()).unwrap());
+            expected.apply_orientation(orientation);
+            let ours = Image::new(2, 3, 3, data.clone()).unwrap().upright(orientation);
+            assert_eq!((ours.width as u32, ours.height as u32), (expected.width(), expected.height()));
+            assert_eq!(ours.data, expected.into_rgb8().into_raw(), "{orientation:?}");
+        }
+    }
+
+    #[test]
+    fn planes_keep_rows_and_columns() {
+        let pixels = vec![1_u8, 101, 2, 102, 3, 103, 4, 104, 5, 105, 6, 106];
+        let mut planes = [0; 12];
+        AnyImage::U8(Image::new(2, 3, 2, pixels.clone()).unwrap()).write_planes(&mut planes);
+        assert_eq!(planes, [1, 2, 3, 4, 5, 6, 101, 102, 103, 104, 105, 106]);
+        let mut wide = [0; 24];
+        let pixels = pixels.into_iter().map(|value| u16::from(value) * 256).collect();
+        AnyImage::U16(Image::new(2, 3, 2, pixels).unwrap()).write_planes(&mut wide);
+        let expected = planes.map(|value| (u16::from(value) * 256).to_ne_bytes());
+        assert_eq!(wide, *expected.as_flattened());
+    }
+
+    #[test]
+    fn a_channel_can_be_dropped() {
+        let image = Image::new(1, 2, 3, vec![1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+        assert_eq!(image.without_last_channel(), Image::new(1, 2, 2, vec![1.0, 2.0, 4.0, 5.0]).unwrap());
     }
 }

@@ -39,21 +39,23 @@ mod error;
 mod image;
 mod loader;
 mod name;
+mod pixel;
 mod rng;
 mod shapes;
 mod source;
 mod transform;
 
-pub use decode::{DecodeLimits, Encoded, decode_file};
+pub use decode::{DecodeLimits, Encoded, decode_file, stored_format};
 pub use doctor::{
     ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, Smaller, Spread, data_warnings,
 };
 pub use error::DataError;
-pub use image::Image;
+pub use image::{AnyImage, Image};
 #[cfg(feature = "burn")]
 pub use loader::BurnLoader;
 pub use loader::{BadFile, BadFilePolicy, Batch, Batches, DistributedSampler, Loader, LoaderConfig};
 pub use name::path_name;
+pub use pixel::{Pixel, PixelFormat, PixelType};
 pub use rng::{SampleRng, below, sample_rng, uniform};
 pub use shapes::Shapes;
 pub use source::{

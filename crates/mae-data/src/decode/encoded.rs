@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::jpeg::Frame;
 use super::limits::DecodeLimits;
-use super::open::{self, Opened, known_format, read};
+use super::open::{self, Opened, Pixels, known_format, read};
+use super::stored;
 use super::ppm::Raster;
-use crate::{Crop, DataError, Image};
+use crate::{AnyImage, Crop, DataError, Image, PixelFormat};
 
 /// An image that is not decoded yet: its file is read and its header understood.
 ///
@@ -17,28 +18,28 @@ use crate::{Crop, DataError, Image};
 /// let decoded = Image::new(2, 3, 3, vec![0; 18])?;
 /// let encoded = Encoded::from(decoded.clone());
 /// assert_eq!(encoded.size(), (2, 3));
-/// assert_eq!(encoded.decode()?, decoded);
+/// assert_eq!(encoded.decode()?.into_u8()?, decoded);
 /// # Ok(())
 /// # }
 /// ```
 pub struct Encoded(Kind);
 
 enum Kind {
-    Decoded(Image),
+    Decoded(AnyImage),
     Jpeg { path: PathBuf, file: Vec<u8>, frame: Frame },
     Raster(Raster),
 }
 
 /// Decoded pixels of an image, and where in it they lie.
 pub(crate) struct Part {
-    pub(crate) pixels: Image,
+    pub(crate) pixels: AnyImage,
     pub(crate) top: usize,
     pub(crate) left: usize,
 }
 
 impl Part {
-    pub(crate) fn whole(pixels: Image) -> Self {
-        Self { pixels, top: 0, left: 0 }
+    pub(crate) fn whole(pixels: impl Into<AnyImage>) -> Self {
+        Self { pixels: pixels.into(), top: 0, left: 0 }
     }
 }
 
@@ -47,12 +48,24 @@ impl Encoded {
     ///
     /// # Errors
     /// As [`decode_file`](crate::decode_file), for what can be told from a file's header and its markers.
-    pub fn new(path: impl AsRef<Path>, bytes: Vec<u8>, limits: &DecodeLimits) -> Result<Self, DataError> {
+    pub fn new(
+        path: impl AsRef<Path>,
+        bytes: Vec<u8>,
+        format: PixelFormat,
+        limits: &DecodeLimits,
+    ) -> Result<Self, DataError> {
         let path = path.as_ref();
-        Ok(Self(match open::open(path, bytes, limits)? {
-            Opened::Image(image) => Kind::Decoded(image),
-            Opened::Jpeg(file, frame) => Kind::Jpeg { path: path.into(), file, frame },
-        }))
+        if let PixelFormat::Stored { pixel_type, channels } = format {
+            return stored::decode_as(path, &bytes, (pixel_type, channels), limits).map(Self::from);
+        }
+        open::open(path, bytes, limits).map(|opened| Self::from_opened(path, opened))
+    }
+
+    pub(super) fn from_opened(path: &Path, opened: Opened) -> Self {
+        Self(match opened.pixels {
+            Pixels::Image(image) => Kind::Decoded(image.into()),
+            Pixels::Jpeg(file, frame) => Kind::Jpeg { path: path.into(), file, frame },
+        })
     }
 
     pub(crate) fn raster(raster: Raster) -> Self {
@@ -73,7 +86,7 @@ impl Encoded {
     ///
     /// # Errors
     /// As [`decode_file`](crate::decode_file).
-    pub fn decode(self) -> Result<Image, DataError> {
+    pub fn decode(self) -> Result<AnyImage, DataError> {
         let (height, width) = self.size();
         let whole = Crop { top: 0, left: 0, height, width };
         self.decode_part(whole, Vec::new()).map(|part| part.pixels)
@@ -89,21 +102,21 @@ impl Encoded {
                         let bytes = file.len() as u64;
                         DataError::Decode { path, bytes, source }
                     })?;
-                Ok(Part { pixels: Image::new(height, width, 3, pixels)?, top, left })
+                Ok(Part { pixels: Image::new(height, width, 3, pixels)?.into(), top, left })
             }
             Kind::Raster(raster) => {
                 let width = raster.size.1;
                 raster.read(crop.top, crop.height, &mut pixels)?;
                 let pixels = Image::new(crop.height, width, 3, pixels)?;
-                Ok(Part { pixels, top: crop.top, left: 0 })
+                Ok(Part { pixels: pixels.into(), top: crop.top, left: 0 })
             }
         }
     }
 }
 
-impl From<Image> for Encoded {
-    fn from(image: Image) -> Self {
-        Self(Kind::Decoded(image))
+impl<I: Into<AnyImage>> From<I> for Encoded {
+    fn from(image: I) -> Self {
+        Self(Kind::Decoded(image.into()))
     }
 }
 
@@ -123,15 +136,16 @@ impl From<Image> for Encoded {
 /// # Errors
 /// A [`DataError`] naming the file: unreadable, empty, no image, cut short or damaged, or beyond `limits`.
 pub fn decode_file(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Image, DataError> {
-    decode_with_format(path.as_ref(), limits).map(|(image, _)| image)
+    decode_with_format(path.as_ref(), PixelFormat::Rgb8, limits)?.0.into_u8()
 }
 
 /// [`decode_file`], and the name of the file's format.
 pub(crate) fn decode_with_format(
     path: &Path,
+    pixels: PixelFormat,
     limits: &DecodeLimits,
-) -> Result<(Image, &'static str), DataError> {
+) -> Result<(AnyImage, &'static str), DataError> {
     let bytes = read(path, limits)?;
     let (_, format) = known_format(path, &bytes)?;
-    Ok((Encoded::new(path, bytes, limits)?.decode()?, format))
+    Ok((Encoded::new(path, bytes, pixels, limits)?.decode()?, format))
 }

@@ -1,4 +1,4 @@
-//! Files of images as upright RGB.
+//! Files of images as upright pixels.
 
 mod encoded;
 mod exif;
@@ -6,7 +6,9 @@ pub(crate) mod jpeg;
 pub(crate) mod limits;
 pub(crate) mod open;
 pub(crate) mod ppm;
+mod stored;
 
 pub use encoded::{Encoded, decode_file};
+pub use stored::stored_format;
 pub(crate) use encoded::{Part, decode_with_format};
 pub use limits::DecodeLimits;

@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use ::image::metadata::Orientation;
-use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::jpeg::{self, CONVERT, Frame, Markers, Refused};
 use super::limits::{DecodeLimits, check_size};
@@ -24,7 +24,13 @@ const FORMATS: [(ImageFormat, &str); 7] = [
 ];
 
 /// What is made of a file before it is known which of its pixels are wanted.
-pub(crate) enum Opened {
+pub(crate) struct Opened {
+    pub(super) pixels: Pixels,
+    /// Whether it is a JPEG file of one component, whose three channels are equal.
+    pub(super) is_grey: bool,
+}
+
+pub(super) enum Pixels {
     Image(Image),
     Jpeg(Vec<u8>, Frame),
 }
@@ -34,8 +40,8 @@ pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result
     let (format, _) = known_format(path, &bytes)?;
     match format {
         ImageFormat::Jpeg => {}
-        ImageFormat::Pnm => return ppm::decode(path, &bytes, limits).map(Opened::Image),
-        _ => return decode(path, &bytes, format, limits).map(Opened::Image),
+        ImageFormat::Pnm => return ppm::decode(path, &bytes, limits).map(Opened::from),
+        _ => return decode(path, &bytes, format, limits).map(Opened::from),
     }
     let markers = Markers::find(&bytes);
     if !markers.complete {
@@ -46,25 +52,22 @@ pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result
         Refused::Kind(kind, advice) => DataError::Unsupported { path: path.into(), kind, advice },
         Refused::Damaged(message) => refuse(jpeg::damaged(message)),
     })?;
-    let (height, width) = (frame.height, frame.width);
+    let (height, width, is_grey) = (frame.height, frame.width, frame.is_grey());
     check_size(path, (height as u32, width as u32), frame.bytes(), limits)?;
     if frame.orientation == Orientation::NoTransforms {
-        return Ok(Opened::Jpeg(bytes, frame));
+        return Ok(Opened { pixels: Pixels::Jpeg(bytes, frame), is_grey });
     }
     let mut pixels = Vec::new();
     let whole = Crop { top: 0, left: 0, height, width };
     frame.decode(&bytes, whole, &mut pixels).map_err(refuse)?;
-    let pixels = RgbImage::from_raw(width as u32, height as u32, pixels).expect("the pixels fill the image");
-    upright(pixels, frame.orientation).map(Opened::Image)
+    let image = Image::new(height, width, 3, pixels)?.upright(frame.orientation);
+    Ok(Opened { pixels: Pixels::Image(image), is_grey })
 }
 
-/// Turns an image upright.
-fn upright(pixels: RgbImage, orientation: Orientation) -> Result<Image, DataError> {
-    let mut upright = DynamicImage::ImageRgb8(pixels);
-    upright.apply_orientation(orientation);
-    let pixels = upright.into_rgb8();
-    let (width, height) = pixels.dimensions();
-    Image::new(height as usize, width as usize, 3, pixels.into_raw())
+impl From<Image> for Opened {
+    fn from(image: Image) -> Self {
+        Self { pixels: Pixels::Image(image), is_grey: false }
+    }
 }
 
 /// The format that the first bytes tell, and its name.
@@ -122,7 +125,8 @@ fn decode(path: &Path, bytes: &[u8], format: ImageFormat, limits: &DecodeLimits)
         check_bands(path, bytes, decoder.original_color_type().channel_count())?;
     }
     let orientation = orientation(&mut decoder, bytes, format);
-    upright(DynamicImage::from_decoder(decoder).map_err(refuse)?.into_rgb8(), orientation)
+    let pixels = DynamicImage::from_decoder(decoder).map_err(refuse)?.into_rgb8().into_raw();
+    Ok(Image::new(height as usize, width as usize, 3, pixels)?.upright(orientation))
 }
 
 /// Refuses a TIFF file with more bands than its decoder gives if it is tiled or has a predictor. The decoder drops the further bands,
@@ -142,7 +146,7 @@ fn check_bands(path: &Path, bytes: &[u8], decoded: u8) -> Result<(), DataError> 
 
 /// How an image of another format than JPEG is turned upright. Data that cannot be read tells nothing: if the file is
 /// damaged, decoding will say so.
-fn orientation(decoder: &mut impl ImageDecoder, bytes: &[u8], format: ImageFormat) -> Orientation {
+pub(super) fn orientation(decoder: &mut impl ImageDecoder, bytes: &[u8], format: ImageFormat) -> Orientation {
     let xmp = match format {
         // Pillow reads none there.
         ImageFormat::Gif => None,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::limits::check_size;
-use crate::{DataError, DecodeLimits, Image};
+use crate::{AnyImage, DataError, DecodeLimits, Image};
 
 /// More than a header without comments has: 3 numbers of 10 digits.
 pub(crate) const HEADER_BYTES: usize = 64;
@@ -141,6 +141,30 @@ pub(crate) fn decode(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result
         levels = levels.into_iter().flat_map(|level| [level; 3]).collect();
     }
     Image::new(height, width, 3, levels)
+}
+
+/// Decodes a whole image of bytes or of pairs of bytes, whose numbers stay as they are, whatever that of white is.
+pub(crate) fn decode_stored(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<AnyImage, DataError> {
+    let Some(header @ Header { kind: 5 | 6, height, width, .. }) = Header::read(bytes) else {
+        // Bits and text: their levels are those of 8-bit grey or colour.
+        return decode(path, bytes, limits).map(AnyImage::from);
+    };
+    let channels = if header.kind == 6 { 3 } else { 1 };
+    let bytes_each = if header.white > 255 { 2 } else { 1 };
+    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+    let sides = (side(height), side(width));
+    let held = u64::from(sides.0).saturating_mul(u64::from(sides.1)).saturating_mul(channels * bytes_each);
+    check_size(path, sides, held, limits)?;
+    let truncated = || DataError::Truncated { path: path.into(), bytes: bytes.len() as u64 };
+    let data = bytes[header.length..].get(..held as usize).ok_or_else(truncated)?;
+    let channels = channels as usize;
+    Ok(match bytes_each {
+        1 => Image::new(height, width, channels, data.to_vec())?.into(),
+        _ => {
+            let numbers = data.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
+            Image::new(height, width, channels, numbers)?.into()
+        }
+    })
 }
 
 /// An image in a file, whose rows are read when they are wanted.

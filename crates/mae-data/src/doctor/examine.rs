@@ -123,6 +123,7 @@ struct Measured {
 
 fn measure(folder: &ImageFolder, index: usize) -> Result<Measured, DataError> {
     let (image, format) = folder.load_with_format(index)?;
+    let image = image.into_u8()?;
     // Its keys are fixed, so that equal pixels have equal hashes on every thread.
     let mut hasher = DefaultHasher::new();
     hasher.write(image.data());

@@ -93,7 +93,7 @@ mod tests {
             fn len(&self) -> usize {
                 3
             }
-            fn load(&self, index: usize) -> Result<Image, DataError> {
+            fn load(&self, index: usize) -> Result<AnyImage, DataError> {
                 match index {
                     1 => Image::new(8, 8, 3, vec![0; 192]),
                     _ => Err(DataError::Index { index, len: 3 }),

@@ -5,13 +5,15 @@ use std::sync::{Mutex, PoisonError};
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::DataError;
+use crate::{DataError, PixelType};
 
 /// Images that are handed to a model together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The bytes, `[B, C, H, W]`: each image plane by plane.
+    /// The numbers, `[B, C, H, W]`, each image plane by plane, as bytes in the machine's order.
     pub images: Vec<u8>,
+    /// The numbers' type: of `U8` each is a byte.
+    pub pixel_type: PixelType,
     /// `[B, C, H, W]`.
     pub shape: [usize; 4],
     /// The samples' images, by their index in the data set; in the place of a bad file, that of the image which stands

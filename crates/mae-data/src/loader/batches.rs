@@ -98,7 +98,7 @@ impl Batches {
         let start = batch * images;
         let end = self.indices.len().min(start + images);
         let indices = &self.indices[start..end];
-        let sample_bytes = self.work.sample_shape().iter().product::<usize>();
+        let sample_bytes = self.work.sample_bytes();
         let (filling, memory, filled) = Filling::new(indices.len(), self.work.repeats * sample_bytes);
         let filling = Arc::new(filling);
         for ((place, &index), bytes) in indices.iter().enumerate().zip(memory) {
@@ -126,6 +126,7 @@ impl Batches {
         let [channels, height, width] = self.work.sample_shape();
         Ok(Batch {
             images: filled.images,
+            pixel_type: self.work.pixels.pixel_type(),
             shape: [indices.len(), channels, height, width],
             passes: images.iter().flat_map(|_| (0..repeats).map(|i| self.work.pass(i))).collect(),
             labels: indices.iter().map(|&index| source.label(index)).collect(),

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::BadFilePolicy;
+use crate::{BadFilePolicy, PixelFormat};
 
 /// How a [`Loader`](crate::Loader) works.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +23,8 @@ pub struct LoaderConfig {
     pub prefetch_batches: usize,
     /// Whether a last batch that is not full is left out.
     pub drop_last: bool,
-    /// Channels that every image must have.
-    pub channels: usize,
+    /// Type and channels that every image must have.
+    pub pixels: PixelFormat,
     /// What becomes of images that cannot be read.
     pub bad_files: BadFilePolicy,
 }
@@ -40,7 +40,7 @@ impl Default for LoaderConfig {
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             prefetch_batches: 2,
             drop_last: true,
-            channels: 3,
+            pixels: PixelFormat::Rgb8,
             bad_files: BadFilePolicy::default(),
         }
     }

@@ -44,7 +44,7 @@ impl Loader {
             ("repeats", config.repeats),
             ("workers", config.workers),
             ("prefetch_batches", config.prefetch_batches),
-            ("channels", config.channels),
+            ("channels", config.pixels.channels()),
         ];
         if let Some((name, _)) = numbers.into_iter().find(|&(_, value)| value == 0) {
             return Err(argument(name, 0, "at least 1"));
@@ -55,7 +55,7 @@ impl Loader {
         }
         config.bad_files.validate()?;
         let (height, width) = transform.output_size();
-        let sides = [config.channels, height, width];
+        let sides = [config.pixels.channels(), height, width, config.pixels.pixel_type().bytes()];
         let bytes = sides.iter().try_fold(config.batch_size, |bytes, &side| bytes.checked_mul(side));
         if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
             let bound = format!("few enough for the memory, at {sides:?} bytes each");
@@ -124,7 +124,7 @@ impl Loader {
             source: Arc::clone(&self.source),
             transform: Arc::clone(&self.transform),
             policy: self.config.bad_files,
-            channels: self.config.channels,
+            pixels: self.config.pixels,
             repeats: self.config.repeats,
             seed: self.config.seed,
             epoch,

@@ -12,7 +12,7 @@ use crate::loader::bad::reason;
 use crate::loader::batch::{Filling, Outcome};
 use crate::transform::resize::Scratch;
 use crate::{
-    BadFilePolicy, Crop, DataError, Encoded, Image, ImageSource, SampleRng, Transform, View, below,
+    AnyImage, BadFilePolicy, Crop, DataError, Encoded, ImageSource, PixelFormat, PixelType, SampleRng, Transform, View, below,
     sample_rng,
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct Work {
     pub(crate) source: Arc<dyn ImageSource>,
     pub(crate) transform: Arc<dyn Transform>,
     pub(crate) policy: BadFilePolicy,
-    pub(crate) channels: usize,
+    pub(crate) pixels: PixelFormat,
     pub(crate) repeats: usize,
     pub(crate) seed: u64,
     pub(crate) epoch: u64,
@@ -51,7 +51,11 @@ impl Work {
     /// `[C, H, W]`.
     pub(crate) fn sample_shape(&self) -> [usize; 3] {
         let (height, width) = self.transform.output_size();
-        [self.channels, height, width]
+        [self.pixels.channels(), height, width]
+    }
+
+    pub(crate) fn sample_bytes(&self) -> usize {
+        self.sample_shape().iter().product::<usize>() * self.pixels.pixel_type().bytes()
     }
 
     /// Sees to `tasks` until there are no more or `stopped` is set.
@@ -77,7 +81,7 @@ impl Work {
         for _ in 0..=SUBSTITUTES {
             if !bad.iter().any(|&(known, _)| known == index) {
                 match self.sample(index, place, memory) {
-                    Ok(shape) => return Outcome { bad, index: self.check(index, shape).map(|()| index) },
+                    Ok(made) => return Outcome { bad, index: self.check(index, made).map(|()| index) },
                     Err(error) if self.policy == BadFilePolicy::Strict => {
                         return Outcome { bad, index: Err(error) };
                     }
@@ -99,9 +103,8 @@ impl Work {
         self.epoch.wrapping_mul(self.repeats as u64).wrapping_add(i as u64)
     }
 
-    /// Makes the samples of an image and returns their shape, `[C, H, W]`: `place` is filled if that is the shape
-    /// that it should be. A panic on the way, as of a decoder on hostile bytes, is an error.
-    fn sample(&self, index: usize, place: &mut [u8], memory: &mut Memory) -> Result<[usize; 3], DataError> {
+    /// Makes the samples of an image and returns what they are: `place` is filled if that is what they should be. A panic on the way, as of a decoder on hostile bytes, is an error.
+    fn sample(&self, index: usize, place: &mut [u8], memory: &mut Memory) -> Result<Made, DataError> {
         let sampled = without_panic(
             || self.source.name(index),
             || {
@@ -140,69 +143,70 @@ impl Work {
         views: Vec<(View, SampleRng)>,
         place: &mut [u8],
         memory: &mut Memory,
-    ) -> Result<[usize; 3], DataError> {
+    ) -> Result<Made, DataError> {
         let seen = views.iter().map(|(view, _)| view.visible()).reduce(Crop::around);
         let seen = seen.expect("every image has at least one sample");
         let part = image.decode_part(seen, std::mem::take(&mut memory.pixels))?;
         let [_, height, width] = self.sample_shape();
-        let shape = [part.pixels.channels(), height, width];
-        if shape == self.sample_shape() {
-            let samples = place.chunks_exact_mut(shape.iter().product());
+        let made = ([part.pixels.channels(), height, width], part.pixels.pixel_type());
+        if made == self.expected() {
+            let samples = place.chunks_exact_mut(self.sample_bytes());
             for ((view, mut rng), sample) in views.into_iter().zip(samples) {
                 if self.transform.finishes() {
                     let image = self.transform.finish(view.cut(&part), &mut rng);
-                    let finished = shape_of(&image);
-                    if finished != shape {
+                    let finished = made_of(&image);
+                    if finished != made {
                         return Ok(finished);
                     }
-                    to_planes(&image, sample);
+                    image.write_planes(sample);
                 } else {
                     view.cut_planes(&part, &mut memory.resizing, sample);
                 }
             }
         }
-        memory.pixels = part.pixels.into_data();
-        Ok(shape)
+        if let AnyImage::U8(pixels) = part.pixels {
+            memory.pixels = pixels.into_data();
+        }
+        Ok(made)
     }
 
     /// Transforms an image as often as it is wanted.
-    fn apply(&self, index: usize, image: Image, place: &mut [u8]) -> Result<[usize; 3], DataError> {
-        let expected = self.sample_shape();
+    fn apply(&self, index: usize, image: AnyImage, place: &mut [u8]) -> Result<Made, DataError> {
+        let expected = self.expected();
         // The last one takes the image itself: where there is only one, nothing is copied.
         let images = std::iter::repeat_n(image, self.repeats).enumerate();
-        for ((i, image), sample) in images.zip(place.chunks_exact_mut(expected.iter().product())) {
+        for ((i, image), sample) in images.zip(place.chunks_exact_mut(self.sample_bytes())) {
             let image = self.transform.apply(image, &mut self.rng(i, index));
-            let shape = shape_of(&image);
-            if shape != expected {
-                return Ok(shape);
+            let made = made_of(&image);
+            if made != expected {
+                return Ok(made);
             }
-            to_planes(&image, sample);
+            image.write_planes(sample);
         }
         Ok(expected)
     }
 
-    fn check(&self, index: usize, actual: [usize; 3]) -> Result<(), DataError> {
-        let expected = self.sample_shape();
-        if actual == expected {
-            return Ok(());
+    fn expected(&self) -> Made {
+        (self.sample_shape(), self.pixels.pixel_type())
+    }
+
+    fn check(&self, index: usize, (actual, found): Made) -> Result<(), DataError> {
+        let (name, (expected, pixel_type)) = (|| self.source.name(index), self.expected());
+        if actual != expected {
+            return Err(DataError::SampleShape { name: name(), actual, expected });
         }
-        Err(DataError::SampleShape { name: self.source.name(index), actual, expected })
+        if found != pixel_type {
+            return Err(DataError::SampleType { name: name(), actual: found, expected: pixel_type });
+        }
+        Ok(())
     }
 }
 
-/// `[C, H, W]`.
-fn shape_of(image: &Image) -> [usize; 3] {
-    [image.channels(), image.height(), image.width()]
-}
+/// What a sample is: `[C, H, W]`, and the type of its numbers.
+type Made = ([usize; 3], PixelType);
 
-/// `[H, W, C]` to `[C, H, W]`.
-fn to_planes(image: &Image, planes: &mut [u8]) {
-    let (channels, pixels) = (image.channels(), image.height() * image.width());
-    for (channel, plane) in planes.chunks_exact_mut(pixels).enumerate() {
-        for (byte, pixel) in plane.iter_mut().zip(image.data().chunks_exact(channels)) {
-            *byte = pixel[channel];
-        }
-    }
+fn made_of(image: &AnyImage) -> Made {
+    ([image.channels(), image.height(), image.width()], image.pixel_type())
 }
 
 /// What `f` makes of the image called `name`; if it panics, an error.
@@ -219,18 +223,4 @@ pub(crate) fn without_panic<T>(
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn planes_keep_rows_and_columns() {
-        let pixels = vec![1, 101, 2, 102, 3, 103, 4, 104, 5, 105, 6, 106];
-        let image = Image::new(2, 3, 2, pixels).unwrap();
-        let mut planes = [0; 12];
-        to_planes(&image, &mut planes);
-        assert_eq!(planes, [1, 2, 3, 4, 5, 6, 101, 102, 103, 104, 105, 106]);
-    }
 }

@@ -67,7 +67,7 @@ impl ImageSource for Shapes {
         self.len
     }
 
-    fn load(&self, index: usize) -> Result<Image, DataError> {
+    fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         if index >= self.len {
             return Err(DataError::Index { index, len: self.len });
         }
@@ -75,7 +75,7 @@ impl ImageSource for Shapes {
         let (height, width) = self.size;
         let rng = &mut sample_rng(self.seed, EPOCH, index);
         let scene = Scene::draw(rng, outline);
-        Image::new(height, width, 3, scene.render(rng, height, width))
+        Ok(Image::new(height, width, 3, scene.render(rng, height, width))?.into())
     }
 
     fn name(&self, index: usize) -> String {

@@ -12,7 +12,9 @@ use crate::name::{os_name, path_name};
 use crate::source::extensions::{IMAGE_EXTENSIONS, is_hidden, is_image};
 use crate::source::labels::{Labelled, Labels, sorted};
 use crate::source::passed_over::is_run;
-use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource, LabelTable, PassedOver, TableRows};
+use crate::{
+    AnyImage, DataError, DecodeLimits, Encoded, ImageSource, LabelTable, PassedOver, PixelFormat, TableRows,
+};
 
 /// How an [`ImageFolder`] is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -20,6 +22,8 @@ use crate::{DataError, DecodeLimits, Encoded, Image, ImageSource, LabelTable, Pa
 pub struct FolderOptions {
     /// What decoding one image may cost.
     pub limits: DecodeLimits,
+    /// What files are decoded to.
+    pub pixels: PixelFormat,
 }
 
 /// The image files under a folder, at any depth, sorted by path.
@@ -209,8 +213,8 @@ impl ImageFolder {
     }
 
     /// The image at `index` and the name of its file's format.
-    pub(crate) fn load_with_format(&self, index: usize) -> Result<(Image, &'static str), DataError> {
-        decode_with_format(&self.path(index)?, &self.options.limits)
+    pub(crate) fn load_with_format(&self, index: usize) -> Result<(AnyImage, &'static str), DataError> {
+        decode_with_format(&self.path(index)?, self.options.pixels, &self.options.limits)
     }
 
     fn path(&self, index: usize) -> Result<PathBuf, DataError> {
@@ -224,13 +228,14 @@ impl ImageSource for ImageFolder {
         self.paths.len()
     }
 
-    fn load(&self, index: usize) -> Result<Image, DataError> {
+    fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         self.load_with_format(index).map(|(image, _)| image)
     }
 
     fn open(&self, index: usize) -> Result<Encoded, DataError> {
         let path = self.path(index)?;
-        Encoded::new(&path, read(&path, &self.options.limits)?, &self.options.limits)
+        let FolderOptions { limits, pixels } = &self.options;
+        Encoded::new(&path, read(&path, limits)?, *pixels, limits)
     }
 
     fn name(&self, index: usize) -> String {

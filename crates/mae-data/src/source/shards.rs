@@ -11,7 +11,8 @@ use crate::source::extensions::is_image;
 use crate::source::shard_index::{INDEX_FILE, Index, Sample};
 use crate::source::tar_scan::scan;
 use crate::{
-    DataError, DecodeLimits, Encoded, FolderOptions, Image, ImageFolder, ImageSource, PassedOver, path_name,
+    AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageFolder, ImageSource, PassedOver, PixelFormat,
+    path_name,
 };
 
 /// Images in the tar files of a folder, as [`pack`](crate::pack()) or WebDataset's tools write them.
@@ -79,7 +80,7 @@ impl ImageSource for ShardSource {
         self.index.samples.len()
     }
 
-    fn load(&self, index: usize) -> Result<Image, DataError> {
+    fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         self.open(index)?.decode()
     }
 
@@ -122,7 +123,7 @@ impl ImageSource for ShardSource {
         }
         let mut bytes = vec![0; sample.bytes as usize];
         read_at(&file, &mut bytes, sample.offset).map_err(refuse)?;
-        Encoded::new(&path, bytes, &self.limits)
+        Encoded::new(&path, bytes, PixelFormat::Rgb8, &self.limits)
     }
 
     fn name(&self, index: usize) -> String {

@@ -1,6 +1,6 @@
 //! What a data set is: images by index.
 
-use crate::{DataError, Encoded, Image, PassedOver};
+use crate::{AnyImage, DataError, Encoded, PassedOver};
 
 /// A data set, shared by the threads that decode it.
 pub trait ImageSource: Send + Sync {
@@ -16,7 +16,7 @@ pub trait ImageSource: Send + Sync {
     ///
     /// # Errors
     /// A [`DataError`] that names the image and what is wrong with it, or [`DataError::Index`] past the end.
-    fn load(&self, index: usize) -> Result<Image, DataError>;
+    fn load(&self, index: usize) -> Result<AnyImage, DataError>;
 
     /// The image at `index` before its pixels are decoded, so that no more of them are than are wanted. What it
     /// decodes to is what [`load`](Self::load) gives; by default it is that already.

@@ -97,7 +97,7 @@ impl ImageSource for Subset {
         self.indices.len()
     }
 
-    fn load(&self, index: usize) -> Result<Image, DataError> {
+    fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         self.source.load(self.index(index)?)
     }
 

@@ -3,7 +3,7 @@
 use crate::decode::Part;
 use crate::image::check_size;
 use crate::transform::resample::Span;
-use crate::{DataError, Filter, Image, SampleRng, Transform, View};
+use crate::{AnyImage, DataError, Filter, SampleRng, Transform, View};
 
 /// How an image is resized before its centre is cut out. Sizes are `(height, width)` in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl EvalTransform {
 
 /// Only the part that the crop keeps is ever computed, so that a very long image costs no more than another.
 impl Transform for EvalTransform {
-    fn apply(&self, image: Image, _: &mut SampleRng) -> Image {
+    fn apply(&self, image: AnyImage, _: &mut SampleRng) -> AnyImage {
         let view = self.centre((image.height(), image.width()));
         view.cut(&Part::whole(image))
     }

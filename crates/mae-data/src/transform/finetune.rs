@@ -1,6 +1,6 @@
 //! Fine-tuning's view of an image: training's, with its pixels changed at random.
 
-use crate::{Image, RandAugment, RandomErasing, SampleRng, TrainTransform, Transform, View};
+use crate::{AnyImage, RandAugment, RandomErasing, SampleRng, TrainTransform, Transform, View};
 
 /// A [`TrainTransform`], then a [`RandAugment`], then a [`RandomErasing`], either of which may be left out.
 ///
@@ -41,7 +41,7 @@ impl FinetuneTransform {
 }
 
 impl Transform for FinetuneTransform {
-    fn apply(&self, image: Image, rng: &mut SampleRng) -> Image {
+    fn apply(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage {
         let image = self.train.apply(image, rng);
         self.finish(image, rng)
     }
@@ -58,13 +58,17 @@ impl Transform for FinetuneTransform {
         self.rand_augment.is_some() || self.erasing.is_some()
     }
 
-    fn finish(&self, mut image: Image, rng: &mut SampleRng) -> Image {
+    fn finish(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage {
+        if !self.finishes() {
+            return image;
+        }
+        let mut image = image.into_u8().expect("RandAugment and random erasing are of 8-bit images");
         if let Some(rand_augment) = &self.rand_augment {
             image = rand_augment.apply(image, rng);
         }
         if let Some(erasing) = &self.erasing {
             image = erasing.apply(image, rng);
         }
-        image
+        image.into()
     }
 }

@@ -8,6 +8,7 @@ mod finetune;
 mod rand_augment;
 mod random_erasing;
 pub(crate) mod resample;
+pub(crate) mod resample_wide;
 pub(crate) mod resize;
 mod train;
 mod view;

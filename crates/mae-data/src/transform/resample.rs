@@ -56,10 +56,11 @@ impl Span {
         (centre, first..((centre + support + 0.5) as usize).min(self.side))
     }
 
-    /// For each pixel that is shown, the pixels from `origin` on that have a part in it, and their coefficients.
-    fn taps(&self, origin: usize) -> Taps {
+    /// For each pixel that is shown, the pixels from `origin` on that have a part in it, and their coefficients, of weights that add up
+    /// to 1.
+    pub(crate) fn taps<K>(&self, origin: usize, coefficient: impl Fn(f64) -> K) -> Taps<K> {
         let inverse = 1.0 / self.stretch();
-        let mut taps = Taps::default();
+        let mut taps = Taps { pixels: Vec::with_capacity(self.length), coefficients: Vec::new() };
         let mut weights = Vec::new();
         for i in 0..self.length {
             let (centre, reach) = self.reach(i);
@@ -67,7 +68,7 @@ impl Span {
             weights.extend(reach.clone().map(|x| self.filter.weight((x as f64 - centre + 0.5) * inverse)));
             let sum: f64 = weights.iter().sum();
             let begin = taps.coefficients.len();
-            taps.coefficients.extend(weights.iter().map(|weight| fixed(weight / sum)));
+            taps.coefficients.extend(weights.iter().map(|weight| coefficient(weight / sum)));
             taps.pixels.push((reach.start - origin, begin..taps.coefficients.len()));
         }
         taps
@@ -75,15 +76,14 @@ impl Span {
 }
 
 /// What [`Span::taps`] makes.
-#[derive(Default)]
-struct Taps {
+pub(crate) struct Taps<K> {
     /// The first pixel that is read, and where the coefficients lie.
     pixels: Vec<(usize, Range<usize>)>,
-    coefficients: Vec<i32>,
+    coefficients: Vec<K>,
 }
 
-impl Taps {
-    fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
+impl<K> Taps<K> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &[K])> {
         self.pixels.iter().map(|(first, range)| (*first, &self.coefficients[range.clone()]))
     }
 }
@@ -112,13 +112,10 @@ impl Resampler {
         (rows, columns): (Span, Span),
         into: &mut Vec<u8>,
     ) {
-        let (down, across) = (rows.taps(rows.seen().start), columns.taps(columns.seen().start));
+        let (down, across) = (rows.taps(rows.seen().start, fixed), columns.taps(columns.seen().start, fixed));
         let stride = image.width() * N;
         let from = Pixels { bytes: &image.data()[at.top * stride + at.left * N..], stride };
-        let shorter = |span: Span| span.side as i128 - span.resized as i128;
-        // Up to 12, Pillow did rows first here too.
-        let columns_first = shorter(rows) > 0 && shorter(rows) > 2 * shorter(columns);
-
+        let columns_first = columns_first(rows, columns);
         let (height, width) =
             if columns_first { (rows.length, at.width) } else { (at.height, columns.length) };
         self.between.resize(height * width * N, 0);
@@ -136,6 +133,15 @@ impl Resampler {
     }
 }
 
+/// Whether resampling within columns comes before that within rows, which rounding in between shows.
+///
+/// # Source
+/// Pillow 13's `ImagingResampleInner`. Up to 12, Pillow did rows first here too.
+pub(crate) fn columns_first(rows: Span, columns: Span) -> bool {
+    let shorter = |span: Span| span.side as i128 - span.resized as i128;
+    shorter(rows) > 0 && shorter(rows) > 2 * shorter(columns)
+}
+
 /// Rows of pixels, the first byte of each `stride` after that of the one above.
 #[derive(Clone, Copy)]
 struct Pixels<'p> {
@@ -150,7 +156,7 @@ struct Pixels<'p> {
 fn within_rows<const N: usize>(
     from: Pixels<'_>,
     width: usize,
-    taps: &Taps,
+    taps: &Taps<i32>,
     tile: &mut Vec<[u8; LANES]>,
     into: &mut [u8],
 ) {
@@ -174,7 +180,7 @@ fn within_rows<const N: usize>(
 
 /// Resamples columns of which each row has `row` bytes.
 #[multiversion(targets = "simd")]
-fn within_columns(from: Pixels<'_>, row: usize, taps: &Taps, into: &mut [u8]) {
+fn within_columns(from: Pixels<'_>, row: usize, taps: &Taps<i32>, into: &mut [u8]) {
     for (into, (first, coefficients)) in into.chunks_exact_mut(row).zip(taps.iter()) {
         for (block, into) in into.chunks_mut(LANES).enumerate() {
             let lanes = (0..coefficients.len()).map(|i| {

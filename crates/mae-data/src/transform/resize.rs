@@ -5,7 +5,9 @@ use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::image::check_size;
+use crate::pixel::Pixel;
 use crate::transform::resample::{Resampler, Span};
+use crate::transform::resample_wide::WideResampler;
 use crate::{Crop, DataError, Filter, Image};
 
 /// What becomes of the pixels that a view sees.
@@ -59,6 +61,7 @@ pub fn resized_crop(image: &Image, crop: Crop, size: (usize, usize)) -> Result<I
 pub(crate) struct Scratch {
     fast: Resizer,
     exact: Resampler,
+    wide: WideResampler,
     between: Vec<u8>,
     whole: Vec<u8>,
 }
@@ -96,6 +99,18 @@ impl Scratch {
         let pixels = (&self.between[..], (height, width));
         let all = Crop { top: 0, left: 0, height, width };
         resample::<P>(&mut self.fast, pixels, all, (&mut self.whole, size));
+    }
+
+    /// Resizes numbers wider than a byte, always to the bit as Pillow does.
+    pub(crate) fn resize_wide<T: Pixel>(&mut self, image: &Image<T>, visible: Crop, resizing: Resizing) -> Vec<T> {
+        let spans = match resizing {
+            Resizing::Fast((height, width)) => {
+                let whole = |side, resized| Span::whole(side, resized, Filter::Bicubic);
+                (whole(visible.height, height), whole(visible.width, width))
+            }
+            Resizing::Exact(rows, columns) => (rows, columns),
+        };
+        self.wide.resize(image, visible, spans)
     }
 
     /// Any number of channels, one after the other.

@@ -2,7 +2,7 @@
 
 use crate::decode::Part;
 use crate::image::check_size;
-use crate::{DataError, Image, RandomResizedCrop, SampleRng, View, uniform};
+use crate::{AnyImage, DataError, RandomResizedCrop, SampleRng, View, uniform};
 
 /// Makes an image of one size from an image of any size.
 pub trait Transform: Send + Sync {
@@ -10,7 +10,7 @@ pub trait Transform: Send + Sync {
     ///
     /// # Shapes
     /// `[H, W, C]` to `[h, w, C]`, where `(h, w)` is [`output_size`](Self::output_size).
-    fn apply(&self, image: Image, rng: &mut SampleRng) -> Image;
+    fn apply(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage;
 
     /// `(height, width)` of what comes out.
     fn output_size(&self) -> (usize, usize);
@@ -33,7 +33,7 @@ pub trait Transform: Send + Sync {
     ///
     /// # Shapes
     /// `[h, w, C]` to `[h, w, C]`, where `(h, w)` is [`output_size`](Self::output_size).
-    fn finish(&self, image: Image, rng: &mut SampleRng) -> Image {
+    fn finish(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage {
         let _ = rng;
         image
     }
@@ -80,7 +80,7 @@ impl TrainTransform {
 }
 
 impl Transform for TrainTransform {
-    fn apply(&self, image: Image, rng: &mut SampleRng) -> Image {
+    fn apply(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage {
         let view = self.draw((image.height(), image.width()), rng);
         view.cut(&Part::whole(image))
     }

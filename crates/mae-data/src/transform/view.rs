@@ -3,7 +3,8 @@
 use crate::decode::Part;
 use crate::transform::resample::Span;
 use crate::transform::resize::{Resizing, Scratch};
-use crate::{Crop, Image};
+use crate::pixel::Pixel;
+use crate::{AnyImage, Crop, Image};
 
 /// A cut-out of an image, resized, and perhaps mirrored or set on black.
 ///
@@ -50,12 +51,21 @@ impl View {
     ///
     /// # Shapes
     /// `[h, w, C]`
-    pub(crate) fn cut(&self, part: &Part) -> Image {
-        let channels = part.pixels.channels();
-        let (mut scratch, (height, width)) = (Scratch::default(), self.size);
+    pub(crate) fn cut(&self, part: &Part) -> AnyImage {
+        let (mut scratch, channels) = (Scratch::default(), part.pixels.channels());
+        let crop = self.within(part);
+        match &part.pixels {
+            AnyImage::U8(image) => self.set(scratch.resize(image, crop, self.resizing), channels).into(),
+            AnyImage::U16(image) => self.set(&scratch.resize_wide(image, crop, self.resizing), channels).into(),
+            AnyImage::F32(image) => self.set(&scratch.resize_wide(image, crop, self.resizing), channels).into(),
+        }
+    }
+
+    /// Mirrors what is shown, and sets it on black.
+    fn set<T: Pixel>(&self, shown: &[T], channels: usize) -> Image<T> {
+        let (height, width) = self.size;
         let shown_width = self.resizing.shown().1;
-        let shown = self.show(part, &mut scratch);
-        let mut data = vec![0; height * width * channels];
+        let mut data = vec![T::default(); height * width * channels];
         let rows = data.chunks_exact_mut(width * channels).skip(self.padding.0);
         for (to, from) in rows.zip(shown.chunks_exact(shown_width * channels)) {
             let to = to[self.padding.1 * channels..][..from.len()].chunks_exact_mut(channels);
@@ -74,8 +84,9 @@ impl View {
     /// # Shapes
     /// `[C, h, w]`
     pub(crate) fn cut_planes(&self, part: &Part, scratch: &mut Scratch, planes: &mut [u8]) {
-        let (channels, (height, width)) = (part.pixels.channels(), self.size);
-        let shown = self.show(part, scratch);
+        let AnyImage::U8(image) = &part.pixels else { return self.cut(part).write_planes(planes) };
+        let (channels, (height, width)) = (image.channels(), self.size);
+        let shown = scratch.resize(image, self.within(part), self.resizing);
         let shown_size = self.resizing.shown();
         if shown_size != self.size {
             planes.fill(0);
@@ -100,10 +111,10 @@ impl View {
         }
     }
 
-    /// What is shown, not mirrored and without what lies around it.
-    fn show<'s>(&self, part: &Part, scratch: &'s mut Scratch) -> &'s [u8] {
+    /// Where in `part` the pixels lie that are looked at.
+    fn within(&self, part: &Part) -> Crop {
         let (top, left) = (self.visible.top - part.top, self.visible.left - part.left);
-        scratch.resize(&part.pixels, Crop { top, left, ..self.visible }, self.resizing)
+        Crop { top, left, ..self.visible }
     }
 }
 

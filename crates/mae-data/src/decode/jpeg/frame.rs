@@ -38,6 +38,13 @@ pub(super) struct Component {
     pub(super) quantisation: usize,
 }
 
+impl Frame {
+    /// Whether it has brightness alone.
+    pub(crate) fn is_grey(&self) -> bool {
+        self.components.len() == 1
+    }
+}
+
 impl Markers {
     /// The image's frame, if it is of a kind that is read.
     pub(crate) fn frame(self, file: &[u8]) -> Result<Frame, Refused> {
