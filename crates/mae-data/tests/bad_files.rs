@@ -149,7 +149,7 @@ fn a_panic_is_a_bad_file() {
 
     struct Panics;
     impl Transform for Panics {
-        fn apply(&self, _: Image, _: &mut SampleRng) -> Image {
+        fn apply(&self, _: AnyImage, _: &mut SampleRng) -> AnyImage {
             panic!("no crop fits")
         }
         fn output_size(&self) -> (usize, usize) {
@@ -170,7 +170,7 @@ impl ImageSource for Nameless {
     fn len(&self) -> usize {
         self.0.len()
     }
-    fn load(&self, index: usize) -> Result<Image, DataError> {
+    fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         self.0.load(index)
     }
     fn name(&self, _: usize) -> String {

@@ -85,8 +85,9 @@ fn compressed_pixels_are_nearly_those() {
     let shards = open(&out).unwrap();
     let resized = EvalTransform::new((16, 24), None).unwrap();
     for index in 0..folder.len() - 1 {
-        let image = shards.load(index).unwrap();
+        let image = shards.load(index).unwrap().into_u8().unwrap();
         let expected = resized.apply(folder.load(index).unwrap(), &mut sample_rng(0, 0, 0));
+        let expected = expected.into_u8().unwrap();
         if (image.height(), image.width()) == (16, 24) {
             let off: u64 =
                 image.data().iter().zip(expected.data()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
@@ -115,7 +116,7 @@ fn batches_are_what_the_transforms_make_of_whole_images() {
                     batch.images.chunks(size).zip(&batch.indices).zip(&batch.passes)
                 {
                     let mut rng = sample_rng(1, pass, index);
-                    let image = transform.apply(source.load(index).unwrap(), &mut rng);
+                    let image = transform.apply(source.load(index).unwrap(), &mut rng).into_u8().unwrap();
                     let planes: Vec<u8> = (0..3)
                         .flat_map(|channel| image.data().iter().skip(channel).step_by(3).copied())
                         .collect();
@@ -369,7 +370,7 @@ fn what_webdataset_writes_is_read() {
         rows.flat_map(|sum| [5, 11, 17].map(|step| (sum * step) as u8)).collect::<Vec<u8>>()
     };
     for (index, upside_down) in [false, true, false].into_iter().enumerate() {
-        let image = shards.load(index).unwrap();
+        let image = shards.load(index).unwrap().into_u8().unwrap();
         assert_eq!((image.height(), image.width()), (6, 9));
         assert_eq!(image.data(), ramp(upside_down), "{}", shards.name(index));
     }

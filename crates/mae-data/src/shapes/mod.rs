@@ -5,7 +5,7 @@ mod outline;
 mod scene;
 mod turn;
 
-use crate::{DataError, Image, ImageSource, sample_rng};
+use crate::{AnyImage, DataError, Image, ImageSource, sample_rng};
 use outline::Outline;
 use scene::Scene;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{ImageSource, PassedOver};
-use crate::{DataError, Encoded, Image, below, sample_rng};
+use crate::{AnyImage, DataError, Encoded, below, sample_rng};
 
 /// Stands for a pass in the draws of [`Subset::split`]: one that no training reaches.
 const SPLIT_PASS: u64 = u64::MAX - 2;

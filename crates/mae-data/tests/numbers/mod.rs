@@ -37,10 +37,11 @@ impl ImageSource for Numbers {
         self.len
     }
 
-    fn load(&self, index: usize) -> Result<Image, DataError> {
+    fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         (self.hook)(index)?;
         let bytes = SIZE.0 * SIZE.1 * self.channels;
-        Image::new(SIZE.0, SIZE.1, self.channels, (0..bytes).map(|at| (index * 31 + at) as u8).collect())
+        let bytes: Vec<u8> = (0..bytes).map(|at| (index * 31 + at) as u8).collect();
+        Ok(Image::new(SIZE.0, SIZE.1, self.channels, bytes)?.into())
     }
 
     fn name(&self, index: usize) -> String {
@@ -60,14 +61,14 @@ impl ImageSource for Numbers {
 pub struct Noise;
 
 impl Transform for Noise {
-    fn apply(&self, image: Image, rng: &mut SampleRng) -> Image {
+    fn apply(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage {
         let (height, width, channels) = (image.height(), image.width(), image.channels());
-        let mut data = image.into_data();
+        let mut data = image.into_u8().unwrap().into_data();
         for byte in &mut data {
             while uniform(rng) < 0.3 {}
             *byte = byte.wrapping_add(below(rng, 256) as u8);
         }
-        Image::new(height, width, channels, data).unwrap()
+        Image::new(height, width, channels, data).unwrap().into()
     }
 
     fn output_size(&self) -> (usize, usize) {

@@ -1,0 +1,255 @@
+//! Puts stored numbers of any type into their places in an image, and refuses those that would change.
+
+use std::fmt::Display;
+
+use half::f16;
+
+use crate::{Header, Numbers, PixelType, Problem, Stored};
+
+/// The type of numbers in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Type {
+    U8,
+    U16,
+    U32,
+    U64,
+    I8,
+    I16,
+    I32,
+    I64,
+    F16,
+    F32,
+    F64,
+}
+
+impl Type {
+    /// The bytes of one number.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 | Self::F16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 => 8,
+        }
+    }
+
+    /// What its numbers are read as; a pixel without data needs a float to say so.
+    pub(crate) fn pixel(self, missing: Option<Missing>) -> PixelType {
+        match self {
+            Self::U8 if missing.is_none() => PixelType::U8,
+            Self::U16 if missing.is_none() => PixelType::U16,
+            _ => PixelType::F32,
+        }
+    }
+}
+
+/// The value that stands for "no data".
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missing {
+    /// The value if it is whole: a float does not hold all integers of 64 bits.
+    whole: Option<i128>,
+    real: f64,
+}
+
+impl Missing {
+    /// Reads a number as GDAL writes it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let real: f64 = text.parse().ok()?;
+        // Beyond 2^64 no stored integer is equal to it.
+        let is_whole = real.fract() == 0.0 && real.abs() <= u64::MAX as f64;
+        let whole = text.parse().ok().or_else(|| is_whole.then_some(real as i128));
+        Some(Self { whole, real })
+    }
+}
+
+/// A number that may become a 32-bit float.
+trait Number: Copy + PartialEq + Display {
+    /// The float, unless that is another number.
+    fn narrow(self) -> Option<f32>;
+    /// The number that stands for "no data", if this type holds it.
+    fn absent(missing: Missing) -> Option<Self>;
+}
+
+macro_rules! integers {
+    ($($type:ty)*) => {$(
+        impl Number for $type {
+            fn narrow(self) -> Option<f32> {
+                let float = self as f32;
+                (float as i128 == self as i128).then_some(float)
+            }
+
+            fn absent(missing: Missing) -> Option<Self> {
+                missing.whole?.try_into().ok()
+            }
+        }
+    )*};
+}
+integers!(u8 u16 u32 u64 i8 i16 i32 i64);
+
+impl Number for f16 {
+    fn narrow(self) -> Option<f32> {
+        Some(self.to_f32())
+    }
+
+    fn absent(missing: Missing) -> Option<Self> {
+        Some(Self::from_f64(missing.real)).filter(|near| near.is_finite() == missing.real.is_finite())
+    }
+}
+
+impl Number for f32 {
+    fn narrow(self) -> Option<f32> {
+        Some(self)
+    }
+
+    fn absent(missing: Missing) -> Option<Self> {
+        Some(missing.real as f32).filter(|near| near.is_finite() == missing.real.is_finite())
+    }
+}
+
+impl Number for f64 {
+    /// The nearest float: of a number out of range there is none.
+    fn narrow(self) -> Option<f32> {
+        let near = self as f32;
+        (near.is_finite() || !self.is_finite()).then_some(near)
+    }
+
+    fn absent(missing: Missing) -> Option<Self> {
+        Some(missing.real)
+    }
+}
+
+/// Where in an image a number lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot {
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+    pub(crate) channel: usize,
+}
+
+/// An image that is being filled.
+pub(crate) struct Canvas {
+    header: Header,
+    stored: Type,
+    missing: Option<Missing>,
+    numbers: Numbers,
+}
+
+/// Refuses an image whose pixels take more than `max_bytes`.
+fn check(header: Header, max_bytes: u64) -> Result<usize, Problem> {
+    let Header { height, width, channels, .. } = header;
+    let size = match header.kind {
+        PixelType::U8 => 1,
+        PixelType::U16 => 2,
+        PixelType::F32 => 4,
+    };
+    // TIFF sides are below 2^32 and channels below 2^32; NumPy arrays are no longer than their files.
+    let count = height as u128 * width as u128 * channels as u128;
+    let bytes = u64::try_from(count.saturating_mul(size)).unwrap_or(u64::MAX);
+    if bytes > max_bytes || bytes > isize::MAX as u64 {
+        return Err(Problem::TooLarge { height: height as u64, width: width as u64, bytes });
+    }
+    Ok(count as usize)
+}
+
+impl Canvas {
+    /// An image of zeros, for numbers of type `stored`.
+    pub(crate) fn new(
+        header: Header,
+        stored: Type,
+        missing: Option<Missing>,
+        max_bytes: u64,
+    ) -> Result<Self, Problem> {
+        let count = check(header, max_bytes)?;
+        let numbers = match header.kind {
+            PixelType::U8 => Numbers::U8(vec![0; count]),
+            PixelType::U16 => Numbers::U16(vec![0; count]),
+            PixelType::F32 => Numbers::F32(vec![0.0; count]),
+        };
+        Ok(Self { header, stored, missing, numbers })
+    }
+
+    pub(crate) fn finish(self) -> Stored {
+        let Header { height, width, channels, alpha, .. } = self.header;
+        Stored { height, width, channels, alpha, numbers: self.numbers }
+    }
+
+    /// Puts part of a row, pixels of `samples` numbers in the machine's byte order, at `spot`.
+    pub(crate) fn put(&mut self, spot: Spot, samples: usize, bytes: &[u8]) -> Result<(), Problem> {
+        let Header { width, channels, .. } = self.header;
+        let start = (spot.row * width + spot.column) * channels + spot.channel;
+        let run = Run { bytes, samples, channels };
+        let missing = self.missing;
+        macro_rules! narrowed {
+            ($out:expr, $type:ty) => {{
+                let absent = missing.and_then(<$type>::absent);
+                run.place(&mut $out[start..], <$type>::from_ne_bytes, |number| {
+                    if Some(number) == absent { Some(f32::NAN) } else { number.narrow() }
+                })
+            }};
+        }
+        let placed = match &mut self.numbers {
+            Numbers::U8(out) => run.place(&mut out[start..], u8::from_ne_bytes, Some),
+            Numbers::U16(out) => run.place(&mut out[start..], u16::from_ne_bytes, Some),
+            Numbers::F32(out) => match self.stored {
+                Type::U8 => narrowed!(out, u8),
+                Type::U16 => narrowed!(out, u16),
+                Type::U32 => narrowed!(out, u32),
+                Type::U64 => narrowed!(out, u64),
+                Type::I8 => narrowed!(out, i8),
+                Type::I16 => narrowed!(out, i16),
+                Type::I32 => narrowed!(out, i32),
+                Type::I64 => narrowed!(out, i64),
+                Type::F16 => narrowed!(out, f16),
+                Type::F32 => narrowed!(out, f32),
+                Type::F64 => narrowed!(out, f64),
+            },
+        };
+        placed.map_err(|(at, number)| {
+            let band = spot.channel + at % samples + 1;
+            let (row, column) = (spot.row, spot.column + at / samples);
+            Problem::Unsupported(format!(
+                "band {band} with the number {number} in row {row} and column {column} (counted from 0), \
+                 which no 32-bit float holds"
+            ))
+        })
+    }
+
+    /// Marks `pixels` pixels of `samples` numbers at `spot` as without data, where the image tells such pixels.
+    pub(crate) fn leave_out(&mut self, spot: Spot, samples: usize, pixels: usize) {
+        let Header { width, channels, .. } = self.header;
+        let start = (spot.row * width + spot.column) * channels + spot.channel;
+        if let (Numbers::F32(out), Some(_)) = (&mut self.numbers, self.missing) {
+            for pixel in 0..pixels {
+                out[start + pixel * channels..][..samples].fill(f32::NAN);
+            }
+        }
+    }
+}
+
+/// Numbers that lie side by side in a file, `samples` of each pixel of an image of `channels`.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    bytes: &'a [u8],
+    samples: usize,
+    channels: usize,
+}
+
+impl Run<'_> {
+    /// Puts all numbers; tells the place in the run and the text of the first that is refused.
+    fn place<const N: usize, T: Copy + Display, U>(
+        self,
+        out: &mut [U],
+        read: impl Fn([u8; N]) -> T,
+        convert: impl Fn(T) -> Option<U>,
+    ) -> Result<(), (usize, String)> {
+        let numbers = self.bytes.as_chunks::<N>().0;
+        for (pixel, numbers) in numbers.chunks_exact(self.samples).enumerate() {
+            let out = &mut out[pixel * self.channels..][..self.samples];
+            for (sample, (out, bytes)) in out.iter_mut().zip(numbers).enumerate() {
+                let number = read(*bytes);
+                *out = convert(number).ok_or_else(|| (pixel * self.samples + sample, number.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
