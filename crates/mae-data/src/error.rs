@@ -87,7 +87,10 @@ pub enum DataError {
     },
 
     /// An image file whose numbers are of another type, or of another number of channels.
-    #[error("the image {} is {found}, but must be {expected} (type of its numbers x channels)", path_name(path))]
+    #[error(
+        "the image {} is {found}, but must be {expected} (type of its numbers x channels)",
+        path_name(path)
+    )]
     PixelFormat {
         /// The file.
         path: PathBuf,

@@ -2,8 +2,8 @@
 
 use ::image::metadata::Orientation;
 
-use crate::pixel::{Pixel, PixelType};
 use crate::DataError;
+use crate::pixel::{Pixel, PixelType};
 
 /// An upright image of numbers of one type, 8-bit if none is named, channels interleaved.
 ///
@@ -178,7 +178,9 @@ impl AnyImage {
         fn write<T: Pixel>(image: &Image<T>, planes: &mut [u8]) {
             let bytes = T::TYPE.bytes();
             for (channel, plane) in planes.chunks_exact_mut(image.height * image.width * bytes).enumerate() {
-                for (into, pixel) in plane.chunks_exact_mut(bytes).zip(image.data.chunks_exact(image.channels)) {
+                for (into, pixel) in
+                    plane.chunks_exact_mut(bytes).zip(image.data.chunks_exact(image.channels))
+                {
                     pixel[channel].write(into);
                 }
             }

@@ -198,7 +198,10 @@ mod tests {
         }
         for wrong in ["", "rgb", "u16", "u16x0", "i16x1", "u8x99999", "x3", "u16x4x1"] {
             let message = wrong.parse::<PixelFormat>().unwrap_err().to_string();
-            assert!(message.starts_with(&format!("the pixel format is {wrong}, but must be rgb8")), "{message}");
+            assert!(
+                message.starts_with(&format!("the pixel format is {wrong}, but must be rgb8")),
+                "{message}"
+            );
         }
     }
 

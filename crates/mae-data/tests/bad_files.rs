@@ -7,8 +7,8 @@ use std::fs;
 use std::sync::Arc;
 
 use mae_data::{
-    BadFilePolicy, Batch, DataError, EvalTransform, FolderOptions, Image, ImageFolder, ImageSource, Loader,
-    LoaderConfig, SampleRng, Transform,
+    AnyImage, BadFilePolicy, Batch, DataError, EvalTransform, FolderOptions, ImageFolder, ImageSource,
+    Loader, LoaderConfig, SampleRng, Transform,
 };
 use numbers::{Noise, Numbers, SIZE, all, config, loader, name, upto};
 

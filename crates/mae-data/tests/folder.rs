@@ -60,7 +60,7 @@ fn sorted_by_path_with_the_first_folder_as_class() {
     assert_eq!(folder.class_names(), ["B", "a", "b", "b-1"]);
     assert_eq!(folder.name(1), root.path().join("a/deep/er/1.jpeg").display().to_string());
 
-    let red = folder.load(0).unwrap();
+    let red = folder.load(0).unwrap().into_u8().unwrap();
     assert_eq!((red.height(), red.width(), red.data()), (1, 1, &[255, 0, 0][..]));
     assert_eq!(folder.load(7).unwrap_err().to_string(), "there is no image 7: the data set has 7");
     assert_eq!((folder.label(7), folder.name(7)), (None, String::new()));

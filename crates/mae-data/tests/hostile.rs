@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mae_data::{DataError, DecodeLimits, Encoded};
+use mae_data::{DataError, DecodeLimits, Encoded, PixelFormat};
 
 fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
@@ -10,7 +10,7 @@ fn tests() -> PathBuf {
 
 /// Why a file with these bytes is refused.
 fn refusal(bytes: Vec<u8>) -> DataError {
-    let encoded = Encoded::new(Path::new("input"), bytes, &DecodeLimits::default());
+    let encoded = Encoded::new(Path::new("input"), bytes, PixelFormat::Rgb8, &DecodeLimits::default());
     encoded.and_then(Encoded::decode).expect_err("it is hostile")
 }
 
@@ -49,7 +49,9 @@ fn a_side_that_no_image_has_is_counted() {
 fn a_progressive_image_without_its_last_scans_is_refused() {
     let parts = progressive();
     let file = |scans: usize| [parts[..=scans].concat(), END.to_vec()].concat();
-    let whole = Encoded::new(Path::new("input"), file(parts.len() - 1), &DecodeLimits::default()).unwrap();
+    let whole =
+        Encoded::new(Path::new("input"), file(parts.len() - 1), PixelFormat::Rgb8, &DecodeLimits::default())
+            .unwrap();
     assert!(whole.decode().is_ok());
     for scans in 1..3 {
         let DataError::Decode { source, .. } = refusal(file(scans)) else { panic!("another reason") };

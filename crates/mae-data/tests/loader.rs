@@ -8,8 +8,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use mae_data::{
-    Batch, DataError, DistributedSampler, Image, ImageSource, Loader, LoaderConfig, SampleRng, Transform,
-    sample_rng,
+    AnyImage, Batch, DataError, DistributedSampler, ImageSource, Loader, LoaderConfig, PixelFormat,
+    PixelType, SampleRng, Transform, sample_rng,
 };
 use numbers::{Noise, Numbers, SIZE, all, config, loader, upto};
 use proptest::prelude::*;
@@ -40,7 +40,7 @@ fn a_batch_is_its_samples_one_by_one() {
         let mut expected = Vec::new();
         for index in batch.indices {
             let image = Numbers::fine(11).load(index).unwrap();
-            let image = Noise.apply(image, &mut sample_rng(9, 5, index));
+            let image = Noise.apply(image, &mut sample_rng(9, 5, index)).into_u8().unwrap();
             for channel in 0..3 {
                 expected.extend(image.data().chunks(3).map(|pixel| pixel[channel]));
             }
@@ -150,7 +150,7 @@ struct Gauge {
 struct Gauged(Arc<Gauge>);
 
 impl Transform for Gauged {
-    fn apply(&self, image: Image, rng: &mut SampleRng) -> Image {
+    fn apply(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage {
         sleep(MS / 4);
         self.0.transformed.fetch_add(1, SeqCst);
         self.0.decoded.fetch_sub(1, SeqCst);
@@ -248,6 +248,10 @@ fn waiting_tells_a_slow_loader_from_a_slow_consumer() {
     assert!(batches.waiting_share() < 0.5, "{}", batches.waiting_share());
 }
 
+fn bytes(channels: usize) -> PixelFormat {
+    PixelFormat::Stored { pixel_type: PixelType::U8, channels }
+}
+
 #[test]
 fn samples_of_another_shape_are_an_error() {
     let source = Numbers { channels: 4, ..Numbers::fine(8) };
@@ -259,7 +263,7 @@ fn samples_of_another_shape_are_an_error() {
     assert!(batches.next().is_none());
     let source = Numbers { channels: 4, ..Numbers::fine(8) };
     assert_eq!(
-        all(&loader(source, LoaderConfig { channels: 4, ..config() }), upto(8), 0)[0].shape,
+        all(&loader(source, LoaderConfig { pixels: bytes(4), ..config() }), upto(8), 0)[0].shape,
         [4, 4, 2, 3]
     );
 }
@@ -275,7 +279,7 @@ fn what_cannot_work_is_refused() {
         message(LoaderConfig { prefetch_batches: 0, ..base() }),
         "prefetch_batches is 0, but must be at least 1"
     );
-    assert_eq!(message(LoaderConfig { channels: 0, ..base() }), "channels is 0, but must be at least 1");
+    assert_eq!(message(LoaderConfig { pixels: bytes(0), ..base() }), "channels is 0, but must be at least 1");
     assert_eq!(message(LoaderConfig { repeats: 0, ..base() }), "repeats is 0, but must be at least 1");
     assert_eq!(
         message(LoaderConfig { repeats: 3, ..base() }),

@@ -61,7 +61,10 @@ fn classes_find_their_images_wherever_they_stand() {
     assert_eq!(names, expected);
     for (index, name) in ["rgb.png", "grey.png", "grey.png", "rgb.png"].iter().enumerate() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode").join(name);
-        assert_eq!(shards.load(index).unwrap(), mae_data::decode_file(&path, &Default::default()).unwrap());
+        assert_eq!(
+            shards.load(index).unwrap(),
+            mae_data::decode_file(&path, &Default::default()).unwrap().into()
+        );
     }
     assert_eq!(shards.passed_over().files, [("classes without an image .cls".to_owned(), 1)].into());
 }

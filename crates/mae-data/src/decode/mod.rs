@@ -9,6 +9,6 @@ pub(crate) mod ppm;
 mod stored;
 
 pub use encoded::{Encoded, decode_file};
-pub use stored::stored_format;
 pub(crate) use encoded::{Part, decode_with_format};
 pub use limits::DecodeLimits;
+pub use stored::stored_format;

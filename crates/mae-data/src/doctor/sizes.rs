@@ -56,7 +56,7 @@ pub(crate) fn warnings(sizes: Vec<(usize, usize)>, image_size: (usize, usize)) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DataError, Image, Shapes};
+    use crate::{AnyImage, DataError, Image, Shapes};
 
     #[test]
     fn sizes_that_suit_are_passed_in_silence() {
@@ -95,7 +95,7 @@ mod tests {
             }
             fn load(&self, index: usize) -> Result<AnyImage, DataError> {
                 match index {
-                    1 => Image::new(8, 8, 3, vec![0; 192]),
+                    1 => Ok(Image::new(8, 8, 3, vec![0_u8; 192])?.into()),
                     _ => Err(DataError::Index { index, len: 3 }),
                 }
             }

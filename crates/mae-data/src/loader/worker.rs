@@ -12,8 +12,8 @@ use crate::loader::bad::reason;
 use crate::loader::batch::{Filling, Outcome};
 use crate::transform::resize::Scratch;
 use crate::{
-    AnyImage, BadFilePolicy, Crop, DataError, Encoded, ImageSource, PixelFormat, PixelType, SampleRng, Transform, View, below,
-    sample_rng,
+    AnyImage, BadFilePolicy, Crop, DataError, Encoded, ImageSource, PixelFormat, PixelType, SampleRng,
+    Transform, View, below, sample_rng,
 };
 
 /// How many images are drawn to take the place of a bad one. Ours: if half of the data set is bad, one bad image in

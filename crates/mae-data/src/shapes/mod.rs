@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn images_differ_by_seed_and_index_and_by_nothing_else() {
         let shapes = Shapes::new(3, 64, (32, 48)).unwrap();
-        let images: Vec<Image> = (0..64).map(|index| shapes.load(index).unwrap()).collect();
+        let images: Vec<AnyImage> = (0..64).map(|index| shapes.load(index).unwrap()).collect();
         for (index, image) in images.iter().enumerate() {
             assert_eq!((image.height(), image.width(), image.channels()), (32, 48, 3));
             assert!(!images[..index].contains(image), "image {index} is drawn twice");
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn the_bytes_are_the_same_on_every_machine() {
         let shapes = Shapes::new(0, 256, (32, 32)).unwrap();
-        let bytes = (0..256).flat_map(|index| shapes.load(index).unwrap().into_data());
+        let bytes = (0..256).flat_map(|index| shapes.load(index).unwrap().into_u8().unwrap().into_data());
         // FNV-1a, 64 bits.
         let hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)

@@ -351,7 +351,10 @@ fn shrink(image: Image, short_side: usize) -> Image {
     let (height, width) = (resized(size.0), resized(size.1));
     let whole = |side, resized| Span::whole(side, resized, Filter::Bicubic);
     let (rows, columns) = (whole(size.0, height), whole(size.1, width));
-    View::of_resized(rows, columns, (0, 0), (height, width)).cut(&Part::whole(image)).into_u8().expect("it was of bytes")
+    View::of_resized(rows, columns, (0, 0), (height, width))
+        .cut(&Part::whole(image))
+        .into_u8()
+        .expect("it was of bytes")
 }
 
 fn refuse(out: &Path, reason: String) -> DataError {

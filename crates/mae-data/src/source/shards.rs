@@ -11,8 +11,8 @@ use crate::source::extensions::is_image;
 use crate::source::shard_index::{INDEX_FILE, Index, Sample};
 use crate::source::tar_scan::scan;
 use crate::{
-    AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageFolder, ImageSource, PassedOver, PixelFormat,
-    path_name,
+    AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageFolder, ImageSource, PassedOver,
+    PixelFormat, path_name,
 };
 
 /// Images in the tar files of a folder, as [`pack`](crate::pack()) or WebDataset's tools write them.

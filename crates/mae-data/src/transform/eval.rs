@@ -138,10 +138,10 @@ fn centre_crop(whole: Span, length: usize) -> (Span, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample_rng;
+    use crate::{Image, sample_rng};
 
     fn apply(transform: &EvalTransform, image: &Image) -> Image {
-        transform.apply(image.clone(), &mut sample_rng(0, 0, 0))
+        transform.apply(image.clone().into(), &mut sample_rng(0, 0, 0)).into_u8().unwrap()
     }
 
     #[test]

@@ -102,7 +102,12 @@ impl Scratch {
     }
 
     /// Resizes numbers wider than a byte, always to the bit as Pillow does.
-    pub(crate) fn resize_wide<T: Pixel>(&mut self, image: &Image<T>, visible: Crop, resizing: Resizing) -> Vec<T> {
+    pub(crate) fn resize_wide<T: Pixel>(
+        &mut self,
+        image: &Image<T>,
+        visible: Crop,
+        resizing: Resizing,
+    ) -> Vec<T> {
         let spans = match resizing {
             Resizing::Fast((height, width)) => {
                 let whole = |side, resized| Span::whole(side, resized, Filter::Bicubic);

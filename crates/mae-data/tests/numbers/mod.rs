@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use mae_data::{
-    Batch, DataError, Image, ImageSource, Loader, LoaderConfig, SampleRng, Transform, below, uniform,
+    AnyImage, Batch, DataError, Image, ImageSource, Loader, LoaderConfig, SampleRng, Transform, below,
+    uniform,
 };
 
 pub const SIZE: (usize, usize) = (2, 3);
