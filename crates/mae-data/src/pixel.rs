@@ -129,6 +129,17 @@ impl PixelFormat {
         }
     }
 
+    /// The format that `stored` finds in images spread over a data set of `len`, if it is the same in all that can be read; else 8-bit
+    /// RGB.
+    pub(crate) fn common(len: usize, stored: impl Fn(usize) -> Result<Self, DataError>) -> Self {
+        /// Images that are looked at.
+        const LOOKED_AT: usize = 32;
+        let count = len.min(LOOKED_AT);
+        let mut found = (0..count).filter_map(|i| stored(i * len / count).ok());
+        let first = found.next().unwrap_or_default();
+        if found.all(|format| format == first) { first } else { Self::Rgb8 }
+    }
+
     /// Numbers of a pixel.
     #[must_use]
     pub fn channels(self) -> usize {
@@ -203,6 +214,20 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn images_that_agree_are_decoded_as_they_are() {
+        let deep: PixelFormat = "u16x4".parse().unwrap();
+        let unreadable = || Err(DataError::Index { index: 0, len: 0 });
+        assert_eq!(PixelFormat::common(1000, |_| Ok(deep)), deep);
+        assert_eq!(PixelFormat::common(3, |i| if i == 0 { unreadable() } else { Ok(deep) }), deep);
+        assert_eq!(
+            PixelFormat::common(40, |i| Ok(if i > 37 { PixelFormat::Rgb8 } else { deep })),
+            PixelFormat::Rgb8
+        );
+        assert_eq!(PixelFormat::common(2, |_| unreadable()), PixelFormat::Rgb8);
+        assert_eq!(PixelFormat::common(0, |_| Ok(deep)), PixelFormat::Rgb8);
     }
 
     #[test]

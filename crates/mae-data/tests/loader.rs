@@ -261,11 +261,8 @@ fn samples_of_another_shape_are_an_error() {
         "numbers/000 is a sample of [4, 2, 3] (channels, height, width), but its batch is of [3, 2, 3]"
     );
     assert!(batches.next().is_none());
-    let source = Numbers { channels: 4, ..Numbers::fine(8) };
-    assert_eq!(
-        all(&loader(source, LoaderConfig { pixels: bytes(4), ..config() }), upto(8), 0)[0].shape,
-        [4, 4, 2, 3]
-    );
+    let source = Numbers { channels: 4, pixels: bytes(4), ..Numbers::fine(8) };
+    assert_eq!(all(&loader(source, config()), upto(8), 0)[0].shape, [4, 4, 2, 3]);
 }
 
 #[test]
@@ -279,13 +276,18 @@ fn what_cannot_work_is_refused() {
         message(LoaderConfig { prefetch_batches: 0, ..base() }),
         "prefetch_batches is 0, but must be at least 1"
     );
-    assert_eq!(message(LoaderConfig { pixels: bytes(0), ..base() }), "channels is 0, but must be at least 1");
+    let none = Arc::new(Numbers { pixels: bytes(0), ..Numbers::fine(10) });
+    let refused = Loader::new(none, Arc::new(Noise), base()).map(|_| ()).unwrap_err();
+    assert_eq!(refused.to_string(), "channels is 0, but must be at least 1");
     assert_eq!(message(LoaderConfig { repeats: 0, ..base() }), "repeats is 0, but must be at least 1");
     assert_eq!(
         message(LoaderConfig { repeats: 3, ..base() }),
         "batch_size is 4, but must be a multiple of the 3 samples of each image"
     );
-    assert!(message(LoaderConfig { batch_size: usize::MAX / 4, ..base() }).contains("[3, 2, 3] bytes each"));
+    assert!(
+        message(LoaderConfig { batch_size: usize::MAX / 4, ..base() })
+            .contains("[3, 2, 3] numbers of u8 each")
+    );
     assert_eq!(
         message(LoaderConfig { batch_size: 11, ..base() }),
         "a batch of 11 is larger than the set it is drawn from: 10 images"

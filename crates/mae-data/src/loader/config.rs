@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::{BadFilePolicy, PixelFormat};
+use crate::BadFilePolicy;
 
 /// How a [`Loader`](crate::Loader) works.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,14 +23,12 @@ pub struct LoaderConfig {
     pub prefetch_batches: usize,
     /// Whether a last batch that is not full is left out.
     pub drop_last: bool,
-    /// Type and channels that every image must have.
-    pub pixels: PixelFormat,
     /// What becomes of images that cannot be read.
     pub bad_files: BadFilePolicy,
 }
 
 impl Default for LoaderConfig {
-    /// Seed 0, 64 images of 3 channels, one sample of each, a worker for each core that the process may use, 2 batches ahead:
+    /// Seed 0, 64 images, one sample of each, a worker for each core that the process may use, 2 batches ahead:
     /// one is filled while one waits.
     fn default() -> Self {
         Self {
@@ -40,7 +38,6 @@ impl Default for LoaderConfig {
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             prefetch_batches: 2,
             drop_last: true,
-            pixels: PixelFormat::Rgb8,
             bad_files: BadFilePolicy::default(),
         }
     }

@@ -44,7 +44,7 @@ impl Loader {
             ("repeats", config.repeats),
             ("workers", config.workers),
             ("prefetch_batches", config.prefetch_batches),
-            ("channels", config.pixels.channels()),
+            ("channels", source.pixels().channels()),
         ];
         if let Some((name, _)) = numbers.into_iter().find(|&(_, value)| value == 0) {
             return Err(argument(name, 0, "at least 1"));
@@ -55,10 +55,12 @@ impl Loader {
         }
         config.bad_files.validate()?;
         let (height, width) = transform.output_size();
-        let sides = [config.pixels.channels(), height, width, config.pixels.pixel_type().bytes()];
-        let bytes = sides.iter().try_fold(config.batch_size, |bytes, &side| bytes.checked_mul(side));
+        let pixels = source.pixels();
+        let (sides, each) = ([pixels.channels(), height, width], pixels.pixel_type());
+        let one = sides.iter().try_fold(each.bytes(), |bytes, &side| bytes.checked_mul(side));
+        let bytes = one.and_then(|one| one.checked_mul(config.batch_size));
         if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
-            let bound = format!("few enough for the memory, at {sides:?} bytes each");
+            let bound = format!("few enough for the memory, at {sides:?} numbers of {each} each");
             return Err(argument("batch_size", config.batch_size, &bound));
         }
         if u32::try_from(source.len()).is_err() {
@@ -124,7 +126,7 @@ impl Loader {
             source: Arc::clone(&self.source),
             transform: Arc::clone(&self.transform),
             policy: self.config.bad_files,
-            pixels: self.config.pixels,
+            pixels: self.source.pixels(),
             repeats: self.config.repeats,
             seed: self.config.seed,
             epoch,

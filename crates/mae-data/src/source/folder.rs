@@ -8,6 +8,7 @@ use walkdir::WalkDir;
 
 use crate::decode::decode_with_format;
 use crate::decode::open::read;
+use crate::decode::stored_format;
 use crate::name::{os_name, path_name};
 use crate::source::extensions::{IMAGE_EXTENSIONS, is_hidden, is_image};
 use crate::source::labels::{Labelled, Labels, sorted};
@@ -17,13 +18,20 @@ use crate::{
 };
 
 /// How an [`ImageFolder`] is read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FolderOptions {
     /// What decoding one image may cost.
     pub limits: DecodeLimits,
-    /// What files are decoded to.
-    pub pixels: PixelFormat,
+    /// What files are decoded to, 8-bit RGB by default. If none, what loses nothing of 32 files spread over the folder, where these
+    /// agree, and else 8-bit RGB.
+    pub pixels: Option<PixelFormat>,
+}
+
+impl Default for FolderOptions {
+    fn default() -> Self {
+        Self { limits: DecodeLimits::default(), pixels: Some(PixelFormat::Rgb8) }
+    }
 }
 
 /// The image files under a folder, at any depth, sorted by path.
@@ -54,11 +62,12 @@ pub struct ImageFolder {
     /// Where the labels come from a table: its rows.
     table: Option<TableRows>,
     passed_over: PassedOver,
-    options: FolderOptions,
+    limits: DecodeLimits,
+    pixels: PixelFormat,
 }
 
 impl ImageFolder {
-    /// Lists the images under `root`, without opening them.
+    /// Lists the images under `root`. It opens none of them, unless it has to find out what they are decoded to.
     ///
     /// # Errors
     /// [`DataError::NotAFolder`] if `root` is a file, [`DataError::Folder`] if it is missing or it or a folder below it
@@ -79,7 +88,10 @@ impl ImageFolder {
         }
         let (labels, class_names) = classes(&paths);
         let labels = Labels::One(labels);
-        Ok(Self { root, paths, labels, class_names, table: None, passed_over, options })
+        let FolderOptions { limits, pixels } = options;
+        let stored = |index: usize| stored_format(root.join(&paths[index]), &limits);
+        let pixels = pixels.unwrap_or_else(|| PixelFormat::common(paths.len(), stored));
+        Ok(Self { root, paths, labels, class_names, table: None, passed_over, limits, pixels })
     }
 
     /// The same images with the labels of a table instead of those of class folders. The classes are those of the images; an image that
@@ -214,7 +226,7 @@ impl ImageFolder {
 
     /// The image at `index` and the name of its file's format.
     pub(crate) fn load_with_format(&self, index: usize) -> Result<(AnyImage, &'static str), DataError> {
-        decode_with_format(&self.path(index)?, self.options.pixels, &self.options.limits)
+        decode_with_format(&self.path(index)?, self.pixels, &self.limits)
     }
 
     fn path(&self, index: usize) -> Result<PathBuf, DataError> {
@@ -228,14 +240,17 @@ impl ImageSource for ImageFolder {
         self.paths.len()
     }
 
+    fn pixels(&self) -> PixelFormat {
+        self.pixels
+    }
+
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         self.load_with_format(index).map(|(image, _)| image)
     }
 
     fn open(&self, index: usize) -> Result<Encoded, DataError> {
         let path = self.path(index)?;
-        let FolderOptions { limits, pixels } = &self.options;
-        Encoded::new(&path, read(&path, limits)?, *pixels, limits)
+        Encoded::new(&path, read(&path, &self.limits)?, self.pixels, &self.limits)
     }
 
     fn name(&self, index: usize) -> String {

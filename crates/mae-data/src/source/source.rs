@@ -1,6 +1,6 @@
 //! What a data set is: images by index.
 
-use crate::{AnyImage, DataError, Encoded, PassedOver};
+use crate::{AnyImage, DataError, Encoded, PassedOver, PixelFormat};
 
 /// A data set, shared by the threads that decode it.
 pub trait ImageSource: Send + Sync {
@@ -10,6 +10,11 @@ pub trait ImageSource: Send + Sync {
     /// Whether there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Type and channels of every image.
+    fn pixels(&self) -> PixelFormat {
+        PixelFormat::Rgb8
     }
 
     /// Decodes or draws the image at `index`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{ImageSource, PassedOver};
-use crate::{AnyImage, DataError, Encoded, below, sample_rng};
+use crate::{AnyImage, DataError, Encoded, PixelFormat, below, sample_rng};
 
 /// Stands for a pass in the draws of [`Subset::split`]: one that no training reaches.
 const SPLIT_PASS: u64 = u64::MAX - 2;
@@ -95,6 +95,10 @@ fn rarest_labels(source: &dyn ImageSource) -> Vec<Option<u32>> {
 impl ImageSource for Subset {
     fn len(&self) -> usize {
         self.indices.len()
+    }
+
+    fn pixels(&self) -> PixelFormat {
+        self.source.pixels()
     }
 
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {

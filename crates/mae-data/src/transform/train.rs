@@ -1,8 +1,10 @@
 //! What happens to an image between its file and its batch.
 
+use ::image::metadata::Orientation;
+
 use crate::decode::Part;
 use crate::image::check_size;
-use crate::{AnyImage, DataError, RandomResizedCrop, SampleRng, View, uniform};
+use crate::{AnyImage, DataError, RandomResizedCrop, SampleRng, View, below, uniform};
 
 /// Makes an image of one size from an image of any size.
 pub trait Transform: Send + Sync {
@@ -39,12 +41,15 @@ pub trait Transform: Send + Sync {
     }
 }
 
-/// Training's view of an image: a random crop, resized, and flipped left to right half of the time.
+/// Training's view of an image: a random crop, resized, and flipped left to right half of the time; for images without an upright also
+/// flipped top to bottom and turned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainTransform {
     size: (usize, usize),
     crop: RandomResizedCrop,
     flip: bool,
+    vertical_flip: bool,
+    quarter_turns: bool,
 }
 
 impl TrainTransform {
@@ -60,7 +65,7 @@ impl TrainTransform {
     /// [`resized_crop`](crate::resized_crop) and [`EvalTransform`](crate::EvalTransform) do, takes 1.5 times as long.
     pub fn new(size: (usize, usize), crop: RandomResizedCrop) -> Result<Self, DataError> {
         check_size(size)?;
-        Ok(Self { size, crop, flip: true })
+        Ok(Self { size, crop, flip: true, vertical_flip: false, quarter_turns: false })
     }
 
     /// Whether half of the images are mirrored (the default): not where left and right tell classes apart, as in
@@ -69,13 +74,39 @@ impl TrainTransform {
     pub fn with_flip(self, flip: bool) -> Self {
         Self { flip, ..self }
     }
+
+    /// Whether half of the images are turned upside down by a mirror too, as in pictures from above or through a microscope.
+    #[must_use]
+    pub fn with_vertical_flip(self, vertical_flip: bool) -> Self {
+        Self { vertical_flip, ..self }
+    }
+
+    /// Whether images are turned by 0, 90, 180 or 270 degrees, each as often.
+    #[must_use]
+    pub fn with_quarter_turns(self, quarter_turns: bool) -> Self {
+        Self { quarter_turns, ..self }
+    }
 }
 
 impl TrainTransform {
     fn draw(&self, (height, width): (usize, usize), rng: &mut SampleRng) -> View {
         let crop = self.crop.draw(height, width, rng);
         let mirrored = uniform(rng) < 0.5 && self.flip;
-        View::of_crop(crop, self.size, mirrored)
+        // Drawn only where wanted: what an image is without them stays the same.
+        let upside_down = self.vertical_flip && uniform(rng) < 0.5;
+        let turns = if self.quarter_turns { below(rng, 4) } else { 0 };
+        let (height, width) = self.size;
+        let size = if turns % 2 == 1 { (width, height) } else { (height, width) };
+        View::of_crop(crop, size, mirrored).turned(match (upside_down, turns) {
+            (false, 0) => Orientation::NoTransforms,
+            (false, 1) => Orientation::Rotate90,
+            (false, 2) => Orientation::Rotate180,
+            (false, _) => Orientation::Rotate270,
+            (true, 0) => Orientation::FlipVertical,
+            (true, 1) => Orientation::Rotate90FlipH,
+            (true, 2) => Orientation::FlipHorizontal,
+            (true, _) => Orientation::Rotate270FlipH,
+        })
     }
 }
 
@@ -123,6 +154,47 @@ mod tests {
             let train = TrainTransform::new((5, 7), RandomResizedCrop::default()).unwrap();
             let view = train.apply(image.into(), &mut sample_rng(0, 0, 0)).into_u8().unwrap();
             assert_eq!(view.into_data(), pixel.repeat(35));
+        }
+    }
+
+    #[test]
+    fn flips_and_turns_are_each_as_frequent() {
+        let whole = RandomResizedCrop::new((1.0, 1.0), (1.0, 1.0)).unwrap();
+        let plain = TrainTransform::new((4, 4), whole).unwrap().with_flip(false);
+        let image = AnyImage::from(Image::<u16>::new(4, 4, 1, (0..16).map(|i| i * 1000).collect()).unwrap());
+        for (vertical_flip, quarter_turns, kinds) in [(true, false, 2), (false, true, 4), (true, true, 8)] {
+            let transform = plain.clone().with_vertical_flip(vertical_flip).with_quarter_turns(quarter_turns);
+            let mut seen: Vec<(AnyImage, u32)> = Vec::new();
+            for i in 0..800 {
+                let out = transform.apply(image.clone(), &mut sample_rng(0, 0, i));
+                match seen.iter_mut().find(|(image, _)| *image == out) {
+                    Some((_, count)) => *count += 1,
+                    None => seen.push((out, 1)),
+                }
+            }
+            // Within 5 standard deviations.
+            let (expected, found) = (800 / kinds, seen.len());
+            assert_eq!(found, kinds as usize);
+            assert!(
+                seen.iter().all(|(_, n)| f64::from(n.abs_diff(expected)) < 5.0 * f64::from(expected).sqrt())
+            );
+        }
+    }
+
+    #[test]
+    fn a_turned_view_has_the_size_and_the_rows_of_a_turned_image() {
+        let whole = RandomResizedCrop::new((1.0, 1.0), (0.5, 2.0)).unwrap();
+        let transform = TrainTransform::new((2, 4), whole).unwrap().with_flip(false).with_quarter_turns(true);
+        // Of one brightness in each half, so that resizing changes nothing but the size.
+        let halves = |first: f32| Image::new(4, 4, 1, [[first; 8], [7.0; 8]].concat()).unwrap();
+        for i in 0..50 {
+            let out = transform.apply(halves(1.0).into(), &mut sample_rng(0, 0, i));
+            assert_eq!((out.height(), out.width()), transform.output_size());
+            let AnyImage::F32(out) = out else { panic!("another type") };
+            let [first, last] = [out.data()[0], out.data()[7]];
+            let corner = out.data()[3];
+            assert!((first - last).abs() > 5.0, "{out:?}");
+            assert!((corner - first).abs() < 0.5 || (corner - last).abs() < 0.5, "{out:?}");
         }
     }
 

@@ -1,12 +1,14 @@
 //! How a sample is cut out of its image.
 
+use ::image::metadata::Orientation;
+
 use crate::decode::Part;
 use crate::pixel::Pixel;
 use crate::transform::resample::Span;
 use crate::transform::resize::{Resizing, Scratch};
 use crate::{AnyImage, Crop, Image};
 
-/// A cut-out of an image, resized, and perhaps mirrored or set on black.
+/// A cut-out of an image, resized, and perhaps mirrored, set on black or turned.
 ///
 /// What it shows is known before the image is decoded: a loader decodes no more, and writes what it becomes into the
 /// batch.
@@ -21,12 +23,15 @@ pub struct View {
     /// What all of it becomes.
     size: (usize, usize),
     mirrored: bool,
+    /// What comes last.
+    turned: Orientation,
 }
 
 impl View {
     /// Training's: a crop, resized to `size`, blind to the pixels outside.
     pub(crate) fn of_crop(crop: Crop, size: (usize, usize), mirrored: bool) -> Self {
-        Self { visible: crop, resizing: Resizing::Fast(size), padding: (0, 0), size, mirrored }
+        let (resizing, turned) = (Resizing::Fast(size), Orientation::NoTransforms);
+        Self { visible: crop, resizing, padding: (0, 0), size, mirrored, turned }
     }
 
     /// Evaluation's: a part of the resized image, set on black behind `padding`.
@@ -38,7 +43,13 @@ impl View {
     ) -> Self {
         let (seen, across) = (rows.seen(), columns.seen());
         let visible = Crop { top: seen.start, left: across.start, height: seen.len(), width: across.len() };
-        Self { visible, resizing: Resizing::Exact(rows, columns), padding, size, mirrored: false }
+        let (resizing, turned) = (Resizing::Exact(rows, columns), Orientation::NoTransforms);
+        Self { visible, resizing, padding, size, mirrored: false, turned }
+    }
+
+    /// The same, turned at last.
+    pub(crate) fn turned(self, turned: Orientation) -> Self {
+        Self { turned, ..self }
     }
 
     /// The pixels of the image that have a part in it.
@@ -65,7 +76,7 @@ impl View {
         }
     }
 
-    /// Mirrors what is shown, and sets it on black.
+    /// Mirrors what is shown, sets it on black, and turns it.
     fn set<T: Pixel>(&self, shown: &[T], channels: usize) -> Image<T> {
         let (height, width) = self.size;
         let shown_width = self.resizing.shown().1;
@@ -80,7 +91,8 @@ impl View {
                 to.zip(from).for_each(|(to, from)| to.copy_from_slice(from));
             }
         }
-        Image::new(height, width, channels, data).expect("the data was made to this size")
+        let set = Image::new(height, width, channels, data).expect("the data was made to this size");
+        set.upright(self.turned)
     }
 
     /// Cuts it out of `part` into `planes`.
@@ -88,7 +100,10 @@ impl View {
     /// # Shapes
     /// `[C, h, w]`
     pub(crate) fn cut_planes(&self, part: &Part, scratch: &mut Scratch, planes: &mut [u8]) {
-        let AnyImage::U8(image) = &part.pixels else { return self.cut(part).write_planes(planes) };
+        let image = match &part.pixels {
+            AnyImage::U8(image) if self.turned == Orientation::NoTransforms => image,
+            _ => return self.cut(part).write_planes(planes),
+        };
         let (channels, (height, width)) = (image.channels(), self.size);
         let shown = scratch.resize(image, self.within(part), self.resizing);
         let shown_size = self.resizing.shown();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mae_data::{
-    AnyImage, Batch, DataError, Image, ImageSource, Loader, LoaderConfig, SampleRng, Transform, below,
-    uniform,
+    AnyImage, Batch, DataError, Image, ImageSource, Loader, LoaderConfig, PixelFormat, SampleRng, Transform,
+    below, uniform,
 };
 
 pub const SIZE: (usize, usize) = (2, 3);
@@ -13,7 +13,10 @@ type Hook = Box<dyn Fn(usize) -> Result<(), DataError> + Send + Sync>;
 
 pub struct Numbers {
     pub len: usize,
+    /// Of the images as they are.
     pub channels: usize,
+    /// What the images are said to be.
+    pub pixels: PixelFormat,
     pub labelled: fn(usize) -> bool,
     /// Runs before an image is made.
     pub hook: Hook,
@@ -21,7 +24,7 @@ pub struct Numbers {
 
 impl Numbers {
     pub fn new(len: usize, hook: impl Fn(usize) -> Result<(), DataError> + Send + Sync + 'static) -> Self {
-        Self { len, channels: 3, labelled: |_| true, hook: Box::new(hook) }
+        Self { len, channels: 3, pixels: PixelFormat::Rgb8, labelled: |_| true, hook: Box::new(hook) }
     }
 
     pub fn fine(len: usize) -> Self {
@@ -36,6 +39,10 @@ pub fn name(index: usize) -> String {
 impl ImageSource for Numbers {
     fn len(&self) -> usize {
         self.len
+    }
+
+    fn pixels(&self) -> PixelFormat {
+        self.pixels
     }
 
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {
