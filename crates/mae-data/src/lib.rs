@@ -43,6 +43,7 @@ mod pixel;
 mod rng;
 mod shapes;
 mod source;
+mod statistics;
 mod transform;
 
 pub use decode::{DecodeLimits, Encoded, decode_file, stored_format};
@@ -62,6 +63,7 @@ pub use source::{
     FolderOptions, IMAGE_EXTENSIONS, ImageFolder, ImageSource, LabelTable, PackOptions, Packed, PassedOver,
     ShardSource, Store, Subset, TableRows, open_images, pack,
 };
+pub use statistics::PixelStatistics;
 pub use transform::{
     AugmentOp, Crop, EvalTransform, Filter, FinetuneTransform, Fit, RandAugment, RandomErasing,
     RandomResizedCrop, TrainTransform, Transform, View, resized_crop,

@@ -79,6 +79,24 @@ impl Mae {
     /// # Panics
     /// If the mask hides no patch: there is nothing to learn from.
     pub fn forward(&self, images: Tensor<4>, masks: &MaskBatch) -> Tensor<1> {
+        self.forward_present(images, None, masks)
+    }
+
+    /// The same for images of which some pixels are missing: these take no part in the loss, which is the mean over all others, nor in the
+    /// mean and deviation of a target patch.
+    ///
+    /// # Shapes
+    /// normalised images `[B, C, H, W]`, 0 where a pixel is missing; `present`, `[B, C, H, W]`, 1 for the others, none if there are no
+    /// others → `[1]`
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn forward_present(
+        &self,
+        images: Tensor<4>,
+        present: Option<Tensor<4>>,
+        masks: &MaskBatch,
+    ) -> Tensor<1> {
         assert!(
             masks.num_keep() < masks.num_patches(),
             "a mask that hides no patch leaves nothing to predict"
@@ -87,18 +105,35 @@ impl Mae {
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
         let latent = self.encoder.forward_kept(patches.clone(), ids.keep); // [B, 1 + K, D]
         let pred = self.decoder.forward_masked(latent, ids.shuffle); // [B, M, P·P·C]
-        ops::reconstruction_loss(pred, ops::take_rows(patches, ids.masked), self.norm_eps())
+        self.loss(pred, ops::take_rows(patches, ids.masked.clone()), present, ids.masked)
     }
 
-    /// The loss of a prediction that is zero everywhere: what [`forward`](Self::forward) is to beat.
+    /// The loss of a prediction that is zero everywhere: what [`forward_present`](Self::forward_present) is to beat.
     ///
     /// # Shapes
-    /// normalised images `[B, C, H, W]` → `[1]`
-    pub fn zero_loss(&self, images: Tensor<4>, masks: &MaskBatch) -> Tensor<1> {
+    /// As there.
+    pub fn zero_loss(&self, images: Tensor<4>, present: Option<Tensor<4>>, masks: &MaskBatch) -> Tensor<1> {
         let ids = Ids::new(masks, &images.device());
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
-        let masked = ops::take_rows(patches, ids.masked); // [B, M, P·P·C]
-        ops::reconstruction_loss(masked.zeros_like(), masked, self.norm_eps())
+        let masked = ops::take_rows(patches, ids.masked.clone()); // [B, M, P·P·C]
+        self.loss(masked.zeros_like(), masked, present, ids.masked)
+    }
+
+    /// The loss of predicted patches `[B, M, P·P·C]`.
+    fn loss(
+        &self,
+        pred: Tensor<3>,
+        patches: Tensor<3>,
+        present: Option<Tensor<4>>,
+        masked: Tensor<2, Int>,
+    ) -> Tensor<1> {
+        match present {
+            None => ops::reconstruction_loss(pred, patches, self.norm_eps()),
+            Some(present) => {
+                let present = ops::take_rows(patchify(present, &self.config.geometry), masked);
+                ops::reconstruction_loss_present(pred, patches, present, self.norm_eps())
+            }
+        }
     }
 
     /// Predicts all patches of masked images.

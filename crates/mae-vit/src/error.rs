@@ -52,6 +52,12 @@ pub enum VitError {
         /// Number of channels of the images.
         channels: usize,
     },
+    /// A type that pixels are not of.
+    #[error("the type of pixels is {dtype}, but must be U8, U16 or F32")]
+    PixelType {
+        /// The type that was given.
+        dtype: String,
+    },
     /// A type that matrix products do not come in.
     #[error("there is no precision '{name}': expected f32 or bf16")]
     Precision {

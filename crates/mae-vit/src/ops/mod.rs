@@ -162,6 +162,23 @@ pub fn reconstruction_loss(pred: Tensor<3>, patches: Tensor<3>, norm_eps: Option
     fused!(pred, reconstruction_loss(pred, patches, norm_eps))
 }
 
+/// The same over the pixels alone that are `present`, 1 for these and 0 for others: the mean of all of them, where a patch's own mean and
+/// deviation are those of its present pixels. The loss of no pixel is 0.
+///
+/// # Shapes
+/// `[B, M, P·P·C]` three times → `[1]`
+///
+/// # Source
+/// Ours: [`reconstruction_loss`] where all pixels are present. Computed by Burn's own operations.
+pub fn reconstruction_loss_present(
+    pred: Tensor<3>,
+    patches: Tensor<3>,
+    present: Tensor<3>,
+    norm_eps: Option<f64>,
+) -> Tensor<1> {
+    portable::reconstruction_loss_present(pred, patches, present, norm_eps)
+}
+
 /// One update of AdamW: the parameter and its two moments after it. Not differentiable.
 ///
 /// # Source

@@ -127,6 +127,28 @@ pub fn reconstruction_loss(pred: Tensor<3>, patches: Tensor<3>, norm_eps: Option
     (pred - target).square().mean()
 }
 
+/// The mean square over present pixels, as [`super::reconstruction_loss_present`].
+pub fn reconstruction_loss_present(
+    pred: Tensor<3>,
+    patches: Tensor<3>,
+    present: Tensor<3>,
+    norm_eps: Option<f64>,
+) -> Tensor<1> {
+    let target = match norm_eps {
+        None => patches,
+        Some(eps) => {
+            let count = present.clone().sum_dim(2); // [B, M, 1]
+            let mean = (patches.clone() * present.clone()).sum_dim(2) / count.clone().clamp_min(1.0);
+            let centred = patches - mean;
+            let squares = (centred.clone() * present.clone() * centred.clone()).sum_dim(2);
+            let var = squares / count.sub_scalar(1.0).clamp_min(1.0);
+            centred / var.add_scalar(eps).sqrt()
+        }
+    };
+    let count = present.clone().sum().clamp_min(1.0);
+    ((pred - target).square() * present).sum() / count
+}
+
 /// One update of AdamW, as [`super::adamw`].
 pub fn adamw<const D: usize>(
     param: Tensor<D>,

@@ -20,6 +20,14 @@ pub struct Pretrain {
     masker: Masker,
 }
 
+/// Images on the device.
+pub struct Inputs {
+    /// Normalised, `[B, C, H, W]`, 0 where a pixel is missing.
+    pub images: Tensor<4>,
+    /// 1 for the pixels that are numbers, `[B, C, H, W]`; none if all are.
+    pub present: Option<Tensor<4>>,
+}
+
 impl Pretrain {
     /// Of a resolved recipe.
     pub(super) fn of(settings: &Settings<PretrainSettings>) -> Result<Self, TrainerError> {
@@ -45,16 +53,20 @@ impl Pretrain {
         device: &Device,
     ) -> Result<f64, TrainerError> {
         let batch = context.batches(0)?.next().ok_or(TrainerError::EpochTooShort { step: 0 })??;
-        let (images, masks) = self.inputs(batch, device)?;
-        Ok(f64::from(model.valid().zero_loss(images, &masks).into_scalar::<f32>()))
+        let (inputs, masks) = self.inputs(batch, device)?;
+        let loss = model.valid().zero_loss(inputs.images, inputs.present, &masks);
+        Ok(f64::from(loss.into_scalar::<f32>()))
     }
 
-    /// A batch's images, normalised on the device, and its masks.
+    /// A batch's images and its masks.
     ///
     /// # Errors
     /// If the batch is empty.
-    pub fn inputs(&self, batch: Batch, device: &Device) -> Result<(Tensor<4>, MaskBatch), TrainerError> {
+    pub fn inputs(&self, batch: Batch, device: &Device) -> Result<(Inputs, MaskBatch), TrainerError> {
         let masks = self.masks(&batch)?;
-        Ok((self.settings.data.normalize.images(batch.images, batch.shape, device), masks))
+        let normalize = &self.settings.data.normalize;
+        let present = normalize.present(&batch.images, batch.shape, device);
+        let images = normalize.images(batch.images, batch.shape, device);
+        Ok((Inputs { images, present }, masks))
     }
 }

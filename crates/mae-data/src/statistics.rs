@@ -1,0 +1,235 @@
+//! Means, deviations and ranges of pixels.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crossbeam_channel::bounded;
+
+use crate::image::of_any;
+use crate::loader::worker::without_panic;
+use crate::pixel::Pixel;
+use crate::{AnyImage, DataError, Image, ImageSource};
+
+/// What the pixels of some images are like, channel by channel, in their own units: 0 to 255 for bytes. Numbers that are not finite have
+/// no part in it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PixelStatistics {
+    /// Images that were read.
+    pub images: usize,
+    /// Numbers that are not finite, in all channels together.
+    pub missing: u64,
+    channels: Vec<Moments>,
+}
+
+/// Of one channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    /// The sum of squared differences from the mean.
+    squares: f64,
+    min: f64,
+    max: f64,
+}
+
+impl PixelStatistics {
+    /// Decodes the images of `source` at `indices` and measures their pixels at their own size, so that a large image weighs more than a
+    /// small one. Images that cannot be read are left out. The numbers are the same for any number of threads. Calls `progress(done, total)`
+    /// on the caller's thread after each image.
+    ///
+    /// # Errors
+    /// That of the first image if none can be read; [`DataError::Argument`] for images of different numbers of channels;
+    /// [`DataError::Workers`] if the system refuses a thread.
+    pub fn measure(
+        source: &dyn ImageSource,
+        indices: &[usize],
+        threads: usize,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Self, DataError> {
+        let (next, total) = (&AtomicUsize::new(0), indices.len());
+        let mut all = InOrder::default();
+        let mut refused = BTreeMap::new();
+        thread::scope(|scope| {
+            let (sender, results) = bounded(threads);
+            for number in 0..threads.clamp(1, total.max(1)) {
+                let sender = sender.clone();
+                let work = move || {
+                    let places = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+                    for place in places.take_while(|place| *place < total) {
+                        let (index, name) = (indices[place], || source.name(indices[place]));
+                        let measured =
+                            without_panic(name, || source.load(index).map(|image| Self::of(&image)));
+                        if sender.send((place, measured)).is_err() {
+                            return;
+                        }
+                    }
+                };
+                let builder = thread::Builder::new().name(format!("mae-pixels-{number}"));
+                builder.spawn_scoped(scope, work).map_err(|source| DataError::Workers { source })?;
+            }
+            drop(sender);
+            for (done, (place, measured)) in results.iter().enumerate() {
+                let measured = measured.map_err(|error| refused.insert(place, error)).ok();
+                all.put(place, measured)?;
+                progress(done + 1, total);
+            }
+            Ok(())
+        })?;
+        match refused.pop_first() {
+            Some((_, error)) if all.sum.images == 0 => Err(error),
+            _ => Ok(all.sum),
+        }
+    }
+
+    /// Of one image.
+    pub(crate) fn of(image: &AnyImage) -> Self {
+        of_any!(image, image => Self::of_numbers(image))
+    }
+
+    fn of_numbers<T: Pixel>(image: &Image<T>) -> Self {
+        let channels = image.channels();
+        let mut missing = 0;
+        let mut measured = |channel: usize| {
+            let numbers = image.data()[channel..].iter().step_by(channels).map(|number| number.to_f64());
+            let (mut count, mut sum, mut min, mut max) = (0_u64, 0.0, f64::INFINITY, f64::NEG_INFINITY);
+            for number in numbers.clone() {
+                if number.is_finite() {
+                    count += 1;
+                    sum += number;
+                    (min, max) = (min.min(number), max.max(number));
+                } else {
+                    missing += 1;
+                }
+            }
+            let mean = if count == 0 { 0.0 } else { sum / count as f64 };
+            let squares = numbers.filter(|number| number.is_finite()).map(|number| (number - mean).powi(2));
+            Moments { count: count as f64, mean, squares: squares.sum(), min, max }
+        };
+        let channels = (0..channels).map(&mut measured).collect();
+        Self { images: 1, missing, channels }
+    }
+
+    /// Adds the pixels of other images. The result depends on the order in its last bits.
+    pub(crate) fn add(&mut self, other: Self) -> Result<(), DataError> {
+        if self.images == 0 {
+            *self = other;
+            return Ok(());
+        }
+        if self.channels.len() != other.channels.len() {
+            let (value, bound) = (other.channels.len().to_string(), self.channels.len().to_string());
+            return Err(DataError::Argument { name: "the number of channels", value, bound });
+        }
+        self.images += other.images;
+        self.missing += other.missing;
+        for (sum, other) in self.channels.iter_mut().zip(other.channels) {
+            sum.add(other);
+        }
+        Ok(())
+    }
+
+    /// Numbers of a pixel; 0 of no image.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Each channel's mean; 0 of a channel without a number.
+    #[must_use]
+    pub fn mean(&self) -> Vec<f64> {
+        self.channels.iter().map(|channel| channel.mean).collect()
+    }
+
+    /// Each channel's standard deviation, dividing by the number of pixels; 0 of a channel without a number.
+    #[must_use]
+    pub fn std(&self) -> Vec<f64> {
+        self.channels.iter().map(|channel| (channel.squares / channel.count.max(1.0)).sqrt()).collect()
+    }
+
+    /// Each channel's smallest and largest number; infinite of a channel without a number.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<(f64, f64)> {
+        self.channels.iter().map(|channel| (channel.min, channel.max)).collect()
+    }
+}
+
+impl Moments {
+    /// # Source
+    /// Chan, Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
+    fn add(&mut self, other: Self) {
+        let count = self.count + other.count;
+        if other.count > 0.0 {
+            let (difference, share) = (other.mean - self.mean, other.count / count);
+            self.squares += other.squares + difference * difference * self.count * share;
+            self.mean += difference * share;
+        }
+        *self = Self { count, min: self.min.min(other.min), max: self.max.max(other.max), ..*self };
+    }
+}
+
+/// Adds what comes in any order in the order of its places.
+#[derive(Default)]
+pub(crate) struct InOrder {
+    pub(crate) sum: PixelStatistics,
+    next: usize,
+    early: BTreeMap<usize, Option<PixelStatistics>>,
+}
+
+impl InOrder {
+    /// Takes what there is at a place.
+    pub(crate) fn put(&mut self, place: usize, measured: Option<PixelStatistics>) -> Result<(), DataError> {
+        self.early.insert(place, measured);
+        while let Some(measured) = self.early.remove(&self.next) {
+            self.next += 1;
+            measured.map_or(Ok(()), |measured| self.sum.add(measured))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(data: Vec<f32>, channels: usize) -> PixelStatistics {
+        PixelStatistics::of(&Image::new(1, data.len() / channels, channels, data).unwrap().into())
+    }
+
+    #[test]
+    fn bytes_are_exact() {
+        let image = |data| AnyImage::from(Image::<u8>::new(1, 2, 3, data).unwrap());
+        let mut pixels = PixelStatistics::of(&image(vec![0, 255, 10, 0, 255, 20]));
+        pixels.add(PixelStatistics::of(&image(vec![255, 255, 30, 255, 255, 40]))).unwrap();
+        assert_eq!((pixels.mean(), &pixels.std()[..2]), (vec![127.5, 255.0, 25.0], &[127.5, 0.0][..]));
+        assert!((pixels.std()[2] - 125_f64.sqrt()).abs() < 1e-13);
+        assert_eq!(pixels.ranges()[2], (10.0, 40.0));
+        assert_eq!((pixels.images, pixels.channels()), (2, 3));
+        assert!(PixelStatistics::default().mean().is_empty());
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole_and_what_is_no_number_is_left_out() {
+        let numbers: Vec<f32> = (0..600).map(|i| 30000.0 + ((i * 7919) % 1009) as f32 / 16.0).collect();
+        let whole = of(numbers.clone(), 2);
+        let mut parts = of(numbers[..130].to_vec(), 2);
+        parts.add(of(vec![f32::NAN, f32::INFINITY], 2)).unwrap();
+        parts.add(of(numbers[130..].to_vec(), 2)).unwrap();
+        assert_eq!((parts.images, parts.missing, whole.missing), (3, 2, 0));
+        assert_eq!(parts.ranges(), whole.ranges());
+        for (part, whole) in [(parts.mean(), whole.mean()), (parts.std(), whole.std())] {
+            assert!(part.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-9), "{part:?} {whole:?}");
+        }
+        assert!(parts.add(of(vec![1.0], 1)).unwrap_err().to_string().contains("is 1, but must be 2"));
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        let shapes = crate::Shapes::new(0, 40, (16, 16)).unwrap();
+        let indices: Vec<usize> = (0..40).rev().collect();
+        let measure = |threads| PixelStatistics::measure(&shapes, &indices, threads, |_, _| {}).unwrap();
+        assert_eq!(measure(1), measure(7));
+        assert_eq!(measure(1).images, 40);
+        let error = PixelStatistics::measure(&shapes, &[99, 98], 2, |_, _| {}).unwrap_err();
+        assert!(error.to_string().contains("no image 99"), "{error}");
+    }
+}
