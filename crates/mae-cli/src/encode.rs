@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, ensure};
 use burn::tensor::Tensor;
 use clap::ValueEnum;
-use mae_data::ImageSource;
+use mae_data::{ImageSource, PixelFormat};
 use mae_model::{FeatureExtractor, ModelError};
 use mae_vit::{Pooling, VisionTransformer, VitConfig};
 use serde_json::{Value, json};
@@ -92,6 +92,11 @@ impl EncodeArgs {
 impl Encoder<'_> {
     pub fn config(&self) -> &VitConfig {
         self.features.config()
+    }
+
+    /// What images are decoded to.
+    pub fn pixels(&self) -> PixelFormat {
+        self.pass.preparation().pixels
     }
 
     /// The shape of what is made of an image.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use mae_data::{
-    BadFilePolicy, DataError, DecodeLimits, EvalTransform, FolderOptions, Image, ImageSource, Loader,
-    LoaderConfig, decode_file, open_images, path_name,
+    AnyImage, BadFilePolicy, DataError, DecodeLimits, Encoded, EvalTransform, FolderOptions, ImageSource,
+    Loader, LoaderConfig, PixelFormat, PixelType, open_images, path_name,
 };
 use mae_model::WeightFile;
-use mae_trainer::eval_transform;
+use mae_trainer::{dtype, eval_transform, pixel_format};
 use mae_vit::{Compute, Geometry, Normalize, Precision};
 
 /// Options of verbs that encode images.
@@ -30,6 +30,10 @@ pub struct ImageArgs {
     /// takes 256, timm 248.
     #[arg(long, value_name = "PX")]
     resize: Option<usize>,
+    /// What image files are decoded to: rgb8, or type and channels of the numbers in them, such as u16x1 or f32x13 [default: as the weights'
+    /// file says].
+    #[arg(long, value_name = "FORMAT")]
+    pixels: Option<PixelFormat>,
     /// The channels' means by which images are normalised, such as 0.5,0.5,0.5: the file's otherwise, or ImageNet's.
     #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "std")]
     mean: Vec<f32>,
@@ -45,7 +49,8 @@ pub struct ImageArgs {
 pub struct Preparation {
     pub transform: EvalTransform,
     pub normalize: Normalize,
-    channels: usize,
+    /// What images are decoded to.
+    pub pixels: PixelFormat,
 }
 
 impl ImageArgs {
@@ -72,12 +77,21 @@ impl ImageArgs {
     /// else as runs are evaluated.
     pub fn preparation(&self, file: &WeightFile, geometry: &Geometry) -> Result<Preparation> {
         let (size, channels) = (geometry.image_size(), geometry.in_chans());
+        let path = file.path().display();
         let normalize = match self.mean.is_empty() {
             true => file.normalize()?,
-            false => Normalize::new(self.mean.clone(), self.std.clone())?,
+            false => {
+                let said = || file.normalize().map(|normalize| normalize.dtype());
+                let of = self.pixels.map_or_else(said, |pixels| Ok(dtype(pixels.pixel_type())));
+                Normalize::of(of.unwrap_or(dtype(PixelType::U8)), self.mean.clone(), self.std.clone())?
+            }
         };
         normalize.validate(channels)?;
-        let path = file.path().display();
+        let pixels = self.pixels.unwrap_or_else(|| pixel_format(&normalize, channels));
+        ensure!(
+            pixels.channels() == channels && dtype(pixels.pixel_type()) == normalize.dtype(),
+            "--pixels is {pixels}, but the model in {path} takes {channels} channels, and its images are normalised by {normalize}"
+        );
         let said = match self.resize {
             Some(_) => None,
             None => file.said_resizing(size).with_context(|| {
@@ -86,12 +100,12 @@ impl ImageArgs {
         };
         let Some(said) = said else {
             let transform = EvalTransform::new(size, self.resize)?;
-            return Ok(Preparation { transform, normalize, channels });
+            return Ok(Preparation { transform, normalize, pixels });
         };
         let transform = eval_transform(&said.value, size).with_context(|| {
             format!("{path}: cannot prepare images as {} says, which --resize PX overrides", said.source)
         })?;
-        Ok(Preparation { transform, normalize, channels })
+        Ok(Preparation { transform, normalize, pixels })
     }
 
     /// A loader that shows images so, all of them in their order.
@@ -104,7 +118,6 @@ impl ImageArgs {
         let mut config = LoaderConfig {
             batch_size: self.batch_size,
             drop_last: false,
-            channels: preparation.channels,
             bad_files,
             ..LoaderConfig::default()
         };
@@ -113,30 +126,37 @@ impl ImageArgs {
     }
 }
 
-/// A file as a data set of one image, a folder as one of all that are in it.
-pub fn open(path: &Path) -> Result<Arc<dyn ImageSource>> {
+/// A file as a data set of one image, a folder as one of all that are in it, decoded to these pixels.
+pub fn open(path: &Path, pixels: PixelFormat) -> Result<Arc<dyn ImageSource>> {
     match path.is_file() {
-        true => Ok(Arc::new(OneFile(path.into()))),
-        false => Ok(open_images(path, FolderOptions::default())?),
+        true => Ok(Arc::new(OneFile { path: path.into(), pixels })),
+        false => Ok(open_images(path, FolderOptions { pixels: Some(pixels), ..FolderOptions::default() })?),
     }
 }
 
-struct OneFile(PathBuf);
+struct OneFile {
+    path: PathBuf,
+    pixels: PixelFormat,
+}
 
 impl ImageSource for OneFile {
     fn len(&self) -> usize {
         1
     }
 
-    fn load(&self, index: usize) -> Result<Image, DataError> {
+    fn pixels(&self) -> PixelFormat {
+        self.pixels
+    }
+
+    fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         match index {
-            0 => decode_file(&self.0, &DecodeLimits::default()),
+            0 => Encoded::read(&self.path, self.pixels, &DecodeLimits::default())?.decode(),
             _ => Err(DataError::Index { index, len: 1 }),
         }
     }
 
     fn name(&self, _: usize) -> String {
-        path_name(&self.0)
+        path_name(&self.path)
     }
 
     fn label(&self, _: usize) -> Option<u32> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use mae_data::{BadFilePolicy, Batch, Image};
 use mae_report::{ReportError, save_png};
+use mae_trainer::Shown;
 use mae_trainer::cli::output;
 
 use crate::images::{ImageArgs, Preparation, open};
@@ -27,6 +28,9 @@ pub struct PictureArgs {
     images: PathBuf,
     /// Folder of the pictures, one an image.
     out: PathBuf,
+    /// Channels that pictures show, counted from 1: one, or those for red, green and blue, such as 4,3,2 [default: 1,2,3].
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    show: Option<Vec<usize>>,
     /// Replace pictures that exist.
     #[arg(long)]
     force: bool,
@@ -39,9 +43,10 @@ impl PictureArgs {
         &self,
         images_as: &ImageArgs,
         preparation: &Preparation,
-        draw: impl Fn(Batch) -> Result<Vec<Image>>,
+        draw: impl Fn(Batch, &Shown) -> Result<Vec<Image>>,
     ) -> Result<()> {
-        let (source, out) = (open(&self.images)?, &self.out);
+        let shown = Shown::new(preparation.normalize.clone(), self.show.as_deref())?;
+        let (source, out) = (open(&self.images, preparation.pixels)?, &self.out);
         let len = source.len();
         let name = |index: usize| {
             let name = source.name(index);
@@ -58,7 +63,7 @@ impl PictureArgs {
         for batch in loader.batches(0, (0..len).collect(), 0)? {
             let batch = batch?;
             let indices = batch.indices.clone();
-            for (index, picture) in indices.into_iter().zip(draw(batch)?) {
+            for (index, picture) in indices.into_iter().zip(draw(batch, &shown)?) {
                 // Something else stands in for what cannot be read.
                 if index == next {
                     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;

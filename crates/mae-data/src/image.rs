@@ -170,6 +170,18 @@ impl AnyImage {
         }
     }
 
+    /// The numbers plane by plane, as bytes in the machine's order.
+    ///
+    /// # Shapes
+    /// `[H, W, C]` to `[C, H, W]`
+    #[must_use]
+    pub fn planes(&self) -> Vec<u8> {
+        let numbers = self.height() * self.width() * self.channels();
+        let mut planes = vec![0; numbers * self.pixel_type().bytes()];
+        self.write_planes(&mut planes);
+        planes
+    }
+
     /// Writes the numbers plane by plane, in the machine's byte order.
     ///
     /// # Shapes

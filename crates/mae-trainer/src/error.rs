@@ -56,6 +56,14 @@ pub enum TrainerError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// Pixels whose means and deviations are not known.
+    #[error("means and deviations of {pixels} pixels are not known: {reason}")]
+    Pixels {
+        /// What the images are decoded to.
+        pixels: mae_data::PixelFormat,
+        /// Why.
+        reason: String,
+    },
     /// The training and the held-out folder have different classes.
     #[error(
         "the training images have the classes [{train}], but the held-out ones [{val}]: labels would not agree"

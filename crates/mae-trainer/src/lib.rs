@@ -26,10 +26,10 @@ mod context;
 mod device;
 mod dry_run;
 mod error;
-mod images;
 #[cfg(feature = "managed")]
 pub mod managed;
 mod measured;
+mod pixels;
 mod recipe;
 mod resizing;
 mod run;
@@ -55,8 +55,8 @@ pub use context::{Aside, Context, Data, ImageSet, Rows};
 pub use device::{DEVICE_NAMES, DeviceName};
 pub use dry_run::dry_run;
 pub use error::{TrainerError, chain};
-pub use images::images_of;
 pub use measured::Measured;
+pub use pixels::{Shown, dtype, pixel_format};
 pub use recipe::{
     Change, DataRecipe, DataSettings, EvalRecipe, EvalSettings, Field, OptimRecipe, OptimSettings,
     PublicRecipe, Recipe, Resume, Section, Settings, TaskRecipe, TrainRecipe, TrainSettings,

@@ -12,10 +12,9 @@ use mae_report::{Metric, Outcome};
 use mae_vit::{Compute, Geometry, Normalize};
 
 use crate::context::{Aside, Context};
-use crate::images::images_of;
 use crate::training::Backward;
 use crate::training::optimizer::{ADAMW_MOMENTS, decays};
-use crate::{Data, Measured, Recipe, Section, Settings, TaskRecipe, TrainerError};
+use crate::{Data, Measured, Recipe, Section, Settings, Shown, TaskRecipe, TrainerError};
 
 /// The resolved recipe of a task.
 pub type SettingsOf<T> = Settings<<<T as Task>::Recipe as Section>::Settings>;
@@ -156,12 +155,12 @@ pub trait Task: Sized + Send + Sync + 'static {
         Ok(())
     }
 
-    /// The images of a training batch as the model sees them, to be looked at.
+    /// The images of a training batch as the model sees them, as `shown` shows them.
     ///
     /// # Errors
     /// Of what cannot be an image.
-    fn examples(&self, batch: Batch, _at: &At<'_>) -> Result<Vec<Image>, TrainerError> {
-        images_of(&batch.images, batch.shape)
+    fn examples(&self, batch: Batch, _at: &At<'_>, shown: &Shown) -> Result<Vec<Image>, TrainerError> {
+        shown.images(&batch.images, batch.shape)
     }
 
     /// What it is, in a few lines of name and value, for the plan and the report.

@@ -28,7 +28,7 @@ fn write_shapes(folder: &Path, seed: u64, count: usize) {
     let shapes = Shapes::new(seed, count, (16, 16)).unwrap();
     for i in 0..count {
         let class = folder.join(&shapes.class_names()[shapes.label(i).unwrap() as usize]);
-        let pixels = shapes.load(i).unwrap().into_data();
+        let pixels = shapes.load(i).unwrap().into_u8().unwrap().into_data();
         std::fs::create_dir_all(&class).unwrap();
         image::RgbImage::from_raw(16, 16, pixels).unwrap().save(class.join(format!("{i:03}.png"))).unwrap();
     }

@@ -61,7 +61,7 @@ impl Task for Regression {
     const METRICS: &'static [Metric] = &[Metric::error("mae", "mean absolute error")];
 
     fn fill(recipe: &mut Recipe<RegressionRecipe>) -> Result<Geometry> {
-        recipe.task.model.fill(&mut recipe.data.normalize)
+        recipe.task.model.fill(&mut recipe.data)
     }
 
     fn new(settings: &SettingsOf<Self>, data: &Data) -> Result<Self> {

@@ -149,7 +149,7 @@ fn write_text(
 mod tests {
     use std::fs;
 
-    use mae_data::{DataError, Image, ImageSource};
+    use mae_data::{AnyImage, DataError, ImageSource};
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::{Field, RowAccessor};
 
@@ -162,7 +162,7 @@ mod tests {
         fn len(&self) -> usize {
             5
         }
-        fn load(&self, index: usize) -> Result<Image, DataError> {
+        fn load(&self, index: usize) -> Result<AnyImage, DataError> {
             Err(DataError::Index { index, len: 0 })
         }
         fn name(&self, index: usize) -> String {

@@ -6,7 +6,6 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 use clap::ValueEnum;
 use mae_report::{Heatmap, draw_heatmaps};
-use mae_trainer::images_of;
 
 use crate::images::ImageArgs;
 use crate::pictures::PictureArgs;
@@ -50,8 +49,8 @@ pub fn run(args: &Args) -> Result<()> {
     let encoder = encoder.with_compute(args.images_as.compute(&device)?);
     let geometry = encoder.config().geometry;
     let preparation = args.images_as.preparation(&file, &geometry)?;
-    args.pictures.draw(&args.images_as, &preparation, |batch| {
-        let originals = images_of(&batch.images, batch.shape)?;
+    args.pictures.draw(&args.images_as, &preparation, |batch, shown| {
+        let originals = shown.images(&batch.images, batch.shape)?;
         let images = preparation.normalize.images(batch.images, batch.shape, &device);
         let maps: Tensor<3> = match args.mode {
             Mode::Rollout => encoder.rollout(images).unsqueeze_dim(1), // [B, 1, L]

@@ -51,7 +51,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let format = FeatureFormat::of(&args.out)?;
     let encoder = args.encode.open(&args.weights, args.tokens)?;
-    let source = images::open(&args.images)?;
+    let source = images::open(&args.images, encoder.pixels())?;
     let (len, row) = (source.len(), encoder.row());
     // What a part of a file has to agree in, for the rest to belong to it.
     let table = format.table(&args.out, &row, source.as_ref(), encoder.about()?);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use mae_data::ImageSource;
+use mae_data::{ImageSource, PixelFormat};
 use mae_eval::{Features, KNN_TEMPERATURE, Scores, knn_predict};
 use mae_trainer::cli::output;
 use mae_trainer::{Data, DataRecipe, INTERRUPTED};
@@ -70,10 +70,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         args.tokens != Tokens::All,
         "--tokens is all, but an image has to have one vector: class or mean"
     );
-    // Before images are encoded, which takes the time.
-    let (train, test) = args.images()?;
-    let classes = test.class_names().to_vec();
     let encoder = args.encode.open(&args.weights, args.tokens)?;
+    // Before images are encoded, which takes the time.
+    let (train, test) = args.images(encoder.pixels())?;
+    let classes = test.class_names().to_vec();
     let held_out = args.test.as_ref().unwrap_or(&args.train);
     let Some(train) = labelled(&encoder, &args.train, &train)? else {
         return Ok(ExitCode::from(INTERRUPTED));
@@ -106,13 +106,14 @@ type Source = Arc<dyn ImageSource>;
 
 impl Args {
     /// Images that vote and images that are voted on, of the same classes, two at least.
-    fn images(&self) -> Result<(Source, Source)> {
+    fn images(&self, pixels: PixelFormat) -> Result<(Source, Source)> {
         let recipe = DataRecipe {
             path: Some(self.train.clone()),
             val: self.test.clone(),
             labels: self.labels.clone(),
             val_labels: self.val_labels.clone(),
             val_share: self.val_share,
+            pixels: Some(pixels),
             ..DataRecipe::default()
         };
         // The path is always set, so the size of built-in images is unused.

@@ -9,8 +9,8 @@ use anyhow::{Result, bail, ensure};
 use mae_data::{Image, ImageSource, Transform, sample_rng};
 use mae_model::{Classifier, Contents};
 use mae_report::{draw_tiles, save_png, with_note};
-use mae_trainer::INTERRUPTED;
 use mae_trainer::cli::output;
+use mae_trainer::{INTERRUPTED, Shown};
 
 use crate::images;
 use crate::pass::{Pass, PassArgs};
@@ -49,6 +49,9 @@ pub struct Args {
     /// Images in the sheet.
     #[arg(long, value_name = "N", default_value_t = 50, requires = "sheet")]
     sheet_images: usize,
+    /// Channels that the sheet shows, counted from 1: one, or those for red, green and blue, such as 4,3,2 [default: 1,2,3].
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    show: Option<Vec<usize>>,
     /// Replace the files to be written if they exist.
     #[arg(long)]
     force: bool,
@@ -81,6 +84,7 @@ struct Predictor<'a> {
     classes: Vec<String>,
     pass: Pass<'a>,
     source: Arc<dyn ImageSource>,
+    shown: Shown,
 }
 
 impl<'a> Predictor<'a> {
@@ -106,7 +110,10 @@ impl<'a> Predictor<'a> {
         );
         let preparation = images_as.preparation(&file, &model.config().vit.geometry)?;
         let pass = args.pass.prepared(&file, preparation, device);
-        Ok(Self { args, model, classes, pass, source: images::open(&args.images)? })
+        let preparation = pass.preparation();
+        let source = images::open(&args.images, preparation.pixels)?;
+        let shown = Shown::new(preparation.normalize.clone(), args.show.as_deref())?;
+        Ok(Self { args, model, classes, pass, source, shown })
     }
 
     /// Hands on the probabilities of all classes for the images from `first` on, as [`Pass::run`].
@@ -175,7 +182,9 @@ impl<'a> Predictor<'a> {
             |image: &UnsureOf| format!("{}: {:.0}%", self.classes[image.class], 100.0 * image.probability());
         let seen = |UnsureOf { index, .. }: &UnsureOf| -> Result<Image> {
             let image = self.source.load(*index)?;
-            Ok(self.pass.preparation().transform.apply(image, &mut sample_rng(0, 0, *index)))
+            let seen = self.pass.preparation().transform.apply(image, &mut sample_rng(0, 0, *index));
+            let shape = [1, seen.channels(), seen.height(), seen.width()];
+            Ok(self.shown.images(&seen.planes(), shape)?.remove(0))
         };
         let titles: Vec<String> = images.iter().map(title).collect();
         let seen = images.iter().map(seen).collect::<Result<Vec<_>>>()?;

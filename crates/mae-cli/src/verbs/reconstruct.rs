@@ -55,13 +55,13 @@ pub fn run(args: &Args) -> Result<()> {
     let masker = Masker::new(args.strategy, geometry.grid(), args.mask_ratio)?;
     let read = |mask: &Path| painted(&decode_file(mask, &DecodeLimits::default())?, geometry.grid(), mask);
     let painted = args.mask.as_deref().map(read).transpose()?;
-    args.pictures.draw(&args.images_as, &preparation, |batch| {
+    args.pictures.draw(&args.images_as, &preparation, |batch, shown| {
         let masking = |index: &usize| match &painted {
             Some(masking) => masking.clone(),
             None => masker.draw(MaskKey { seed: args.seed, pass: 0, sample: *index }),
         };
         let masks = MaskBatch::new(&batch.indices.iter().map(masking).collect::<Vec<_>>())?;
-        let samples = reconstruct(&model, &preparation.normalize, batch, &masks, &device)?;
+        let samples = reconstruct(&model, shown, batch, &masks, &device)?;
         samples.into_iter().map(|sample| Ok(draw_sheet(&[sample], &config)?)).collect()
     })
 }

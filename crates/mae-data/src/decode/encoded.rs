@@ -61,6 +61,19 @@ impl Encoded {
         open::open(path, bytes, limits).map(|opened| Self::from_opened(path, opened))
     }
 
+    /// Reads an image file and understands its header.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or if the file cannot be read.
+    pub fn read(
+        path: impl AsRef<Path>,
+        format: PixelFormat,
+        limits: &DecodeLimits,
+    ) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        Self::new(path, read(path, limits)?, format, limits)
+    }
+
     pub(super) fn from_opened(path: &Path, opened: Opened) -> Self {
         Self(match opened.pixels {
             Pixels::Image(image) => Kind::Decoded(image.into()),
@@ -136,7 +149,7 @@ impl<I: Into<AnyImage>> From<I> for Encoded {
 /// # Errors
 /// A [`DataError`] naming the file: unreadable, empty, no image, cut short or damaged, or beyond `limits`.
 pub fn decode_file(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Image, DataError> {
-    decode_with_format(path.as_ref(), PixelFormat::Rgb8, limits)?.0.into_u8()
+    Encoded::read(path, PixelFormat::Rgb8, limits)?.decode()?.into_u8()
 }
 
 /// [`decode_file`], and the name of the file's format.

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::decode::decode_with_format;
-use crate::decode::open::read;
 use crate::decode::stored_format;
 use crate::name::{os_name, path_name};
 use crate::source::extensions::{IMAGE_EXTENSIONS, is_hidden, is_image};
@@ -249,8 +248,7 @@ impl ImageSource for ImageFolder {
     }
 
     fn open(&self, index: usize) -> Result<Encoded, DataError> {
-        let path = self.path(index)?;
-        Encoded::new(&path, read(&path, &self.limits)?, self.pixels, &self.limits)
+        Encoded::read(self.path(index)?, self.pixels, &self.limits)
     }
 
     fn name(&self, index: usize) -> String {

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use mae_data::PixelFormat;
 use mae_vit::{Normalize, Precision};
 
 use super::{fill, set};
+use crate::pixels::dtype;
 use crate::{OnNan, Recipe, TaskRecipe, TrainerError};
 
 /// Options that change a [`Recipe`] of any task.
@@ -84,6 +86,14 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "BOOL")]
     pub flip: Option<bool>,
 
+    /// Mirror half of the training images top to bottom, as suits images without an upright.
+    #[arg(long)]
+    pub flip_vertical: bool,
+
+    /// Turn the training images by 0, 90, 180 or 270 degrees, each as often.
+    #[arg(long)]
+    pub quarter_turns: bool,
+
     /// Smallest share of an image's area that a training crop keeps.
     #[arg(long, value_name = "SHARE")]
     pub min_crop: Option<f64>,
@@ -105,7 +115,13 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "PX")]
     pub resize: Option<usize>,
 
-    /// The channels' means by which images are normalised, such as 0.5,0.5,0.5 [default: the weights' file's, or ImageNet's].
+    /// What image files are decoded to: rgb8, or type and channels of the numbers in them, such as u16x1, f32x13 [default: as the weights'
+    /// file says, or what the files have, where they agree].
+    #[arg(long, value_name = "FORMAT")]
+    pub pixels: Option<PixelFormat>,
+
+    /// The channels' means by which images are normalised, such as 0.5,0.5,0.5, in the pixels' own units where --pixels is no u8 [default:
+    /// the weights' file's, ImageNet's for rgb8, else measured].
     #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "std")]
     pub mean: Vec<f32>,
 
@@ -125,6 +141,10 @@ pub struct RecipeArgs {
     /// pre-training at least 5].
     #[arg(long, value_name = "N")]
     pub eval_epochs: Option<u64>,
+
+    /// Channels that pictures show, counted from 1: one, or those for red, green and blue, such as 4,3,2 [default: 1,2,3].
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub show: Option<Vec<usize>>,
 
     /// End the run after this many evaluations in a row that are no better than the best one before [default: never].
     #[arg(long, value_name = "N")]
@@ -178,13 +198,18 @@ impl RecipeArgs {
         set(&mut data.workers, &self.workers);
         set(&mut data.repeats, &self.repeats);
         set(&mut data.flip, &self.flip);
+        data.flip_vertical |= self.flip_vertical;
+        data.quarter_turns |= self.quarter_turns;
         set(&mut data.crop_scale.0, &self.min_crop);
         set(&mut data.rand_augment, &self.rand_augment);
         set(&mut data.erasing, &self.erasing);
         fill(&mut data.resize, &self.resize);
         data.strict |= self.strict;
+        fill(&mut data.pixels, &self.pixels);
+        fill(&mut eval.show, &self.show);
         if !self.mean.is_empty() {
-            data.normalize = Some(Normalize::new(self.mean.clone(), self.std.clone())?);
+            let dtype = dtype(data.pixels.unwrap_or_default().pixel_type());
+            data.normalize = Some(Normalize::of(dtype, self.mean.clone(), self.std.clone())?);
         }
         set(&mut optim.base_lr, &self.base_lr);
         fill(&mut optim.warmup_epochs, &self.warmup_epochs);

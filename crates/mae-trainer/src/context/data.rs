@@ -176,7 +176,7 @@ pub(super) fn train_loader<S>(
     geometry: &Geometry,
 ) -> Result<Loader, TrainerError> {
     let transform = train_transform(&settings.data, geometry.image_size())?;
-    Ok(Loader::new(source.clone(), transform, loader_config(settings, geometry))?)
+    Ok(Loader::new(source.clone(), transform, loader_config(settings))?)
 }
 
 /// RandAugment's operations an image, and by how much their magnitudes deviate.
@@ -190,7 +190,10 @@ const MAGNITUDE_STD: f64 = 0.5;
 fn train_transform(data: &DataSettings, size: (usize, usize)) -> Result<Arc<dyn Transform>, TrainerError> {
     // torchvision's default range of aspect ratios.
     let crop = RandomResizedCrop::new(data.crop_scale, (3.0 / 4.0, 4.0 / 3.0))?;
-    let train = TrainTransform::new(size, crop)?.with_flip(data.flip);
+    let train = TrainTransform::new(size, crop)?
+        .with_flip(data.flip)
+        .with_vertical_flip(data.flip_vertical)
+        .with_quarter_turns(data.quarter_turns);
     if data.rand_augment == 0.0 && data.erasing == 0.0 {
         return Ok(Arc::new(train));
     }
@@ -210,7 +213,7 @@ fn train_transform(data: &DataSettings, size: (usize, usize)) -> Result<Arc<dyn 
     Ok(Arc::new(FinetuneTransform::new(train, augment, erasing)))
 }
 
-pub(super) fn loader_config<S>(settings: &Settings<S>, geometry: &Geometry) -> LoaderConfig {
+pub(super) fn loader_config<S>(settings: &Settings<S>) -> LoaderConfig {
     let data = &settings.data;
     let bad_files = match data.strict {
         true => BadFilePolicy::Strict,
@@ -223,7 +226,6 @@ pub(super) fn loader_config<S>(settings: &Settings<S>, geometry: &Geometry) -> L
         workers: data.workers,
         prefetch_batches: data.prefetch_batches,
         drop_last: true,
-        channels: geometry.in_chans(),
         bad_files,
     }
 }

@@ -1,10 +1,11 @@
 //! The folders of a recipe with the classes that its tables give.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mae_data::{
-    DataError, FolderOptions, ImageFolder, ImageSource, LabelTable, Subset, TableRows, open_images,
+    DataError, FolderOptions, ImageFolder, ImageSource, LabelTable, PixelFormat, Subset, TableRows,
+    open_images,
 };
 
 use crate::{DataRecipe, TrainerError};
@@ -43,16 +44,19 @@ pub(super) fn folders(recipe: &DataRecipe, need_labels: bool) -> Result<Folders,
     };
     let (table, own) = (read(&recipe.labels)?, read(&recipe.val_labels)?);
     let (Some(path), true) = (&recipe.path, table.is_some() || own.is_some()) else {
-        let open = |path: &Option<_>| path.as_ref().map(|path| open_images(path, FolderOptions::default()));
-        let (train, val) = (open(&recipe.path).transpose()?, open(&recipe.val).transpose()?);
+        let open = |path: &Option<PathBuf>, pixels| {
+            path.as_ref().map(|path| open_images(path, options(pixels))).transpose()
+        };
+        let train = open(&recipe.path, recipe.pixels)?;
+        let val = open(&recipe.val, Some(pixels_of(recipe, train.as_deref())))?;
         return Ok(Folders { train, val, tables: Vec::new() });
     };
-    let mut train = folder(path, table.as_ref().map(|table| ("labels", table)))?;
+    let mut train = folder(path, recipe.pixels, table.as_ref().map(|table| ("labels", table)))?;
     let mut val = None;
     if let Some(path) = &recipe.val {
         let shared = table.as_ref().filter(|_| own.is_none());
         let named = own.as_ref().map(|own| ("val_labels", own)).or(shared.map(|table| ("labels", table)));
-        let folder = folder(path, named)?;
+        let folder = folder(path, Some(pixels_of(recipe, Some(&train))), named)?;
         if let Some(table) = shared {
             train.check_apart(&folder, table)?;
         }
@@ -70,11 +74,24 @@ pub(super) fn folders(recipe: &DataRecipe, need_labels: bool) -> Result<Folders,
     Ok(Folders { train: Some(train), val, tables })
 }
 
+fn options(pixels: Option<PixelFormat>) -> FolderOptions {
+    FolderOptions { pixels, ..FolderOptions::default() }
+}
+
+/// What held-out images are decoded to: as those that are trained on.
+fn pixels_of(recipe: &DataRecipe, train: Option<&dyn ImageSource>) -> PixelFormat {
+    recipe.pixels.unwrap_or_else(|| train.map_or(PixelFormat::Rgb8, ImageSource::pixels))
+}
+
 /// A folder of image files, with the classes of a table if there is one, which `name` gives.
-fn folder(path: &Path, table: Option<(&'static str, &LabelTable)>) -> Result<ImageFolder, TrainerError> {
-    match (ImageFolder::open(path, FolderOptions::default()), table) {
+fn folder(
+    path: &Path,
+    pixels: Option<PixelFormat>,
+    table: Option<(&'static str, &LabelTable)>,
+) -> Result<ImageFolder, TrainerError> {
+    match (ImageFolder::open(path, options(pixels)), table) {
         (Err(DataError::EmptyFolder { .. }), Some((name, table)))
-            if open_images(path, FolderOptions::default()).is_ok() =>
+            if open_images(path, options(pixels)).is_ok() =>
         {
             let bound = "left out for packed images, which have their classes with them";
             Err(TrainerError::argument(name, table.path().display(), bound))

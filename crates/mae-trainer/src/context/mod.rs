@@ -4,6 +4,7 @@ mod bad_files;
 pub(crate) mod contents;
 mod data;
 mod labelled;
+mod measure;
 mod share;
 
 use std::path::{Path, PathBuf};
@@ -14,11 +15,12 @@ use mae_ranks::Collective;
 use mae_vit::Geometry;
 
 use crate::training::pace::Pace;
-use crate::{Settings, TrainerError};
+use crate::{Settings, Shown, TrainerError};
 use contents::Contents;
 
 pub(crate) use bad_files::BAD_FILES;
 pub use data::{Data, ImageSet};
+pub(crate) use measure::fill_pixels;
 pub use share::{Aside, Rows};
 
 /// What a task has around it in a run: all of it but the task and what is the task's own.
@@ -31,6 +33,8 @@ pub struct Context {
     pub data: Data,
     /// What images the model takes.
     pub geometry: Geometry,
+    /// How pictures show them.
+    pub shown: Shown,
     /// Which part of the images this process trains on, of as many as `train.ranks`.
     pub(crate) sharer: usize,
     folder: PathBuf,
@@ -55,7 +59,19 @@ impl Context {
         let sampler =
             DistributedSampler::new(data.train.len(), common.train.seed, sharer, common.train.ranks)?;
         let sampler = sampler.with_block(block)?;
-        Ok(Self { common, pace, data, geometry, sharer, folder: folder.into(), loader, sampler, ranks })
+        let shown = Shown::new(common.data.normalize.clone(), common.eval.show.as_deref())?;
+        Ok(Self {
+            common,
+            pace,
+            data,
+            geometry,
+            shown,
+            sharer,
+            folder: folder.into(),
+            loader,
+            sampler,
+            ranks,
+        })
     }
 
     /// What its folders hold.
@@ -107,6 +123,7 @@ impl Context {
         let indices = self.indices(epoch).split_off(first);
         let batch = |indices: &[usize]| Batch {
             images: Vec::new(),
+            pixel_type: self.data.train.pixels().pixel_type(),
             shape: [indices.len(), self.geometry.in_chans(), 0, 0],
             labels: indices.iter().map(|index| self.data.train.label(*index)).collect(),
             passes: vec![epoch; indices.len()],

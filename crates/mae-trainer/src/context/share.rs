@@ -93,7 +93,7 @@ impl Context {
     /// # Errors
     /// If the set is empty.
     pub fn evaluation_loader(&self, set: &ImageSet, batch_size: usize) -> Result<Loader, TrainerError> {
-        let mut config = super::data::loader_config(&self.common, &self.geometry);
+        let mut config = super::data::loader_config(&self.common);
         (config.batch_size, config.repeats, config.drop_last) = (batch_size, 1, false);
         if !self.common.data.strict {
             // A run that has come this far is measured on what can be read.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use mae_data::PixelFormat;
 use mae_vit::{Normalize, Precision};
 
 use crate::{AdamW, OnNan};
@@ -59,6 +60,10 @@ crate::section! {
         Free crop_scale: (f64, f64) = (0.2, 1.0);
         /// Whether half of the training images are mirrored.
         Free flip: bool = true;
+        /// Whether half of the training images are mirrored top to bottom, as suits images without an upright.
+        Free flip_vertical: bool = false;
+        /// Whether the training images are turned by 0, 90, 180 or 270 degrees, each as often.
+        Free quarter_turns: bool = false;
         /// RandAugment's magnitude, 0 to 10; 0 for none. Two operations an image, magnitudes that deviate by half of one.
         Free rand_augment: f64 = 0.0;
         /// Share of the training images of which a rectangle is replaced by noise.
@@ -74,7 +79,11 @@ crate::section! {
         Fixed drop_last: bool = true;
         /// Number of built-in shapes to train on.
         Fixed shapes: usize = 8192;
-        /// Pixel means and deviations by channel; as the weights' file says by default, or ImageNet's.
+        /// What image files are decoded to: rgb8, or type and channels of the numbers that are stored in them, such as u16x1 or f32x13. By
+        /// default as the weights' file says, or what the files have, if 32 of them spread over the folder agree, and else rgb8.
+        Fixed pixels: PixelFormat;
+        /// Pixel means and deviations by channel; by default as the weights' file says, ImageNet's for rgb8, or as measured on at most 1000
+        /// training images.
         Fixed normalize: Normalize;
         /// Number of training images: filled in when a run is made, held against the folder when it is continued.
         Fixed images: usize;
@@ -115,6 +124,9 @@ crate::section! {
         Free max_images: usize = 10_000;
         /// Images in the pictures.
         Free pictures: usize = 8;
+        /// Channels that pictures show, counted from 1: one, or those for red, green and blue. By default the first three, or of fewer
+        /// the first.
+        Free show: Option<Vec<usize>> = None;
         /// Epochs between evaluations; a tenth of the run by default, and at least 5 in pre-training. The last epoch is always
         /// evaluated.
         Free every_epochs: u64;

@@ -12,7 +12,8 @@ mod validate;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use mae_vit::Compute;
+use mae_data::PixelFormat;
+use mae_vit::{Compute, Normalize};
 use serde::de::{DeserializeSeed, Error, MapAccess};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -198,15 +199,27 @@ impl<S: TaskRecipe> Recipe<S> {
     }
 
     /// Fills in what follows from the rest, for a data set of `len` images. The task has filled in what follows from its model.
-    pub(crate) fn fill(&mut self, len: usize) {
+    ///
+    /// # Errors
+    /// If images other than 8-bit RGB are to be normalised in an unknown way.
+    pub(crate) fn fill(&mut self, len: usize) -> Result<(), TrainerError> {
         let Self { train, data, optim, eval, .. } = self;
         let ranks = *train.ranks.get_or_insert(1);
         train.batch_size.get_or_insert_with(|| default_batch(len / ranks.max(1), data.repeats));
         train.precision.get_or_insert_default();
         data.images.get_or_insert(len);
+        match (*data.pixels.get_or_insert_default(), &data.normalize) {
+            (PixelFormat::Rgb8, None) => data.normalize = Some(Normalize::imagenet()),
+            (pixels, None) => {
+                let reason = "name data.normalize, or let it be measured".into();
+                return Err(TrainerError::Pixels { pixels, reason });
+            }
+            _ => {}
+        }
         eval.metric_steps.get_or_insert(1);
         eval.every_epochs.get_or_insert((train.epochs / 10).max(1));
         optim.warmup_epochs.get_or_insert(train.epochs as f64 / 10.0);
+        Ok(())
     }
 
     /// Makes paths absolute: names of images are the same when the run is continued from another folder.

@@ -61,7 +61,7 @@ mod tests {
             }
             let mut recipe = Recipe::<S>::named(name).unwrap();
             recipe.data.normalize.get_or_insert_with(Normalize::imagenet);
-            recipe.fill(IMAGES);
+            recipe.fill(IMAGES).unwrap();
             let Recipe { train, data, optim, eval, .. } = recipe;
             (*name, Pace::new(&train.settle(), &data.settle(), &optim.settle(), &eval.settle()).unwrap())
         });

@@ -1,7 +1,10 @@
 //! The bounds of every field that all tasks have.
 
+use mae_data::PixelFormat;
+
 use super::Settings;
-use crate::{Pace, TrainerError};
+use crate::pixels::dtype;
+use crate::{Pace, Shown, TrainerError};
 
 /// Refuses a value that is not within its bound.
 pub(crate) fn within(
@@ -57,6 +60,16 @@ impl<S> Settings<S> {
         within("rand_augment", (0.0..=10.0).contains(&augment), augment, "from 0 to 10")?;
         within("resize", data.resize != Some(0), 0, "at least 1")?;
         data.normalize.validate(channels)?;
+        let pixels = data.pixels;
+        let fits = pixels.channels() == channels && dtype(pixels.pixel_type()) == data.normalize.dtype();
+        let bound =
+            format!("of the {channels} channels that the model takes and of the type that is normalised");
+        within("pixels", fits, pixels, &bound)?;
+        let colours = pixels == PixelFormat::Rgb8;
+        for (name, value) in [("rand_augment", data.rand_augment), ("erasing", data.erasing)] {
+            within(name, colours || value == 0.0, value, &format!("0 for {pixels}: it is of 8-bit colours"))?;
+        }
+        Shown::new(data.normalize.clone(), eval.show.as_deref())?;
 
         let warmup = optim.warmup_epochs;
         let bound = format!("from 0 to the {} epochs of the run", train.epochs);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use burn::tensor::Device;
+use mae_data::PixelFormat;
 use mae_vit::Precision;
 
 use super::Run;
@@ -32,6 +33,9 @@ impl<T: Task> Run<T> {
             };
             line("held-out", images);
         });
+        if data.pixels != PixelFormat::Rgb8 {
+            line("pixels", format!("{}, {}", data.pixels, data.normalize));
+        }
         self.data.tables.iter().for_each(|table| line("classes", table.clone()));
         self.task.describe().into_iter().for_each(|(name, value)| line(name, value));
         let all: usize =

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use mae_vit::Geometry;
 
-use crate::context::{Context, Data};
+use crate::context::{Context, Data, fill_pixels};
 use crate::{Collective, Recipe, Section, SettingsOf, Single, Task, TaskRecipe, TrainerError};
 use lock::FolderLock;
 use mae_report::write_atomic;
@@ -122,6 +122,7 @@ impl<T: Task> Run<T> {
         recipe.settle_paths()?;
         let geometry = T::fill(&mut recipe)?;
         let data = Data::open(&recipe.data, geometry.image_size(), recipe.train.seed, T::NEEDS_LABELS)?;
+        fill_pixels(&mut recipe.data, &data, ranks.as_ref())?;
         Self::assemble(ranks, (ranks.rank(), ranks.size()), recipe, data, folder)
     }
 
@@ -156,7 +157,7 @@ fn resolve<T: Task>(
     len: usize,
 ) -> Result<(SettingsOf<T>, Geometry), TrainerError> {
     let geometry = T::fill(&mut recipe)?;
-    recipe.fill(len);
+    recipe.fill(len)?;
     let settings = recipe.settle();
     settings.validate(len, geometry.in_chans())?;
     Ok((settings, geometry))

@@ -53,7 +53,9 @@ impl<T: Task> Run<T> {
         ranks.broadcast(&mut text)?;
         let text = String::from_utf8_lossy(&text);
         let mut before = Recipe::<T::Recipe>::parse(&text, &folder.join(RECIPE))?;
+        // Of runs made before there were others.
         before.train.ranks.get_or_insert(1);
+        before.data.pixels.get_or_insert_default();
         let mut recipe = change(&before)?;
         let (data, old) = (&recipe.data, &before.data);
         check_there([

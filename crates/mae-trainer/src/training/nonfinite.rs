@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use mae_data::Batch;
+use mae_vit::Normalize;
 use serde::{Deserialize, Serialize};
 
 use crate::{Run, StepReport, Task, TrainerError};
@@ -40,7 +41,7 @@ struct Offence<'a> {
     grad_norm: f64,
     lr: f64,
     files: Vec<String>,
-    /// By channel, over all images of the update, 0 to 255.
+    /// By channel, over all images of the update, as they are stored; 0 to 255 for bytes. Numbers that are not finite are left out.
     pixels: Vec<Channel>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     skipped_before: &'a [u64],
@@ -48,8 +49,8 @@ struct Offence<'a> {
 
 #[derive(Serialize)]
 struct Channel {
-    min: u8,
-    max: u8,
+    min: f32,
+    max: f32,
     mean: f64,
 }
 
@@ -107,45 +108,52 @@ impl<T: Task> Run<T> {
             grad_norm: report.grad_norm,
             lr: self.pace.schedule.lr(step),
             files: batches.iter().flat_map(names).collect(),
-            pixels: channels(batches.iter().map(|batch| (batch.images.as_slice(), batch.shape))),
+            pixels: channels(&batches, &self.settings.data.normalize),
             skipped_before: skipped,
         };
         Ok(write_atomic(path, |file| Ok(serde_json::to_writer_pretty(file, &offence)?))?)
     }
 }
 
-fn channels<'a>(batches: impl Iterator<Item = (&'a [u8], [usize; 4])>) -> Vec<Channel> {
-    let mut counts: Vec<[u64; 256]> = Vec::new();
-    for (bytes, [_, channels, height, width]) in batches {
-        counts.resize(channels, [0; 256]);
-        for (plane, bytes) in bytes.chunks(height * width).enumerate() {
-            bytes.iter().for_each(|byte| counts[plane % channels][usize::from(*byte)] += 1);
+fn channels(batches: &[Batch], normalize: &Normalize) -> Vec<Channel> {
+    let mut channels: Vec<(Channel, u64)> = Vec::new();
+    for Batch { images, shape: [_, count, height, width], .. } in batches {
+        let none = || (Channel { min: f32::INFINITY, max: f32::NEG_INFINITY, mean: 0.0 }, 0);
+        channels.resize_with(*count, none);
+        for (plane, pixels) in normalize.pixels(images).chunks(height * width).enumerate() {
+            let (channel, seen) = &mut channels[plane % count];
+            for pixel in pixels.iter().copied().filter(|pixel| pixel.is_finite()) {
+                (channel.min, channel.max) = (channel.min.min(pixel), channel.max.max(pixel));
+                // The sum, until it is divided.
+                channel.mean += f64::from(pixel);
+                *seen += 1;
+            }
         }
     }
-    let values = || (0..=u8::MAX).rev();
-    let channel = |counts: &[u64; 256]| {
-        let seen = |value: &u8| counts[usize::from(*value)] > 0;
-        let total: u64 = counts.iter().sum();
-        let sum: u64 = counts.iter().zip(0..).map(|(count, value)| count * value).sum();
-        Channel {
-            min: values().rev().find(seen).unwrap_or(0),
-            max: values().find(seen).unwrap_or(0),
-            mean: sum as f64 / total.max(1) as f64,
-        }
-    };
-    counts.iter().map(channel).collect()
+    let mean =
+        |(channel, seen): (Channel, u64)| Channel { mean: channel.mean / seen.max(1) as f64, ..channel };
+    channels.into_iter().map(mean).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use mae_data::PixelType;
+
     use super::*;
 
     #[test]
     fn channels_are_told_apart() {
-        let batch: Vec<u8> = vec![0, 10, 200, 255, 3, 5, 7, 7];
-        let found = channels([(batch.as_slice(), [2, 2, 1, 2])].into_iter());
-        assert_eq!((found[0].min, found[0].max, found[0].mean), (0, 10, 4.5));
-        assert_eq!((found[1].min, found[1].max), (7, 255));
+        let batch = Batch {
+            images: vec![0, 10, 200, 255, 3, 5, 7, 7],
+            pixel_type: PixelType::U8,
+            shape: [2, 2, 1, 2],
+            indices: vec![0, 1],
+            passes: vec![0, 0],
+            labels: None,
+        };
+        let found = channels(&[batch], &Normalize::half(2));
+        assert_eq!((found[0].min, found[0].max, found[0].mean), (0.0, 10.0, 4.5));
+        assert_eq!((found[1].min, found[1].max), (7.0, 255.0));
         assert_eq!(found[1].mean, (200.0 + 255.0 + 7.0 + 7.0) / 4.0);
     }
 }

@@ -28,7 +28,9 @@ pub fn draw_examples<T: Task>(run: &Run<T>, device: &Device) -> Result<(), Train
     let first = At { device, ranks: run.ranks(), normalize: &run.settings.data.normalize, number: 0 };
     // A row of each batch: all of it may be mixed in the same way.
     for (i, batch) in run.batches(0)?.take(ROWS).enumerate() {
-        images.push(run.task.examples(batch?, &first.batch(i))?.into_iter().take(columns).collect());
+        images.push(
+            run.task.examples(batch?, &first.batch(i), &run.shown)?.into_iter().take(columns).collect(),
+        );
     }
     let sheet = draw_grid(&vec![""; columns], &images)?;
     let sheet = with_note(sheet, "training images as the model sees them, a batch a row")?;

@@ -9,9 +9,8 @@ use mae_vit::{Compute, DropPath, Geometry};
 use super::optimizer::{decays, layer_wise};
 use super::{Classes, ClassifierScores, EncoderRecipe, METRICS, Mix, MixRecipe};
 use crate::context::Context;
-use crate::images::images_of;
 use crate::recipe::within;
-use crate::{At, Data, Measured, Recipe, SettingsOf, Task, TaskRecipe, TrainerError};
+use crate::{At, Data, Measured, Recipe, SettingsOf, Shown, Task, TaskRecipe, TrainerError};
 use mae_report::{Metric, Outcome};
 
 crate::sections! {
@@ -76,7 +75,7 @@ impl Task for Finetune {
         let decay = tuning.layer_decay;
         within("layer_decay", decay > 0.0 && decay <= 1.0, decay, "in (0, 1]")?;
         mix.check()?;
-        let geometry = recipe.task.model.fill(&mut recipe.data.normalize)?;
+        let geometry = recipe.task.model.fill(&mut recipe.data)?;
         let depth = recipe.task.model.encoder.map_or(0, |encoder| encoder.stack.depth);
         let blocks = *recipe.task.finetune.blocks.get_or_insert(depth);
         within("blocks", blocks <= depth, blocks, &format!("at most the encoder's {depth} blocks"))?;
@@ -141,10 +140,10 @@ impl Task for Finetune {
         self.classes.draw(context)
     }
 
-    fn examples(&self, batch: Batch, at: &At<'_>) -> Result<Vec<Image>, TrainerError> {
+    fn examples(&self, batch: Batch, at: &At<'_>, shown: &Shown) -> Result<Vec<Image>, TrainerError> {
+        let bytes = batch.images.clone();
         let (mixed, ..) = self.mixed(batch, at);
-        let shape = mixed.dims();
-        images_of(&at.normalize.bytes(mixed), shape)
+        shown.made_of(&bytes, mixed)
     }
 
     fn describe(&self) -> Vec<(&'static str, String)> {

@@ -83,7 +83,7 @@ impl Task for Probe {
         let repeats = recipe.data.repeats;
         within("repeats", !probe.cached || repeats == 1, repeats, "1 where features are taken once")?;
         recipe.task.model.pooling.get_or_insert(Pooling::ClassToken);
-        recipe.task.model.fill(&mut recipe.data.normalize)
+        recipe.task.model.fill(&mut recipe.data)
     }
 
     fn new(settings: &SettingsOf<Self>, data: &Data) -> Result<Self, TrainerError> {

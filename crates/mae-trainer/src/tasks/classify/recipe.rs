@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use mae_model::{Classifier, ClassifierConfig, Hints, WeightFile};
-use mae_vit::{Geometry, Normalize, Pooling, VisionTransformer, VitConfig};
+use mae_vit::{Geometry, Pooling, VisionTransformer, VitConfig};
 
-use crate::TrainerError;
+use crate::pixels::pixel_format;
+use crate::{DataRecipe, TrainerError};
 
 crate::section! {
     /// The model section of a recipe that starts from an encoder.
@@ -24,14 +25,15 @@ crate::section! {
 }
 
 impl EncoderRecipe {
-    /// Fills in what is open, for pooling the patches' mean, and what follows from the file: the encoder's sizes and how images are normalised. Where both are known, as in a run that is
+    /// Fills in what is open, for pooling the patches' mean, and what follows from the file: the encoder's sizes and how images are decoded and normalised. Where both are known, as in a run that is
     /// continued, the file is not needed. Returns what images the encoder takes.
     ///
     /// # Errors
     /// If the file cannot be used.
-    pub fn fill(&mut self, normalize: &mut Option<Normalize>) -> Result<Geometry, TrainerError> {
+    pub fn fill(&mut self, data: &mut DataRecipe) -> Result<Geometry, TrainerError> {
         self.pooling.get_or_insert(Pooling::MeanPatch);
-        if let (Some(vit), Some(_)) = (self.encoder, &normalize) {
+        if let (Some(vit), Some(normalize)) = (self.encoder, &data.normalize) {
+            data.pixels.get_or_insert_with(|| pixel_format(normalize, vit.geometry.in_chans()));
             return Ok(vit.geometry);
         }
         if self.weights.as_os_str().is_empty() {
@@ -43,9 +45,12 @@ impl EncoderRecipe {
             Some(vit) => vit,
             None => *self.encoder.insert(file.vit_config(&Hints::default())?),
         };
-        if normalize.is_none() {
-            *normalize = Some(file.normalize()?);
-        }
+        let normalize = match data.normalize.take() {
+            Some(normalize) => normalize,
+            None => file.normalize()?,
+        };
+        data.pixels.get_or_insert_with(|| pixel_format(&normalize, vit.geometry.in_chans()));
+        data.normalize = Some(normalize);
         Ok(vit.geometry)
     }
 }

@@ -7,13 +7,11 @@ use burn::tensor::Device;
 use mae_data::{Batch, Image};
 use mae_masking::MaskBatch;
 use mae_model::{Mae, MaeConfig};
-use mae_vit::Normalize;
 
 use super::features::FIXED_MASKS;
 use super::masked::Pretrain;
-use crate::TrainerError;
 use crate::context::Context;
-use crate::images::images_of;
+use crate::{Shown, TrainerError};
 use mae_report::make_folder;
 use mae_report::save_png;
 use mae_report::{ReconstructionRow, draw_reconstructions, with_note};
@@ -44,7 +42,7 @@ pub fn draw_pictures(
     for batch in loader.batches(FIXED_MASKS, set.indices, 0)? {
         let batch = batch?;
         let masks = task.masks(&batch)?;
-        samples.extend(reconstruct(&model, &context.common.data.normalize, batch, &masks, device)?);
+        samples.extend(reconstruct(&model, &context.shown, batch, &masks, device)?);
     }
     let sheet = draw_sheet(&samples, &task.config)?;
     make_folder(&folder)?;
@@ -58,15 +56,15 @@ pub fn draw_pictures(
 /// Of what cannot be an image.
 pub fn reconstruct(
     model: &Mae,
-    normalize: &Normalize,
+    shown: &Shown,
     batch: Batch,
     masks: &MaskBatch,
     device: &Device,
 ) -> Result<Vec<ReconstructionRow>, TrainerError> {
     let shape = batch.shape;
-    let originals = images_of(&batch.images, shape)?;
-    let images = normalize.images(batch.images, shape, device);
-    let predicted = images_of(&normalize.bytes(model.reconstruct(images, masks).images), shape)?;
+    let originals = shown.images(&batch.images, shape)?;
+    let images = shown.normalize().images(batch.images.clone(), shape, device);
+    let predicted = shown.made_of(&batch.images, model.reconstruct(images, masks).images)?;
     let masks = masks.mask().chunks(masks.num_patches());
     let samples = originals.into_iter().zip(predicted).zip(masks).map(|((original, predicted), mask)| {
         ReconstructionRow { original, predicted, mask: mask.iter().map(|m| *m == 1.0).collect() }

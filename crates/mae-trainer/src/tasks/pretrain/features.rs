@@ -156,8 +156,9 @@ fn held_out_loss(
     for batch in batches.into_iter().flatten() {
         let batch = batch?;
         let images = batch.indices.len() as f64;
-        let (pixels, masks) = task.inputs(batch, device)?;
-        sum += images * f64::from(model.forward(pixels, &masks).into_scalar::<f32>());
+        let (inputs, masks) = task.inputs(batch, device)?;
+        let loss = model.forward_present(inputs.images, inputs.present, &masks);
+        sum += images * f64::from(loss.into_scalar::<f32>());
         count += images;
     }
     context.log_bad_files(loader.map_or_else(Vec::new, |loader| loader.bad_files()))?;
@@ -184,7 +185,8 @@ fn pixel_features(context: &Context, set: &ImageSet) -> Result<Labelled, Trainer
     let normalize = &context.common.data.normalize;
     let rows = context.rows_of_bytes(set, &Aside::QUIETLY, |bytes, [_, channels, height, width]| {
         let plane = |i: usize| i / (height * width) % channels;
-        bytes.into_iter().enumerate().map(|(i, byte)| normalize.value(byte, plane(i))).collect()
+        let pixels = normalize.pixels(&bytes).into_iter().enumerate();
+        pixels.map(|(i, pixel)| normalize.value(pixel, plane(i))).collect()
     });
     labelled(set, rows?)
 }

@@ -31,7 +31,8 @@ pub struct Inputs {
 impl Pretrain {
     /// Of a resolved recipe.
     pub(super) fn of(settings: &Settings<PretrainSettings>) -> Result<Self, TrainerError> {
-        let (config, masking) = (settings.task.model.config()?, &settings.task.masking);
+        let (config, masking) =
+            (settings.task.model.config(settings.data.pixels.channels())?, &settings.task.masking);
         let masker = Masker::new(masking.strategy, config.geometry.grid(), masking.mask_ratio)?;
         let num_keep = mae_masking::num_keep(config.geometry.num_patches(), masking.mask_ratio)?;
         Ok(Self { config, num_keep, settings: settings.clone(), masker })

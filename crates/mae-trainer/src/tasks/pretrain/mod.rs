@@ -8,7 +8,7 @@ mod recipe;
 use burn::tensor::{Device, Tensor};
 use mae_data::Batch;
 use mae_model::{Mae, MaeConfig};
-use mae_vit::{Compute, Geometry, Normalize};
+use mae_vit::{Compute, Geometry};
 
 use crate::context::Context;
 use crate::{At, Data, Measured, Recipe, SettingsOf, Task, TrainerError};
@@ -32,8 +32,7 @@ impl Task for Pretrain {
     fn fill(recipe: &mut Recipe<PretrainRecipe>) -> Result<Geometry, TrainerError> {
         // Features of all images are taken at each of them.
         recipe.eval.every_epochs.get_or_insert((recipe.train.epochs / 10).max(5));
-        recipe.data.normalize.get_or_insert_with(Normalize::imagenet);
-        recipe.task.fill()
+        recipe.task.fill(recipe.data.pixels.unwrap_or_default().channels())
     }
 
     fn new(settings: &SettingsOf<Self>, _: &Data) -> Result<Self, TrainerError> {
@@ -50,9 +49,9 @@ impl Task for Pretrain {
         Ok(Some(model))
     }
 
-    fn loss(&self, model: &mut Mae, mut batch: Batch, at: &At<'_>) -> Result<Tensor<1>, TrainerError> {
-        let masks = self.masks(&batch)?;
-        Ok(model.forward(at.images(&mut batch), &masks))
+    fn loss(&self, model: &mut Mae, batch: Batch, at: &At<'_>) -> Result<Tensor<1>, TrainerError> {
+        let (inputs, masks) = self.inputs(batch, at.device)?;
+        Ok(model.forward_present(inputs.images, inputs.present, &masks))
     }
 
     const METRICS: &'static [Metric] = &[

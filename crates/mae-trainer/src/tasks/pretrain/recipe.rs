@@ -64,9 +64,6 @@ crate::section! {
     }
 }
 
-/// Image folders are decoded to RGB.
-const IN_CHANS: usize = 3;
-
 impl TaskRecipe for PretrainRecipe {
     const TASK: &'static str = "pretrain";
 
@@ -89,14 +86,14 @@ impl TaskRecipe for PretrainRecipe {
 
 impl PretrainRecipe {
     /// Fills in what follows from the preset and checks every value.
-    pub(super) fn fill(&mut self) -> Result<Geometry, TrainerError> {
+    pub(super) fn fill(&mut self, in_chans: usize) -> Result<Geometry, TrainerError> {
         let Self { model, masking, knn } = self;
         let preset = model.preset;
         model.image_size.get_or_insert(preset.image_size());
         model.patch_size.get_or_insert(preset.patch_size());
         model.encoder.get_or_insert(preset.stacks().0);
         model.decoder.get_or_insert(preset.stacks().1);
-        let config = model.clone().config()?;
+        let config = model.clone().config(in_chans)?;
         config.validate()?;
         let patches = config.geometry.num_patches();
         let keep = mae_masking::num_keep(patches, masking.mask_ratio)?;
@@ -110,18 +107,18 @@ impl PretrainRecipe {
 }
 
 impl ModelRecipe {
-    fn config(self) -> Result<MaeConfig, TrainerError> {
-        crate::Section::settle(self).config()
+    fn config(self, in_chans: usize) -> Result<MaeConfig, TrainerError> {
+        crate::Section::settle(self).config(in_chans)
     }
 }
 
 impl ModelSettings {
-    /// The model's description.
+    /// The model's description, for images of so many channels.
     ///
     /// # Errors
     /// If the patches do not tile the image.
-    pub fn config(&self) -> Result<MaeConfig, TrainerError> {
-        let geometry = Geometry::new(self.image_size, self.patch_size, IN_CHANS)?;
+    pub fn config(&self, in_chans: usize) -> Result<MaeConfig, TrainerError> {
+        let geometry = Geometry::new(self.image_size, self.patch_size, in_chans)?;
         let Self { encoder, decoder, norm_pix_loss, .. } = *self;
         Ok(MaeConfig { encoder, decoder, norm_pix_loss, ..self.preset.config(geometry) })
     }
