@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use cap::Cap;
-use mae_data::{DataError, DecodeLimits, Encoded, FolderOptions, Image, open_images};
+use mae_data::{DataError, DecodeLimits, Encoded, FolderOptions, Image, PixelFormat, PixelType, open_images, stored_format};
 
 mod jpeg;
 mod orientation;
@@ -33,17 +33,31 @@ pub fn is(format: ImageFormat, data: &[u8]) -> bool {
 
 /// Decodes a file; the image must have the size that the header announced, within the limits.
 pub fn decode(data: &[u8], limits: &DecodeLimits) -> Result<Image, DataError> {
-    let encoded = Encoded::new(Path::new("input"), data.into(), limits)?;
+    let encoded = Encoded::new(Path::new("input"), data.into(), PixelFormat::Rgb8, limits)?;
     let (height, width) = encoded.size();
     assert!((height * width) as u64 <= limits.max_pixels, "{height}x{width}");
-    let image = encoded.decode()?;
+    let image = encoded.decode()?.into_u8()?;
     assert_eq!((image.height(), image.width(), image.channels()), (height, width, 3));
     Ok(image)
 }
 
+/// Decodes a file to the numbers that are stored in it; the image must be of the kind that the header announced, within the limits.
+pub fn decode_stored(data: &[u8], limits: &DecodeLimits) {
+    let found = stored_format(file("stored", data), limits);
+    let all = (1..=4).flat_map(|channels| {
+        [PixelType::U8, PixelType::U16, PixelType::F32].map(|pixel_type| PixelFormat::Stored { pixel_type, channels })
+    });
+    for format in all.chain(found.ok()) {
+        let image = Encoded::new(Path::new("input"), data.into(), format, limits).and_then(Encoded::decode);
+        let Ok(image) = image else { continue };
+        assert!((image.height() * image.width()) as u64 <= limits.max_pixels);
+        assert_eq!((image.pixel_type(), image.channels()), (format.pixel_type(), format.channels()));
+    }
+}
+
 /// Opens a folder of packed images, if it can be opened, and loads its first images.
 pub fn load_shards(folder: &Path) {
-    let Ok(images) = open_images(folder, FolderOptions { limits: SMALL }) else { return };
+    let Ok(images) = open_images(folder, FolderOptions { limits: SMALL, ..FolderOptions::default() }) else { return };
     assert!(!images.is_empty());
     for index in 0..images.len().min(8) {
         assert!(images.label(index).is_none_or(|label| (label as usize) < images.class_names().len()));

@@ -12,13 +12,14 @@ use crate::programs::cargo;
 use crate::programs::target;
 
 /// Files of the crates' own tests that a target begins with, beside `fuzz/corpus/TARGET`.
-const SEEDS: [(&str, &[&str]); 11] = [
+const SEEDS: [(&str, &[&str]); 12] = [
     ("jpeg", IMAGES),
     ("png", IMAGES),
     ("webp", IMAGES),
     ("gif", IMAGES),
     ("bmp", IMAGES),
     ("tiff", IMAGES),
+    ("stored", IMAGES),
     ("limits", IMAGES),
     ("mask", IMAGES),
     ("tar", &["crates/mae-data/tests/golden/shards"]),
