@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::jpeg::Frame;
 use super::limits::DecodeLimits;
 use super::open::{self, Opened, Pixels, known_format, read};
-use super::stored;
 use super::ppm::Raster;
+use super::stored;
 use crate::{AnyImage, Crop, DataError, Image, PixelFormat};
 
 /// An image that is not decoded yet: its file is read and its header understood.
