@@ -69,8 +69,7 @@ fn strips_of_floats_and_of_planes() {
 
     let planes = [vec![1, 2, 3, 4, 5, 6], vec![11, 12, 13, 14, 15, 16]];
     let planar = [tags([2, 3, 2, 8, UNCOMPRESSED, GREY]), vec![tag(284, 2)]].concat();
-    let expected =
-        image([2, 3, 2], vec![1_u8, 11, 2, 12, 3, 13, 4, 14, 5, 15, 6, 16]);
+    let expected = image([2, 3, 2], vec![1_u8, 11, 2, 12, 3, 13, 4, 14, 5, 15, 6, 16]);
     assert_eq!(self::read(&tiff(&planar, &planes), "u8x2"), expected);
 }
 

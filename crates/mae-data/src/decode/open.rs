@@ -83,6 +83,33 @@ pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result
     Ok(Opened { pixels: Pixels::Image(image), is_grey })
 }
 
+impl Opened {
+    /// `(height, width)` of the upright image.
+    pub(super) fn size(&self) -> (usize, usize) {
+        match &self.pixels {
+            Pixels::Image(image) => (image.height(), image.width()),
+            Pixels::Jpeg(_, frame) => (frame.height, frame.width),
+        }
+    }
+
+    /// Decodes all of it.
+    pub(super) fn decode(self, path: &Path) -> Result<Image, DataError> {
+        let (height, width) = self.size();
+        match self.pixels {
+            Pixels::Image(image) => Ok(image),
+            Pixels::Jpeg(file, frame) => {
+                let mut pixels = Vec::new();
+                let whole = Crop { top: 0, left: 0, height, width };
+                frame.decode(&file, whole, &mut pixels).map_err(|source| {
+                    let bytes = file.len() as u64;
+                    DataError::Decode { path: path.into(), bytes, source }
+                })?;
+                Image::new(height, width, 3, pixels)
+            }
+        }
+    }
+}
+
 impl From<Image> for Opened {
     fn from(image: Image) -> Self {
         Self { pixels: Pixels::Image(image), is_grey: false }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat};
 
-use super::encoded::Encoded;
 use super::header::{Header, Problem, Stored};
 use super::jpeg::CONVERT;
 use super::limits::DecodeLimits;
@@ -39,6 +38,14 @@ pub(super) fn decode_as(
 
 /// The format that loses nothing of an image file but alpha: [`PixelFormat::Rgb8`] for 8-bit grey and colours.
 ///
+/// | file | format |
+/// |---|---|
+/// | PNG, WebP, GIF, BMP, JPEG, PNM | 8 or 16 bits as stored, 1 to 3 channels; palettes become colours |
+/// | TIFF | as stored: any number of bands, `u8` and `u16`; all other numbers, and images with a value for "no data", are `f32` |
+/// | NumPy (`.npy`) | `[H, W]`, `[C, H, W]` with C < W, else `[H, W, C]`; `u8`, `u16`, all other numbers `f32` |
+///
+/// A 64-bit float is rounded to the nearest `f32`. An integer that no `f32` holds exactly is refused when it is decoded.
+///
 /// # Errors
 /// As [`decode_file`](crate::decode_file), for what shows in the file's header: pixels are not decoded.
 pub fn stored_format(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<PixelFormat, DataError> {
@@ -52,7 +59,7 @@ fn header(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Header, Da
         Format::Image(ImageFormat::Jpeg) => {
             let opened = open(path, bytes.to_vec(), limits)?;
             let channels = if opened.is_grey { 1 } else { 3 };
-            let (height, width) = Encoded::from_opened(path, opened).size();
+            let (height, width) = opened.size();
             return Ok(Header { height, width, channels, alpha: false, pixel_type: PixelType::U8 });
         }
         Format::Image(ImageFormat::Pnm) => {
@@ -126,7 +133,7 @@ fn tiff<T>(
 fn jpeg(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Stored, DataError> {
     let opened = open(path, bytes.to_vec(), limits)?;
     let grey = opened.is_grey;
-    let image = Encoded::from_opened(path, opened).decode()?.into_u8()?;
+    let image = opened.decode(path)?;
     let image = if grey { first_channel(&image) } else { image };
     Ok(Stored { image: image.into(), alpha: false })
 }

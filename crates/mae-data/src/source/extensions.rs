@@ -15,7 +15,7 @@ const ARRAY: &str = "npy";
 /// Whether a file is an image by its name.
 pub(crate) fn is_image(path: &Path) -> bool {
     !is_hidden(path.file_name().unwrap_or_default())
-        && is_image_extension(&path.extension().unwrap_or_default().to_ascii_lowercase())
+        && is_image_extension(path.extension().unwrap_or_default().to_ascii_lowercase())
 }
 
 /// Whether this is the extension of an image file, in lower case.

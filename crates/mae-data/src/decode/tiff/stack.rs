@@ -36,8 +36,8 @@ pub(super) fn find<'a>(file: File<'a>) -> Result<Tiff<'a>, Problem> {
     let first = first_page(file)?;
     let text = first.text(tag::DESCRIPTION)?.unwrap_or_default();
     let series = of_imagej(&text).or_else(|| of_ome(&text)).transpose()?;
-    let missing = no_data(&first)?;
     let page = Page::new(&first)?;
+    let missing = no_data(&first)?;
     let pages = match series {
         Some(series) if series.channels > page.samples => channels(&first, page, &series)?,
         _ => vec![page],
