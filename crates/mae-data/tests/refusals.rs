@@ -52,7 +52,7 @@ fn files_that_are_empty_or_no_images() {
     let (_, message) = refusal("text.png", b"What I wrote about my holiday", DecodeLimits::default());
     assert_eq!(
         message,
-        " is not an image: its first bytes belong to none of JPEG, PNG, WebP, GIF, BMP, TIFF, PNM"
+        " is not an image: its first bytes belong to none of JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, NumPy"
     );
     // A format that exists, but is not read.
     let (_, message) = refusal("icon.png", &[0, 0, 1, 0, 1, 0, 16, 16], DecodeLimits::default());
@@ -107,24 +107,27 @@ fn tiff(bands: u16, tags: &[(u16, u16)]) -> Vec<u8> {
     file
 }
 
-/// The decoder drops them, and without this the colours were wrong.
+/// The `image` crate drops them, and in tiles or behind a predictor its colours are wrong.
 #[test]
 fn further_bands_of_a_tiff_file_in_tiles_or_with_a_predictor() {
-    let (predictor, tiles) = ([(317, 2)], [(322, 16), (323, 16)]);
+    let tiles = [(322, 16), (323, 16)];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bands.tif");
     let expected = |bands: usize| -> Vec<u8> {
         (0..256 * bands).filter(|at| at % bands < 3).map(|at| (at * 7 % 251) as u8).collect()
     };
-    for (bands, tags) in [(3, &[][..]), (3, &tiles), (4, &[]), (5, &[]), (13, &[])] {
+    for (bands, tags) in
+        [(3, &[][..]), (3, &tiles), (4, &[]), (5, &[]), (13, &[]), (4, &tiles), (5, &tiles), (13, &tiles)]
+    {
         std::fs::write(&path, tiff(bands, tags)).unwrap();
         let image = decode_file(&path, &DecodeLimits::default()).unwrap();
         assert!(image.data() == expected(bands.into()), "{bands} bands, {tags:?}");
     }
-    for (bands, tags) in [(4, &predictor[..]), (5, &predictor), (4, &tiles), (5, &tiles)] {
-        let (error, message) = refusal("bands.tif", &tiff(bands, tags), DecodeLimits::default());
+    // Readers disagree on a predictor without a compression.
+    for bands in [4, 5] {
+        let (error, message) = refusal("bands.tif", &tiff(bands, &[(317, 2)]), DecodeLimits::default());
         assert!(matches!(error, DataError::Unsupported { .. }), "{error:?}");
-        assert!(message.contains(&format!("{bands} bands in tiles or with a predictor")), "{message}");
+        assert!(message.starts_with(" is a TIFF image with predictor 2 and TIFF compression 1"), "{message}");
     }
 }
 

@@ -9,14 +9,19 @@ use ::image::metadata::Orientation;
 /// # Source
 /// Pillow's `Image.getexif` and `ImageOps.exif_transpose`: a number of any type counts, of several the first.
 pub(crate) fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
-    let told = exif.and_then(in_exif);
-    let told = told.or_else(|| xmp.and_then(in_xmp));
-    told.and_then(|value| Orientation::from_exif(value.min(255) as u8)).unwrap_or(Orientation::NoTransforms)
+    upright(exif.and_then(|data| tag(data, ORIENTATION)), xmp)
 }
 
-/// The value of the tag if it is there; 0 for one that is no orientation.
-fn in_exif(data: &[u8]) -> Option<u32> {
-    tag(data, 0x0112)
+/// The orientation of the page of a TIFF file whose directory lies at `at`; if it has none, that of `xmp`.
+pub(super) fn of_page(file: &[u8], at: u64, xmp: Option<&[u8]>) -> Orientation {
+    upright(Tiff::open(file).and_then(|tiff| tiff.tag(at, ORIENTATION)), xmp)
+}
+
+const ORIENTATION: u64 = 0x0112;
+
+fn upright(told: Option<u32>, xmp: Option<&[u8]>) -> Orientation {
+    let told = told.or_else(|| xmp.and_then(in_xmp));
+    told.and_then(|value| Orientation::from_exif(value.min(255) as u8)).unwrap_or(Orientation::NoTransforms)
 }
 
 /// The first value of a tag of a TIFF structure's first directory, if the tag is there; 0 for one that is no whole number.
@@ -24,35 +29,8 @@ pub(super) fn tag(mut data: &[u8], wanted: u64) -> Option<u32> {
     for _ in 0..2 {
         data = data.strip_prefix(b"Exif\0\0").unwrap_or(data);
     }
-    let tiff = Tiff { data, little: data.starts_with(b"II") };
-    if !tiff.little && !data.starts_with(b"MM") {
-        return None;
-    }
-    // The lengths of an offset, of the number of entries, and of an entry.
-    let (word, count, entry) = match tiff.number(2, 2)? {
-        42 => (4, 2, 12),
-        43 => (8, 8, 20),
-        _ => return None,
-    };
-    let folder = tiff.number(word, word)?;
-    let entries = tiff.number(folder, count)?;
-    for i in 0..entries.min(data.len() as u64 / entry) {
-        let at = folder.checked_add(count + i * entry)?;
-        if tiff.number(at, 2)? != wanted {
-            continue;
-        }
-        let (kind, values) = (tiff.number(at + 2, 2)?, tiff.number(at + 4, word)?);
-        // Types without a length are passed over, as if the tag were not there.
-        let Some(length) = length_of(kind) else { continue };
-        let bytes = length.checked_mul(values)?;
-        let place = at + 4 + word;
-        let place = if bytes > word { tiff.number(place, word)? } else { place };
-        if tiff.bytes(place, bytes).is_none() {
-            continue;
-        }
-        return Some(tiff.value(place, kind).filter(|_| values > 0).unwrap_or(0));
-    }
-    None
+    let tiff = Tiff::open(data)?;
+    tiff.tag(tiff.number(tiff.word, tiff.word)?, wanted)
 }
 
 /// The digit behind `tiff:Orientation="` or `tiff:Orientation>`.
@@ -79,9 +57,48 @@ fn length_of(kind: u64) -> Option<u64> {
 struct Tiff<'a> {
     data: &'a [u8],
     little: bool,
+    /// The length of an offset.
+    word: u64,
 }
 
-impl Tiff<'_> {
+impl<'a> Tiff<'a> {
+    fn open(data: &'a [u8]) -> Option<Self> {
+        let tiff = Self { data, little: data.starts_with(b"II"), word: 4 };
+        if !tiff.little && !data.starts_with(b"MM") {
+            return None;
+        }
+        match tiff.number(2, 2)? {
+            42 => Some(tiff),
+            43 => Some(Self { word: 8, ..tiff }),
+            _ => None,
+        }
+    }
+
+    /// The first value of a tag of the directory at `folder`, if the tag is there; 0 for one that is no whole number.
+    fn tag(&self, folder: u64, wanted: u64) -> Option<u32> {
+        let word = self.word;
+        // The lengths of the number of entries, and of an entry.
+        let (count, entry) = if word == 8 { (8, 20) } else { (2, 12) };
+        let entries = self.number(folder, count)?;
+        for i in 0..entries.min(self.data.len() as u64 / entry) {
+            let at = folder.checked_add(count + i * entry)?;
+            if self.number(at, 2)? != wanted {
+                continue;
+            }
+            let (kind, values) = (self.number(at + 2, 2)?, self.number(at + 4, word)?);
+            // Types without a length are passed over, as if the tag were not there.
+            let Some(length) = length_of(kind) else { continue };
+            let bytes = length.checked_mul(values)?;
+            let place = at + 4 + word;
+            let place = if bytes > word { self.number(place, word)? } else { place };
+            if self.bytes(place, bytes).is_none() {
+                continue;
+            }
+            return Some(self.value(place, kind).filter(|_| values > 0).unwrap_or(0));
+        }
+        None
+    }
+
     fn bytes(&self, at: u64, length: u64) -> Option<&[u8]> {
         let at = usize::try_from(at).ok()?;
         self.data.get(at..at.checked_add(usize::try_from(length).ok()?)?)

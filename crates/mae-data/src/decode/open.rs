@@ -5,22 +5,32 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use ::image::metadata::Orientation;
-use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use ::image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::header::Problem;
 use super::jpeg::{self, CONVERT, Frame, Markers, Refused};
 use super::limits::{DecodeLimits, check_size};
-use super::{exif, ppm};
-use crate::{Crop, DataError, Image};
+use super::tiff::Tiff;
+use super::{exif, npy, ppm};
+use crate::{AnyImage, Crop, DataError, Image, Pixel};
+
+/// A format that is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Image(ImageFormat),
+    NumPy,
+}
 
 /// The formats that are read, by the content of a file and not by its name.
-const FORMATS: [(ImageFormat, &str); 7] = [
-    (ImageFormat::Jpeg, "JPEG"),
-    (ImageFormat::Png, "PNG"),
-    (ImageFormat::WebP, "WebP"),
-    (ImageFormat::Gif, "GIF"),
-    (ImageFormat::Bmp, "BMP"),
-    (ImageFormat::Tiff, "TIFF"),
-    (ImageFormat::Pnm, "PNM"),
+const FORMATS: [(Format, &str); 8] = [
+    (Format::Image(ImageFormat::Jpeg), "JPEG"),
+    (Format::Image(ImageFormat::Png), "PNG"),
+    (Format::Image(ImageFormat::WebP), "WebP"),
+    (Format::Image(ImageFormat::Gif), "GIF"),
+    (Format::Image(ImageFormat::Bmp), "BMP"),
+    (Format::Image(ImageFormat::Tiff), "TIFF"),
+    (Format::Image(ImageFormat::Pnm), "PNM"),
+    (Format::NumPy, "NumPy"),
 ];
 
 /// What is made of a file before it is known which of its pixels are wanted.
@@ -39,9 +49,18 @@ pub(super) enum Pixels {
 pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result<Opened, DataError> {
     let (format, _) = known_format(path, &bytes)?;
     match format {
-        ImageFormat::Jpeg => {}
-        ImageFormat::Pnm => return ppm::decode(path, &bytes, limits).map(Opened::from),
-        _ => return decode(path, &bytes, format, limits).map(Opened::from),
+        Format::Image(ImageFormat::Jpeg) => {}
+        Format::Image(ImageFormat::Pnm) => return ppm::decode(path, &bytes, limits).map(Opened::from),
+        Format::Image(format) => return decode(path, &bytes, format, limits).map(Opened::from),
+        Format::NumPy => {
+            let advice = "its numbers have no colours; name their format, for instance `--pixels f32x4` \
+                          (in a library: `PixelFormat::Stored`)";
+            return Err(DataError::Unsupported {
+                path: path.into(),
+                kind: "a NumPy array".to_owned(),
+                advice,
+            });
+        }
     }
     let markers = Markers::find(&bytes);
     if !markers.complete {
@@ -64,6 +83,33 @@ pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result
     Ok(Opened { pixels: Pixels::Image(image), is_grey })
 }
 
+impl Opened {
+    /// `(height, width)` of the upright image.
+    pub(super) fn size(&self) -> (usize, usize) {
+        match &self.pixels {
+            Pixels::Image(image) => (image.height(), image.width()),
+            Pixels::Jpeg(_, frame) => (frame.height, frame.width),
+        }
+    }
+
+    /// Decodes all of it.
+    pub(super) fn decode(self, path: &Path) -> Result<Image, DataError> {
+        let (height, width) = self.size();
+        match self.pixels {
+            Pixels::Image(image) => Ok(image),
+            Pixels::Jpeg(file, frame) => {
+                let mut pixels = Vec::new();
+                let whole = Crop { top: 0, left: 0, height, width };
+                frame.decode(&file, whole, &mut pixels).map_err(|source| {
+                    let bytes = file.len() as u64;
+                    DataError::Decode { path: path.into(), bytes, source }
+                })?;
+                Image::new(height, width, 3, pixels)
+            }
+        }
+    }
+}
+
 impl From<Image> for Opened {
     fn from(image: Image) -> Self {
         Self { pixels: Pixels::Image(image), is_grey: false }
@@ -71,10 +117,12 @@ impl From<Image> for Opened {
 }
 
 /// The format that the first bytes tell, and its name.
-pub(super) fn known_format(path: &Path, bytes: &[u8]) -> Result<(ImageFormat, &'static str), DataError> {
+pub(super) fn known_format(path: &Path, bytes: &[u8]) -> Result<(Format, &'static str), DataError> {
     // BigTIFF, for files beyond 4 GB.
     let big = bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+");
     let guess = if big { Some(ImageFormat::Tiff) } else { ::image::guess_format(bytes).ok() };
+    let is_numpy = bytes.starts_with(npy::MAGIC);
+    let guess = if is_numpy { Some(Format::NumPy) } else { guess.map(Format::Image) };
     let known = FORMATS.into_iter().find(|(format, _)| Some(*format) == guess);
     known.ok_or_else(|| match other_format(bytes) {
         Some(kind) => DataError::Unsupported { path: path.into(), kind: kind.to_owned(), advice: CONVERT },
@@ -108,40 +156,80 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
     begun.or(dicom.then_some("DICOM"))
 }
 
-/// Decodes a whole image of any kind.
-fn decode(path: &Path, bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> Result<Image, DataError> {
+/// The `image` crate's decoder of an image within the limits.
+pub(super) fn decoder<'a>(
+    path: &Path,
+    bytes: &'a [u8],
+    format: ImageFormat,
+    limits: &DecodeLimits,
+) -> Result<impl ImageDecoder + 'a, DataError> {
     let refuse = |source| DataError::Decode { path: path.into(), bytes: bytes.len() as u64, source };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut decoder_limits = Limits::no_limits();
     decoder_limits.max_alloc = Some(limits.max_bytes);
     reader.limits(decoder_limits);
-    let mut decoder = reader.into_decoder().map_err(refuse)?;
+    let decoder = reader.into_decoder().map_err(refuse)?;
     let (width, height) = decoder.dimensions();
     // WebP's decoder holds four channels while it writes three.
     let held = if format == ImageFormat::WebP { 4 * u64::from(height) * u64::from(width) } else { 0 };
     check_size(path, (height, width), decoder.total_bytes().max(held), limits)?;
+    Ok(decoder)
+}
 
-    if format == ImageFormat::Tiff {
-        check_bands(path, bytes, decoder.original_color_type().channel_count())?;
-    }
+/// Decodes a whole image of any kind.
+fn decode(path: &Path, bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> Result<Image, DataError> {
+    let refuse = |source| DataError::Decode { path: path.into(), bytes: bytes.len() as u64, source };
+    let mut decoder = decoder(path, bytes, format, limits)?;
+    let (width, height) = decoder.dimensions();
     let orientation = orientation(&mut decoder, bytes, format);
-    let pixels = DynamicImage::from_decoder(decoder).map_err(refuse)?.into_rgb8().into_raw();
+    let decoded = if format == ImageFormat::Tiff && garbles(&decoder, bytes) {
+        first_bands(path, bytes, limits)?
+    } else {
+        DynamicImage::from_decoder(decoder).map_err(refuse)?
+    };
+    let pixels = decoded.into_rgb8().into_raw();
     Ok(Image::new(height as usize, width as usize, 3, pixels)?.upright(orientation))
 }
 
-/// Refuses a TIFF file with more bands than its decoder gives if it is tiled or has a predictor. The decoder drops the further bands,
-/// and there the others come out wrong.
-fn check_bands(path: &Path, bytes: &[u8], decoded: u8) -> Result<(), DataError> {
+/// Whether the decoder of a TIFF file drops further bands and garbles the others: it does so in tiles and behind a
+/// predictor.
+pub(super) fn garbles(decoder: &impl ImageDecoder, bytes: &[u8]) -> bool {
     const SAMPLES_PER_PIXEL: u64 = 277;
     const PREDICTOR: u64 = 317;
     const TILE_WIDTH: u64 = 322;
-    let bands = exif::tag(bytes, SAMPLES_PER_PIXEL).unwrap_or(1);
-    let tiled = exif::tag(bytes, TILE_WIDTH).is_some();
-    if bands > u32::from(decoded) && (tiled || exif::tag(bytes, PREDICTOR).unwrap_or(1) != 1) {
-        let kind = format!("a TIFF file of {bands} bands in tiles or with a predictor");
-        return Err(DataError::Unsupported { path: path.into(), kind, advice: "save it with three bands" });
-    }
-    Ok(())
+    let decoded = u32::from(decoder.original_color_type().channel_count());
+    let is_more = exif::tag(bytes, SAMPLES_PER_PIXEL).is_some_and(|bands| bands > decoded);
+    is_more && (exif::tag(bytes, TILE_WIDTH).is_some() || exif::tag(bytes, PREDICTOR).unwrap_or(1) != 1)
+}
+
+/// The first three bands of a TIFF file as colours; of fewer, the first as grey.
+fn first_bands(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, DataError> {
+    let refuse = |problem: Problem| problem.refuse(path, "TIFF", bytes.len(), limits);
+    let tiff = Tiff::first_page(bytes).map_err(refuse)?;
+    let header = tiff.header();
+    header.check(path, limits)?;
+    let (width, height) = (header.width as u32, header.height as u32);
+    let decoded = match tiff.read(limits.max_bytes).map_err(refuse)?.image {
+        AnyImage::U8(image) => {
+            ImageBuffer::from_raw(width, height, colours(&image)).map(DynamicImage::ImageRgb8)
+        }
+        AnyImage::U16(image) => {
+            ImageBuffer::from_raw(width, height, colours(&image)).map(DynamicImage::ImageRgb16)
+        }
+        AnyImage::F32(image) => {
+            ImageBuffer::from_raw(width, height, colours(&image)).map(DynamicImage::ImageRgb32F)
+        }
+    };
+    Ok(decoded.expect("three numbers a pixel"))
+}
+
+fn colours<T: Pixel>(image: &Image<T>) -> Vec<T> {
+    let pixels = image.data().chunks_exact(image.channels());
+    let colours = pixels.flat_map(|pixel| match *pixel {
+        [red, green, blue, ..] => [red, green, blue],
+        _ => [pixel[0]; 3],
+    });
+    colours.collect()
 }
 
 /// How an image of another format than JPEG is turned upright. Data that cannot be read tells nothing: if the file is

@@ -3,16 +3,31 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// What a file must be called to be taken for an image, in any case.
-pub const IMAGE_EXTENSIONS: [&str; 16] = [
+/// The extensions of image files, in any case. A `npy` file counts only in a folder without other images.
+pub const IMAGE_EXTENSIONS: [&str; 17] = [
     "jpg", "jpeg", "jpe", "jfif", "jif", "png", "apng", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm",
-    "pbm", "pnm",
+    "pbm", "pnm", ARRAY,
 ];
 
+/// Features and masks, which often lie beside images, are such files too.
+const ARRAY: &str = "npy";
+
+/// Whether a file is an image by its name.
 pub(crate) fn is_image(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default();
     !is_hidden(path.file_name().unwrap_or_default())
-        && IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+        && is_image_extension(path.extension().unwrap_or_default().to_ascii_lowercase())
+}
+
+/// Whether this is the extension of an image file, in lower case.
+pub(crate) fn is_image_extension(extension: impl AsRef<OsStr>) -> bool {
+    let extension = extension.as_ref();
+    extension != ARRAY && IMAGE_EXTENSIONS.iter().any(|known| extension == *known)
+}
+
+/// Whether a file is an array by its name, which is an image where there are no others.
+pub(crate) fn is_array(path: &Path) -> bool {
+    !is_hidden(path.file_name().unwrap_or_default())
+        && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ARRAY))
 }
 
 pub(crate) fn is_hidden(name: &OsStr) -> bool {

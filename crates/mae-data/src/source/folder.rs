@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 use crate::decode::decode_with_format;
 use crate::decode::stored_format;
 use crate::name::{os_name, path_name};
-use crate::source::extensions::{IMAGE_EXTENSIONS, is_hidden, is_image};
+use crate::source::extensions::{IMAGE_EXTENSIONS, is_array, is_hidden, is_image};
 use crate::source::labels::{Labelled, Labels, sorted};
 use crate::source::passed_over::is_run;
 use crate::{
@@ -36,6 +36,8 @@ impl Default for FolderOptions {
 /// The image files under a folder, at any depth, sorted by path.
 ///
 /// - A file is listed if it has one of [`IMAGE_EXTENSIONS`]; hidden files and folders are passed over.
+/// - NumPy files (`.npy`) are listed only if there is no other image and no tar file at any depth: beside images they
+///   are features or masks, and are passed over and counted.
 /// - Folders that file servers and systems make (`@eaDir`, `#recycle`, …) and folders of runs, whose pictures are no data,
 ///   are passed over and counted, as are files whose names end as images or archives that are not read:
 ///   [`passed_over`](ImageSource::passed_over).
@@ -285,7 +287,7 @@ fn list(root: &Path) -> Result<(Vec<Box<Path>>, PassedOver), DataError> {
     // The walk would take a file for a folder with itself in it.
     std::fs::read_dir(root).map_err(|source| refuse_folder(root, source))?;
 
-    let (mut paths, mut passed_over) = (Vec::new(), PassedOver::default());
+    let (mut paths, mut arrays, mut passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
     let below = |path: &Path| -> Box<Path> { path.strip_prefix(root).unwrap_or(path).into() };
     let mut walk = WalkDir::new(root).follow_links(true).into_iter();
     while let Some(entry) = walk.next() {
@@ -307,12 +309,17 @@ fn list(root: &Path) -> Result<(Vec<Box<Path>>, PassedOver), DataError> {
                 }
             }
             Ok(entry) if is_hidden(entry.file_name()) => {}
+            Ok(entry) if is_array(entry.path()) && entry.file_type().is_file() => {
+                arrays.push(below(entry.path()));
+            }
             Ok(entry) => passed_over.see_file(entry.path()),
             Err(error) if error.loop_ancestor().is_some() => {}
             Err(error) => match error.path() {
                 Some(path) if is_broken_link(path) => {
                     if is_image(path) {
                         paths.push(below(path));
+                    } else if is_array(path) {
+                        arrays.push(below(path));
                     }
                 }
                 path => {
@@ -321,6 +328,11 @@ fn list(root: &Path) -> Result<(Vec<Box<Path>>, PassedOver), DataError> {
                 }
             },
         }
+    }
+    if paths.is_empty() && !passed_over.files.contains_key(".tar") {
+        paths = arrays;
+    } else {
+        arrays.iter().for_each(|_| passed_over.file(".npy"));
     }
     paths.sort_unstable();
     passed_over.runs.sort_unstable();

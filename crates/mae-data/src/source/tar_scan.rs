@@ -8,7 +8,7 @@ use std::path::Path;
 use tar::{Archive, Entry, EntryType};
 
 use crate::name::byte_name;
-use crate::source::extensions::IMAGE_EXTENSIONS;
+use crate::source::extensions::is_image_extension;
 use crate::source::shard_index::{Index, Sample, Shard};
 use crate::{DataError, PassedOver};
 
@@ -91,7 +91,7 @@ impl Scan<'_> {
             if is_meta(&name) || name.ends_with(b"/") {
                 continue;
             }
-            let is_image = IMAGE_EXTENSIONS.contains(&extension.as_str());
+            let is_image = is_image_extension(&extension);
             if let Some(other) = other {
                 if is_image || extension == "cls" {
                     self.passed_over.file(format!("{other} .{extension}"));
@@ -113,9 +113,7 @@ impl Scan<'_> {
                 group.image = Some(self.samples.len());
                 let sample = self.sample(&entry, &name, length)?;
                 self.samples.push(sample);
-            } else if let Some(image) =
-                extension.rsplit('.').next().filter(|end| IMAGE_EXTENSIONS.contains(end))
-            {
+            } else if let Some(image) = extension.rsplit('.').next().filter(|end| is_image_extension(end)) {
                 self.passed_over.file(format!("files with several dots in their names .{image}"));
             } else {
                 self.passed_over.see_file(Path::new(&format!("x.{extension}")));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::source::extensions::is_image;
+use crate::source::extensions::{is_array, is_image};
 
 /// Accepted names of the image column, in any case.
 const IMAGE_COLUMNS: [&str; 12] = [
@@ -84,7 +84,7 @@ impl Rows {
                 let found = Columns::of(&names)?;
                 let (headed, found) = match (found, &names[..]) {
                     (Some(found), _) => (true, found),
-                    (None, [first, _]) if is_image(Path::new(first)) => {
+                    (None, [first, _]) if is_image(Path::new(first)) || is_array(Path::new(first)) => {
                         (false, Columns::Named { image: 0, class: 1 })
                     }
                     _ => return Err(no_columns(&names)),

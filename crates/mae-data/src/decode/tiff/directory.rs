@@ -1,6 +1,6 @@
-//! The directories of a TIFF file: its tags and what they hold.
+//! The directories of a TIFF file: its tags and their values.
 
-use crate::Problem;
+use crate::decode::header::Problem;
 
 /// The bytes of a TIFF or BigTIFF file.
 #[derive(Clone, Copy)]
@@ -10,7 +10,7 @@ pub(super) struct File<'a> {
     big: bool,
 }
 
-/// Tags that are read. A file that names one of them twice means the first.
+/// Tags that are read. Of a tag that occurs twice, the first counts.
 pub(super) mod tag {
     pub(crate) const NEW_SUBFILE_TYPE: u64 = 254;
     pub(crate) const SUBFILE_TYPE: u64 = 255;
@@ -34,6 +34,7 @@ pub(super) mod tag {
     pub(crate) const EXTRA_SAMPLES: u64 = 338;
     pub(crate) const SAMPLE_FORMAT: u64 = 339;
     pub(crate) const JPEG_TABLES: u64 = 347;
+    pub(crate) const XMP: u64 = 700;
     pub(crate) const NO_DATA: u64 = 42113;
 }
 
@@ -48,7 +49,7 @@ impl<'a> File<'a> {
         let mut file = Self { bytes, little, big: false };
         file.big = match file.number(2, 2) {
             Some(42) => false,
-            // BigTIFF tells the length of its offsets.
+            // BigTIFF stores the length of its offsets.
             Some(43) if file.number(4, 2) == Some(8) => true,
             _ => return Err(unknown()),
         };
@@ -87,7 +88,7 @@ fn whole(bytes: &[u8], little: bool) -> u64 {
 
 /// The file ends too early.
 pub(super) fn cut(bytes: &[u8]) -> Problem {
-    Problem::Damaged(format!("the file ends after {} bytes, before its parts do", bytes.len()))
+    Problem::Damaged(format!("the file ends after {} bytes, before its image does", bytes.len()))
 }
 
 /// One directory: the tags of one page.
@@ -121,7 +122,7 @@ impl<'a> Directory<'a> {
         (self.next != 0).then(|| Self::at(self.file, self.next))
     }
 
-    /// What a tag holds, if it is there and of a known type.
+    /// The values of a tag, if it is there and of a known type.
     pub(super) fn find(&self, tag: u64) -> Result<Option<Values<'a>>, Problem> {
         let (word, _, length) = self.file.lengths();
         let little = self.file.little;
@@ -165,7 +166,7 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// What a tag holds: many values of one type.
+/// The values of a tag, all of one type.
 #[derive(Clone, Copy)]
 pub(super) struct Values<'a> {
     pub(super) bytes: &'a [u8],

@@ -1,10 +1,11 @@
-//! Puts stored numbers of any type into their places in an image, and refuses those that would change.
+//! Puts stored numbers of any type into their places in an image, and refuses those that no pixel type holds.
 
 use std::fmt::Display;
 
 use half::f16;
 
-use crate::{Header, Numbers, PixelType, Problem, Stored};
+use super::header::{Header, Problem, Stored};
+use crate::{AnyImage, Image, Pixel, PixelType};
 
 /// The type of numbers in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Type {
         }
     }
 
-    /// What its numbers are read as; a pixel without data needs a float to say so.
+    /// The type of the pixels. A pixel without data is NaN, so it needs a float.
     pub(crate) fn pixel(self, missing: Option<Missing>) -> PixelType {
         match self {
             Self::U8 if missing.is_none() => PixelType::U8,
@@ -46,7 +47,7 @@ impl Type {
 /// The value that stands for "no data".
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missing {
-    /// The value if it is whole: a float does not hold all integers of 64 bits.
+    /// The value if it is an integer: a float does not hold all integers of 64 bits.
     whole: Option<i128>,
     real: f64,
 }
@@ -131,24 +132,26 @@ pub(crate) struct Canvas {
     header: Header,
     stored: Type,
     missing: Option<Missing>,
-    numbers: Numbers,
+    image: AnyImage,
 }
 
 /// Refuses an image whose pixels take more than `max_bytes`.
 fn check(header: Header, max_bytes: u64) -> Result<usize, Problem> {
     let Header { height, width, channels, .. } = header;
-    let size = match header.kind {
-        PixelType::U8 => 1,
-        PixelType::U16 => 2,
-        PixelType::F32 => 4,
-    };
-    // TIFF sides are below 2^32 and channels below 2^32; NumPy arrays are no longer than their files.
+    let size = header.pixel_type.bytes() as u128;
+    // Sides and channels are below 2^32.
     let count = height as u128 * width as u128 * channels as u128;
     let bytes = u64::try_from(count.saturating_mul(size)).unwrap_or(u64::MAX);
     if bytes > max_bytes || bytes > isize::MAX as u64 {
         return Err(Problem::TooLarge { height: height as u64, width: width as u64, bytes });
     }
     Ok(count as usize)
+}
+
+/// An image of zeros of a checked size.
+fn blank<T: Pixel>(header: Header, count: usize) -> Image<T> {
+    let Header { height, width, channels, .. } = header;
+    Image::new(height, width, channels, vec![T::default(); count]).expect("sides from 1 to 2^32 - 1")
 }
 
 impl Canvas {
@@ -160,17 +163,16 @@ impl Canvas {
         max_bytes: u64,
     ) -> Result<Self, Problem> {
         let count = check(header, max_bytes)?;
-        let numbers = match header.kind {
-            PixelType::U8 => Numbers::U8(vec![0; count]),
-            PixelType::U16 => Numbers::U16(vec![0; count]),
-            PixelType::F32 => Numbers::F32(vec![0.0; count]),
+        let image = match header.pixel_type {
+            PixelType::U8 => blank::<u8>(header, count).into(),
+            PixelType::U16 => blank::<u16>(header, count).into(),
+            PixelType::F32 => blank::<f32>(header, count).into(),
         };
-        Ok(Self { header, stored, missing, numbers })
+        Ok(Self { header, stored, missing, image })
     }
 
     pub(crate) fn finish(self) -> Stored {
-        let Header { height, width, channels, alpha, .. } = self.header;
-        Stored { height, width, channels, alpha, numbers: self.numbers }
+        Stored { image: self.image, alpha: self.header.alpha }
     }
 
     /// Puts part of a row, pixels of `samples` numbers in the machine's byte order, at `spot`.
@@ -180,47 +182,47 @@ impl Canvas {
         let run = Run { bytes, samples, channels };
         let missing = self.missing;
         macro_rules! narrowed {
-            ($out:expr, $type:ty) => {{
+            ($image:expr, $type:ty) => {{
                 let absent = missing.and_then(<$type>::absent);
-                run.place(&mut $out[start..], <$type>::from_ne_bytes, |number| {
+                run.place(&mut $image.data_mut()[start..], <$type>::from_ne_bytes, |number| {
                     if Some(number) == absent { Some(f32::NAN) } else { number.narrow() }
                 })
             }};
         }
-        let placed = match &mut self.numbers {
-            Numbers::U8(out) => run.place(&mut out[start..], u8::from_ne_bytes, Some),
-            Numbers::U16(out) => run.place(&mut out[start..], u16::from_ne_bytes, Some),
-            Numbers::F32(out) => match self.stored {
-                Type::U8 => narrowed!(out, u8),
-                Type::U16 => narrowed!(out, u16),
-                Type::U32 => narrowed!(out, u32),
-                Type::U64 => narrowed!(out, u64),
-                Type::I8 => narrowed!(out, i8),
-                Type::I16 => narrowed!(out, i16),
-                Type::I32 => narrowed!(out, i32),
-                Type::I64 => narrowed!(out, i64),
-                Type::F16 => narrowed!(out, f16),
-                Type::F32 => narrowed!(out, f32),
-                Type::F64 => narrowed!(out, f64),
+        let placed = match &mut self.image {
+            AnyImage::U8(image) => run.place(&mut image.data_mut()[start..], u8::from_ne_bytes, Some),
+            AnyImage::U16(image) => run.place(&mut image.data_mut()[start..], u16::from_ne_bytes, Some),
+            AnyImage::F32(image) => match self.stored {
+                Type::U8 => narrowed!(image, u8),
+                Type::U16 => narrowed!(image, u16),
+                Type::U32 => narrowed!(image, u32),
+                Type::U64 => narrowed!(image, u64),
+                Type::I8 => narrowed!(image, i8),
+                Type::I16 => narrowed!(image, i16),
+                Type::I32 => narrowed!(image, i32),
+                Type::I64 => narrowed!(image, i64),
+                Type::F16 => narrowed!(image, f16),
+                Type::F32 => narrowed!(image, f32),
+                Type::F64 => narrowed!(image, f64),
             },
         };
         placed.map_err(|(at, number)| {
-            let band = spot.channel + at % samples + 1;
+            let channel = spot.channel + at % samples;
             let (row, column) = (spot.row, spot.column + at / samples);
             Problem::Unsupported(format!(
-                "band {band} with the number {number} in row {row} and column {column} (counted from 0), \
-                 which no 32-bit float holds"
+                "a number that no 32-bit float holds ({number} at row {row}, column {column} and channel {channel}, \
+                 counted from 0)"
             ))
         })
     }
 
-    /// Marks `pixels` pixels of `samples` numbers at `spot` as without data, where the image tells such pixels.
+    /// Marks `pixels` pixels of `samples` numbers at `spot` as without data, if the image has a value for that.
     pub(crate) fn leave_out(&mut self, spot: Spot, samples: usize, pixels: usize) {
         let Header { width, channels, .. } = self.header;
         let start = (spot.row * width + spot.column) * channels + spot.channel;
-        if let (Numbers::F32(out), Some(_)) = (&mut self.numbers, self.missing) {
+        if let (AnyImage::F32(image), Some(_)) = (&mut self.image, self.missing) {
             for pixel in 0..pixels {
-                out[start + pixel * channels..][..samples].fill(f32::NAN);
+                image.data_mut()[start + pixel * channels..][..samples].fill(f32::NAN);
             }
         }
     }
@@ -235,7 +237,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Puts all numbers; tells the place in the run and the text of the first that is refused.
+    /// Puts all numbers. The error is the place in the run and the text of the first that is refused.
     fn place<const N: usize, T: Copy + Display, U>(
         self,
         out: &mut [U],

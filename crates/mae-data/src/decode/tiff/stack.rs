@@ -2,31 +2,51 @@
 
 use std::collections::HashSet;
 
-use super::Image;
 use super::directory::{Directory, File, cut, tag};
 use super::page::{NONE, Page, Places};
-use crate::Problem;
-use crate::canvas::Missing;
+use crate::decode::canvas::Missing;
+use crate::decode::header::Problem;
 
-/// What the first page tells of the others.
+/// The pages that make one image.
+pub(in crate::decode) struct Tiff<'a> {
+    /// All of one size and type.
+    pub(super) pages: Vec<Page<'a>>,
+    /// The value for "no data".
+    pub(super) missing: Option<Missing>,
+    /// Where the directory of the first of them lies.
+    pub(super) at: u64,
+    pub(super) xmp: Option<&'a [u8]>,
+}
+
+/// The description of a series of pages, which stands in the first.
 struct Series {
     channels: u64,
     /// Whether ImageJ wrote the file: it leaves out the directories of a large stack.
     imagej: bool,
 }
 
+/// The first page of a file, whatever it is.
+pub(super) fn first<'a>(file: File<'a>) -> Result<Tiff<'a>, Problem> {
+    let first = file.first()?;
+    Ok(Tiff { pages: vec![Page::new(&first)?], missing: None, at: first.at, xmp: xmp(&first)? })
+}
+
 /// Finds the pages of the image.
-pub(super) fn find<'a>(file: File<'a>) -> Result<Image<'a>, Problem> {
+pub(super) fn find<'a>(file: File<'a>) -> Result<Tiff<'a>, Problem> {
     let first = first_page(file)?;
     let text = first.text(tag::DESCRIPTION)?.unwrap_or_default();
     let series = of_imagej(&text).or_else(|| of_ome(&text)).transpose()?;
-    let missing = no_data(&first)?;
     let page = Page::new(&first)?;
+    let missing = no_data(&first)?;
     let pages = match series {
         Some(series) if series.channels > page.samples => channels(&first, page, &series)?,
         _ => vec![page],
     };
-    Ok(Image { pages, missing })
+    Ok(Tiff { pages, missing, at: first.at, xmp: xmp(&first)? })
+}
+
+fn xmp<'a>(directory: &Directory<'a>) -> Result<Option<&'a [u8]>, Problem> {
+    Ok(directory.find(tag::XMP)?.map(|values| values.bytes))
 }
 
 /// The first directory that is no thumbnail and no mask; the very first if all are.
@@ -54,7 +74,7 @@ fn is_page(directory: &Directory) -> Result<bool, Problem> {
 fn no_data(directory: &Directory) -> Result<Option<Missing>, Problem> {
     let Some(text) = directory.text(tag::NO_DATA)? else { return Ok(None) };
     let missing = Missing::parse(text.trim());
-    let wrong = || Problem::Damaged(format!("the value for \"no data\" is {text:?}, which is no number"));
+    let wrong = || Problem::Damaged(format!("the value for \"no data\" is {text:?}, but must be a number"));
     missing.map(Some).ok_or_else(wrong)
 }
 
@@ -63,7 +83,7 @@ fn channels<'a>(first: &Directory<'a>, page: Page<'a>, series: &Series) -> Resul
     let wanted = series.channels;
     if wanted > u64::from(u16::MAX) || !wanted.is_multiple_of(page.samples) {
         let samples = page.samples;
-        return Err(Problem::Damaged(format!("{wanted} channels in pages of {samples}")));
+        return Err(Problem::Damaged(format!("{wanted} channels do not fill pages of {samples}")));
     }
     if series.imagej && first.next().is_none() && page.compression == NONE && page.samples == 1 {
         return contiguous(page, wanted).map(|page| vec![page]);
@@ -75,7 +95,7 @@ fn channels<'a>(first: &Directory<'a>, page: Page<'a>, series: &Series) -> Resul
         let found = pages.len() as u64 * pages[0].samples;
         let Some(next) = directory.next() else {
             return Err(Problem::Damaged(format!(
-                "the file tells of {wanted} channels and has pages for {found}"
+                "the file names {wanted} channels, but has pages for {found}"
             )));
         };
         directory = next?;
@@ -105,7 +125,7 @@ fn contiguous(page: Page, channels: u64) -> Result<Page, Problem> {
     let pixels = page.height.checked_mul(page.width);
     let length = pixels.and_then(|pixels| pixels.checked_mul(page.stored.size() as u64));
     let Places::Listed { offsets, .. } = page.places else {
-        return Err(Problem::Damaged("the pixels have no place".into()));
+        return Err(Problem::Damaged("the file does not say where its pixels are".into()));
     };
     let place = length.zip(offsets.get(0));
     let within = place.and_then(|(length, offset)| file.part(offset, length.checked_mul(channels)?));
@@ -117,11 +137,11 @@ fn contiguous(page: Page, channels: u64) -> Result<Page, Problem> {
 
 fn stack<T>(slices: u64, frames: u64) -> Result<T, Problem> {
     Err(Problem::Unsupported(format!(
-        "an image stack of {slices} slices and {frames} frames: one plane an image is read"
+        "a stack of {slices} slices and {frames} frames (only single planes are read)"
     )))
 }
 
-/// What ImageJ's lines of `key=value` tell.
+/// Reads ImageJ's lines of `key=value`.
 fn of_imagej(text: &str) -> Option<Result<Series, Problem>> {
     let lines = text.starts_with("ImageJ=").then(|| text.lines())?;
     let value = |key: &str| {
@@ -130,7 +150,7 @@ fn of_imagej(text: &str) -> Option<Result<Series, Problem>> {
     };
     let [channels, slices, frames] = ["channels", "slices", "frames"].map(|key| value(key).unwrap_or(1));
     let told = channels.saturating_mul(slices).saturating_mul(frames);
-    // Images of no told kind are slices to ImageJ.
+    // ImageJ takes images of no named kind for slices.
     let images = value("images").unwrap_or(told);
     Some(if slices > 1 || frames > 1 {
         stack(slices, frames)
@@ -141,7 +161,7 @@ fn of_imagej(text: &str) -> Option<Result<Series, Problem>> {
     })
 }
 
-/// What the XML of OME tells of its first image.
+/// Reads the description of the first image in the XML of OME.
 fn of_ome(text: &str) -> Option<Result<Series, Problem>> {
     let text = text.trim();
     if !text.starts_with('<') || !text.ends_with("OME>") {
@@ -154,9 +174,7 @@ fn of_ome(text: &str) -> Option<Result<Series, Problem>> {
         is_start.then(|| rest.split('>').next().unwrap_or_default())
     });
     let Some(pixels) = found else {
-        return Some(Err(Problem::Unsupported(
-            "an OME file whose pixels are told of in another file".into(),
-        )));
+        return Some(Err(Problem::Unsupported("an OME description in another file".into())));
     };
     let value = |key: &str| {
         let (before, rest) = pixels.split_once(&format!("{key}="))?;
@@ -166,7 +184,7 @@ fn of_ome(text: &str) -> Option<Result<Series, Problem>> {
     };
     let (Some(channels), Some(slices), Some(frames)) = (value("SizeC"), value("SizeZ"), value("SizeT"))
     else {
-        return Some(Err(Problem::Damaged("the OME text does not tell SizeC, SizeZ and SizeT".into())));
+        return Some(Err(Problem::Damaged("the OME description lacks SizeC, SizeZ or SizeT".into())));
     };
     Some(if slices > 1 || frames > 1 {
         stack(slices, frames)

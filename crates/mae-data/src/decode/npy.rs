@@ -1,16 +1,17 @@
 //! NumPy files (`.npy`, formats 1.0 to 3.0) of one image.
 //!
-//! An array of two dimensions is `[H, W]`. Of three, it is `[C, H, W]` if the first dimension is smaller than
-//! the last, and else `[H, W, C]`: an image has fewer channels than rows or columns, and where both are equal
-//! the channels come last. The numbers are read as those of [`tiff`](crate::tiff) files. No channel is alpha.
+//! An array of two dimensions is `[H, W]`. An array of three is `[C, H, W]` if the first dimension is smaller
+//! than the last, else `[H, W, C]`: an image has fewer channels than rows or columns. Numbers are read as those
+//! of TIFF files. No channel is alpha.
 
-use crate::canvas::{Canvas, Spot, Type};
-use crate::{Header, Problem, Stored};
+use super::canvas::{Canvas, Spot, Type};
+use super::header::{Header, Problem, Stored};
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+/// The first bytes of a file.
+pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// What a file tells of its array.
-struct Array<'a> {
+/// The array of a file.
+pub(super) struct Npy<'a> {
     header: Header,
     stored: Type,
     little: bool,
@@ -19,56 +20,13 @@ struct Array<'a> {
     data: &'a [u8],
 }
 
-/// What a file tells of its image; no numbers are converted.
-///
-/// # Errors
-/// [`Problem::Damaged`] if the header is cut short or is none, and [`Problem::Unsupported`] for a type or a
-/// shape that is not read.
-pub fn header(file: &[u8]) -> Result<Header, Problem> {
-    Array::open(file).map(|array| array.header)
-}
-
-/// Reads an image whose pixels take at most `max_bytes`.
-///
-/// # Errors
-/// As [`header`]; [`Problem::Damaged`] if the numbers are not as many as the shape tells;
-/// [`Problem::TooLarge`] before memory is taken; and [`Problem::Unsupported`] for a number that would change.
-pub fn read(file: &[u8], max_bytes: u64) -> Result<Stored, Problem> {
-    let array = Array::open(file)?;
-    let Array { header, stored, little, steps, data } = array;
-    let size = stored.size();
-    let sides = [header.height, header.width, header.channels, size];
-    let told = sides.into_iter().fold(1_u128, |bytes, side| bytes.saturating_mul(side as u128));
-    let found = data.len() as u128;
-    if told != found {
-        return Err(Problem::Damaged(format!("the array takes {told} bytes and the file holds {found}")));
-    }
-    let mut canvas = Canvas::new(header, stored, None, max_bytes)?;
-    let swap = little != cfg!(target_endian = "little");
-    let mut line = Vec::with_capacity(header.width * header.channels * size);
-    for row in 0..header.height {
-        line.clear();
-        if steps[1..] == [header.channels, 1] {
-            let length = header.width * header.channels * size;
-            line.extend_from_slice(&data[row * length..][..length]);
-        } else {
-            for column in 0..header.width {
-                for channel in 0..header.channels {
-                    let at = (row * steps[0] + column * steps[1] + channel * steps[2]) * size;
-                    line.extend_from_slice(&data[at..at + size]);
-                }
-            }
-        }
-        if swap {
-            line.chunks_exact_mut(size).for_each(<[u8]>::reverse);
-        }
-        canvas.put(Spot { row, column: 0, channel: 0 }, header.channels, &line)?;
-    }
-    Ok(canvas.finish())
-}
-
-impl<'a> Array<'a> {
-    fn open(file: &'a [u8]) -> Result<Self, Problem> {
+impl<'a> Npy<'a> {
+    /// Reads the header of a file; no numbers are converted.
+    ///
+    /// # Errors
+    /// [`Problem::Damaged`] if the header is cut short or is none, or if the file is shorter or longer than its
+    /// array; [`Problem::Unsupported`] for a type or a shape that is not read.
+    pub(super) fn open(file: &'a [u8]) -> Result<Self, Problem> {
         let (text, data) = split(file)?;
         let mut fields = Fields { rest: text.trim() };
         let (mut descr, mut fortran, mut shape) = (None, None, None);
@@ -80,7 +38,11 @@ impl<'a> Array<'a> {
                 "descr" => descr = Some(fields.descr()?),
                 "fortran_order" => fortran = Some(fields.truth()?),
                 "shape" => shape = Some(fields.shape()?),
-                other => return Err(damaged(format!("its header has the unknown key {other:?}"))),
+                other => {
+                    return Err(damaged(format!(
+                        "its header has the key {other:?}, but must have descr, fortran_order and shape"
+                    )));
+                }
             }
             // NumPy writes a comma after the last as well.
             if !fields.skip(",") {
@@ -97,49 +59,96 @@ impl<'a> Array<'a> {
             [channels, height, width] if channels < width => ([1, 2, 0], [channels, height, width]),
             [height, width, channels] => ([0, 1, 2], [height, width, channels]),
             _ => {
-                let kind = format!("an array of the shape {shape:?}: an image has 2 or 3 dimensions");
-                return Err(Problem::Unsupported(kind));
+                let what = format!("the shape {shape:?} (only 2 or 3 dimensions are read)");
+                return Err(Problem::Unsupported(what));
             }
         };
-        if shape.contains(&0) {
-            return Err(damaged(format!("a dimension of {shape:?} is 0")));
+        let sides = 1..=u32::MAX as usize;
+        if let Some(side) = shape.iter().find(|side| !sides.contains(side)) {
+            let message = format!("a dimension of {shape:?} is {side}, but must be 1 to {}", u32::MAX);
+            return Err(Problem::Damaged(message));
         }
-        // An array of more numbers is refused when its bytes are counted, before a step is used.
+        let size = stored.size() as u128;
+        let (expected, found) = (shape.iter().fold(size, |bytes, side| bytes * *side as u128), data.len());
+        if expected != found as u128 {
+            let message =
+                format!("the array takes {expected} bytes, but the file has {found} behind its header");
+            return Err(Problem::Damaged(message));
+        }
         let [a, b, c] = shape;
-        let steps = if fortran { [1, a, a.saturating_mul(b)] } else { [b.saturating_mul(c), c, 1] };
+        let steps = if fortran { [1, a, a * b] } else { [b * c, c, 1] };
         let [height, width, channels] = order.map(|axis| shape[axis]);
-        let header = Header { height, width, channels, alpha: false, kind: stored.pixel(None) };
+        let header = Header { height, width, channels, alpha: false, pixel_type: stored.pixel(None) };
         Ok(Self { header, stored, little, steps: order.map(|axis| steps[axis]), data })
+    }
+
+    /// Size and type of the image.
+    pub(super) fn header(&self) -> Header {
+        self.header
+    }
+
+    /// Reads pixels that take at most `max_bytes`.
+    ///
+    /// # Errors
+    /// [`Problem::TooLarge`] before memory is taken; [`Problem::Unsupported`] for a number that no 32-bit float
+    /// holds.
+    pub(super) fn read(&self, max_bytes: u64) -> Result<Stored, Problem> {
+        let Self { header, stored, little, steps, data } = *self;
+        let size = stored.size();
+        let mut canvas = Canvas::new(header, stored, None, max_bytes)?;
+        let swap = little != cfg!(target_endian = "little");
+        let mut line = Vec::with_capacity(header.width * header.channels * size);
+        for row in 0..header.height {
+            line.clear();
+            if steps[1..] == [header.channels, 1] {
+                let length = header.width * header.channels * size;
+                line.extend_from_slice(&data[row * length..][..length]);
+            } else {
+                for column in 0..header.width {
+                    for channel in 0..header.channels {
+                        let at = (row * steps[0] + column * steps[1] + channel * steps[2]) * size;
+                        line.extend_from_slice(&data[at..at + size]);
+                    }
+                }
+            }
+            if swap {
+                line.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+            }
+            canvas.put(Spot { row, column: 0, channel: 0 }, header.channels, &line)?;
+        }
+        Ok(canvas.finish())
     }
 }
 
 fn damaged(what: String) -> Problem {
-    Problem::Damaged(format!("the NumPy file is damaged: {what}"))
+    Problem::Damaged(what)
 }
 
 /// The text of the header, and the bytes behind it.
 fn split(file: &[u8]) -> Result<(&str, &[u8]), Problem> {
-    let cut = || damaged(format!("it ends after {} bytes, within its header", file.len()));
+    let cut = || damaged(format!("the file ends after {} bytes, within its header", file.len()));
     let rest = match file.strip_prefix(MAGIC) {
         Some(rest) => rest,
         None if MAGIC.starts_with(file) => return Err(cut()),
-        None => return Err(damaged("it does not start as one".into())),
+        None => return Err(damaged("the file does not start as a NumPy file".into())),
     };
     let (length, rest) = match rest {
         [1, 0, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
         [2 | 3, 0, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
         [1..=3, 0, ..] | [] | [1..=3] => return Err(cut()),
-        [major, ..] => return Err(Problem::Unsupported(format!("a NumPy file of format {major}"))),
+        [major, ..] => {
+            return Err(Problem::Unsupported(format!("file format {major}, where 1 to 3 are read")));
+        }
     };
     let (text, data) = rest.split_at_checked(length).ok_or_else(cut)?;
     // Latin-1 up to format 2.0; what is read is ASCII.
-    let text = std::str::from_utf8(text).map_err(|_| damaged("its header is no text".into()))?;
+    let text = std::str::from_utf8(text).map_err(|_| damaged("its header is not text".into()))?;
     Ok((text, data))
 }
 
 /// Whether a type is little-endian, and which it is.
 fn number_type(descr: &str) -> Result<(bool, Type), Problem> {
-    let unsupported = || Problem::Unsupported(format!("a NumPy array of the type {descr}"));
+    let unsupported = || Problem::Unsupported(format!("numbers of the type {descr}"));
     let (order, kind) = descr.split_at_checked(1).ok_or_else(unsupported)?;
     let little = match order {
         "<" | "|" => true,
@@ -167,7 +176,7 @@ fn number_type(descr: &str) -> Result<(bool, Type), Problem> {
     Ok((little, stored))
 }
 
-/// The rest of a Python dictionary as NumPy writes it.
+/// The unread rest of a Python dictionary as NumPy writes it.
 struct Fields<'a> {
     rest: &'a str,
 }
@@ -175,7 +184,7 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn wrong(&self) -> Problem {
         let near: String = self.rest.chars().take(20).collect();
-        damaged(format!("its header is not understood from {near:?} on"))
+        damaged(format!("its header cannot be parsed from {near:?} on"))
     }
 
     /// Passes over `token` if it comes next.
@@ -196,11 +205,11 @@ impl<'a> Fields<'a> {
         Ok(text)
     }
 
-    /// The type of the numbers. That of records is a list, which is refused here.
+    /// The type of the numbers. The type of records is a list, which is refused.
     fn descr(&mut self) -> Result<&'a str, Problem> {
         if self.rest.trim_start().starts_with(['[', '(']) {
             let records: String = self.rest.trim_start().chars().take(40).collect();
-            return Err(Problem::Unsupported(format!("a NumPy array of records: {records}")));
+            return Err(Problem::Unsupported(format!("records: {records}")));
         }
         self.quoted()
     }

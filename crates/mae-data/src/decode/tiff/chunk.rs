@@ -1,21 +1,21 @@
 //! Unpacks the strips and tiles of a page and puts their numbers into an image.
 //!
-//! The `tiff` crate unpacks one chunk at a time, from a small file that is made for it: a grey image, or one
-//! of many bands, of one strip. So no band is dropped and no colour is changed, and what a hostile file tells
-//! never reaches the crate unchecked.
+//! The `tiff` crate unpacks one chunk at a time, from a small file that we make for it: an image of one strip,
+//! grey or of many bands. So the crate drops no band and changes no colour, and it never sees the sizes of a
+//! hostile file unchecked.
 
 use std::io::Cursor;
 
-use tiff::decoder::{Decoder, Limits};
-use tiff::{TiffError, TiffUnsupportedError};
+use ::tiff::decoder::{Decoder, Limits};
+use ::tiff::{TiffError, TiffUnsupportedError};
 
 use super::page::{JPEG, LZW, NONE, Page};
-use crate::Problem;
-use crate::canvas::{Canvas, Spot};
+use crate::decode::canvas::{Canvas, Spot};
+use crate::decode::header::Problem;
 
-/// The bytes that uncompressed pixels are copied in at a time.
+/// Uncompressed pixels are copied in blocks of so many bytes.
 const BLOCK: u64 = 1 << 20;
-/// The bytes that a chunk may take at least: tiles may be larger than a small image.
+/// A chunk may always take this many bytes: tiles may be larger than a small image.
 const LEAST: u64 = 16 << 20;
 
 impl Page<'_> {
@@ -162,13 +162,13 @@ impl Page<'_> {
     fn whole_jpeg(&self, chunk: &[u8]) -> Result<Vec<u8>, Problem> {
         let start = |bytes: &[u8]| bytes.starts_with(&[0xff, 0xd8]);
         if !start(chunk) {
-            return Err(Problem::Damaged("the JPEG data does not start as such".into()));
+            return Err(Problem::Damaged("its JPEG data has no start marker".into()));
         }
         match self.tables {
             Some(tables) if start(tables) && tables.len() >= 4 => {
                 Ok([&tables[..tables.len() - 2], &chunk[2..]].concat())
             }
-            Some(_) => Err(Problem::Damaged("the JPEG tables do not start as such".into())),
+            Some(_) => Err(Problem::Damaged("its JPEG tables have no start marker".into())),
             None => Ok(chunk.to_vec()),
         }
     }
@@ -195,7 +195,7 @@ impl Page<'_> {
                     }
                     let (wide, many) = (self.chunk_width, self.chunk_samples());
                     return Err(Problem::Damaged(format!(
-                        "the JPEG data is of {height} x {width} x {samples}, the part of {rows} x {wide} x {many}"
+                        "its JPEG data is {height} x {width} x {samples}, but must be {rows} x {wide} x {many}"
                     )));
                 }
                 // Tables and restart intervals are no frame.
@@ -206,7 +206,7 @@ impl Page<'_> {
             let length = usize::from(u16::from_be_bytes([*high, *low]));
             rest = rest.get(2 + length..).unwrap_or_default();
         }
-        Err(Problem::Damaged("the JPEG data has no frame".into()))
+        Err(Problem::Damaged("its JPEG data has no frame".into()))
     }
 }
 

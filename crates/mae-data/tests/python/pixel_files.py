@@ -1,15 +1,12 @@
-"""Writes golden/: small TIFF and NumPy files, what they hold as raw little-endian numbers, and index.json.
+"""Makes small TIFF and NumPy files of every kind with the libraries that people write them with.
 
-Run: python -m venv venv && venv/bin/pip install numpy tifffile imagecodecs rasterio pillow
-     venv/bin/python make_golden.py
+tifffile, GDAL (by rasterio), Pillow and numpy write them. Where a library can, it reads its file back, and must read the same numbers.
 """
 
 import itertools
-import json
-import shutil
 import struct
-import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +14,42 @@ import rasterio
 import tifffile
 from PIL import Image
 
-warnings.filterwarnings("ignore")
-OUT = Path(__file__).parent / "golden"
-shutil.rmtree(OUT, ignore_errors=True)
-OUT.mkdir()
-rng = np.random.default_rng(7)
-index = []
 DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
+OUT = Path()  # set by `make`
+rng = np.random.default_rng()
+read: list["Read"] = []
+refused: list["Refused"] = []
+
+
+@dataclass
+class Read:
+    """A file and the numbers in it: `[H, W, C]`, upright."""
+
+    path: Path
+    numbers: np.ndarray
+    alpha: bool
+
+
+@dataclass
+class Refused:
+    """A file, whether it is damaged or of a kind that is not read, and words of the message."""
+
+    path: Path
+    kind: str
+    words: str
+
+
+def make(folder: Path, seed: int) -> tuple[list[Read], list[Refused]]:
+    """Writes all files into a folder."""
+    global OUT, rng
+    OUT, rng = folder, np.random.default_rng(seed)
+    read.clear()
+    refused.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for files in [matrix, more_tiff, geotiff, stacks, not_read, npy]:
+            files()
+    return read, refused
 
 
 def numbers(dtype, shape):
@@ -47,20 +73,19 @@ def numbers(dtype, shape):
 
 
 def expect(name, array, alpha=False, floats=False):
-    """`array` is [H, W] or [H, W, C], of the numbers that must be read."""
+    """`array` is `[H, W]` or `[H, W, C]`, of the numbers that must be read."""
     a = array[..., None] if array.ndim == 2 else array
-    kind = {"u1": "u8", "u2": "u16"}.get(a.dtype.str[1:], "f32") if not floats else "f32"
-    raw = a.astype({"u8": "<u1", "u16": "<u2", "f32": "<f4"}[kind])
-    (OUT / f"{name}.raw").write_bytes(np.ascontiguousarray(raw).tobytes())
-    h, w, c = a.shape
-    index.append(dict(file=name, height=h, width=w, channels=c, alpha=alpha, kind=kind))
+    kind = {"u1": "u1", "u2": "u2"}.get(a.dtype.str[1:], "f4") if not floats else "f4"
+    read.append(Read(OUT / name, np.ascontiguousarray(a.astype(kind)), alpha))
 
 
-def refuse(name, variant, part):
-    index.append(dict(file=name, refused=variant, part=part))
+def refuse(name, kind, words):
+    """The file must be refused."""
+    refused.append(Refused(OUT / name, kind, words))
 
 
 def same(a, b):
+    """Equal to the bit."""
     assert a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes(), (a.shape, b.shape)
 
 
@@ -81,6 +106,7 @@ def write(name, array, check=True, alpha=False, **options):
 
 
 def matrix():
+    """Every type, number of bands, layout, compression and byte order."""
     n = 0
     codecs = [None, "zlib", "lzw", "packbits"]
     layouts = ["strips", "one", "tiles"]
@@ -112,6 +138,7 @@ def matrix():
 
 
 def more_tiff():
+    """Predictors, alpha, further bands, thumbnails, JPEG, and files by Pillow."""
     # Every predictor in every layout and byte order, chunky, where tiles are wider than the image.
     for dtype, predictor, tile, order, bands in itertools.product(
         ["u1", "u2", "u4", "u8", "f2", "f4", "f8"], [2, 3], [None, (32, 64)], "<>", [1, 7]
@@ -153,8 +180,9 @@ def more_tiff():
     for bands, interleave, options in [(3, "pixel", dict(photometric="rgb")), (3, "band", {}), (1, "band", {}), (13, "band", dict(photometric="minisblack"))]:
         a = np.kron(rng.integers(0, 256, (bands, 6, 8)), np.ones((1, 8, 8))).astype("u1")
         gdal(f"geo_jpeg_{bands}_{interleave}.tif", a, floats=False, compress="jpeg", jpeg_quality=100, interleave=interleave, tiled=True, blockxsize=16, blockysize=16, **options)
-    # Orientation is left to the caller.
-    write("orientation.tif", numbers("u1", (6, 9, 3)), photometric="rgb", extratags=[(274, "H", 1, 6, True)])
+    a = numbers("u1", (6, 9, 3))
+    write("orientation.tif", a, photometric="rgb", extratags=[(274, "H", 1, 6, True)])
+    read[-1].numbers = np.ascontiguousarray(np.rot90(a, -1))
     # Pillow writes files of its own.
     p = numbers("u1", (17, 13, 4))
     for codec in ["raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits"]:
@@ -182,6 +210,7 @@ def gdal(name, array, check=True, alpha=False, floats=True, **options):
 
 
 def geotiff():
+    """Files by GDAL: "no data", sparse files, overviews."""
     for dtype, nodata in [
         ("u1", 255), ("u1", 0), ("u2", 65535), ("i2", -9999), ("i4", -2147483648), ("u4", 4294967295),
         ("f4", -9999.0), ("f4", float("nan")), ("f4", -3.4028234663852886e38), ("f4", 0.1),
@@ -248,6 +277,7 @@ def geotiff():
 
 
 def stacks():
+    """The channels of ImageJ and OME files."""
     for dtype, c in itertools.product(["u1", "u2", "f4"], [1, 2, 5]):
         a = numbers(dtype, (c, 12, 15))
         name = f"imagej_{dtype}_{c}.tif"
@@ -287,31 +317,37 @@ def stacks():
         shape = (4, 12, 15) if len(axes) == 3 else (4, 3, 12, 15)
         b = numbers("u2", shape)
         tifffile.imwrite(OUT / f"imagej_{axes}.tif", b, imagej=True, metadata={"axes": axes})
-        refuse(f"imagej_{axes}.tif", "Unsupported", "an image stack of 4 slices" if axes[0] == "Z" else "and 4 frames")
+        refuse(f"imagej_{axes}.tif", "Unsupported", "a stack of 4 slices" if axes[0] == "Z" else "and 4 frames")
         tifffile.imwrite(OUT / f"ome_{axes}.ome.tif", b, ome=True, metadata={"axes": axes}, photometric="minisblack")
-        refuse(f"ome_{axes}.ome.tif", "Unsupported", "an image stack of 4 slices" if axes[0] == "Z" else "and 4 frames")
+        refuse(f"ome_{axes}.ome.tif", "Unsupported", "a stack of 4 slices" if axes[0] == "Z" else "and 4 frames")
 
 
-def refused():
+def not_read():
+    """Kinds that are refused, and those for which colours are computed."""
     def bad(name, array, variant, part, **options):
         tifffile.imwrite(OUT / name, array, metadata=None, **options)
         refuse(name, variant, part)
 
     grey = numbers("u1", (8, 9))
     bad("palette.tif", grey, "Unsupported", "a palette", photometric="palette", colormap=numbers("u2", (3, 256)))
-    bad("cmyk.tif", numbers("u1", (8, 9, 4)), "Unsupported", "CMYK", photometric="separated")
+    inks = numbers("u1", (8, 9, 4))
+    tifffile.imwrite(OUT / "cmyk.tif", inks, metadata=None, photometric="separated")
+    black = np.float32(1) - inks[..., 3:].astype("f4") / np.float32(255)
+    expect("cmyk.tif", ((np.float32(255) - inks[..., :3].astype("f4")) * black).astype("u1"))
     bad("ycbcr.tif", numbers("u1", (16, 16, 3)), "Unsupported", "YCbCr", compression="jpeg", photometric="ycbcr")
     bad("zstd.tif", grey, "Unsupported", "Zstandard", compression="zstd")
     bad("lzma.tif", grey, "Unsupported", "LZMA", compression="lzma")
     bad("webp.tif", numbers("u1", (16, 16, 3)), "Unsupported", "WebP", compression="webp", photometric="rgb")
-    bad("bits1.tif", grey > 99, "Unsupported", "1 bit")
+    for name, white in [("minisblack", 255), ("miniswhite", 0)]:
+        tifffile.imwrite(OUT / f"bits1_{name}.tif", grey > 99, metadata=None, photometric=name)
+        expect(f"bits1_{name}.tif", np.where(grey > 99, white, 255 - white).astype("u1"))
     bad("bits12.tif", numbers("u2", (8, 9)) >> 4, "Unsupported", "12 bits", bitspersample=12)
     bad("complex.tif", numbers("f4", (8, 9)).astype("c8"), "Unsupported", "complex")
     far = np.zeros((8, 9, 5), "i4")
     far[4, 7, 2] = 16777217
-    bad("far_i4.tif", far, "Unsupported", "band 3 with the number 16777217 in row 4 and column 7", photometric="minisblack", planarconfig="contig")
-    bad("far_i4_planar.tif", np.moveaxis(far, -1, 0), "Unsupported", "band 3 with the number 16777217 in row 4 and column 7", photometric="minisblack", planarconfig="separate", tile=(16, 16))
-    bad("far_f8.tif", np.moveaxis(far * 1e300, -1, 0), "Unsupported", "band 3 with the number 16777217", photometric="minisblack", planarconfig="separate")
+    bad("far_i4.tif", far, "Unsupported", "16777217 at row 4, column 7 and channel 2", photometric="minisblack", planarconfig="contig")
+    bad("far_i4_planar.tif", np.moveaxis(far, -1, 0), "Unsupported", "16777217 at row 4, column 7 and channel 2", photometric="minisblack", planarconfig="separate", tile=(16, 16))
+    bad("far_f8.tif", np.moveaxis(far * 1e300, -1, 0), "Unsupported", "16777217", photometric="minisblack", planarconfig="separate")
     bad("no_data_text.tif", grey, "Damaged", '"none"', extratags=[(42113, "s", 0, "none", True)])
     # What tifffile does not write is patched in: kinds that differ, and a compression that nobody knows.
     for name, array, tag, skip, value, part in [
@@ -329,6 +365,7 @@ def refused():
 
 
 def npy():
+    """NumPy arrays."""
     for dtype, order, fortran in itertools.product(DTYPES, "<>", [False, True]):
         for shape in [(7, 9), (7, 9, 5), (5, 7, 9), (7, 8, 7), (6, 1, 9), (9, 6, 1), (1, 6, 9), (13, 30, 14)]:
             a = numbers(dtype, shape).astype(np.dtype(order + dtype))
@@ -354,23 +391,13 @@ def npy():
         ("d0", np.array(3.0), "Unsupported", "shape []"),
         ("d1", np.zeros(3), "Unsupported", "shape [3]"),
         ("d4", np.zeros((1, 2, 3, 4)), "Unsupported", "shape [1, 2, 3, 4]"),
-        ("empty", np.zeros((3, 0, 4)), "Damaged", "is 0"),
-        ("far", np.arange(2**24 - 9, 2**24 + 6).reshape(5, 3), "Unsupported", "band 1 with the number 16777217 in row 3 and column 1"),
+        ("empty", np.zeros((3, 0, 4)), "Damaged", "is 0, but must be"),
+        ("far", np.arange(2**24 - 9, 2**24 + 6).reshape(5, 3), "Unsupported", "16777217 at row 3, column 1 and channel 0"),
     ]:
         np.save(OUT / f"{name}.npy", array, allow_pickle=True)
         refuse(f"{name}.npy", variant, part)
     short = (OUT / "version1.npy").read_bytes()
     (OUT / "short.npy").write_bytes(short[:-1])
-    refuse("short.npy", "Damaged", "takes 60 bytes and the file holds 59")
+    refuse("short.npy", "Damaged", "takes 60 bytes, but the file has 59")
     (OUT / "long.npy").write_bytes(short + b"1")
-    refuse("long.npy", "Damaged", "takes 60 bytes and the file holds 61")
-
-
-matrix()
-more_tiff()
-geotiff()
-stacks()
-refused()
-npy()
-(OUT / "index.json").write_text(json.dumps(index, indent=0))
-print(len(index), "files,", sum("refused" in e for e in index), "of them to be refused", file=sys.stderr)
+    refuse("long.npy", "Damaged", "takes 60 bytes, but the file has 61")

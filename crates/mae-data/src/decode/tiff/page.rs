@@ -1,10 +1,10 @@
 //! One page of a TIFF file: the kind of its numbers and where its strips or tiles lie.
 
 use super::directory::{Directory, File, Values, cut, tag};
-use crate::Problem;
-use crate::canvas::Type;
+use crate::decode::canvas::Type;
+use crate::decode::header::Problem;
 
-/// What its directory tells of a page; of a kind that is read.
+/// The tags of a page of a kind that is read.
 #[derive(Clone)]
 pub(super) struct Page<'a> {
     pub(super) file: File<'a>,
@@ -20,7 +20,7 @@ pub(super) struct Page<'a> {
     pub(super) planar: bool,
     pub(super) compression: u64,
     pub(super) predictor: u64,
-    /// What comes before each JPEG file.
+    /// The JPEG tables that all chunks share.
     pub(super) tables: Option<&'a [u8]>,
     pub(super) tiled: bool,
     pub(super) chunk_height: u64,
@@ -64,7 +64,7 @@ impl<'a> Page<'a> {
         let width = side(directory, tag::WIDTH, "width")?;
         let samples = directory.number(tag::SAMPLES)?.unwrap_or(1);
         if samples == 0 || samples > u64::from(u16::MAX) {
-            return damaged(format!("a pixel has {samples} samples"));
+            return damaged(format!("a pixel has {samples} samples, but must have 1 to {}", u16::MAX));
         }
         let photometric = directory.number(tag::PHOTOMETRIC)?;
         check_colours(photometric)?;
@@ -75,14 +75,14 @@ impl<'a> Page<'a> {
         let predictor = directory.number(tag::PREDICTOR)?.unwrap_or(1);
         check_coding(compression, predictor, stored)?;
         if directory.number(tag::FILL_ORDER)?.is_some_and(|order| order != 1) {
-            return unsupported("TIFF bytes whose bits are in reverse order (FillOrder 2)");
+            return unsupported("bits in reverse order (FillOrder 2)");
         }
         let planar = match directory.number(tag::PLANAR)? {
             None | Some(1) => false,
             Some(2) => true,
             Some(other) => return damaged(format!("PlanarConfiguration is {other}, not 1 or 2")),
         };
-        // Alpha is told of one sample beyond grey or RGB, not of one among further bands.
+        // One sample beyond grey or RGB may be alpha; one of several further bands is not.
         let colours = if photometric == Some(2) { 3 } else { 1 };
         let extra = directory.find(tag::EXTRA_SAMPLES)?.and_then(|values| values.get(0));
         let alpha = samples == colours + 1 && matches!(extra, Some(1 | 2));
@@ -101,11 +101,11 @@ impl<'a> Page<'a> {
             (rows, width, tag::STRIP_OFFSETS, tag::STRIP_LENGTHS)
         };
         let Some(offsets) = directory.find(offsets)? else {
-            return damaged("the file does not tell where its pixels are");
+            return damaged("the file does not say where its pixels are");
         };
         let lengths = directory.find(lengths)?;
         if lengths.is_none() && compression != NONE {
-            return damaged("the file does not tell how long its compressed pixels are");
+            return damaged("the file does not say how long its compressed pixels are");
         }
         let page = Self {
             file: directory.file(),
@@ -126,7 +126,7 @@ impl<'a> Page<'a> {
         };
         let (expected, listed) = (page.chunks(), offsets.len().min(lengths.map_or(usize::MAX, |l| l.len())));
         if (listed as u128) < expected {
-            return damaged(format!("the pixels lie in {expected} parts, and the file tells of {listed}"));
+            return damaged(format!("the pixels lie in {expected} parts, but the file lists {listed}"));
         }
         Ok(page)
     }
@@ -165,7 +165,7 @@ impl<'a> Page<'a> {
         }
         if self.compression == NONE && length < unpacked {
             return damaged(format!(
-                "{} {i} has {length} bytes where its pixels take {unpacked}",
+                "{} {i} has {length} bytes, but its pixels take {unpacked}",
                 self.part()
             ));
         }
@@ -173,7 +173,7 @@ impl<'a> Page<'a> {
     }
 
     fn unlisted(&self, i: u64) -> Problem {
-        Problem::Damaged(format!("the file does not tell where {} {i} is", self.part()))
+        Problem::Damaged(format!("the file does not say where {} {i} is", self.part()))
     }
 
     /// What errors call a chunk.
@@ -182,18 +182,20 @@ impl<'a> Page<'a> {
     }
 }
 
-/// The height or width of something, which has pixels and no more than TIFF can tell.
+/// A height or width, which must be from 1 to the largest number of 32 bits.
 fn side(directory: &Directory, tag: u64, name: &str) -> Result<u64, Problem> {
     match directory.number(tag)? {
-        None => damaged(format!("the file does not tell the {name}")),
-        Some(side) if side == 0 || side > u64::from(u32::MAX) => damaged(format!("the {name} is {side}")),
+        None => damaged(format!("the file does not say the {name}")),
+        Some(side) if side == 0 || side > u64::from(u32::MAX) => {
+            damaged(format!("the {name} is {side}, but must be 1 to {}", u32::MAX))
+        }
         Some(side) => Ok(side),
     }
 }
 
-/// Numbers are read as they are stored: so colours that must be computed from them are refused.
+/// Refuses colours that must be computed: numbers are read as they are stored.
 fn check_colours(photometric: Option<u64>) -> Result<(), Problem> {
-    unsupported(match photometric {
+    Err(Problem::Colours(match photometric {
         // Grey from white or from black, RGB, a colour filter array, linear raw bands; unknown.
         None | Some(0..=2 | 32803 | 34892) => return Ok(()),
         Some(3) => "a palette".to_owned(),
@@ -202,8 +204,8 @@ fn check_colours(photometric: Option<u64>) -> Result<(), Problem> {
         Some(6) => "YCbCr colours".to_owned(),
         Some(8..=10) => "Lab colours".to_owned(),
         Some(32844 | 32845) => "LogLuv colours".to_owned(),
-        Some(other) => format!("a TIFF image of PhotometricInterpretation {other}"),
-    })
+        Some(other) => format!("PhotometricInterpretation {other}"),
+    }))
 }
 
 /// The kind of all numbers: 1 unsigned, 2 signed, 3 float.
@@ -214,7 +216,7 @@ fn format_of(directory: &Directory, samples: u64) -> Result<u64, Problem> {
         // "Undefined" is read as unsigned by libtiff and tifffile too.
         Some(4) => Ok(1),
         Some(5 | 6) => unsupported("complex numbers"),
-        Some(other) => damaged(format!("SampleFormat is {other}")),
+        Some(other) => damaged(format!("SampleFormat is {other}, but must be 1 to 6")),
         None => unsupported(format!("bands of different kinds (SampleFormat {})", formats.list())),
     }
 }
@@ -239,7 +241,7 @@ fn stored_type(format: u64, bits: u64) -> Result<Type, Problem> {
         (3, 32) => Type::F32,
         (3, 64) => Type::F64,
         (3, bits) => return unsupported(format!("floats of {bits} bits")),
-        (_, 1) => return unsupported("a bilevel image (1 bit a number)"),
+        (_, 1) => return Err(Problem::Colours("numbers of 1 bit".to_owned())),
         (_, bits) => return unsupported(format!("numbers of {bits} bits")),
     })
 }
@@ -270,11 +272,11 @@ fn check_coding(compression: u64, predictor: u64, stored: Type) -> Result<(), Pr
         1 => Ok(()),
         // Readers disagree on whether the tag then counts.
         2 | 3 if !predictable => {
-            unsupported(format!("predictor {predictor} with TIFF compression {compression}"))
+            unsupported(format!("predictor {predictor} and TIFF compression {compression}"))
         }
         2 => Ok(()),
         3 if matches!(stored, Type::F16 | Type::F32 | Type::F64) => Ok(()),
-        3 => damaged("predictor 3 is for floats, and the numbers are whole"),
+        3 => damaged("predictor 3 is for floats, but the numbers are integers"),
         _ => unsupported(format!("predictor {predictor}")),
     }
 }
