@@ -53,14 +53,14 @@ def write(path: Path, image: np.ndarray) -> Path:
     elif path.suffix == ".png":
         Image.fromarray(image[..., 0]).save(path)
     else:
-        tifffile.imwrite(path, image, photometric="minisblack", planarconfig="contig", predictor=2, compression="zlib")
+        tifffile.imwrite(path, image, photometric="minisblack", planarconfig="contig", predictor=True, compression="zlib")
     return path
 
 
 @torch.no_grad()
 def check_features(mae: str, folder: Path, suffix: str, channels: int, dtype) -> None:
     rng = np.random.default_rng(channels)
-    vit = dict(img_size=SIZE, patch_size=8, embed_dim=96, depth=2, num_heads=3, num_classes=0, in_chans=channels)
+    vit = dict(img_size=SIZE, patch_size=8, embed_dim=192, depth=2, num_heads=3, num_classes=0, in_chans=channels)
     torch.manual_seed(0)
     model = timm.models.vision_transformer.VisionTransformer(**vit).eval()
     save_file(model.state_dict(), folder / "weights.safetensors")
@@ -114,7 +114,7 @@ def check_run(mae: str, folder: Path) -> None:
     subprocess.run([mae, "reconstruct", run, one, pictures / "reconstruct", "--show", "4,3,2"], **quiet)
     subprocess.run([mae, "attention", run, one, pictures / "attention", "--show", "1"], **quiet)
     for verb in ["probe", "finetune"]:
-        subprocess.run([mae, verb, "--weights", run, "--data", data, "--val-share", "0.25", "--epochs", "2",
+        subprocess.run([mae, verb, run, data, "--val-share", "0.25", "--epochs", "2",
                         "--batch-size", "4", "--out", folder / verb], **quiet)  # fmt: skip
     subprocess.run([mae, "knn", run, data, "--val-share", "0.25"], **quiet)
     subprocess.run([mae, "predict", folder / "finetune", data, folder / "classes.csv"], **quiet)

@@ -82,6 +82,20 @@ pub(crate) struct Taps<K> {
     coefficients: Vec<K>,
 }
 
+impl Taps<f64> {
+    /// Without the pixels at the ends that have no part after all: one that is no number would spread.
+    pub(crate) fn trimmed(mut self) -> Self {
+        for (first, range) in &mut self.pixels {
+            let taken = |i: &usize| self.coefficients[*i] != 0.0;
+            let begin = range.clone().find(taken).unwrap_or(range.start);
+            let end = range.clone().rev().find(taken).map_or(range.end, |last| last + 1);
+            *first += begin - range.start;
+            *range = begin..end;
+        }
+        self
+    }
+}
+
 impl<K> Taps<K> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &[K])> {
         self.pixels.iter().map(|(first, range)| (*first, &self.coefficients[range.clone()]))

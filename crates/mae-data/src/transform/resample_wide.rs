@@ -22,7 +22,7 @@ impl WideResampler {
     ///
     /// # Source
     /// Pillow 13's `ImagingResampleInner` of its mode `F`, for any number of channels. Integers are rounded at the end alone; Pillow rounds
-    /// 16-bit grey between rows and columns too.
+    /// 16-bit grey between rows and columns too. A number that is not finite spreads to those that it has a part in alone.
     pub(crate) fn resize<T: Pixel>(
         &mut self,
         image: &Image<T>,
@@ -30,7 +30,7 @@ impl WideResampler {
         (rows, columns): (Span, Span),
     ) -> Vec<T> {
         let channels = image.channels();
-        let (down, across) = (rows.taps(rows.seen().start, |w| w), columns.taps(columns.seen().start, |w| w));
+        let [down, across] = [rows, columns].map(|span| span.taps(span.seen().start, |w| w).trimmed());
         self.from.clear();
         let lines = image.data().chunks_exact(image.width() * channels).skip(at.top).take(at.height);
         for line in lines {

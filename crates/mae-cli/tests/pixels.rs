@@ -1,0 +1,113 @@
+//! Images of 16 bits and of floats, from the files to pictures and classes.
+
+#[allow(dead_code, reason = "others use the rest")]
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{mae, refused};
+use image::{ImageBuffer, Luma};
+
+/// Grey images of 16 bits, dark and bright ones by class.
+fn grey(at: &Path, count: usize) {
+    for i in 0..count {
+        let (class, level) = [("bone", 900), ("skin", 21_000)][i % 2];
+        fs::create_dir_all(at.join(class)).unwrap();
+        let pixel = |x: u32, y: u32| Luma([level + ((x * 37 + y * 11 + i as u32 * 7) % 800) as u16]);
+        let image: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_fn(40, 36, pixel);
+        image.save(at.join(class).join(format!("{i:02}.png"))).unwrap();
+    }
+}
+
+/// A NumPy file of floats, `[H, W]`, with a hole in it.
+fn heights(path: &Path, i: usize) {
+    let mut header = String::from("{'descr': '<f4', 'fortran_order': False, 'shape': (36, 40), }");
+    header += &" ".repeat(127 - 10 - header.len());
+    header.push('\n');
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend(header.as_bytes());
+    for (y, x) in (0..36).flat_map(|y| (0..40).map(move |x| (y, x))) {
+        let hole = (3..9).contains(&y) && x > 30;
+        let height = if hole { f32::NAN } else { -400.0 + ((x * 3 + y * 5 + i) % 17) as f32 / 4.0 };
+        file.extend(height.to_le_bytes());
+    }
+    fs::write(path, file).unwrap();
+}
+
+fn done(at: &Path, args: &str) -> String {
+    let output = mae(at, args);
+    let text =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let expected = if args.contains("--stop-after") { 130 } else { 0 };
+    assert_eq!(output.status.code(), Some(expected), "mae {args}: {text}");
+    text
+}
+
+#[test]
+fn deep_grey_images_are_trained_on_looked_at_and_classified() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    grey(&at.join("data"), 16);
+    let short = "--epochs 2 --batch-size 4 --set model.image_size=[32,32]";
+    let plan = done(at, &format!("pretrain --data data --out run {short} --stop-after 3 --quarter-turns"));
+    assert!(plan.contains("pixels          u16x1, mean [11"), "{plan}");
+    let recipe = fs::read_to_string(at.join("run/recipe.toml")).unwrap();
+    assert!(recipe.contains("pixels = \"u16x1\"") && recipe.contains("dtype = \"u16\""), "{recipe}");
+    done(at, "pretrain --resume run");
+    done(at, "reconstruct run data/bone/00.png pictures/a");
+    done(at, "attention run data/bone/00.png pictures/b --show 1");
+    done(at, "embed run data features.npy");
+    let text = done(at, "knn run data --val-share 0.25 --k 3");
+    assert!(text.contains("kNN accuracy    100.0%"), "{text}");
+    let text = done(at, "inspect run");
+    assert!(text.contains("of u16 numbers"), "{text}");
+    for verb in ["probe", "finetune"] {
+        done(at, &format!("{verb} run data --val-share 0.25 --epochs 1 --batch-size 4 --out {verb}"));
+    }
+    done(at, "predict finetune data classes.csv --sheet sheet.png");
+    for picture in ["pictures/a/00.png", "pictures/b/00.png", "sheet.png", "run/pictures/examples.png"] {
+        assert!(at.join(picture).exists(), "{picture}");
+    }
+
+    // Nothing is narrowed in silence.
+    common::colours(&at.join("photos"), &[("red", common::RED, 2)]);
+    refused(at, "embed run photos/red/0.png x.npy", &["0.png", "u8x3", "u16x1"]);
+    refused(at, "reconstruct run data pictures/c --show 2", &["show is 2", "from 1 to 1"]);
+    refused(
+        at,
+        &format!("pretrain --data data --out other {short} --rand-augment 9"),
+        &["rand_augment is 9", "0 for u16x1"],
+    );
+    refused(at, &format!("pretrain --data data --out other {short} --pixels u16x2"), &["u16x1", "u16x2"]);
+    // Unless somebody asks for it.
+    done(at, &format!("pretrain --data data --out narrow {short} --pixels rgb8 --stop-after 1"));
+}
+
+#[test]
+fn missing_pixels_take_no_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::create_dir(at.join("data")).unwrap();
+    (0..8).for_each(|i| heights(&at.join("data").join(format!("{i}.npy")), i));
+    let plan =
+        done(at, "pretrain --data data --out run --epochs 2 --batch-size 4 --set model.image_size=[32,32]");
+    assert!(plan.contains("f32x1, mean [-39"), "{plan}");
+    let metrics = fs::read_to_string(at.join("run/metrics.jsonl")).unwrap();
+    assert!(!metrics.contains("NaN") && !metrics.contains("null") && metrics.contains("loss"), "{metrics}");
+    done(at, "embed run data features.npy");
+    done(at, "reconstruct run data pictures");
+
+    // A channel of one number cannot be normalised.
+    fs::create_dir(at.join("flat")).unwrap();
+    for i in 0..4 {
+        let flat: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_pixel(36, 36, Luma([500]));
+        flat.save(at.join("flat").join(format!("{i}.png"))).unwrap();
+    }
+    refused(
+        at,
+        "pretrain --data flat --out other --epochs 1 --batch-size 2",
+        &["u16x1", "deviation", "0 in channel 1"],
+    );
+}
