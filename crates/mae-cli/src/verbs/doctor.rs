@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use mae_data::{Doctor, FolderOptions, ImageFolder, ImageSource, LabelTable, Subset};
+use mae_data::{Doctor, FolderOptions, ImageFolder, ImageSource, LabelTable, PixelFormat, Subset};
 use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
 use serde_json::json;
@@ -25,6 +25,10 @@ pub struct Args {
     /// Counts images that are smaller than this, such as 224 or 192x256.
     #[arg(long, value_name = "PX", value_parser = parse_size)]
     image_size: Option<(usize, usize)>,
+    /// What image files are decoded to: rgb8, or type and channels of the numbers in them, such as u16x1 or f32x13 [default: what the files
+    /// have, where they agree, else rgb8].
+    #[arg(long, value_name = "FORMAT")]
+    pixels: Option<PixelFormat>,
     /// Table of the images' classes (.csv, .tsv or .jsonl), for a folder without class folders.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -40,7 +44,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let mut folder = ImageFolder::open(&args.folder, FolderOptions::default())?;
+    let options = FolderOptions { pixels: args.pixels, ..FolderOptions::default() };
+    let mut folder = ImageFolder::open(&args.folder, options)?;
     if let Some(labels) = &args.labels {
         folder = folder.with_labels(&match &args.label_separator {
             Some(separator) => LabelTable::read_lists(labels, separator)?,

@@ -239,19 +239,23 @@ impl WeightFile {
             config["decoder_intermediate_size"] = mae.decoder.mlp_dim.into();
             config["norm_pix_loss"] = mae.norm_pix_loss.into();
         }
-        let normalize = serde_json::to_value(self.normalize()?).expect("means and deviations are numbers");
+        let normalize = self.normalize()?;
+        if normalize.dtype() != DType::U8 {
+            let reason = format!("transformers' image processors take bytes, and its images are normalised by {normalize}");
+            return Err(self.refused(reason, out));
+        }
         // As evaluation does here where nothing else is said.
         let usual = || Resizing { resize: Resize::Cover((height, width)), filter: "bicubic".into() };
         let resizing = self.said_resizing((height, width))?.map_or_else(usual, |said| said.value);
         let mut preprocessor = resizing
             .for_transformers(height)
             .ok_or_else(|| self.refused(format!("no processor of transformers resizes {resizing}"), out))?;
-        preprocessor["do_convert_rgb"] = true.into();
+        preprocessor["do_convert_rgb"] = (vit.geometry.in_chans() == 3).into();
         preprocessor["do_rescale"] = true.into();
         preprocessor["rescale_factor"] = (1.0 / 255.0).into();
         preprocessor["do_normalize"] = true.into();
-        preprocessor["image_mean"] = normalize["mean"].clone();
-        preprocessor["image_std"] = normalize["std"].clone();
+        preprocessor["image_mean"] = json!(normalize.mean());
+        preprocessor["image_std"] = json!(normalize.std());
         Ok([config, preprocessor])
     }
 }
