@@ -3,9 +3,8 @@
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use mae_image::{Pixel, check_size};
 
-use crate::image::check_size;
-use crate::pixel::Pixel;
 use crate::transform::resample::{Resampler, Span};
 use crate::transform::resample_wide::WideResampler;
 use crate::{Crop, DataError, Filter, Image};
@@ -33,7 +32,7 @@ impl Resizing {
 /// when it makes an image smaller, and blind to the pixels outside the crop.
 ///
 /// # Errors
-/// [`DataError::Argument`] if the crop is empty or reaches beyond the image, or the size has a 0.
+/// [`DataError::Argument`] if the crop is empty or reaches beyond the image, [`DataError::Image`] if the size has a 0.
 ///
 /// # Source
 /// torchvision `resized_crop` on Pillow 13, `BICUBIC`: the same bytes.
@@ -53,7 +52,7 @@ pub fn resized_crop(image: &Image, crop: Crop, size: (usize, usize)) -> Result<I
     let (rows, columns) = (whole(crop.height, size.0), whole(crop.width, size.1));
     let mut scratch = Scratch::default();
     scratch.resize(image, crop, Resizing::Exact(rows, columns));
-    Image::new(size.0, size.1, image.channels(), scratch.whole)
+    Ok(Image::new(size.0, size.1, image.channels(), scratch.whole)?)
 }
 
 /// The memory that resizing needs, kept from one image to the next.
