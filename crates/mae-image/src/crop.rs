@@ -1,5 +1,7 @@
 //! A rectangle of pixels.
 
+use crate::ImageError;
+
 /// A rectangle of pixels within an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crop {
@@ -21,5 +23,20 @@ impl Crop {
         let bottom = (self.top + self.height).max(other.top + other.height);
         let right = (self.left + self.width).max(other.left + other.width);
         Self { top, left, height: bottom - top, width: right - left }
+    }
+
+    /// Refuses a crop that is empty or reaches beyond an image of `(height, width)`.
+    ///
+    /// # Errors
+    /// [`ImageError::Argument`]
+    pub fn check(self, (height, width): (usize, usize)) -> Result<(), ImageError> {
+        let within = |start: usize, length: usize, side: usize| {
+            length > 0 && start.checked_add(length).is_some_and(|end| end <= side)
+        };
+        if within(self.top, self.height, height) && within(self.left, self.width, width) {
+            return Ok(());
+        }
+        let bound = format!("at least 1x1 and within the image of {height}x{width}");
+        Err(ImageError::Argument { name: "crop", value: format!("{self:?}"), bound })
     }
 }

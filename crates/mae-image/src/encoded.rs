@@ -117,11 +117,9 @@ impl Encoded {
     /// Of a [`Raster`], the rows of the crop are read. Other images are decoded whole.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode).
-    ///
-    /// # Panics
-    /// If the crop does not lie within the image, or is empty.
+    /// As [`decode`](Self::decode); also [`ImageError::Argument`] if the crop is empty or reaches beyond the image.
     pub fn decode_part(self, crop: Crop, mut pixels: Vec<u8>) -> Result<Part, ImageError> {
+        crop.check(self.size())?;
         match self.0 {
             Kind::Decoded(image) => Ok(Part::whole(image)),
             Kind::Jpeg { path, file, frame } => {
@@ -180,4 +178,20 @@ pub fn decode_with_format(
     let bytes = read(path, limits)?;
     let (_, format) = known_format(path, &bytes)?;
     Ok((Encoded::new(path, bytes, pixels, limits)?.decode()?, format))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crop_beyond_the_image_is_refused() {
+        let file = b"P6 3 2 255\n0123456789abcdefgh".to_vec();
+        let limits = DecodeLimits::default();
+        for (top, height) in [(0, 0), (0, 3), (2, 1), (usize::MAX, 2)] {
+            let encoded = Encoded::new("input", file.clone(), PixelFormat::Rgb8, &limits).unwrap();
+            let error = encoded.decode_part(Crop { top, left: 0, height, width: 3 }, Vec::new()).unwrap_err();
+            assert!(error.to_string().ends_with("at least 1x1 and within the image of 2x3"), "{error}");
+        }
+    }
 }

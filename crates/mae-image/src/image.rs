@@ -1,4 +1,4 @@
-//! The image that sources hand to transforms and transforms to the loader.
+//! Images in memory, of numbers of one type or of any.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl<T: Pixel> Image<T> {
     ///
     /// # Errors
     /// [`ImageError::ImageShape`] unless `data` has `height * width * channels` numbers, at least one;
-    /// [`ImageError::Argument`] if a side is longer than resizing can count.
+    /// [`ImageError::Argument`] if a side is 2³² or more.
     pub fn new(height: usize, width: usize, channels: usize, data: Vec<T>) -> Result<Self, ImageError> {
         let expected = height.checked_mul(width).and_then(|pixels| pixels.checked_mul(channels));
         if data.is_empty() || expected != Some(data.len()) {

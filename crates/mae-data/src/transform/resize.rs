@@ -32,21 +32,12 @@ impl Resizing {
 /// when it makes an image smaller, and blind to the pixels outside the crop.
 ///
 /// # Errors
-/// [`DataError::Argument`] if the crop is empty or reaches beyond the image, [`DataError::Image`] if the size has a 0.
+/// [`DataError::Image`] if the crop is empty or reaches beyond the image, or the size has a 0.
 ///
 /// # Source
 /// torchvision `resized_crop` on Pillow 13, `BICUBIC`: the same bytes.
 pub fn resized_crop(image: &Image, crop: Crop, size: (usize, usize)) -> Result<Image, DataError> {
-    let within = |start: usize, length: usize, side: usize| {
-        length > 0 && start.checked_add(length).is_some_and(|end| end <= side)
-    };
-    if !within(crop.top, crop.height, image.height()) || !within(crop.left, crop.width, image.width()) {
-        return Err(DataError::Argument {
-            name: "crop",
-            value: format!("{crop:?}"),
-            bound: format!("at least 1x1 and within the image of {}x{}", image.height(), image.width()),
-        });
-    }
+    crop.check((image.height(), image.width()))?;
     check_size(size)?;
     let whole = |side, resized| Span::whole(side, resized, Filter::Bicubic);
     let (rows, columns) = (whole(crop.height, size.0), whole(crop.width, size.1));
