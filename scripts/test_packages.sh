@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-crates=(mae-random mae-masking mae-kernels mae-eval mae-data mae-report mae-vit mae-model mae-ranks mae-trainer mae mae-cli)
+crates=(mae-random mae-masking mae-kernels mae-eval mae-image mae-data mae-report mae-vit mae-model mae-ranks mae-trainer mae mae-cli)
 cargo package --quiet --no-verify --allow-dirty "${crates[@]/#/--package=}"
 
 packages="${CARGO_TARGET_DIR:-target}/package"

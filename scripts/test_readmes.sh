@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 root=$PWD
 crates=("$@")
-[ $# -gt 0 ] || crates=(mae-random mae-masking mae-kernels mae-eval mae-report mae-data mae-vit mae-model mae-ranks mae-trainer mae)
+[ $# -gt 0 ] || crates=(mae-random mae-masking mae-kernels mae-eval mae-report mae-image mae-data mae-vit mae-model mae-ranks mae-trainer mae)
 elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
 

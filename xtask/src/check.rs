@@ -18,21 +18,23 @@ const MAX_LINES: usize = 400;
 const MAX_FILES: usize = 12;
 
 /// What each library crate may know of the others.
-const GRAPH: [(&str, &[&str]); 11] = [
+const GRAPH: [(&str, &[&str]); 12] = [
     ("mae-random", &[]),
     ("mae-masking", &["mae-random"]),
     ("mae-kernels", &[]),
     ("mae-vit", &["mae-kernels", "mae-random"]),
-    ("mae-data", &["mae-random"]),
+    ("mae-image", &[]),
+    ("mae-data", &["mae-image", "mae-random"]),
     ("mae-model", &["mae-kernels", "mae-masking", "mae-random", "mae-vit"]),
     ("mae-eval", &[]),
-    ("mae-report", &["mae-data", "mae-random"]),
+    ("mae-report", &["mae-data", "mae-image", "mae-random"]),
     ("mae-ranks", &["mae-kernels", "mae-random", "mae-vit"]),
     (
         "mae-trainer",
         &[
             "mae-data",
             "mae-eval",
+            "mae-image",
             "mae-kernels",
             "mae-masking",
             "mae-model",
@@ -47,6 +49,7 @@ const GRAPH: [(&str, &[&str]); 11] = [
         &[
             "mae-data",
             "mae-eval",
+            "mae-image",
             "mae-kernels",
             "mae-masking",
             "mae-model",
@@ -60,8 +63,8 @@ const GRAPH: [(&str, &[&str]); 11] = [
 ];
 
 /// Crates that compute without Burn.
-const WITHOUT_BURN: [&str; 6] =
-    ["mae-random", "mae-masking", "mae-kernels", "mae-data", "mae-eval", "mae-report"];
+const WITHOUT_BURN: [&str; 7] =
+    ["mae-random", "mae-masking", "mae-kernels", "mae-image", "mae-data", "mae-eval", "mae-report"];
 
 /// What none of the library crates may pull in by itself.
 const BACKENDS: [&str; 6] =

@@ -26,7 +26,7 @@ const SEEDS: [(&str, &[&str]); 12] = [
     ("recipe", RECIPES),
     ("metrics", RECIPES),
 ];
-const IMAGES: &[&str] = &["crates/mae-data/tests/golden/decode"];
+const IMAGES: &[&str] = &["crates/mae-image/tests/golden/decode"];
 const RECIPES: &[&str] = &[
     "crates/mae-trainer/recipes/pretrain",
     "crates/mae-trainer/recipes/probe",

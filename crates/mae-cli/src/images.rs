@@ -150,7 +150,7 @@ impl ImageSource for OneFile {
 
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         match index {
-            0 => Encoded::read(&self.path, self.pixels, &DecodeLimits::default())?.decode(),
+            0 => Ok(Encoded::read(&self.path, self.pixels, &DecodeLimits::default())?.decode()?),
             _ => Err(DataError::Index { index, len: 1 }),
         }
     }

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use mae_data::{AnyImage, FolderOptions, open_images};
+use mae_data::{FolderOptions, open_images};
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for index in 0..images.len() {
         let first = images
             .load(index)
-            .and_then(AnyImage::into_u8)
+            .and_then(|image| Ok(image.into_u8()?))
             .map(|image| image.data()[0])
             .map_err(|error| error.to_string());
         let label = images.label(index);

@@ -1,11 +1,11 @@
-//! Folders of images as batches of bytes: decoding, augmentation, a deterministic loader and distributed sampling.
+//! Folders of images as batches of bytes: augmentation, a deterministic loader and distributed sampling.
 //!
 //! An [`ImageSource`] is a data set: an [`ImageFolder`] of JPEG, PNG, WebP, GIF, BMP, TIFF and PPM files, or your own. A
 //! [`Transform`] makes images of one size, as torchvision does on Pillow: [`TrainTransform`] by a random crop and
 //! flip, [`EvalTransform`] from the centre; [`FinetuneTransform`] adds timm's [`RandAugment`] and [`RandomErasing`]. A
 //! [`Loader`] does both on several threads, in the order that a [`DistributedSampler`] gives, and hands out each
 //! [`Batch`] as bytes, `[B, C, H, W]`. What a sample looks like is a pure function of (seed, pass, sample index). A
-//! [`Doctor`] examines a folder before it is trained on. This crate knows no tensor and no model.
+//! [`Doctor`] examines a folder before it is trained on. This crate knows no tensor and no model; `mae-image` decodes.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -33,30 +33,27 @@
 //! # }
 //! ```
 
-mod decode;
 mod doctor;
 mod error;
-mod image;
 mod loader;
 mod name;
-mod pixel;
 mod rng;
 mod shapes;
 mod source;
 mod statistics;
 mod transform;
 
-pub use decode::{DecodeLimits, Encoded, decode_file, stored_format};
 pub use doctor::{
     ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, Smaller, Spread, data_warnings,
 };
 pub use error::DataError;
-pub use image::{AnyImage, Image};
 #[cfg(feature = "burn")]
 pub use loader::BurnLoader;
 pub use loader::{BadFile, BadFilePolicy, Batch, Batches, DistributedSampler, Loader, LoaderConfig};
-pub use name::path_name;
-pub use pixel::{Pixel, PixelFormat, PixelType};
+pub use mae_image::{
+    AnyImage, Crop, DecodeLimits, Encoded, Image, ImageError, Pixel, PixelFormat, PixelType, decode_file,
+    path_name, stored_format,
+};
 pub use rng::{SampleRng, below, sample_rng, uniform};
 pub use shapes::Shapes;
 pub use source::{
@@ -65,8 +62,8 @@ pub use source::{
 };
 pub use statistics::PixelStatistics;
 pub use transform::{
-    AugmentOp, Crop, EvalTransform, Filter, FinetuneTransform, Fit, RandAugment, RandomErasing,
-    RandomResizedCrop, TrainTransform, Transform, View, resized_crop,
+    AugmentOp, EvalTransform, Filter, FinetuneTransform, Fit, RandAugment, RandomErasing, RandomResizedCrop,
+    TrainTransform, Transform, View, resized_crop,
 };
 
 /// The README's examples, as tests.

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crossbeam_channel::bounded;
+use mae_image::{Pixel, of_any};
 
-use crate::image::of_any;
 use crate::loader::worker::without_panic;
-use crate::pixel::Pixel;
 use crate::{AnyImage, DataError, Image, ImageSource};
 
 /// What the pixels of some images are like, channel by channel, in their own units: 0 to 255 for bytes. Numbers that are not finite have
@@ -74,7 +73,7 @@ impl PixelStatistics {
                 all.put(place, measured)?;
                 progress(done + 1, total);
             }
-            Ok(())
+            Ok::<(), DataError>(())
         })?;
         match refused.pop_first() {
             Some((_, error)) if all.sum.images == 0 => Err(error),

@@ -7,8 +7,8 @@ use std::fs;
 use std::sync::Arc;
 
 use mae_data::{
-    AnyImage, BadFilePolicy, Batch, DataError, EvalTransform, FolderOptions, ImageFolder, ImageSource,
-    Loader, LoaderConfig, SampleRng, Transform,
+    AnyImage, BadFilePolicy, Batch, DataError, EvalTransform, FolderOptions, ImageError, ImageFolder,
+    ImageSource, Loader, LoaderConfig, SampleRng, Transform,
 };
 use numbers::{Noise, Numbers, SIZE, all, config, loader, name, upto};
 
@@ -23,7 +23,7 @@ fn strict() -> LoaderConfig {
 /// Images of which those that are `bad` cannot be read.
 fn with_bad(len: usize, bad: impl Fn(usize) -> bool + Send + Sync + 'static) -> Numbers {
     Numbers::new(len, move |index| {
-        if bad(index) { Err(DataError::EmptyFile { path: name(index).into() }) } else { Ok(()) }
+        if bad(index) { Err(ImageError::EmptyFile { path: name(index).into() }.into()) } else { Ok(()) }
     })
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use mae_data::{DataError, Doctor, FolderOptions, ImageFolder, ImageSource, open_images};
 
-fn golden(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode").join(name)).unwrap()
+fn file(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files").join(name)).unwrap()
 }
 
 fn write(root: &Path, name: impl AsRef<Path>, bytes: &[u8]) {
@@ -25,14 +25,14 @@ fn listed(folder: &ImageFolder) -> Vec<&str> {
 #[test]
 fn what_is_not_read_is_counted_with_what_to_do() {
     let root = tempfile::tempdir().unwrap();
-    let jpeg = golden("full-chroma.jpg");
+    let jpeg = file("full-chroma.jpg");
     for name in
         ["a/1.jfif", "a/2.JPE", "b/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "@eaDir/x.jpg", "__MACOSX/a/1.jpg"]
     {
         write(root.path(), name, &jpeg);
     }
-    write(root.path(), "b/3.ppm", &golden("rgb.ppm"));
-    write(root.path(), "b/4.pgm", &golden("grey.pgm"));
+    write(root.path(), "b/3.ppm", &file("rgb.ppm"));
+    write(root.path(), "b/4.pgm", &file("grey.pgm"));
     for name in ["a/x.heic", "a/y.HEIC", "b/z.avif", "old.tar", "a/.hidden.heic", "a/notes.txt"] {
         write(root.path(), name, b"not looked into");
     }
@@ -73,7 +73,7 @@ fn a_folder_of_other_images_says_what_it_holds() {
 #[test]
 fn the_pictures_of_runs_are_no_data() {
     let root = tempfile::tempdir().unwrap();
-    let jpeg = golden("full-chroma.jpg");
+    let jpeg = file("full-chroma.jpg");
     write(root.path(), "cat/1.jpg", &jpeg);
     for (run, beside) in
         [("runs/first", "lock"), ("runs/second", "metrics.jsonl"), ("cat/third", "checkpoints/x")]
@@ -99,6 +99,26 @@ fn the_pictures_of_runs_are_no_data() {
     assert_eq!(listed(&open(&run.join("pictures")).unwrap()), ["0.png"]);
 }
 
+#[test]
+fn arrays_are_listed_only_where_there_are_no_images() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |name: &str| std::fs::write(root.path().join(name), b"").unwrap();
+    let open = || ImageFolder::open(root.path(), FolderOptions::default());
+    std::fs::create_dir(root.path().join("a")).unwrap();
+    ["a/2.NPY", "1.npy", ".0.npy"].iter().for_each(|name| write(name));
+    let folder = open().unwrap();
+    assert_eq!(folder.len(), 2);
+    assert_eq!(folder.relative_path(1), Some(Path::new("a/2.NPY")));
+    assert_eq!(folder.class_names(), ["a"]);
+    assert!(folder.passed_over().is_empty());
+    write("a/3.tar");
+    assert!(open().unwrap_err().to_string().contains("files: 2 .npy, 1 .tar"), "{}", open().unwrap_err());
+    write("a/3.png");
+    let folder = open().unwrap();
+    assert_eq!((folder.len(), folder.relative_path(0)), (1, Some(Path::new("a/3.png"))));
+    assert_eq!(folder.passed_over().files[".npy"], 2);
+}
+
 #[cfg(unix)]
 mod names {
     use std::collections::HashSet;
@@ -110,7 +130,7 @@ mod names {
     #[test]
     fn are_one_line_and_differ_where_files_do() {
         let root = tempfile::tempdir().unwrap();
-        let jpeg = golden("full-chroma.jpg");
+        let jpeg = file("full-chroma.jpg");
         // Classes and files of bytes that differ only where they are not UTF-8, line breaks, and what they are written as.
         let names: [&[u8]; 6] = [
             b"caf\xe9/\xe9.jpg",

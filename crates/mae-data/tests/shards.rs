@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use mae_data::{
-    DataError, EvalTransform, FolderOptions, ImageFolder, ImageSource, Loader, LoaderConfig, PackOptions,
-    RandomResizedCrop, ShardSource, Store, TrainTransform, Transform, open_images, pack, sample_rng,
+    DataError, EvalTransform, FolderOptions, ImageError, ImageFolder, ImageSource, Loader, LoaderConfig,
+    PackOptions, RandomResizedCrop, ShardSource, Store, TrainTransform, Transform, open_images, pack,
+    sample_rng,
 };
 
 /// Six images of 40x60 in two classes, one without a class, one of 10x9.
@@ -300,7 +301,7 @@ fn shards_that_do_not_belong_to_their_index_are_refused() {
         bytes[518] = b'9';
         fs::write(path, bytes).unwrap();
     });
-    assert!(matches!(error, DataError::Truncated { .. }), "{text}");
+    assert!(matches!(error, DataError::Image(ImageError::Truncated { .. })), "{text}");
 }
 
 /// A tar file of these files.

@@ -7,7 +7,7 @@ use mae_data::{DataError, FolderOptions, ImageSource, ShardSource};
 use tar::{Builder, EntryType, Header};
 
 fn image(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode").join(name)).unwrap()
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files").join(name)).unwrap()
 }
 
 /// A tar file of these files, the names of which are any bytes of at most 100.
@@ -60,7 +60,7 @@ fn classes_find_their_images_wherever_they_stand() {
     let expected = expected.map(|name| format!("{}/0.tar/{name}", folder.path().display()));
     assert_eq!(names, expected);
     for (index, name) in ["rgb.png", "grey.png", "grey.png", "rgb.png"].iter().enumerate() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files").join(name);
         assert_eq!(
             shards.load(index).unwrap(),
             mae_data::decode_file(&path, &Default::default()).unwrap().into()

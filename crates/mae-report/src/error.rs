@@ -18,7 +18,7 @@ pub enum ReportError {
     },
     /// A picture of a shape that no image has.
     #[error(transparent)]
-    Image(Box<mae_data::DataError>),
+    Image(Box<mae_data::ImageError>),
     /// A file that could not be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -59,8 +59,8 @@ pub enum ReportError {
     },
 }
 
-impl From<mae_data::DataError> for ReportError {
-    fn from(error: mae_data::DataError) -> Self {
+impl From<mae_data::ImageError> for ReportError {
+    fn from(error: mae_data::ImageError) -> Self {
         Self::Image(error.into())
     }
 }

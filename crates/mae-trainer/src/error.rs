@@ -301,6 +301,12 @@ impl TrainerError {
     }
 }
 
+impl From<mae_data::ImageError> for TrainerError {
+    fn from(error: mae_data::ImageError) -> Self {
+        Self::Data(error.into())
+    }
+}
+
 fn last_checkpoint(step: Option<u64>) -> String {
     match step {
         Some(step) => format!("the last checkpoint is that of step {step}"),

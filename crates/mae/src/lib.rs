@@ -29,12 +29,13 @@
 //! # }
 //! ```
 //!
-//! The run's folder then has the weights, pictures of reconstructions, curves and a report page. [`data`], [`masking`], [`vit`],
+//! The run's folder then has the weights, pictures of reconstructions, curves and a report page. [`image`], [`data`], [`masking`], [`vit`],
 //! [`model`], [`trainer`], [`ranks`], [`eval`] and [`report`] are the crates behind it, each of use by itself; a task of your own implements [`trainer::Task`].
 
 pub use burn;
 pub use mae_data as data;
 pub use mae_eval as eval;
+pub use mae_image as image;
 pub use mae_masking as masking;
 pub use mae_model as model;
 pub use mae_ranks as ranks;

@@ -1,7 +1,7 @@
 """Images of 16 bits and of floats, with one to thirteen channels: features beside timm's, a run from the files to its pictures.
 
 usage: python check_pixels.py MAE
-(Python 3.11, pip install -r ../../../mae-model/tests/golden/requirements.txt -r ../../../mae-data/tests/python/requirements.txt)
+(Python 3.11, pip install -r ../../../mae-model/tests/golden/requirements.txt -r ../../../mae-image/tests/python/requirements.txt)
 """
 
 import subprocess

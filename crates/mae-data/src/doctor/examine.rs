@@ -48,7 +48,7 @@ impl Doctor {
     /// and the duplicate ones.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for no thread or an image size with a 0; [`DataError::Folder`] if the folder may not
+    /// [`DataError::Argument`] for no thread, [`DataError::Image`] for an image size with a 0; [`DataError::Folder`] if the folder may not
     /// be listed any more; [`DataError::Workers`] if the system refuses a thread.
     pub fn examine(
         &self,
@@ -59,7 +59,7 @@ impl Doctor {
             let (value, bound) = (0.to_string(), "at least 1".to_owned());
             return Err(DataError::Argument { name: "threads", value, bound });
         }
-        self.image_size.map_or(Ok(()), crate::image::check_size)?;
+        self.image_size.map_or(Ok(()), mae_image::check_size)?;
 
         let total = folder.len();
         let mut images: Vec<Option<FoundImage>> = vec![None; total];
@@ -100,7 +100,7 @@ impl Doctor {
                 }
                 progress(done + 1, total);
             }
-            Ok(())
+            Ok::<(), DataError>(())
         })?;
 
         unreadable.sort_unstable_by_key(|file: &BadFile| file.index);

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use mae_image::{decode_with_format, path_name, stored_format};
 use walkdir::WalkDir;
 
-use crate::decode::decode_with_format;
-use crate::decode::stored_format;
-use crate::name::{os_name, path_name};
 use crate::source::extensions::{IMAGE_EXTENSIONS, is_array, is_hidden, is_image};
 use crate::source::labels::{Labelled, Labels, sorted};
 use crate::source::passed_over::is_run;
@@ -90,7 +88,7 @@ impl ImageFolder {
         let (labels, class_names) = classes(&paths);
         let labels = Labels::One(labels);
         let FolderOptions { limits, pixels } = options;
-        let stored = |index: usize| stored_format(root.join(&paths[index]), &limits);
+        let stored = |index: usize| stored_format(root.join(&paths[index]), &limits).ok();
         let pixels = pixels.unwrap_or_else(|| PixelFormat::common(paths.len(), stored));
         Ok(Self { root, paths, labels, class_names, table: None, passed_over, limits, pixels })
     }
@@ -193,7 +191,7 @@ impl ImageFolder {
             let first = self.paths.partition_point(|path| path.iter().next() < Some(&name));
             let has_images = self.paths.get(first).is_some_and(|path| path.starts_with(&name));
             if !has_images && !is_hidden(&name) && !self.is_passed_over(&name) && entry.path().is_dir() {
-                names.push(os_name(&name));
+                names.push(path_name(&name));
             }
         }
         names.sort_unstable();
@@ -214,12 +212,12 @@ impl ImageFolder {
         let mut names = names.collect::<Result<Vec<_>, _>>()?;
         names.retain(|name| LabelTable::may_be(Path::new(name)));
         names.sort_unstable();
-        Ok(names.iter().map(|name| os_name(name)).collect())
+        Ok(names.iter().map(path_name).collect())
     }
 
     /// Whether a first-level sub-folder, or something below it, is no part of the data set.
     fn is_passed_over(&self, name: &OsStr) -> bool {
-        let name = os_name(name);
+        let name = path_name(name);
         let PassedOver { folders, runs, .. } = &self.passed_over;
         let holds = |run: &String| Path::new(run).iter().next() == Some(OsStr::new(&name));
         folders.contains_key(&name) || runs.iter().any(holds)
@@ -227,7 +225,7 @@ impl ImageFolder {
 
     /// The image at `index` and the name of its file's format.
     pub(crate) fn load_with_format(&self, index: usize) -> Result<(AnyImage, &'static str), DataError> {
-        decode_with_format(&self.path(index)?, self.pixels, &self.limits)
+        Ok(decode_with_format(self.path(index)?, self.pixels, &self.limits)?)
     }
 
     fn path(&self, index: usize) -> Result<PathBuf, DataError> {
@@ -250,7 +248,7 @@ impl ImageSource for ImageFolder {
     }
 
     fn open(&self, index: usize) -> Result<Encoded, DataError> {
-        Encoded::read(self.path(index)?, self.pixels, &self.limits)
+        Ok(Encoded::read(self.path(index)?, self.pixels, &self.limits)?)
     }
 
     fn name(&self, index: usize) -> String {
@@ -357,7 +355,7 @@ fn classes(paths: &[Box<Path>]) -> (Vec<Option<u32>>, Vec<String>) {
         };
         labels.push(label);
     }
-    (labels, names.iter().map(|name| os_name(name)).collect())
+    (labels, names.iter().map(path_name).collect())
 }
 
 fn is_broken_link(path: &Path) -> bool {

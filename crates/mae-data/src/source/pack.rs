@@ -10,11 +10,9 @@ use std::thread;
 
 use ::image::ImageEncoder;
 use ::image::codecs::jpeg::JpegEncoder;
+use mae_image::{Part, check_size, ppm};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::Part;
-use crate::decode::ppm;
-use crate::image::check_size;
 use crate::loader::bad::reason;
 use crate::loader::sampler::shuffled;
 use crate::loader::worker::without_panic;
@@ -315,7 +313,7 @@ fn contents_of(
         let threads = (0..options.threads).map(spawn).collect::<Result<Vec<_>, _>>()?;
         let lost = |_| DataError::Workers { source: std::io::Error::other("a thread panicked") };
         let made = threads.into_iter().map(|thread| thread.join().map_err(lost));
-        Ok(made.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect::<Vec<_>>())
+        Ok::<_, DataError>(made.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect::<Vec<_>>())
     })?;
     made.sort_by_key(|(place, _)| *place);
     Ok(made.into_iter().map(|(_, contents)| contents).collect())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
+use crate::{DataError, ImageError};
 
 /// The index's name in its folder.
 pub(crate) const INDEX_FILE: &str = "index.jsonl";
@@ -80,7 +80,7 @@ impl Index {
 
     pub(crate) fn read(folder: &Path) -> Result<Self, DataError> {
         let path = folder.join(INDEX_FILE);
-        let refuse = |source| DataError::Read { path: path.clone(), source };
+        let refuse = |source| ImageError::Read { path: path.clone(), source };
         let mut lines = BufReader::new(File::open(&path).map_err(refuse)?).lines();
         let first = lines.next().transpose().map_err(refuse)?.unwrap_or_default();
         let header: Header = parse(&path, 1, &first)?;

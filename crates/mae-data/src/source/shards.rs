@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::decode::limits::check_size;
-use crate::decode::ppm::{self, HEADER_BYTES, Raster, read_at};
+use mae_image::ImageError;
+use mae_image::ppm::{self, HEADER_BYTES, Raster, read_at};
+
 use crate::source::extensions::is_image;
 use crate::source::shard_index::{INDEX_FILE, Index, Sample};
 use crate::source::tar_scan::scan;
@@ -81,14 +82,14 @@ impl ImageSource for ShardSource {
     }
 
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {
-        self.open(index)?.decode()
+        Ok(self.open(index)?.decode()?)
     }
 
     fn open(&self, index: usize) -> Result<Encoded, DataError> {
         let (sample, shard) = self.sample(index)?;
         let file = File::open(&shard).map_err(|source| DataError::Shard { path: shard.clone(), source })?;
         let path = shard.join(&*sample.entry);
-        let refuse = |source| DataError::Read { path: path.clone(), source };
+        let refuse = |source| ImageError::Read { path: path.clone(), source };
 
         // The header in the shard is read with the image: an index that does not belong to it is found out.
         let mut head = [0; TAR_HEADER + HEADER_BYTES];
@@ -106,24 +107,24 @@ impl ImageSource for ShardSource {
 
         let raster = ppm::Header::read(&head[TAR_HEADER..]).filter(ppm::Header::is_raster);
         if let Some(ppm::Header { height, width, length, .. }) = raster {
-            let truncated = || DataError::Truncated { path: path.clone(), bytes: sample.bytes };
+            let truncated = || ImageError::Truncated { path: path.clone(), bytes: sample.bytes };
             let size = (height, width);
             let sides = (side(size.0, &path)?, side(size.1, &path)?);
             let pixels = 3 * u64::from(sides.0) * u64::from(sides.1);
-            check_size(&path, sides, pixels, &self.limits)?;
+            self.limits.check(&path, sides, pixels)?;
             if pixels + length as u64 > sample.bytes {
-                return Err(truncated());
+                return Err(truncated().into());
             }
             let offset = sample.offset + length as u64;
             return Ok(Encoded::raster(Raster { path, file, offset, size }));
         }
         if sample.bytes > self.limits.max_bytes {
             let (bytes, max_bytes) = (sample.bytes, self.limits.max_bytes);
-            return Err(DataError::FileTooLarge { path, bytes, max_bytes });
+            return Err(ImageError::FileTooLarge { path, bytes, max_bytes }.into());
         }
         let mut bytes = vec![0; sample.bytes as usize];
         read_at(&file, &mut bytes, sample.offset).map_err(refuse)?;
-        Encoded::new(&path, bytes, PixelFormat::Rgb8, &self.limits)
+        Ok(Encoded::new(&path, bytes, PixelFormat::Rgb8, &self.limits)?)
     }
 
     fn name(&self, index: usize) -> String {
@@ -183,8 +184,8 @@ fn is_header_of(header: &[u8], sample: &Sample) -> bool {
     }
 }
 
-fn side(length: usize, path: &Path) -> Result<u32, DataError> {
-    let refuse = |_| DataError::Read { path: path.into(), source: io::ErrorKind::InvalidData.into() };
+fn side(length: usize, path: &Path) -> Result<u32, ImageError> {
+    let refuse = |_| ImageError::Read { path: path.into(), source: io::ErrorKind::InvalidData.into() };
     u32::try_from(length).map_err(refuse)
 }
 

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
+use mae_image::byte_name;
 use tar::{Archive, Entry, EntryType};
 
-use crate::name::byte_name;
 use crate::source::extensions::is_image_extension;
 use crate::source::shard_index::{Index, Sample, Shard};
 use crate::{DataError, PassedOver};

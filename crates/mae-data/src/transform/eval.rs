@@ -1,7 +1,7 @@
 //! Evaluation's view of an image: resized, then its centre.
 
-use crate::decode::Part;
-use crate::image::check_size;
+use mae_image::{Part, check_size};
+
 use crate::transform::resample::Span;
 use crate::{AnyImage, DataError, Filter, SampleRng, Transform, View};
 
@@ -37,7 +37,7 @@ impl EvalTransform {
     /// An image of just this size stays as it is unless `resize` is given.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for a size with a 0, or a `resize` below the shorter side of `size`.
+    /// [`DataError::Image`] for a size with a 0, [`DataError::Argument`] for a `resize` below the shorter side of `size`.
     ///
     /// # Source
     /// timm's evaluation transform with bicubic interpolation and `crop_pct` = shorter side / `resize`, on Pillow 13: the
@@ -58,7 +58,7 @@ impl EvalTransform {
     /// are smaller than that.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for a size with a 0.
+    /// [`DataError::Image`] for a size with a 0.
     pub fn resized(fit: Fit, filter: Filter, size: (usize, usize)) -> Result<Self, DataError> {
         let (Fit::Cover(fitted) | Fit::Squash(fitted)) = fit;
         check_size(fitted)?;

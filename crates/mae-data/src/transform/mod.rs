@@ -14,7 +14,7 @@ mod train;
 mod view;
 
 pub use augment::AugmentOp;
-pub use crop::{Crop, RandomResizedCrop};
+pub use crop::RandomResizedCrop;
 pub use eval::{EvalTransform, Fit};
 pub use filter::Filter;
 pub use finetune::FinetuneTransform;

@@ -1,8 +1,8 @@
 //! Pillow's resampling of numbers wider than a byte.
 
+use mae_image::Pixel;
 use multiversion::multiversion;
 
-use crate::pixel::Pixel;
 use crate::transform::resample::{Span, Taps, columns_first};
 use crate::{Crop, Image};
 

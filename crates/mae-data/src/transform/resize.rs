@@ -3,9 +3,8 @@
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use mae_image::{Pixel, check_size};
 
-use crate::image::check_size;
-use crate::pixel::Pixel;
 use crate::transform::resample::{Resampler, Span};
 use crate::transform::resample_wide::WideResampler;
 use crate::{Crop, DataError, Filter, Image};
@@ -33,27 +32,18 @@ impl Resizing {
 /// when it makes an image smaller, and blind to the pixels outside the crop.
 ///
 /// # Errors
-/// [`DataError::Argument`] if the crop is empty or reaches beyond the image, or the size has a 0.
+/// [`DataError::Image`] if the crop is empty or reaches beyond the image, or the size has a 0.
 ///
 /// # Source
 /// torchvision `resized_crop` on Pillow 13, `BICUBIC`: the same bytes.
 pub fn resized_crop(image: &Image, crop: Crop, size: (usize, usize)) -> Result<Image, DataError> {
-    let within = |start: usize, length: usize, side: usize| {
-        length > 0 && start.checked_add(length).is_some_and(|end| end <= side)
-    };
-    if !within(crop.top, crop.height, image.height()) || !within(crop.left, crop.width, image.width()) {
-        return Err(DataError::Argument {
-            name: "crop",
-            value: format!("{crop:?}"),
-            bound: format!("at least 1x1 and within the image of {}x{}", image.height(), image.width()),
-        });
-    }
+    crop.check((image.height(), image.width()))?;
     check_size(size)?;
     let whole = |side, resized| Span::whole(side, resized, Filter::Bicubic);
     let (rows, columns) = (whole(crop.height, size.0), whole(crop.width, size.1));
     let mut scratch = Scratch::default();
     scratch.resize(image, crop, Resizing::Exact(rows, columns));
-    Image::new(size.0, size.1, image.channels(), scratch.whole)
+    Ok(Image::new(size.0, size.1, image.channels(), scratch.whole)?)
 }
 
 /// The memory that resizing needs, kept from one image to the next.

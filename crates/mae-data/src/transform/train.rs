@@ -1,9 +1,8 @@
 //! What happens to an image between its file and its batch.
 
 use ::image::metadata::Orientation;
+use mae_image::{Part, check_size};
 
-use crate::decode::Part;
-use crate::image::check_size;
 use crate::{AnyImage, DataError, RandomResizedCrop, SampleRng, View, below, uniform};
 
 /// Makes an image of one size from an image of any size.
@@ -56,7 +55,7 @@ impl TrainTransform {
     /// Crops as `crop` draws them, resized to `(height, width)`.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for a size with a 0.
+    /// [`DataError::Image`] for a size with a 0.
     ///
     /// # Source
     /// MAE §A.1: random resized crop and horizontal flip, no colour. torchvision's `RandomResizedCrop`, bicubic,

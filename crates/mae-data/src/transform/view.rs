@@ -1,9 +1,8 @@
 //! How a sample is cut out of its image.
 
 use ::image::metadata::Orientation;
+use mae_image::{Part, Pixel};
 
-use crate::decode::Part;
-use crate::pixel::Pixel;
 use crate::transform::resample::Span;
 use crate::transform::resize::{Resizing, Scratch};
 use crate::{AnyImage, Crop, Image};

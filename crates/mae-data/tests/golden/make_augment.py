@@ -6,13 +6,17 @@ python make_augment.py --check    # compares augment/ with what this makes
 """
 
 import random
+import sys
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
 from PIL import Image
-from store import Store
 from timm.data import auto_augment, random_erasing
+
+sys.path.append(str(Path(__file__).resolve().parents[4] / "scripts"))
+from golden_files import Store  # noqa: E402 - other crates use it too
 
 FILL = (124, 116, 104)
 
@@ -94,7 +98,7 @@ def main():
     random.seed(0)
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    store = Store("augment")
+    store = Store(Path(__file__).with_name("augment"))
     images = {name: picture(*size) for name, size in SIZES.items()}
     images["flat"] = Image.new("RGB", (21, 14), (9, 200, 77))
     # So few values that the last steps of its equalized histogram lie beyond a byte.

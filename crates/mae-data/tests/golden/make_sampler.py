@@ -5,8 +5,13 @@ python make_sampler.py            # writes sampler/
 python make_sampler.py --check    # compares sampler/ with what this makes
 """
 
-from store import Store
+import sys
+from pathlib import Path
+
 from torch.utils.data import DistributedSampler
+
+sys.path.append(str(Path(__file__).resolve().parents[4] / "scripts"))
+from golden_files import Store  # noqa: E402 - other crates use it too
 
 LENGTHS = [1, 2, 3, 5, 7, 8, 12]
 # More ranks than samples too, and so many that the order is repeated more than once.
@@ -29,7 +34,7 @@ def deal(length, world_size, drop_last, shuffle):
     }
 
 
-store = Store("sampler")
+store = Store(Path(__file__).with_name("sampler"))
 store.json(
     "ranks.json",
     [

@@ -5,15 +5,20 @@ python make_transforms.py            # writes transforms/
 python make_transforms.py --check    # compares transforms/ with what this makes
 """
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import skimage.data
 import torch
 from PIL import Image
-from store import Store
 from timm.data.transforms_factory import transforms_imagenet_eval
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
+
+sys.path.append(str(Path(__file__).resolve().parents[4] / "scripts"))
+from golden_files import Store  # noqa: E402 - other crates use it too
 
 BICUBIC = InterpolationMode.BICUBIC
 
@@ -155,7 +160,7 @@ def timm_view(fitted, size, mode, name):
 def main():
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    store = Store("transforms")
+    store = Store(Path(__file__).with_name("transforms"))
     sources = dict(images())
     for name, image in sources.items():
         store.pixels(f"{name}.png", image)

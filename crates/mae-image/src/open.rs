@@ -1,0 +1,293 @@
+//! Reads an image file of any common kind into upright RGB, within limits.
+
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use ::image::metadata::Orientation;
+use ::image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use crate::jpeg::{self, CONVERT, Frame, Markers, Refused};
+use crate::stored::header::Problem;
+use crate::stored::npy;
+use crate::tiff::Tiff;
+use crate::{AnyImage, Crop, DecodeLimits, Image, ImageError, Pixel, exif, ppm};
+
+/// A format that is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Image(ImageFormat),
+    NumPy,
+}
+
+/// The formats that are read, by the content of a file and not by its name.
+const FORMATS: [(Format, &str); 8] = [
+    (Format::Image(ImageFormat::Jpeg), "JPEG"),
+    (Format::Image(ImageFormat::Png), "PNG"),
+    (Format::Image(ImageFormat::WebP), "WebP"),
+    (Format::Image(ImageFormat::Gif), "GIF"),
+    (Format::Image(ImageFormat::Bmp), "BMP"),
+    (Format::Image(ImageFormat::Tiff), "TIFF"),
+    (Format::Image(ImageFormat::Pnm), "PNM"),
+    (Format::NumPy, "NumPy"),
+];
+
+/// What is made of a file before it is known which of its pixels are wanted.
+pub(crate) struct Opened {
+    pub(crate) pixels: Pixels,
+    /// Whether it is a JPEG file of one component, whose three channels are equal.
+    pub(crate) is_grey: bool,
+}
+
+pub(crate) enum Pixels {
+    Image(Image),
+    Jpeg(Vec<u8>, Frame),
+}
+
+/// Decodes the bytes of a file, unless it is a JPEG file that can be decoded in part.
+pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result<Opened, ImageError> {
+    let (format, _) = known_format(path, &bytes)?;
+    match format {
+        Format::Image(ImageFormat::Jpeg) => {}
+        Format::Image(ImageFormat::Pnm) => return ppm::decode(path, &bytes, limits).map(Opened::from),
+        Format::Image(format) => return decode(path, &bytes, format, limits).map(Opened::from),
+        Format::NumPy => {
+            let advice = "its numbers have no colours; name their format, for instance `--pixels f32x4` \
+                          (in a library: `PixelFormat::Stored`)";
+            return Err(ImageError::Unsupported {
+                path: path.into(),
+                kind: "a NumPy array".to_owned(),
+                advice,
+            });
+        }
+    }
+    let markers = Markers::find(&bytes);
+    if !markers.complete {
+        return Err(ImageError::Truncated { path: path.into(), bytes: bytes.len() as u64 });
+    }
+    let refuse = |source| ImageError::Decode { path: path.into(), bytes: bytes.len() as u64, source };
+    let frame = markers.frame(&bytes).map_err(|refused| match refused {
+        Refused::Kind(kind, advice) => ImageError::Unsupported { path: path.into(), kind, advice },
+        Refused::Damaged(message) => refuse(jpeg::damaged(message)),
+    })?;
+    let (height, width, is_grey) = (frame.height, frame.width, frame.is_grey());
+    limits.check(path, (height as u32, width as u32), frame.bytes())?;
+    if frame.orientation == Orientation::NoTransforms {
+        return Ok(Opened { pixels: Pixels::Jpeg(bytes, frame), is_grey });
+    }
+    let mut pixels = Vec::new();
+    let whole = Crop { top: 0, left: 0, height, width };
+    frame.decode(&bytes, whole, &mut pixels).map_err(refuse)?;
+    let image = Image::new(height, width, 3, pixels)?.upright(frame.orientation);
+    Ok(Opened { pixels: Pixels::Image(image), is_grey })
+}
+
+impl Opened {
+    /// `(height, width)` of the upright image.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        match &self.pixels {
+            Pixels::Image(image) => (image.height(), image.width()),
+            Pixels::Jpeg(_, frame) => (frame.height, frame.width),
+        }
+    }
+
+    /// Decodes all of it.
+    pub(crate) fn decode(self, path: &Path) -> Result<Image, ImageError> {
+        let (height, width) = self.size();
+        match self.pixels {
+            Pixels::Image(image) => Ok(image),
+            Pixels::Jpeg(file, frame) => {
+                let mut pixels = Vec::new();
+                let whole = Crop { top: 0, left: 0, height, width };
+                frame.decode(&file, whole, &mut pixels).map_err(|source| {
+                    let bytes = file.len() as u64;
+                    ImageError::Decode { path: path.into(), bytes, source }
+                })?;
+                Image::new(height, width, 3, pixels)
+            }
+        }
+    }
+}
+
+impl From<Image> for Opened {
+    fn from(image: Image) -> Self {
+        Self { pixels: Pixels::Image(image), is_grey: false }
+    }
+}
+
+/// The format that the first bytes tell, and its name.
+pub(crate) fn known_format(path: &Path, bytes: &[u8]) -> Result<(Format, &'static str), ImageError> {
+    // BigTIFF, for files beyond 4 GB.
+    let big = bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+");
+    let guess = if big { Some(ImageFormat::Tiff) } else { ::image::guess_format(bytes).ok() };
+    let is_numpy = bytes.starts_with(npy::MAGIC);
+    let guess = if is_numpy { Some(Format::NumPy) } else { guess.map(Format::Image) };
+    let known = FORMATS.into_iter().find(|(format, _)| Some(*format) == guess);
+    known.ok_or_else(|| match other_format(bytes) {
+        Some(kind) => ImageError::Unsupported { path: path.into(), kind: kind.to_owned(), advice: CONVERT },
+        None => ImageError::NotAnImage { path: path.into(), known: known_formats() },
+    })
+}
+
+/// Image formats that are not read, by the bytes that a file of them begins with, or has behind the first four.
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    let brand = bytes.get(8..12).filter(|_| bytes.get(4..8) == Some(b"ftyp"));
+    match brand {
+        Some(b"avif" | b"avis") => return Some("AVIF"),
+        Some(b"heic" | b"heix" | b"hevc" | b"hevx" | b"mif1" | b"msf1" | b"heim" | b"heis") => {
+            return Some("HEIC");
+        }
+        Some(_) => return Some("a video"),
+        None => {}
+    }
+    let begins: [(&[u8], &str); 8] = [
+        (b"\xff\x0a", "JPEG XL"),
+        (b"\0\0\0\x0cJXL ", "JPEG XL"),
+        (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+        (b"\xff\x4f\xff\x51", "JPEG 2000"),
+        (b"8BPS", "a Photoshop document"),
+        (b"%PDF", "a PDF document"),
+        (b"P7\n", "PAM"),
+        (b"qoif", "QOI"),
+    ];
+    let dicom = bytes.get(128..132) == Some(b"DICM");
+    let begun = begins.into_iter().find(|(begin, _)| bytes.starts_with(begin)).map(|(_, name)| name);
+    begun.or(dicom.then_some("DICOM"))
+}
+
+/// The `image` crate's decoder of an image within the limits.
+pub(crate) fn decoder<'a>(
+    path: &Path,
+    bytes: &'a [u8],
+    format: ImageFormat,
+    limits: &DecodeLimits,
+) -> Result<impl ImageDecoder + 'a, ImageError> {
+    let refuse = |source| ImageError::Decode { path: path.into(), bytes: bytes.len() as u64, source };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut decoder_limits = Limits::no_limits();
+    decoder_limits.max_alloc = Some(limits.max_bytes);
+    reader.limits(decoder_limits);
+    let decoder = reader.into_decoder().map_err(refuse)?;
+    let (width, height) = decoder.dimensions();
+    // WebP's decoder holds four channels while it writes three.
+    let held = if format == ImageFormat::WebP { 4 * u64::from(height) * u64::from(width) } else { 0 };
+    limits.check(path, (height, width), decoder.total_bytes().max(held))?;
+    Ok(decoder)
+}
+
+/// Decodes a whole image of any kind.
+fn decode(
+    path: &Path,
+    bytes: &[u8],
+    format: ImageFormat,
+    limits: &DecodeLimits,
+) -> Result<Image, ImageError> {
+    let refuse = |source| ImageError::Decode { path: path.into(), bytes: bytes.len() as u64, source };
+    let mut decoder = decoder(path, bytes, format, limits)?;
+    let (width, height) = decoder.dimensions();
+    let orientation = orientation(&mut decoder, bytes, format);
+    let decoded = if format == ImageFormat::Tiff && garbles(&decoder, bytes) {
+        first_bands(path, bytes, limits)?
+    } else {
+        DynamicImage::from_decoder(decoder).map_err(refuse)?
+    };
+    let pixels = decoded.into_rgb8().into_raw();
+    Ok(Image::new(height as usize, width as usize, 3, pixels)?.upright(orientation))
+}
+
+/// Whether the decoder of a TIFF file drops further bands and garbles the others: it does so in tiles and behind a
+/// predictor.
+pub(crate) fn garbles(decoder: &impl ImageDecoder, bytes: &[u8]) -> bool {
+    const SAMPLES_PER_PIXEL: u64 = 277;
+    const PREDICTOR: u64 = 317;
+    const TILE_WIDTH: u64 = 322;
+    let decoded = u32::from(decoder.original_color_type().channel_count());
+    let is_more = exif::tag(bytes, SAMPLES_PER_PIXEL).is_some_and(|bands| bands > decoded);
+    is_more && (exif::tag(bytes, TILE_WIDTH).is_some() || exif::tag(bytes, PREDICTOR).unwrap_or(1) != 1)
+}
+
+/// The first three bands of a TIFF file as colours; of fewer, the first as grey.
+fn first_bands(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
+    let refuse = |problem: Problem| problem.refuse(path, "TIFF", bytes.len(), limits);
+    let tiff = Tiff::first_page(bytes).map_err(refuse)?;
+    let header = tiff.header();
+    header.check(path, limits)?;
+    let (width, height) = (header.width as u32, header.height as u32);
+    let decoded = match tiff.read(limits.max_bytes).map_err(refuse)?.image {
+        AnyImage::U8(image) => {
+            ImageBuffer::from_raw(width, height, colours(&image)).map(DynamicImage::ImageRgb8)
+        }
+        AnyImage::U16(image) => {
+            ImageBuffer::from_raw(width, height, colours(&image)).map(DynamicImage::ImageRgb16)
+        }
+        AnyImage::F32(image) => {
+            ImageBuffer::from_raw(width, height, colours(&image)).map(DynamicImage::ImageRgb32F)
+        }
+    };
+    Ok(decoded.expect("three numbers a pixel"))
+}
+
+fn colours<T: Pixel>(image: &Image<T>) -> Vec<T> {
+    let pixels = image.data().chunks_exact(image.channels());
+    let colours = pixels.flat_map(|pixel| match *pixel {
+        [red, green, blue, ..] => [red, green, blue],
+        _ => [pixel[0]; 3],
+    });
+    colours.collect()
+}
+
+/// How an image of another format than JPEG is turned upright. Data that cannot be read tells nothing: if the file is
+/// damaged, decoding will say so.
+pub(crate) fn orientation(decoder: &mut impl ImageDecoder, bytes: &[u8], format: ImageFormat) -> Orientation {
+    let xmp = match format {
+        // Pillow reads none there.
+        ImageFormat::Gif => None,
+        _ => decoder.xmp_metadata().ok().flatten(),
+    };
+    let exif = match format {
+        // The tag is one of the file's own.
+        ImageFormat::Tiff => Some(bytes.to_vec()),
+        ImageFormat::Png => exif_of_png(bytes).map(<[u8]>::to_vec),
+        _ => decoder.exif_metadata().ok().flatten(),
+    };
+    exif::orientation(exif.as_deref(), xmp.as_deref())
+}
+
+/// The EXIF chunk of a PNG file, which may stand behind the pixels.
+fn exif_of_png(bytes: &[u8]) -> Option<&[u8]> {
+    const SIGNATURE: usize = 8;
+    let (mut rest, mut found) = (bytes.get(SIGNATURE..)?, None);
+    while let Some((length, chunk)) = rest.split_first_chunk() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some((kind, data)) = chunk.split_first_chunk::<4>() else { break };
+        let Some(data) = data.get(..length) else { break };
+        if kind == b"eXIf" {
+            found = Some(data);
+        }
+        // A checksum follows.
+        let Some(next) = chunk.get(4 + length + 4..) else { break };
+        rest = next;
+    }
+    found
+}
+
+/// The whole file: decoding from memory is faster, and the time spent on a slow disk is one read.
+pub(crate) fn read(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, ImageError> {
+    let refuse = |source| ImageError::Read { path: path.into(), source };
+    let file = File::open(path).map_err(refuse)?;
+    let length = file.metadata().map_err(refuse)?.len();
+    if length > limits.max_bytes {
+        let max_bytes = limits.max_bytes;
+        return Err(ImageError::FileTooLarge { path: path.into(), bytes: length, max_bytes });
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.take(limits.max_bytes).read_to_end(&mut bytes).map_err(refuse)?;
+    if bytes.is_empty() {
+        return Err(ImageError::EmptyFile { path: path.into() });
+    }
+    Ok(bytes)
+}
+
+fn known_formats() -> String {
+    FORMATS.map(|(_, name)| name).join(", ")
+}

@@ -1,0 +1,98 @@
+//! What a reader of stored numbers finds in a file, and why it refuses one.
+
+use std::path::Path;
+
+use ::image::error::{DecodingError, ImageFormatHint};
+
+use crate::jpeg::CONVERT;
+use crate::{AnyImage, DecodeLimits, ImageError, PixelFormat, PixelType};
+
+/// Size and type of an image before its pixels are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    /// Whether the last channel is alpha.
+    pub(crate) alpha: bool,
+    pub(crate) pixel_type: PixelType,
+}
+
+impl Header {
+    /// The header of a decoded image.
+    pub(crate) fn of(image: &AnyImage) -> Self {
+        Self {
+            height: image.height(),
+            width: image.width(),
+            channels: image.channels(),
+            alpha: false,
+            pixel_type: image.pixel_type(),
+        }
+    }
+
+    /// The format that loses nothing but alpha.
+    pub(crate) fn format(&self) -> PixelFormat {
+        match (self.pixel_type, self.channels - usize::from(self.alpha)) {
+            (PixelType::U8, 1 | 3) => PixelFormat::Rgb8,
+            (pixel_type, channels) => PixelFormat::Stored { pixel_type, channels },
+        }
+    }
+
+    /// Refuses an image beyond the limits.
+    pub(crate) fn check(&self, path: &Path, limits: &DecodeLimits) -> Result<(), ImageError> {
+        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+        let sizes = [self.height, self.width, self.channels, self.pixel_type.bytes()];
+        let bytes = sizes.into_iter().fold(1, |bytes: u64, size| bytes.saturating_mul(size as u64));
+        limits.check(path, (side(self.height), side(self.width)), bytes)
+    }
+}
+
+/// A decoded image, and whether its last channel is alpha.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) image: AnyImage,
+    pub(crate) alpha: bool,
+}
+
+/// Why a reader refuses a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// The file is cut short or contradicts itself.
+    Damaged(String),
+    /// The image has a property that is not read, such as "numbers of 12 bits".
+    Unsupported(String),
+    /// Colours must be computed from the numbers of the image, such as "CMYK colours".
+    Colours(String),
+    /// The decoded pixels would take more memory than allowed.
+    TooLarge { height: u64, width: u64, bytes: u64 },
+}
+
+impl Problem {
+    /// The error for a file at `path`, of this format and of `file_bytes` bytes.
+    pub(crate) fn refuse(
+        self,
+        path: &Path,
+        format: &'static str,
+        file_bytes: usize,
+        limits: &DecodeLimits,
+    ) -> ImageError {
+        let path = path.into();
+        match self {
+            Self::Damaged(message) => {
+                let hint = ImageFormatHint::Name(format.to_owned());
+                let source = ::image::ImageError::Decoding(DecodingError::new(hint, message));
+                ImageError::Decode { path, bytes: file_bytes as u64, source }
+            }
+            Self::Unsupported(what) | Self::Colours(what) => ImageError::Unsupported {
+                path,
+                kind: format!("a {format} image with {what}"),
+                advice: CONVERT,
+            },
+            Self::TooLarge { height, width, bytes } => {
+                let side = |side: u64| u32::try_from(side).unwrap_or(u32::MAX);
+                let max_bytes = limits.max_bytes;
+                ImageError::TooManyBytes { path, height: side(height), width: side(width), bytes, max_bytes }
+            }
+        }
+    }
+}

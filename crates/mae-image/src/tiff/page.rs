@@ -1,0 +1,282 @@
+//! One page of a TIFF file: the kind of its numbers and where its strips or tiles lie.
+
+use super::directory::{Directory, File, Values, cut, tag};
+use crate::stored::canvas::Type;
+use crate::stored::header::Problem;
+
+/// The tags of a page of a kind that is read.
+#[derive(Clone)]
+pub(super) struct Page<'a> {
+    pub(super) file: File<'a>,
+    pub(super) height: u64,
+    pub(super) width: u64,
+    pub(super) samples: u64,
+    pub(super) stored: Type,
+    /// The TIFF code of the kind of numbers.
+    pub(super) format: u64,
+    /// Whether the last sample is alpha.
+    pub(super) alpha: bool,
+    /// Whether each sample has chunks of its own.
+    pub(super) planar: bool,
+    pub(super) compression: u64,
+    pub(super) predictor: u64,
+    /// The JPEG tables that all chunks share.
+    pub(super) tables: Option<&'a [u8]>,
+    pub(super) tiled: bool,
+    pub(super) chunk_height: u64,
+    pub(super) chunk_width: u64,
+    pub(super) places: Places<'a>,
+}
+
+/// Where the chunks of a page, its strips or tiles, lie.
+#[derive(Clone)]
+pub(super) enum Places<'a> {
+    Listed {
+        offsets: Values<'a>,
+        lengths: Option<Values<'a>>,
+    },
+    /// Uncompressed planes that follow one another, each of them one chunk.
+    Planes {
+        offset: u64,
+        length: u64,
+    },
+}
+
+/// The codes of compressions that are read.
+pub(super) const NONE: u64 = 1;
+pub(super) const LZW: u64 = 5;
+pub(super) const JPEG: u64 = 7;
+const PACK_BITS: u64 = 32773;
+/// Deflate, and its code before it was a standard.
+const DEFLATE: [u64; 2] = [8, 32946];
+
+fn unsupported<T>(kind: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::Unsupported(kind.into()))
+}
+
+fn damaged<T>(message: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::Damaged(message.into()))
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn new(directory: &Directory<'a>) -> Result<Self, Problem> {
+        let height = side(directory, tag::HEIGHT, "height")?;
+        let width = side(directory, tag::WIDTH, "width")?;
+        let samples = directory.number(tag::SAMPLES)?.unwrap_or(1);
+        if samples == 0 || samples > u64::from(u16::MAX) {
+            return damaged(format!("a pixel has {samples} samples, but must have 1 to {}", u16::MAX));
+        }
+        let photometric = directory.number(tag::PHOTOMETRIC)?;
+        check_colours(photometric)?;
+        let format = format_of(directory, samples)?;
+        let bits = bits_of(directory, samples)?;
+        let stored = stored_type(format, bits)?;
+        let compression = directory.number(tag::COMPRESSION)?.unwrap_or(NONE);
+        let predictor = directory.number(tag::PREDICTOR)?.unwrap_or(1);
+        check_coding(compression, predictor, stored)?;
+        if directory.number(tag::FILL_ORDER)?.is_some_and(|order| order != 1) {
+            return unsupported("bits in reverse order (FillOrder 2)");
+        }
+        let planar = match directory.number(tag::PLANAR)? {
+            None | Some(1) => false,
+            Some(2) => true,
+            Some(other) => return damaged(format!("PlanarConfiguration is {other}, not 1 or 2")),
+        };
+        // One sample beyond grey or RGB may be alpha; one of several further bands is not.
+        let colours = if photometric == Some(2) { 3 } else { 1 };
+        let extra = directory.find(tag::EXTRA_SAMPLES)?.and_then(|values| values.get(0));
+        let alpha = samples == colours + 1 && matches!(extra, Some(1 | 2));
+        let tables = directory.find(tag::JPEG_TABLES)?.map(|values| values.bytes);
+        let tiled = directory.find(tag::TILE_OFFSETS)?.is_some();
+        let (chunk_height, chunk_width, offsets, lengths) = if tiled {
+            let height = side(directory, tag::TILE_HEIGHT, "height of tiles")?;
+            let width = side(directory, tag::TILE_WIDTH, "width of tiles")?;
+            (height, width, tag::TILE_OFFSETS, tag::TILE_LENGTHS)
+        } else {
+            let rows = match directory.number(tag::ROWS_PER_STRIP)? {
+                Some(0) => return damaged("strips have 0 rows"),
+                Some(rows) => rows.min(height),
+                None => height,
+            };
+            (rows, width, tag::STRIP_OFFSETS, tag::STRIP_LENGTHS)
+        };
+        let Some(offsets) = directory.find(offsets)? else {
+            return damaged("the file does not say where its pixels are");
+        };
+        let lengths = directory.find(lengths)?;
+        if lengths.is_none() && compression != NONE {
+            return damaged("the file does not say how long its compressed pixels are");
+        }
+        let page = Self {
+            file: directory.file(),
+            height,
+            width,
+            samples,
+            stored,
+            format,
+            alpha,
+            planar,
+            compression,
+            predictor,
+            tables,
+            tiled,
+            chunk_height,
+            chunk_width,
+            places: Places::Listed { offsets, lengths },
+        };
+        let (expected, listed) = (page.chunks(), offsets.len().min(lengths.map_or(usize::MAX, |l| l.len())));
+        if (listed as u128) < expected {
+            return damaged(format!("the pixels lie in {expected} parts, but the file lists {listed}"));
+        }
+        Ok(page)
+    }
+
+    /// The samples that one chunk holds of a pixel.
+    pub(super) fn chunk_samples(&self) -> u64 {
+        if self.planar { 1 } else { self.samples }
+    }
+
+    /// The chunks of one plane, down and across.
+    pub(super) fn grid(&self) -> (u64, u64) {
+        (self.height.div_ceil(self.chunk_height), self.width.div_ceil(self.chunk_width))
+    }
+
+    fn chunks(&self) -> u128 {
+        let (down, across) = self.grid();
+        let planes = self.samples / self.chunk_samples();
+        u128::from(down) * u128::from(across) * u128::from(planes)
+    }
+
+    /// The stored bytes of the `i`th chunk, which unpacks to `unpacked` bytes; `None` for one that is left out.
+    pub(super) fn chunk(&self, i: u64, unpacked: u64) -> Result<Option<&'a [u8]>, Problem> {
+        let (offset, length) = match &self.places {
+            Places::Planes { offset, length } => {
+                (i.checked_mul(*length).and_then(|at| at.checked_add(*offset)), *length)
+            }
+            Places::Listed { offsets, lengths } => {
+                let length = lengths.map_or(Some(unpacked), |lengths| lengths.get(i as usize));
+                (offsets.get(i as usize), length.ok_or_else(|| self.unlisted(i))?)
+            }
+        };
+        let offset = offset.ok_or_else(|| self.unlisted(i))?;
+        // GDAL writes no chunk that is empty.
+        if offset == 0 && length == 0 {
+            return Ok(None);
+        }
+        if self.compression == NONE && length < unpacked {
+            return damaged(format!(
+                "{} {i} has {length} bytes, but its pixels take {unpacked}",
+                self.part()
+            ));
+        }
+        self.file.part(offset, length).map(Some).ok_or_else(|| cut(self.file.bytes))
+    }
+
+    fn unlisted(&self, i: u64) -> Problem {
+        Problem::Damaged(format!("the file does not say where {} {i} is", self.part()))
+    }
+
+    /// What errors call a chunk.
+    pub(super) fn part(&self) -> &'static str {
+        if self.tiled { "tile" } else { "strip" }
+    }
+}
+
+/// A height or width, which must be from 1 to the largest number of 32 bits.
+fn side(directory: &Directory, tag: u64, name: &str) -> Result<u64, Problem> {
+    match directory.number(tag)? {
+        None => damaged(format!("the file does not say the {name}")),
+        Some(side) if side == 0 || side > u64::from(u32::MAX) => {
+            damaged(format!("the {name} is {side}, but must be 1 to {}", u32::MAX))
+        }
+        Some(side) => Ok(side),
+    }
+}
+
+/// Refuses colours that must be computed: numbers are read as they are stored.
+fn check_colours(photometric: Option<u64>) -> Result<(), Problem> {
+    Err(Problem::Colours(match photometric {
+        // Grey from white or from black, RGB, a colour filter array, linear raw bands; unknown.
+        None | Some(0..=2 | 32803 | 34892) => return Ok(()),
+        Some(3) => "a palette".to_owned(),
+        Some(4) => "a mask of transparency".to_owned(),
+        Some(5) => "CMYK colours".to_owned(),
+        Some(6) => "YCbCr colours".to_owned(),
+        Some(8..=10) => "Lab colours".to_owned(),
+        Some(32844 | 32845) => "LogLuv colours".to_owned(),
+        Some(other) => format!("PhotometricInterpretation {other}"),
+    }))
+}
+
+/// The kind of all numbers: 1 unsigned, 2 signed, 3 float.
+fn format_of(directory: &Directory, samples: u64) -> Result<u64, Problem> {
+    let Some(formats) = directory.find(tag::SAMPLE_FORMAT)? else { return Ok(1) };
+    match formats.same(samples) {
+        Some(format @ 1..=3) => Ok(format),
+        // "Undefined" is read as unsigned by libtiff and tifffile too.
+        Some(4) => Ok(1),
+        Some(5 | 6) => unsupported("complex numbers"),
+        Some(other) => damaged(format!("SampleFormat is {other}, but must be 1 to 6")),
+        None => unsupported(format!("bands of different kinds (SampleFormat {})", formats.list())),
+    }
+}
+
+fn bits_of(directory: &Directory, samples: u64) -> Result<u64, Problem> {
+    let Some(bits) = directory.find(tag::BITS)? else { return Ok(1) };
+    bits.same(samples)
+        .map_or_else(|| unsupported(format!("bands of different depths ({} bits)", bits.list())), Ok)
+}
+
+fn stored_type(format: u64, bits: u64) -> Result<Type, Problem> {
+    Ok(match (format, bits) {
+        (1, 8) => Type::U8,
+        (1, 16) => Type::U16,
+        (1, 32) => Type::U32,
+        (1, 64) => Type::U64,
+        (2, 8) => Type::I8,
+        (2, 16) => Type::I16,
+        (2, 32) => Type::I32,
+        (2, 64) => Type::I64,
+        (3, 16) => Type::F16,
+        (3, 32) => Type::F32,
+        (3, 64) => Type::F64,
+        (3, bits) => return unsupported(format!("floats of {bits} bits")),
+        (_, 1) => return Err(Problem::Colours("numbers of 1 bit".to_owned())),
+        (_, bits) => return unsupported(format!("numbers of {bits} bits")),
+    })
+}
+
+fn check_coding(compression: u64, predictor: u64, stored: Type) -> Result<(), Problem> {
+    let name = match compression {
+        NONE | LZW | PACK_BITS => "",
+        JPEG if stored == Type::U8 => "",
+        code if DEFLATE.contains(&code) => "",
+        2 => "CCITT modified Huffman",
+        3 => "CCITT Group 3",
+        4 => "CCITT Group 4",
+        6 => "old-style JPEG",
+        JPEG => "JPEG of more than 8 bits",
+        33003 | 33005 | 34712 => "JPEG 2000",
+        34887 => "LERC",
+        34925 => "LZMA",
+        50000 => "Zstandard",
+        50001 => "WebP",
+        50002 | 52546 => "JPEG XL",
+        _ => return unsupported(format!("TIFF compression {compression}")),
+    };
+    if !name.is_empty() {
+        return unsupported(format!("{name} compression (TIFF compression {compression})"));
+    }
+    let predictable = compression == LZW || DEFLATE.contains(&compression);
+    match predictor {
+        1 => Ok(()),
+        // Readers disagree on whether the tag then counts.
+        2 | 3 if !predictable => {
+            unsupported(format!("predictor {predictor} and TIFF compression {compression}"))
+        }
+        2 => Ok(()),
+        3 if matches!(stored, Type::F16 | Type::F32 | Type::F64) => Ok(()),
+        3 => damaged("predictor 3 is for floats, but the numbers are integers"),
+        _ => unsupported(format!("predictor {predictor}")),
+    }
+}
