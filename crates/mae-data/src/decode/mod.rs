@@ -11,4 +11,5 @@ mod stored;
 pub use encoded::{Encoded, decode_file};
 pub(crate) use encoded::{Part, decode_with_format};
 pub use limits::DecodeLimits;
+pub(crate) use stored::format_of;
 pub use stored::stored_format;

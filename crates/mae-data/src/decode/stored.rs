@@ -48,7 +48,12 @@ pub(super) fn decode_as(
 /// As [`decode_file`](crate::decode_file): the file is decoded.
 pub fn stored_format(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<PixelFormat, DataError> {
     let path = path.as_ref();
-    let Stored { image, alpha } = decode(path, &read(path, limits)?, limits)?;
+    format_of(path, &read(path, limits)?, limits)
+}
+
+/// [`stored_format`] of the bytes of a file, which errors call `path`.
+pub(crate) fn format_of(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<PixelFormat, DataError> {
+    let Stored { image, alpha } = decode(path, bytes, limits)?;
     let channels = image.channels() - usize::from(alpha);
     Ok(match (image.pixel_type(), channels) {
         (PixelType::U8, 1 | 3) => PixelFormat::Rgb8,
