@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use mae_data::{FolderOptions, ImageFolder, PackOptions, Packed, PixelFormat, Store, pack};
+use mae_data::{DataError, FolderOptions, ImageFolder, PackOptions, Packed, PixelFormat, Store, pack};
 
 const USAGE: &str = "\
 Packs the images under DIR, each resized once, into tar files in OUT that `--data OUT` and WebDataset read.
@@ -87,8 +87,8 @@ fn parse(args: Vec<OsString>) -> Result<Args, String> {
             "--quality" => quality = u8::try_from(number()?).unwrap_or(0),
             "--store" => store = value,
             "--pixels" => {
-                pixels =
-                    Some(value.parse().map_err(|error: mae_data::DataError| format!("--pixels: {error}"))?)
+                let parsed: Result<_, DataError> = value.parse();
+                pixels = Some(parsed.map_err(|error| format!("--pixels: {error}"))?);
             }
             _ => return Err(format!("unexpected argument '{name}'")),
         }
