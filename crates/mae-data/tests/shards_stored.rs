@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use image::{ImageBuffer, Luma, Rgb, RgbImage, Rgba};
+use image::{EncodableLayout, ImageBuffer, Luma, PixelWithColorType, Rgb, RgbImage, Rgba};
 use mae_data::{
-    AnyImage, FolderOptions, Image, ImageFolder, ImageSource, PackOptions, PixelFormat, ShardSource, Store,
-    open_images, pack,
+    AnyImage, EvalTransform, FolderOptions, Image, ImageFolder, ImageSource, PackOptions, PixelFormat,
+    ShardSource, Store, Transform, open_images, pack, sample_rng,
 };
 
 fn options(store: Store) -> PackOptions {
@@ -118,6 +118,62 @@ fn plain_pixels_are_read_as_they_are_stored_too() {
     let stored = ShardSource::open(&out, reading(Some("u8x3".parse().unwrap()))).unwrap();
     assert_eq!(ShardSource::open(&out, reading(None)).unwrap().pixels(), PixelFormat::Rgb8);
     assert_eq!(stored.load(0).unwrap(), rgb.load(0).unwrap());
+}
+
+/// A folder of images of 40x60 and 10x9, each painted by a number for pixel and channel.
+fn painted<P>(folder: &Path, extension: &str, number: impl Fn(u32) -> P::Subpixel)
+where
+    P: PixelWithColorType,
+    [P::Subpixel]: EncodableLayout,
+{
+    for (name, class, height, width) in [("a", "cat", 40, 60), ("b", "dog", 10, 9), ("c", "cat", 40, 60)] {
+        let path = folder.join(class).join(name).with_extension(extension);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let numbers = u32::from(P::CHANNEL_COUNT) * height * width;
+        let data: Vec<_> =
+            (0..numbers).map(|at| number(at * 7919 % 65521 + name.as_bytes()[0] as u32)).collect();
+        ImageBuffer::<P, _>::from_raw(width, height, data).unwrap().save(path).unwrap();
+    }
+}
+
+#[test]
+fn packed_images_of_any_pixels_are_those_of_the_folder_resized_once() {
+    let temporary = tempfile::tempdir().unwrap();
+    let at = |name: &str| temporary.path().join(name);
+    painted::<Luma<u8>>(&at("u8x1"), "png", |number| number as u8);
+    painted::<Rgba<u8>>(&at("u8x4"), "png", |number| number as u8);
+    painted::<Luma<u16>>(&at("u16x1"), "png", |number| number as u16);
+    painted::<Rgba<u16>>(&at("u16x4"), "png", |number| number as u16);
+    painted::<Rgb<f32>>(&at("f32x3"), "tif", |number| number as f32 / 7.0 - 100.0);
+    let resized = EvalTransform::new((16, 24), None).unwrap();
+    for name in ["u8x1", "u8x4", "u16x1", "u16x4", "f32x3"] {
+        let pixels: PixelFormat = name.parse().unwrap();
+        let folder = ImageFolder::open(at(name), reading(Some(pixels))).unwrap();
+        let out = at(&format!("packed-{name}"));
+        let packed = pack(&folder, &out, &options(Store::Npy), |_, _| ()).unwrap();
+        assert_eq!((packed.images, &packed.unreadable[..]), (3, &[][..]));
+        // 8-bit grey becomes RGB where nobody asks for anything else.
+        let found_out = if name == "u8x1" { PixelFormat::Rgb8 } else { pixels };
+        assert_eq!(open_images(&out, reading(None)).unwrap().pixels(), found_out);
+        let shards = open_images(&out, reading(Some(pixels))).unwrap();
+        // Without the index, tar files of NumPy files are images as well.
+        let tars = at(&format!("tars-{name}"));
+        fs::create_dir(&tars).unwrap();
+        fs::copy(out.join("images-000000.tar"), tars.join("0.tar")).unwrap();
+        let tars = open_images(&tars, reading(Some(pixels))).unwrap();
+        for index in 0..3 {
+            let mut expected = folder.load(index).unwrap();
+            if expected.height() == 40 {
+                expected = resized.apply(expected, &mut sample_rng(0, 0, 0));
+            }
+            assert_eq!(expected.pixel_type(), pixels.pixel_type());
+            assert_eq!(shards.load(index).unwrap(), expected, "{}", shards.name(index));
+            assert_eq!(shards.label(index), folder.label(index));
+            let entry = format!("{index:08}.npy");
+            let entry = (0..3).find(|place| tars.name(*place).ends_with(&entry)).unwrap();
+            assert_eq!(tars.load(entry).unwrap(), expected);
+        }
+    }
 }
 
 /// A tar file of these files.
