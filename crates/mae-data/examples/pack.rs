@@ -8,16 +8,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use mae_data::{FolderOptions, ImageFolder, PackOptions, Packed, Store, pack};
+use mae_data::{FolderOptions, ImageFolder, ImageSource, PackOptions, Packed, PixelFormat, Store, pack};
 
 const USAGE: &str = "\
 Packs the images under DIR, each resized once, into tar files in OUT that `--data OUT` and WebDataset read.
 
-Usage: cargo xtask pack -- DIR OUT [--short-side PX] [--store jpeg|ppm] [--quality Q] [--images-per-shard N] [--threads N]
+Usage: cargo xtask pack -- DIR OUT [--short-side PX] [--store jpeg|ppm|npy] [--quality Q] [--pixels FORMAT] [--images-per-shard N] [--threads N]
 
   --short-side PX       Length of the shorter side; smaller images stay as they are [256]
-  --store jpeg|ppm      Compressed, or as plain pixels: much larger, and nothing to decode [jpeg]
+  --store KIND          jpeg: compressed; ppm: as plain pixels, much larger, and nothing to decode; npy: NumPy arrays, for images
+                        that are not 8-bit RGB [jpeg for 8-bit RGB, else npy]
   --quality Q           Quality of JPEG, 1 to 100 [92]
+  --pixels FORMAT       What images are decoded to: rgb8, or type and channels such as u16x4 [what loses nothing of 32
+                        files, where they agree, else rgb8]
   --images-per-shard N  Images in a tar file [4096]
   --threads N           Threads that decode and resize [all cores]
 
@@ -34,14 +37,14 @@ fn main() -> ExitCode {
         say(USAGE);
         return ExitCode::SUCCESS;
     }
-    let (folders, options) = match parse(args) {
-        Ok(parsed) => parsed,
+    let args = match parse(args) {
+        Ok(args) => args,
         Err(message) => {
             complain(format_args!("{message}\n\n{USAGE}"));
             return ExitCode::from(2);
         }
     };
-    match run(&folders, &options) {
+    match run(args) {
         Ok(packed) if packed.unreadable.is_empty() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -57,8 +60,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse(args: Vec<OsString>) -> Result<([PathBuf; 2], PackOptions), String> {
-    let (mut folders, mut options, mut quality, mut ppm) = (Vec::new(), PackOptions::default(), 92, false);
+struct Args {
+    folders: [PathBuf; 2],
+    options: PackOptions,
+    /// None for JPEG, or NumPy files where the pixels are not 8-bit RGB.
+    store: Option<Store>,
+    quality: u8,
+    pixels: Option<PixelFormat>,
+}
+
+fn parse(args: Vec<OsString>) -> Result<Args, String> {
+    let (mut folders, mut options, mut quality) = (Vec::new(), PackOptions::default(), 92);
+    let (mut store, mut pixels) = (None, None);
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         let name = arg.to_string_lossy().into_owned();
@@ -75,22 +88,36 @@ fn parse(args: Vec<OsString>) -> Result<([PathBuf; 2], PackOptions), String> {
             "--images-per-shard" => options.images_per_shard = number()?,
             "--threads" => options.threads = number()?,
             "--quality" => quality = u8::try_from(number()?).unwrap_or(0),
-            "--store" if value == "jpeg" || value == "ppm" => ppm = value == "ppm",
-            "--store" => return Err(format!("--store is '{value}', but must be jpeg or ppm")),
+            "--store" => store = Some(value),
+            "--pixels" => {
+                let parsed: PixelFormat = value.parse().map_err(|error| format!("--pixels: {error}"))?;
+                pixels = Some(parsed);
+            }
             _ => return Err(format!("unexpected argument '{name}'")),
         }
     }
-    options.store = if ppm { Store::Ppm } else { Store::Jpeg { quality } };
+    let store = match store.as_deref() {
+        None => None,
+        Some("jpeg") => Some(Store::Jpeg { quality }),
+        Some("ppm") => Some(Store::Ppm),
+        Some("npy") => Some(Store::Npy),
+        Some(store) => return Err(format!("--store is '{store}', but must be jpeg, ppm or npy")),
+    };
     let count = folders.len();
     let folders = folders.try_into().map_err(|_| format!("DIR and OUT are two folders, got {count}"))?;
-    Ok((folders, options))
+    Ok(Args { folders, options, store, quality, pixels })
 }
 
-fn run([folder, out]: &[PathBuf; 2], options: &PackOptions) -> Result<Packed, Box<dyn Error>> {
-    let images = ImageFolder::open(folder, FolderOptions::default())?;
+fn run(args: Args) -> Result<Packed, Box<dyn Error>> {
+    let Args { folders: [folder, out], mut options, store, quality, pixels } = args;
+    let images = ImageFolder::open(folder, FolderOptions { pixels, ..FolderOptions::default() })?;
+    options.store = store.unwrap_or(match images.pixels() {
+        PixelFormat::Rgb8 => Store::Jpeg { quality },
+        _ => Store::Npy,
+    });
     let began = Instant::now();
     let (mut last_line, mut first) = (began, None);
-    let packed = pack(&images, out, options, |done, total| {
+    let packed = pack(&images, out, &options, |done, total| {
         // What an earlier run has packed says nothing of this one's rate.
         let first = *first.get_or_insert(done);
         if last_line.elapsed() >= LINE_EVERY && done > first {

@@ -170,7 +170,8 @@ impl Moments {
 #[derive(Default)]
 pub(crate) struct InOrder {
     pub(crate) sum: PixelStatistics,
-    next: usize,
+    /// The first place that nothing is known of.
+    pub(crate) next: usize,
     early: BTreeMap<usize, Option<PixelStatistics>>,
 }
 

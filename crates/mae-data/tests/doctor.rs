@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use image::{Rgb, RgbImage};
+use image::{ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 use mae_data::{
     ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, FolderOptions, ImageFolder, LabelTable,
-    Spread,
+    PixelFormat, Spread,
 };
 
 /// An image of noise: a different one for every seed.
@@ -169,8 +169,8 @@ fn means_and_deviations_agree_with_a_direct_computation() {
         let values = || pixels.iter().map(|pixel| pixel[channel]);
         let mean = values().sum::<f64>() / pixels.len() as f64;
         let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / pixels.len() as f64;
-        assert!((report.mean.unwrap()[channel] - mean).abs() < 1e-12);
-        assert!((report.std.unwrap()[channel] - variance.sqrt()).abs() < 1e-12);
+        assert!((report.mean.as_ref().unwrap()[channel] - mean).abs() < 1e-12);
+        assert!((report.std.as_ref().unwrap()[channel] - variance.sqrt()).abs() < 1e-12);
     }
 }
 
@@ -211,6 +211,107 @@ fn speaks_to_people_and_to_programs() {
     assert_eq!(json["warnings"][1], serde_json::json!({ "kind": "empty_folders", "names": ["mice"] }));
 }
 
+/// Examines a folder as what loses nothing of its files.
+fn examine_stored(root: &Path, pixels: Option<PixelFormat>) -> DataReport {
+    let folder = ImageFolder::open(root, FolderOptions { pixels, ..FolderOptions::default() }).unwrap();
+    let examine = |threads| Doctor { threads, image_size: None }.examine(&folder, |_, _| {}).unwrap();
+    let report = examine(1);
+    assert_eq!(examine(7), report);
+    report
+}
+
+#[test]
+fn deep_grey_images_are_measured_in_their_own_units() {
+    let root = tempfile::tempdir().unwrap();
+    let grey = |name: &str, numbers: Vec<u16>| {
+        let image: ImageBuffer<Luma<u16>, _> =
+            ImageBuffer::from_raw(2, numbers.len() as u32 / 2, numbers).unwrap();
+        image.save(root.path().join(name)).unwrap();
+    };
+    grey("1.png", vec![1000, 3000]);
+    grey("2.png", vec![5000, 7000, 60000, 8000]);
+    // The numbers of the first, which lie differently; and those of the second, in another file.
+    grey("3.png", vec![3000, 1000]);
+    grey("4.png", vec![5000, 7000, 60000, 8000]);
+    let alpha: ImageBuffer<LumaA<u16>, _> = ImageBuffer::from_raw(2, 1, vec![1000, 9, 3000, 8]).unwrap();
+    alpha.save(root.path().join("5.png")).unwrap();
+    noise(3, 2, 1).save(root.path().join("rgb.png")).unwrap();
+    let report = examine_stored(root.path(), Some("u16x1".parse().unwrap()));
+
+    assert_eq!(report.pixels.to_string(), "u16x1");
+    assert_eq!((report.readable, report.grey, report.missing), (5, 0, 0));
+    let all = [[1000.0, 3000.0].repeat(3), [5000.0, 7000.0, 60000.0, 8000.0].repeat(2)].concat();
+    let mean = all.iter().sum::<f64>() / 14.0;
+    let std = (all.iter().map(|number| (number - mean) * (number - mean)).sum::<f64>() / 14.0).sqrt();
+    let (found_mean, found_std) = (report.mean.as_ref().unwrap(), report.std.as_ref().unwrap());
+    assert!(found_mean.len() == 1 && (found_mean[0] - mean).abs() < 1e-9, "{found_mean:?} {mean}");
+    assert!(found_std.len() == 1 && (found_std[0] - std).abs() < 1e-9, "{found_std:?} {std}");
+    assert_eq!((&report.min, &report.max), (&Some(vec![1000.0]), &Some(vec![60000.0])));
+    let groups: Vec<_> = report.duplicates.iter().map(|group| group.files.join(" = ")).collect();
+    assert_eq!(groups, ["1.png = 5.png", "2.png = 4.png"]);
+    let reason = &report.unreadable[0].reason;
+    assert!(reason.contains("rgb.png is u8x3, but must be u16x1"), "{reason}");
+
+    let text = report.to_string();
+    let table = "\
+pixels          u16x1
+height          1 to 2 px, median 1
+width           2 px, median 2
+orientation     3 landscape, 0 portrait, 2 square
+channels        channel         mean          std          min          max
+                      1      12285.7      19626.6         1000        60000
+duplicates ";
+    assert!(text.contains(table), "{text}");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((&json["pixels"], &json["max"]), (&"u16x1".into(), &serde_json::json!([60000.0])));
+
+    std::fs::remove_file(root.path().join("rgb.png")).unwrap();
+    let found = examine_stored(root.path(), None);
+    assert_eq!((found.pixels, found.mean, found.readable), (report.pixels, report.mean, 5));
+}
+
+#[test]
+fn bytes_of_any_number_of_channels_are_divided_by_255() {
+    let root = tempfile::tempdir().unwrap();
+    RgbaImage::from_fn(4, 2, |x, _| Rgba([255 * (x as u8 % 2), 51, 0, 102]))
+        .save(root.path().join("1.png"))
+        .unwrap();
+    let report = examine_stored(root.path(), Some("u8x4".parse().unwrap()));
+    assert_eq!(report.mean, Some(vec![0.5, 0.2, 0.0, 0.4]));
+    assert_eq!(report.std, Some(vec![0.5, 0.0, 0.0, 0.0]));
+    assert_eq!(report.max, Some(vec![1.0, 0.2, 0.0, 0.4]));
+    assert_eq!(report.warnings, [DataWarning::ConstantChannels { channels: vec![2, 3, 4] }]);
+    let text = report.to_string();
+    assert!(text.contains("pixels          u8x4; numbers below are divided by 255\n"), "{text}");
+    assert!(
+        text.contains("warning         constant over all images, channel(s) 2, 3, 4: normalising"),
+        "{text}"
+    );
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_counted_and_left_out() {
+    let root = tempfile::tempdir().unwrap();
+    let save = |name: &str, numbers: [f32; 6]| {
+        let image: ImageBuffer<Rgb<f32>, _> = ImageBuffer::from_raw(2, 1, numbers.to_vec()).unwrap();
+        image.save(root.path().join(name)).unwrap();
+    };
+    save("1.tif", [0.5, f32::NAN, 0.1, 1.5, f32::INFINITY, 0.1]);
+    save("2.tif", [-1.0, f32::NEG_INFINITY, 0.1, 3.0, f32::NAN, 0.1]);
+    let report = examine_stored(root.path(), Some("f32x3".parse().unwrap()));
+    assert_eq!((report.readable, report.missing), (2, 4), "{report}");
+    assert_eq!(report.mean.as_ref().unwrap()[..2], [1.0, 0.0]);
+    assert_eq!(report.min.as_ref().unwrap()[..2], [-1.0, f64::INFINITY]);
+    assert_eq!(
+        report.warnings,
+        [DataWarning::NotFinite { numbers: 4 }, DataWarning::ConstantChannels { channels: vec![2, 3] }]
+    );
+    let text = report.to_string();
+    assert!(text.contains("missing         4 number(s) are not finite\n"), "{text}");
+    assert!(text.contains("2            0            0         none         none\n"), "{text}");
+    assert!(serde_json::to_value(&report).unwrap()["min"][1].is_null());
+}
+
 #[test]
 fn one_class_is_a_folder_one_level_too_high() {
     let root = tempfile::tempdir().unwrap();
@@ -243,7 +344,7 @@ fn nothing_readable_is_still_a_report() {
     }
     let report = examine(root.path(), 2);
     assert_eq!((report.readable, report.unreadable.len()), (0, 30));
-    assert_eq!((report.height_px, report.mean, report.std), (None, None, None));
+    assert_eq!((report.height_px, &report.mean, &report.std), (None, &None, &None));
     let text = report.to_string();
     assert_eq!(text.matches("is empty: 0 bytes").count(), 10);
     assert!(text.contains("and 20 more\n") && text.contains("formats         none\n"), "{text}");

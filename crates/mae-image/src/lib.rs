@@ -47,7 +47,7 @@ pub use image::{AnyImage, Image, Pixel, check_size};
 pub use limits::DecodeLimits;
 pub use name::{byte_name, path_name};
 pub use pixel::{PixelFormat, PixelType};
-pub use stored::stored_format;
+pub use stored::{format_of, stored_format};
 
 /// The README's examples, as tests.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::report::DataReport;
 use super::warning::{ClassCount, DataWarning};
-use super::{classes, sizes};
+use super::{channels, classes, sizes};
 use crate::{BadFilePolicy, ImageFolder, ImageSource};
 
 /// How many times as many images as the smallest class the largest may have without a warning. Ours: ImageNet's
@@ -32,6 +32,15 @@ pub(crate) fn warnings(
     }
     if report.grey > 0 && report.grey == report.readable {
         warnings.push(DataWarning::Grey);
+    }
+    if report.missing > 0 {
+        warnings.push(DataWarning::NotFinite { numbers: report.missing });
+    }
+    if let (Some(min), Some(max)) = (&report.min, &report.max) {
+        let channels = channels::constant(min, max);
+        if !channels.is_empty() {
+            warnings.push(DataWarning::ConstantChannels { channels });
+        }
     }
     if report.unlabelled > 0 && !report.classes.is_empty() {
         warnings.push(DataWarning::Unlabelled { files: report.unlabelled });

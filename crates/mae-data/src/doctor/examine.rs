@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crossbeam_channel::bounded;
+use mae_image::of_any;
 
 use super::advice::warnings;
-use super::pixels::PixelSums;
 use super::report::{DataReport, DuplicateGroup, FoundImage};
 use crate::loader::bad::reason;
 use crate::loader::worker::without_panic;
-use crate::{BadFile, DataError, ImageFolder, ImageSource, path_name};
+use crate::statistics::InOrder;
+use crate::{
+    AnyImage, BadFile, DataError, Image, ImageFolder, ImageSource, Pixel, PixelStatistics, path_name,
+};
 
 /// How a folder is examined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,9 @@ impl Default for Doctor {
     }
 }
 
+/// Files for each thread that may be measured before a file that stands before them.
+const AHEAD: usize = 32;
+
 impl Doctor {
     /// Decodes every image of `folder` as training would, and calls `progress(done, total)` on the caller's thread
     /// after each file.
@@ -40,12 +45,12 @@ impl Doctor {
     /// - Images are duplicates if their decoded pixels are equal, in whatever format and with whatever metadata they
     ///   are stored; files of the same bytes are among them. Pixels are compared by size and a 64-bit hash: that a
     ///   million different images have one false pair among them has a probability below 1 in 10 million.
-    /// - Means and deviations are those of all pixels of all readable images at their own size, so that a large
-    ///   image weighs more than a small one. Sums are kept in integers: the report is the same, to the last bit, for
-    ///   any number of threads.
+    /// - Means, deviations and ranges are those of all pixels of all readable images at their own size, so that a large
+    ///   image weighs more than a small one. They are added in the order of the files: the report is the same, to the
+    ///   last bit, for any number of threads.
     ///
-    /// Memory: a decoded image and its file for each thread, 24 bytes for each file, and the names of the unreadable
-    /// and the duplicate ones.
+    /// Memory: a decoded image and its file for each thread, 24 bytes for each file, 40 bytes for each channel of 32 images
+    /// for each thread, and the names of the unreadable and the duplicate files.
     ///
     /// # Errors
     /// [`DataError::Argument`] for no thread, [`DataError::Image`] for an image size with a 0; [`DataError::Folder`] if the folder may not
@@ -64,17 +69,18 @@ impl Doctor {
         let total = folder.len();
         let mut images: Vec<Option<FoundImage>> = vec![None; total];
         let mut formats = BTreeMap::new();
-        let mut pixels = PixelSums::default();
+        let mut pixels = InOrder::default();
         let mut unreadable = Vec::new();
 
-        let next = &AtomicUsize::new(0);
+        // Statistics wait for those of all files before them: nobody gets further ahead of the slowest file than this.
+        let ahead = AHEAD.saturating_mul(self.threads.min(total));
         thread::scope(|scope| {
-            let (sender, results) = bounded(self.threads);
+            let (jobs, indices) = bounded(ahead);
+            let (sender, results) = bounded(ahead);
             for number in 0..self.threads.min(total) {
-                let sender = sender.clone();
+                let (indices, sender) = (indices.clone(), sender.clone());
                 let work = move || {
-                    let indices = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-                    for index in indices.take_while(|&index| index < total) {
+                    for index in indices {
                         let measured = without_panic(|| folder.name(index), || measure(folder, index));
                         if sender.send((index, measured)).is_err() {
                             // Another thread could not be started: nobody asks any more.
@@ -86,18 +92,27 @@ impl Doctor {
                 builder.spawn_scoped(scope, work).map_err(|source| DataError::Workers { source })?;
             }
             drop(sender);
-            for (done, (index, measured)) in results.iter().enumerate() {
-                match measured {
+            let mut given = 0;
+            for done in 0..total {
+                while given < total.min(pixels.next.saturating_add(ahead)) {
+                    // There is room for all that are ahead, and the receiver outlives this loop.
+                    let _ = jobs.send(given);
+                    given += 1;
+                }
+                let Ok((index, measured)) = results.recv() else { break };
+                let statistics = match measured {
                     Ok(measured) => {
                         images[index] = Some(measured.image);
                         *formats.entry(measured.format).or_insert(0) += 1;
-                        pixels.add(&measured.pixels);
+                        Some(measured.pixels)
                     }
                     Err(error) => {
                         let (name, reason) = (folder.name(index), reason(&error));
                         unreadable.push(BadFile { index, name, reason });
+                        None
                     }
-                }
+                };
+                pixels.put(index, statistics)?;
                 progress(done + 1, total);
             }
             Ok::<(), DataError>(())
@@ -108,7 +123,7 @@ impl Doctor {
         let sizes = images.iter().flatten().map(|image| (image.height as usize, image.width as usize));
         let sizes = sizes.collect();
         let mut report =
-            DataReport::new(folder, &images, self.image_size, formats, pixels, duplicates, unreadable)?;
+            DataReport::new(folder, &images, self.image_size, formats, pixels.sum, duplicates, unreadable)?;
         report.warnings = warnings(&report, folder, sizes);
         Ok(report)
     }
@@ -118,20 +133,36 @@ impl Doctor {
 struct Measured {
     image: FoundImage,
     format: &'static str,
-    pixels: PixelSums,
+    pixels: PixelStatistics,
 }
 
 fn measure(folder: &ImageFolder, index: usize) -> Result<Measured, DataError> {
     let (image, format) = folder.load_with_format(index)?;
-    let image = image.into_u8()?;
-    // Its keys are fixed, so that equal pixels have equal hashes on every thread.
-    let mut hasher = DefaultHasher::new();
-    hasher.write(image.data());
     let (height, width) = (image.height() as u32, image.width() as u32);
+    let found = FoundImage { height, width, hash: hash(&image), grey: is_grey(&image) };
+    Ok(Measured { image: found, format, pixels: PixelStatistics::of(&image) })
+}
+
+/// A hash of the numbers' bytes. Its keys are fixed, so that equal pixels have equal hashes on every thread.
+fn hash(image: &AnyImage) -> u64 {
+    fn write<T: Pixel>(image: &Image<T>, hasher: &mut DefaultHasher) {
+        let mut row = vec![0; image.width() * image.channels() * T::TYPE.bytes()];
+        for numbers in image.data().chunks_exact(image.width() * image.channels()) {
+            let into = row.chunks_exact_mut(T::TYPE.bytes());
+            into.zip(numbers).for_each(|(into, number)| number.write(into));
+            hasher.write(&row);
+        }
+    }
+    let mut hasher = DefaultHasher::new();
+    of_any!(image, image => write(image, &mut hasher));
+    hasher.finish()
+}
+
+/// Whether an image is 8-bit RGB of equal channels.
+fn is_grey(image: &AnyImage) -> bool {
+    let AnyImage::U8(image) = image else { return false };
     let (pixels, _) = image.data().as_chunks();
-    let grey = pixels.iter().all(|[red, green, blue]| red == green && green == blue);
-    let found = FoundImage { height, width, hash: hasher.finish(), grey };
-    Ok(Measured { image: found, format, pixels: PixelSums::of(image.data()) })
+    image.channels() == 3 && pixels.iter().all(|[red, green, blue]| red == green && green == blue)
 }
 
 /// Groups of at least two images of equal pixels, sorted as the folder is.

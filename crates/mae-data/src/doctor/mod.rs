@@ -1,9 +1,9 @@
 //! What a folder of images is like, and what about it should be looked at before training.
 
 mod advice;
+mod channels;
 mod classes;
 mod examine;
-mod pixels;
 mod report;
 mod sizes;
 mod warning;

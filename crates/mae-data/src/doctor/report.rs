@@ -5,10 +5,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::pixels::PixelSums;
+use super::channels::{self, Channels};
 use super::warning::{ClassCount, DataWarning};
 use crate::name::shown;
-use crate::{BadFile, DataError, ImageFolder, ImageSource, PassedOver, TableRows, path_name};
+use crate::{
+    BadFile, DataError, ImageFolder, ImageSource, PassedOver, PixelFormat, PixelStatistics, PixelType,
+    TableRows, path_name,
+};
 
 /// What [`Doctor::examine`](crate::Doctor::examine) found in a folder.
 ///
@@ -36,13 +39,15 @@ pub struct DataReport {
     pub empty_folders: Vec<String>,
     /// What is no part of the data set, though somebody may think so.
     pub passed_over: PassedOver,
+    /// What the files are decoded to.
+    pub pixels: PixelFormat,
     /// Readable files by format, which is told from the content and not from the name.
     pub formats: BTreeMap<&'static str, usize>,
     /// Heights of the upright images in pixels; nothing if none could be read.
     pub height_px: Option<Spread>,
     /// Widths of the upright images in pixels.
     pub width_px: Option<Spread>,
-    /// Images with equal channels in every pixel.
+    /// Images of 8-bit RGB with equal channels in every pixel.
     pub grey: usize,
     /// Images that are wider than high.
     pub landscape: usize,
@@ -50,10 +55,17 @@ pub struct DataReport {
     pub portrait: usize,
     /// Images that would have to be enlarged, if a size was asked about.
     pub smaller: Option<Smaller>,
-    /// Mean of the red, green and blue bytes of all pixels, divided by 255.
-    pub mean: Option<[f64; 3]>,
-    /// Their standard deviation, divided by 255.
-    pub std: Option<[f64; 3]>,
+    /// Each channel's mean over the finite numbers of all pixels, 0 if it has none. Here and in the next three fields, bytes are
+    /// divided by 255, and other numbers are in their own units; nothing if no image could be read.
+    pub mean: Option<Vec<f64>>,
+    /// Each channel's standard deviation, 0 if it has no finite number.
+    pub std: Option<Vec<f64>>,
+    /// Each channel's smallest number, infinite if it has no finite number (`null` in JSON).
+    pub min: Option<Vec<f64>>,
+    /// Each channel's largest number, likewise.
+    pub max: Option<Vec<f64>>,
+    /// Numbers that are not finite, in all channels together.
+    pub missing: u64,
     /// Images of equal pixels.
     pub duplicates: Vec<DuplicateGroup>,
     /// Files that cannot be read, and why.
@@ -107,7 +119,7 @@ impl DataReport {
         images: &[Option<FoundImage>],
         image_size: Option<(usize, usize)>,
         formats: BTreeMap<&'static str, usize>,
-        pixels: PixelSums,
+        statistics: PixelStatistics,
         duplicates: Vec<DuplicateGroup>,
         unreadable: Vec<BadFile>,
     ) -> Result<Self, DataError> {
@@ -126,7 +138,12 @@ impl DataReport {
                 |image: &&FoundImage| (image.height as usize) < size.0 || (image.width as usize) < size.1;
             Smaller { size, images: readable().filter(is_smaller).count() }
         });
-        let (mean, std) = pixels.mean_and_std().unzip();
+        let pixels = folder.pixels();
+        let channels = Channels::of(&statistics, pixels);
+        let (mean, std, min, max) = match channels {
+            Some(Channels { mean, std, min, max }) => (Some(mean), Some(std), Some(min), Some(max)),
+            None => (None, None, None, None),
+        };
         Ok(Self {
             root: path_name(folder.root()),
             files: folder.len(),
@@ -138,6 +155,7 @@ impl DataReport {
             unused_tables: folder.unused_tables()?,
             empty_folders: folder.empty_folders()?,
             passed_over: folder.passed_over().clone(),
+            pixels,
             formats,
             height_px: Spread::of(readable().map(|image| image.height).collect()),
             width_px: Spread::of(readable().map(|image| image.width).collect()),
@@ -147,6 +165,9 @@ impl DataReport {
             smaller,
             mean,
             std,
+            min,
+            max,
+            missing: statistics.missing,
             duplicates,
             unreadable,
             warnings: Vec::new(),
@@ -194,6 +215,13 @@ impl fmt::Display for DataReport {
             line("passed over", self.passed_over.to_string())?;
         }
         line("formats", some_or_none(formats.join(", ")))?;
+        match self.pixels {
+            PixelFormat::Rgb8 => {}
+            pixels if pixels.pixel_type() == PixelType::U8 => {
+                line("pixels", format!("{pixels}; numbers below are divided by 255"))?;
+            }
+            pixels => line("pixels", pixels.to_string())?,
+        }
         for (name, spread) in [("height", self.height_px), ("width", self.width_px)] {
             if let Some(Spread { min, median, max }) = spread {
                 line(name, format!("{} px, median {median}", range(min, max)))?;
@@ -210,10 +238,21 @@ impl fmt::Display for DataReport {
         if let Some(Smaller { size: (height, width), images }) = self.smaller {
             line("smaller", format!("{images} image(s) than {height}x{width} px"))?;
         }
-        for (name, values) in [("mean", self.mean), ("std", self.std)] {
-            if let Some([red, green, blue]) = values {
-                line(name, format!("[{red:.4}, {green:.4}, {blue:.4}]"))?;
+        if let Self { mean: Some(mean), std: Some(std), min: Some(min), max: Some(max), .. } = self {
+            if self.pixels == PixelFormat::Rgb8 {
+                for (name, numbers) in [("mean", mean), ("std", std)] {
+                    let numbers: Vec<_> = numbers.iter().map(|number| format!("{number:.4}")).collect();
+                    line(name, format!("[{}]", numbers.join(", ")))?;
+                }
+            } else {
+                let names = std::iter::once("channels").chain(std::iter::repeat(""));
+                for (name, row) in names.zip(channels::table([mean, std, min, max])) {
+                    line(name, row)?;
+                }
             }
+        }
+        if self.missing > 0 {
+            line("missing", format!("{} number(s) are not finite", self.missing))?;
         }
         line("duplicates", count(self.duplicates.len(), "group(s) of equal images"))?;
         for group in shown(&self.duplicates, |group| {

@@ -40,6 +40,16 @@ pub enum DataWarning {
     RowsWithoutImage(TableRows),
     /// All images are grey.
     Grey,
+    /// Numbers that are not finite: NaN or infinite.
+    NotFinite {
+        /// How many, in all channels together.
+        numbers: u64,
+    },
+    /// Channels that are the same in all pixels of all images, or have no finite number.
+    ConstantChannels {
+        /// Counted from 1.
+        channels: Vec<usize>,
+    },
     /// Images without a label beside others that have one.
     Unlabelled {
         /// How many.
@@ -146,6 +156,18 @@ impl fmt::Display for DataWarning {
                 f,
                 "all images are grey: they are read as three equal channels, and normalised by ImageNet's means of colours unless --mean and --std are given"
             ),
+            Self::NotFinite { numbers } => write!(
+                f,
+                "{numbers} number(s) are not finite (NaN or infinite): they are left out of the means, deviations and ranges"
+            ),
+            Self::ConstantChannels { channels } => {
+                let listed: Vec<_> = shown(channels, usize::to_string).collect();
+                write!(
+                    f,
+                    "constant over all images, channel(s) {}: normalising by a deviation of 0 would divide by 0; leave them out, or give --std",
+                    listed.join(", ")
+                )
+            }
             Self::Unlabelled { files } => {
                 write!(f, "{files} file(s) have no label, beside others that have one")
             }

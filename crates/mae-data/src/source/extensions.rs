@@ -10,7 +10,7 @@ pub const IMAGE_EXTENSIONS: [&str; 17] = [
 ];
 
 /// Features and masks, which often lie beside images, are such files too.
-const ARRAY: &str = "npy";
+pub(crate) const ARRAY: &str = "npy";
 
 /// Whether a file is an image by its name.
 pub(crate) fn is_image(path: &Path) -> bool {

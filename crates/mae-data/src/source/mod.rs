@@ -10,14 +10,16 @@ mod shard_index;
 mod shards;
 #[allow(clippy::module_inception, reason = "the trait is what the folder is about")]
 mod source;
+mod store;
 mod subset;
 mod tar_scan;
 
 pub use extensions::IMAGE_EXTENSIONS;
 pub use folder::{FolderOptions, ImageFolder};
 pub use labels::{LabelTable, TableRows};
-pub use pack::{PackOptions, Packed, Store, pack};
+pub use pack::{PackOptions, Packed, pack};
 pub use passed_over::PassedOver;
 pub use shards::{ShardSource, open_images};
 pub use source::ImageSource;
+pub use store::Store;
 pub use subset::Subset;

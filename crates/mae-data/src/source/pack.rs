@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use ::image::ImageEncoder;
-use ::image::codecs::jpeg::JpegEncoder;
-use mae_image::{Part, check_size, ppm};
+use mae_image::check_size;
 use serde::{Deserialize, Serialize};
 
 use crate::loader::bad::reason;
@@ -18,15 +16,15 @@ use crate::loader::sampler::shuffled;
 use crate::loader::worker::without_panic;
 use crate::source::pack_files::{Tar, remove, write};
 use crate::source::shard_index::{INDEX_FILE, Index, Sample, Shard};
-use crate::transform::resample::Span;
-use crate::{BadFile, DataError, Filter, Image, ImageFolder, ImageSource, View, path_name};
+use crate::source::store::Store;
+use crate::{BadFile, DataError, ImageFolder, ImageSource, PixelFormat, path_name};
 
 /// How images are packed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackOptions {
     /// What the shorter side of a larger image is resized to; a smaller image stays as it is.
     pub short_side_px: usize,
-    /// How pixels are stored.
+    /// How pixels are stored: [`Store::Npy`] for images that are not 8-bit RGB, any other for those that are.
     pub store: Store,
     /// Images in a tar file, the last one aside.
     pub images_per_shard: usize,
@@ -40,19 +38,6 @@ impl Default for PackOptions {
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self { short_side_px: 256, store: Store::Jpeg { quality: 92 }, images_per_shard: 4096, threads }
     }
-}
-
-/// How pixels are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Store {
-    /// Compressed once more.
-    Jpeg {
-        /// 1 to 100.
-        quality: u8,
-    },
-    /// Uncompressed, PPM: many times larger, and nothing to decode.
-    Ppm,
 }
 
 /// What was packed.
@@ -78,8 +63,8 @@ struct Finished {
     unreadable: Vec<BadFile>,
 }
 
-/// Packs the images of `folder` into tar files in `out`, in WebDataset's format: `KEY.jpg` or `KEY.ppm`, and
-/// `KEY.cls` with the class as a decimal number. Calls `progress(done, total)` after some images now and then.
+/// Packs the images of `folder` into tar files in `out`, in WebDataset's format: `KEY.jpg`, `KEY.ppm` or
+/// `KEY.npy`, and `KEY.cls` with the class as a decimal number. Calls `progress(done, total)` after some images now and then.
 ///
 /// Images stand in a random order, the same for each packing, for readers that read tar files from front to back; the
 /// index that [`ShardSource`](crate::ShardSource) reads has them in the order of the folder. The index is written
@@ -87,7 +72,7 @@ struct Finished {
 /// again with the same settings.
 ///
 /// # Errors
-/// [`DataError::Argument`] for a setting out of its bounds; [`DataError::PackInto`] if `out` holds something else
+/// [`DataError::Argument`] for a setting out of its bounds, and a store that cannot hold the folder's pixels; [`DataError::PackInto`] if `out` holds something else
 /// than an unfinished packing with the same settings, or nothing could be read; [`DataError::Write`].
 pub fn pack(
     folder: &ImageFolder,
@@ -96,7 +81,7 @@ pub fn pack(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Packed, DataError> {
     let out = out.as_ref();
-    options.validate()?;
+    options.validate(folder.pixels())?;
     if folder.is_multi_label() {
         return Err(DataError::Argument {
             name: "the label type of the folder",
@@ -147,17 +132,15 @@ pub fn pack(
 }
 
 impl PackOptions {
-    fn validate(&self) -> Result<(), DataError> {
+    fn validate(&self, pixels: PixelFormat) -> Result<(), DataError> {
         check_size((self.short_side_px, self.short_side_px))?;
         let refuse = |name, value: usize, bound: &str| {
             Err(DataError::Argument { name, value: value.to_string(), bound: bound.to_owned() })
         };
-        match self.store {
-            Store::Jpeg { quality } if !(1..=100).contains(&quality) => {
-                refuse("quality", quality.into(), "1 to 100")
-            }
-            _ if self.images_per_shard == 0 => refuse("images_per_shard", 0, "at least 1"),
-            _ if self.threads == 0 => refuse("threads", 0, "at least 1"),
+        self.store.validate(pixels)?;
+        match (self.images_per_shard, self.threads) {
+            (0, _) => refuse("images_per_shard", 0, "at least 1"),
+            (_, 0) => refuse("threads", 0, "at least 1"),
             _ => Ok(()),
         }
     }
@@ -172,10 +155,13 @@ fn begin(folder: &ImageFolder, out: &Path, options: &PackOptions) -> Result<(), 
     for index in 0..folder.len() {
         folder.relative_path(index).hash(&mut hasher);
     }
+    let stored = match folder.pixels() {
+        PixelFormat::Rgb8 => format!("{:?}", options.store),
+        pixels => format!("{:?} of {pixels}", options.store),
+    };
     let settings = format!(
-        "{} px, {:?}, {} a shard, {} images, hash {:x}\n",
+        "{} px, {stored}, {} a shard, {} images, hash {:x}\n",
         options.short_side_px,
-        options.store,
         options.images_per_shard,
         folder.len(),
         hasher.finish()
@@ -232,7 +218,7 @@ fn pack_shard(
     let mut finished =
         Finished { shard: Shard { file, bytes: 0 }, samples: Vec::new(), unreadable: Vec::new() };
     let path = out.join(&finished.shard.file);
-    let extension = if options.store == Store::Ppm { "ppm" } else { "jpg" };
+    let extension = options.store.extension();
     let mut error = None;
     write(&path, |file| {
         let mut tar = Tar::new(file);
@@ -299,7 +285,7 @@ fn contents_of(
                 place,
                 without_panic(
                     || folder.name(index),
-                    || contents(folder.load(index)?.into_u8()?, options, || folder.name(index)),
+                    || options.store.file(folder.load(index)?, options.short_side_px, || folder.name(index)),
                 ),
             )
         };
@@ -317,42 +303,6 @@ fn contents_of(
     })?;
     made.sort_by_key(|(place, _)| *place);
     Ok(made.into_iter().map(|(_, contents)| contents).collect())
-}
-
-/// The file that is packed of the image called `name`.
-fn contents(
-    image: Image,
-    options: &PackOptions,
-    name: impl FnOnce() -> String,
-) -> Result<Vec<u8>, DataError> {
-    let image = shrink(image, options.short_side_px);
-    let (height, width) = (image.height(), image.width());
-    let quality = match options.store {
-        Store::Ppm => return Ok([ppm::header(height, width).as_bytes(), image.data()].concat()),
-        Store::Jpeg { quality } => quality,
-    };
-    let mut file = Vec::new();
-    JpegEncoder::new_with_quality(&mut file, quality)
-        .write_image(image.data(), width as u32, height as u32, ::image::ExtendedColorType::Rgb8)
-        .map_err(|source| DataError::Encode { name: name(), height, width, source })?;
-    Ok(file)
-}
-
-/// Resizes the shorter side to `short_side`, as [`EvalTransform`](crate::EvalTransform) does, if it is longer.
-fn shrink(image: Image, short_side: usize) -> Image {
-    let size = (image.height(), image.width());
-    let short = size.0.min(size.1);
-    if short <= short_side {
-        return image;
-    }
-    let resized = |side: usize| (short_side as u128 * side as u128 / short as u128) as usize;
-    let (height, width) = (resized(size.0), resized(size.1));
-    let whole = |side, resized| Span::whole(side, resized, Filter::Bicubic);
-    let (rows, columns) = (whole(size.0, height), whole(size.1, width));
-    View::of_resized(rows, columns, (0, 0), (height, width))
-        .cut(&Part::whole(image))
-        .into_u8()
-        .expect("it was of bytes")
 }
 
 fn refuse(out: &Path, reason: String) -> DataError {

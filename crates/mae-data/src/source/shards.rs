@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mae_image::ImageError;
 use mae_image::ppm::{self, HEADER_BYTES, Raster, read_at};
+use mae_image::{ImageError, format_of};
 
 use crate::source::extensions::is_image;
 use crate::source::shard_index::{INDEX_FILE, Index, Sample};
@@ -17,6 +17,9 @@ use crate::{
 };
 
 /// Images in the tar files of a folder, as [`pack`](crate::pack()) or WebDataset's tools write them.
+///
+/// Images are decoded to [`FolderOptions::pixels`], which is found out from images spread over all shards if it is not given. A file
+/// `KEY.npy` is an image if the tar files hold images of no other kind: beside others it is a feature or a mask, and passed over.
 ///
 /// With the index that `pack` writes, images are found without reading the shards, in the order of the folder that was
 /// packed. Without one, the headers of all tar files are read once: a file `KEY.jpg` (or of another of
@@ -34,10 +37,12 @@ pub struct ShardSource {
     index: Index,
     passed_over: PassedOver,
     limits: DecodeLimits,
+    pixels: PixelFormat,
 }
 
 impl ShardSource {
-    /// Opens the shards in `folder`: their headers if there is no index, no image.
+    /// Opens the shards in `folder`: their headers if there is no index, and no image unless it has to find out what images are
+    /// decoded to.
     ///
     /// # Errors
     /// [`DataError::NoShards`] if there are none; [`DataError::Shard`] for one that is missing or no tar file,
@@ -65,7 +70,14 @@ impl ShardSource {
                 return Err(DataError::ShardLength { path, bytes: metadata.len(), expected: shard.bytes });
             }
         }
-        Ok(Self { folder, index, passed_over, limits: options.limits })
+        let FolderOptions { limits, pixels } = options;
+        let mut shards = Self { folder, index, passed_over, limits, pixels: PixelFormat::Rgb8 };
+        let stored = |index| {
+            let entry = shards.entry(index).ok()?;
+            format_of(&entry.path, &entry.read(&limits).ok()?, &limits).ok()
+        };
+        shards.pixels = pixels.unwrap_or_else(|| PixelFormat::common(shards.len(), stored));
+        Ok(shards)
     }
 
     /// The image's shard, and its path to call it by: the shard's with the image's below.
@@ -74,6 +86,46 @@ impl ShardSource {
         let sample = self.index.samples.get(index).ok_or_else(refuse)?;
         Ok((sample, self.folder.join(&self.index.header.shards[sample.shard as usize].file)))
     }
+
+    /// The image's file in its shard. The header in the shard is read with the image's first bytes: an index that does not belong to
+    /// it is found out.
+    fn entry(&self, index: usize) -> Result<Entry<'_>, DataError> {
+        let (sample, shard) = self.sample(index)?;
+        let file = File::open(&shard).map_err(|source| DataError::Shard { path: shard.clone(), source })?;
+        let path = shard.join(&*sample.entry);
+        let mut head = [0; TAR_HEADER + HEADER_BYTES];
+        let begin = sample.offset - TAR_HEADER as u64;
+        read_at(&file, &mut head, begin).map_err(|source| ImageError::Read { path: path.clone(), source })?;
+        if !is_header_of(&head[..TAR_HEADER], sample) {
+            let (entry, offset, bytes) = (sample.entry.to_string(), sample.offset, sample.bytes);
+            return Err(DataError::ShardEntry { path: shard, entry, bytes, offset });
+        }
+        Ok(Entry { sample, path, file, head })
+    }
+}
+
+/// A file in a shard.
+struct Entry<'a> {
+    sample: &'a Sample,
+    /// What errors call it.
+    path: PathBuf,
+    /// The shard.
+    file: File,
+    /// The header in the shard, and what follows it.
+    head: [u8; TAR_HEADER + HEADER_BYTES],
+}
+
+impl Entry<'_> {
+    fn read(&self, limits: &DecodeLimits) -> Result<Vec<u8>, ImageError> {
+        let (length, max_bytes) = (self.sample.bytes, limits.max_bytes);
+        if length > max_bytes {
+            return Err(ImageError::FileTooLarge { path: self.path.clone(), bytes: length, max_bytes });
+        }
+        let mut bytes = vec![0; length as usize];
+        let refuse = |source| ImageError::Read { path: self.path.clone(), source };
+        read_at(&self.file, &mut bytes, self.sample.offset).map_err(refuse)?;
+        Ok(bytes)
+    }
 }
 
 impl ImageSource for ShardSource {
@@ -81,50 +133,29 @@ impl ImageSource for ShardSource {
         self.index.samples.len()
     }
 
+    fn pixels(&self) -> PixelFormat {
+        self.pixels
+    }
+
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         Ok(self.open(index)?.decode()?)
     }
 
     fn open(&self, index: usize) -> Result<Encoded, DataError> {
-        let (sample, shard) = self.sample(index)?;
-        let file = File::open(&shard).map_err(|source| DataError::Shard { path: shard.clone(), source })?;
-        let path = shard.join(&*sample.entry);
-        let refuse = |source| ImageError::Read { path: path.clone(), source };
-
-        // The header in the shard is read with the image: an index that does not belong to it is found out.
-        let mut head = [0; TAR_HEADER + HEADER_BYTES];
-        let begin = sample.offset - TAR_HEADER as u64;
-        read_at(&file, &mut head, begin).map_err(refuse)?;
-        if !is_header_of(&head[..TAR_HEADER], sample) {
-            let Sample { offset, bytes, .. } = *sample;
-            return Err(DataError::ShardEntry {
-                path: shard,
-                entry: sample.entry.to_string(),
-                bytes,
-                offset,
-            });
+        let entry = self.entry(index)?;
+        let header = ppm::Header::read(&entry.head[TAR_HEADER..]).filter(ppm::Header::is_raster);
+        let Some(header) = header.filter(|_| self.pixels == PixelFormat::Rgb8) else {
+            return Ok(Encoded::new(&entry.path, entry.read(&self.limits)?, self.pixels, &self.limits)?);
+        };
+        let (Entry { sample, path, file, .. }, size) = (entry, (header.height, header.width));
+        let sides = (side(size.0, &path)?, side(size.1, &path)?);
+        let pixels = 3 * u64::from(sides.0) * u64::from(sides.1);
+        self.limits.check(&path, sides, pixels)?;
+        let length = header.length as u64;
+        if pixels + length > sample.bytes {
+            return Err(ImageError::Truncated { path, bytes: sample.bytes }.into());
         }
-
-        let raster = ppm::Header::read(&head[TAR_HEADER..]).filter(ppm::Header::is_raster);
-        if let Some(ppm::Header { height, width, length, .. }) = raster {
-            let truncated = || ImageError::Truncated { path: path.clone(), bytes: sample.bytes };
-            let size = (height, width);
-            let sides = (side(size.0, &path)?, side(size.1, &path)?);
-            let pixels = 3 * u64::from(sides.0) * u64::from(sides.1);
-            self.limits.check(&path, sides, pixels)?;
-            if pixels + length as u64 > sample.bytes {
-                return Err(truncated().into());
-            }
-            let offset = sample.offset + length as u64;
-            return Ok(Encoded::raster(Raster { path, file, offset, size }));
-        }
-        if sample.bytes > self.limits.max_bytes {
-            let (bytes, max_bytes) = (sample.bytes, self.limits.max_bytes);
-            return Err(ImageError::FileTooLarge { path, bytes, max_bytes }.into());
-        }
-        let mut bytes = vec![0; sample.bytes as usize];
-        read_at(&file, &mut bytes, sample.offset).map_err(refuse)?;
-        Ok(Encoded::new(&path, bytes, PixelFormat::Rgb8, &self.limits)?)
+        Ok(Encoded::raster(Raster { path, file, offset: sample.offset + length, size }))
     }
 
     fn name(&self, index: usize) -> String {

@@ -8,7 +8,7 @@ use std::path::Path;
 use mae_image::byte_name;
 use tar::{Archive, Entry, EntryType};
 
-use crate::source::extensions::is_image_extension;
+use crate::source::extensions::{ARRAY, is_image_extension};
 use crate::source::shard_index::{Index, Sample, Shard};
 use crate::{DataError, PassedOver};
 
@@ -18,13 +18,23 @@ const LABEL_BYTES: u64 = 32;
 /// More classes than any data set has: their names are kept.
 const MAX_CLASSES: u32 = 1 << 20;
 
-/// Reads the headers of all tar files in `folder`, sorted by name, and the classes; counts what is passed over.
+/// Reads the headers of all tar files in `folder`, sorted by name, and the classes; counts what is passed over in
+/// `passed_over`, which is empty. NumPy files are images if there are no others.
 ///
 /// # Source
 /// WebDataset's conventions: what stands before the first dot of a file's name, with its folder, is the key of a
 /// sample, and the files of a sample stand together. Deviation: a class that stands apart from its image is joined with
 /// it by their key, where WebDataset sees two samples.
 pub(crate) fn scan(folder: &Path, passed_over: &mut PassedOver) -> Result<Index, DataError> {
+    let index = scan_for(folder, false, passed_over)?;
+    if index.samples.is_empty() && passed_over.files.contains_key(&format!(".{ARRAY}")) {
+        *passed_over = PassedOver::default();
+        return scan_for(folder, true, passed_over);
+    }
+    Ok(index)
+}
+
+fn scan_for(folder: &Path, arrays: bool, passed_over: &mut PassedOver) -> Result<Index, DataError> {
     let refuse = |source| DataError::Shard { path: folder.into(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(refuse)? {
@@ -34,7 +44,7 @@ pub(crate) fn scan(folder: &Path, passed_over: &mut PassedOver) -> Result<Index,
         }
     }
     files.sort_unstable();
-    let mut scan = Scan { shard: 0, samples: Vec::new(), passed_over };
+    let mut scan = Scan { shard: 0, arrays, samples: Vec::new(), passed_over };
     let mut shards = Vec::new();
     for file in files {
         let path = folder.join(&file);
@@ -54,6 +64,8 @@ pub(crate) fn scan(folder: &Path, passed_over: &mut PassedOver) -> Result<Index,
 struct Scan<'a> {
     /// The number of the tar file.
     shard: u32,
+    /// Whether NumPy files are images.
+    arrays: bool,
     samples: Vec<Sample>,
     passed_over: &'a mut PassedOver,
 }
@@ -76,6 +88,11 @@ struct Apart {
 }
 
 impl Scan<'_> {
+    /// Whether a file with this extension, in lower case, is an image.
+    fn is_image(&self, extension: &str) -> bool {
+        is_image_extension(extension) || self.arrays && extension == ARRAY
+    }
+
     /// Adds a tar file's images; returns its length.
     fn shard(&mut self, path: &Path) -> io::Result<u64> {
         let mut file = File::open(path)?;
@@ -91,7 +108,7 @@ impl Scan<'_> {
             if is_meta(&name) || name.ends_with(b"/") {
                 continue;
             }
-            let is_image = is_image_extension(&extension);
+            let is_image = self.is_image(&extension);
             if let Some(other) = other {
                 if is_image || extension == "cls" {
                     self.passed_over.file(format!("{other} .{extension}"));
@@ -113,7 +130,9 @@ impl Scan<'_> {
                 group.image = Some(self.samples.len());
                 let sample = self.sample(&entry, &name, length)?;
                 self.samples.push(sample);
-            } else if let Some(image) = extension.rsplit('.').next().filter(|end| is_image_extension(end)) {
+            } else if extension == ARRAY {
+                self.passed_over.file(format!(".{ARRAY}"));
+            } else if let Some(image) = extension.rsplit('.').next().filter(|end| self.is_image(end)) {
                 self.passed_over.file(format!("files with several dots in their names .{image}"));
             } else {
                 self.passed_over.see_file(Path::new(&format!("x.{extension}")));

@@ -31,10 +31,16 @@ impl Header {
     }
 
     /// The format that loses nothing but alpha.
+    pub(crate) fn stored(&self) -> PixelFormat {
+        let channels = self.channels - usize::from(self.alpha);
+        PixelFormat::Stored { pixel_type: self.pixel_type, channels }
+    }
+
+    /// The same for a file of grey or colours, whose bytes become 8-bit RGB.
     pub(crate) fn format(&self) -> PixelFormat {
-        match (self.pixel_type, self.channels - usize::from(self.alpha)) {
-            (PixelType::U8, 1 | 3) => PixelFormat::Rgb8,
-            (pixel_type, channels) => PixelFormat::Stored { pixel_type, channels },
+        match self.stored() {
+            PixelFormat::Stored { pixel_type: PixelType::U8, channels: 1 | 3 } => PixelFormat::Rgb8,
+            stored => stored,
         }
     }
 

@@ -38,7 +38,8 @@ pub(crate) fn decode_as(
     })
 }
 
-/// The format that loses nothing of an image file but alpha: [`PixelFormat::Rgb8`] for 8-bit grey and colours.
+/// The format that loses nothing of an image file but alpha: [`PixelFormat::Rgb8`] for 8-bit grey and colours of all formats but
+/// NumPy.
 ///
 /// | file | format |
 /// |---|---|
@@ -52,7 +53,19 @@ pub(crate) fn decode_as(
 /// As [`decode_file`](crate::decode_file), for what shows in the file's header: pixels are not decoded.
 pub fn stored_format(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<PixelFormat, ImageError> {
     let path = path.as_ref();
-    Ok(header(path, &read(path, limits)?, limits)?.format())
+    format_of(path, &read(path, limits)?, limits)
+}
+
+/// [`stored_format`] of the bytes of a file, which errors call `path`.
+///
+/// # Errors
+/// As there, but for those of reading.
+pub fn format_of(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<PixelFormat, ImageError> {
+    let header = header(path, bytes, limits)?;
+    Ok(match known_format(path, bytes)?.0 {
+        Format::NumPy => header.stored(),
+        Format::Image(_) => header.format(),
+    })
 }
 
 fn header(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Header, ImageError> {

@@ -241,7 +241,9 @@ impl WeightFile {
         }
         let normalize = self.normalize()?;
         if normalize.dtype() != DType::U8 {
-            let reason = format!("transformers' image processors take bytes, and its images are normalised by {normalize}");
+            let reason = format!(
+                "transformers' image processors take bytes, and its images are normalised by {normalize}"
+            );
             return Err(self.refused(reason, out));
         }
         // As evaluation does here where nothing else is said.
