@@ -46,6 +46,14 @@ class Store:
         if not same or new.getexif().get(0x0112) != old.getexif().get(0x0112):
             self.wrong.append(name)
 
+    def array(self, name, numbers):
+        """Numbers as a NumPy file, compared to the bit."""
+        path = self._path(name)
+        if not self.check:
+            np.save(path, numbers)
+        elif not path.exists() or not np.array_equal(np.load(path), numbers):
+            self.wrong.append(name)
+
     def json(self, name, value):
         path = self._path(name)
         text = json.dumps(value, separators=(",", ":")).replace("},{", "},\n{") + "\n"

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use mae_data::{
-    Crop, DecodeLimits, EvalTransform, Fit, Image, RandomResizedCrop, TrainTransform, Transform, decode_file,
-    resized_crop, sample_rng,
+    AnyImage, Crop, DecodeLimits, Encoded, EvalTransform, Fit, Image, PixelFormat, PixelType,
+    RandomResizedCrop, TrainTransform, Transform, decode_file, resized_crop, sample_rng,
 };
 use serde_json::Value;
 
@@ -53,6 +53,32 @@ fn assert_equal(case: &Value, transform: impl Fn(Image) -> Image) {
     }
 }
 
+/// The green channel as the floats that the generator makes of it, in each of two channels.
+fn floats(rgb: &Image) -> Image<f32> {
+    let green = rgb.data().chunks_exact(3).map(|pixel| f32::from(pixel[1]) * 137.77 - 9000.0);
+    Image::new(rgb.height(), rgb.width(), 2, green.flat_map(|number| [number; 2]).collect()).unwrap()
+}
+
+/// Holds what becomes of floats to what Pillow's mode F makes of them, for cases that have it: to the bit, or to the last one where the
+/// filter is made of sines, which the machine's library computes.
+fn assert_equal_floats(case: &Value, transform: impl Fn(AnyImage) -> AnyImage) -> usize {
+    let Some(name) = case["floats"].as_str() else { return 0 };
+    let one = PixelFormat::Stored { pixel_type: PixelType::F32, channels: 1 };
+    let theirs = Encoded::read(golden(name), one, &DecodeLimits::default()).unwrap().decode().unwrap();
+    let ours = transform(floats(&image(&case["source"])).into());
+    let (AnyImage::F32(ours), AnyImage::F32(theirs)) = (ours, theirs) else { panic!("another type") };
+    assert_eq!((ours.height(), ours.width()), (theirs.height(), theirs.width()), "{case}");
+    let sines = ["hamming", "lanczos"].iter().any(|filter| case["filter"] == *filter);
+    for (at, (ours, theirs)) in ours.data().chunks_exact(2).zip(theirs.data()).enumerate() {
+        let apart = if sines { theirs.abs() * f32::EPSILON } else { 0.0 };
+        assert!(
+            ours.iter().all(|ours| (ours - theirs).abs() <= apart),
+            "{case}: pixel {at}: {ours:?}, {theirs}"
+        );
+    }
+    1
+}
+
 /// The first channels of an RGB image, which come again after the third.
 fn with_channels(channels: usize, rgb: &Image) -> Image {
     let pixels = rgb.data().chunks_exact(3);
@@ -76,6 +102,7 @@ fn crops_are_pillows_to_the_bit() {
 
 #[test]
 fn evaluation_views_are_pillows_to_the_bit() {
+    let mut floats = 0;
     for case in cases("evals.json") {
         let [height, width] = numbers(&case["size"]);
         let fitted: [usize; 2] = numbers(&case["fitted"]);
@@ -85,12 +112,16 @@ fn evaluation_views_are_pillows_to_the_bit() {
         };
         let filter = serde_json::from_value(case["filter"].clone()).unwrap();
         let view = EvalTransform::resized(fit, filter, (height, width)).unwrap();
-        assert_equal(&case, |image| view.apply(image.into(), &mut sample_rng(0, 0, 0)).into_u8().unwrap());
+        let apply = |image| view.apply(image, &mut sample_rng(0, 0, 0));
+        assert_equal(&case, |image| apply(image.into()).into_u8().unwrap());
+        floats += assert_equal_floats(&case, apply);
     }
+    assert!(floats > 13, "{floats} cases of floats");
 }
 
 #[test]
-fn training_views_are_pillows_to_rounding() {
+fn training_views_are_pillows_to_rounding_and_of_floats_to_the_bit() {
+    let mut floats = 0;
     for case in cases("crops.json") {
         let (crop, size) = crop_and_size(&case);
         let source = image(&case["source"]);
@@ -102,7 +133,14 @@ fn training_views_are_pillows_to_rounding() {
         assert_eq!(whole.draw(crop.height, crop.width, &mut rng()), Crop { top: 0, left: 0, ..crop });
         let view = TrainTransform::new(size, whole).unwrap().with_flip(false);
         assert_close(&case, &view.apply(cut.into(), &mut rng()).into_u8().unwrap());
+        floats += assert_equal_floats(&case, |image| {
+            let AnyImage::F32(image) = image else { unreachable!("it is of floats") };
+            let rows = image.data().chunks_exact(2 * image.width()).skip(crop.top).take(crop.height);
+            let cut = rows.flat_map(|row| &row[2 * crop.left..][..2 * crop.width]).copied().collect();
+            view.apply(Image::new(crop.height, crop.width, 2, cut).unwrap().into(), &mut rng())
+        });
     }
+    assert!(floats > 10, "{floats} cases of floats");
 }
 
 /// Two samples of one distribution differ by more than this, at any point, once in 10,000 times

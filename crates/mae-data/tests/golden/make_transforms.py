@@ -147,6 +147,22 @@ def same_for_each_band(image, transform):
     return expected
 
 
+def floats(image):
+    """The green band as numbers that fill a float."""
+    return Image.fromarray(np.asarray(image)[..., 1].astype(np.float32) * np.float32(137.77) - np.float32(9000))
+
+
+# Pixels beyond which no floats are kept, for space.
+MOST_FLOATS = 2400
+
+
+def keep_floats(store, case, image, view):
+    """What a view makes of floats, beside what it makes of bytes."""
+    if case["size"][0] * case["size"][1] <= MOST_FLOATS:
+        case["floats"] = case["expected"].replace(".png", ".npy")
+        store.array(case["floats"], np.asarray(view(image)))
+
+
 def timm_view(fitted, size, mode, name):
     """timm's evaluation transform up to the tensor, which resizes to `fitted` and cuts out `size`."""
     percent = size[0] / fitted[0]
@@ -172,6 +188,10 @@ def main():
         resized = same_for_each_band(sources[source], lambda image: F.resized_crop(image, *crop, size, BICUBIC))
         store.pixels(file, resized)
         crops.append({"source": f"{source}.png", "crop": crop, "size": size, "expected": file})
+        if size[0] * size[1] <= MOST_FLOATS:
+            cut = floats(sources[source]).crop((left, top, left + width, top + height))
+            crops[-1]["floats"] = f"crop-{number:02}.npy"
+            store.array(crops[-1]["floats"], np.asarray(F.resize(cut, size, BICUBIC)))
     store.json("crops.json", crops)
 
     evals = []
@@ -181,12 +201,14 @@ def main():
         store.pixels(file, same_for_each_band(sources[source], view))
         fitted = {"mode": "cover", "fitted": [short, short], "filter": "bicubic"}
         evals.append({"source": f"{source}.png", **fitted, "size": size, "expected": file})
+        keep_floats(store, evals[-1], floats(sources[source]), view)
     for number, (source, fitted, size, mode, name) in enumerate(TIMM):
         file = f"timm-{number:02}.png"
         view = timm_view(fitted, size, mode, name)
         store.pixels(file, same_for_each_band(sources[source], view))
         how = {"mode": "cover" if mode == "center" else mode, "fitted": fitted, "filter": name}
         evals.append({"source": f"{source}.png", **how, "size": size, "expected": file})
+        keep_floats(store, evals[-1], floats(sources[source]), view)
     store.json("evals.json", evals)
 
     draws = []

@@ -120,8 +120,8 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "FORMAT")]
     pub pixels: Option<PixelFormat>,
 
-    /// The channels' means by which images are normalised, such as 0.5,0.5,0.5, in the pixels' own units where --pixels is no u8 [default:
-    /// the weights' file's, ImageNet's for rgb8, else measured].
+    /// The channels' means by which images are normalised, such as 0.5,0.5,0.5, for u16 and f32 in the pixels' own units [default: the
+    /// weights' file's, ImageNet's for rgb8, else measured].
     #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "std")]
     pub mean: Vec<f32>,
 

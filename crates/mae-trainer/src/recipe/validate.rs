@@ -63,7 +63,7 @@ impl<S> Settings<S> {
         let pixels = data.pixels;
         let fits = pixels.channels() == channels && dtype(pixels.pixel_type()) == data.normalize.dtype();
         let bound =
-            format!("of the {channels} channels that the model takes and of the type that is normalised");
+            format!("of {channels} channels and the type that data.normalize is of; --mean and --std need --pixels");
         within("pixels", fits, pixels, &bound)?;
         let colours = pixels == PixelFormat::Rgb8;
         for (name, value) in [("rand_augment", data.rand_augment), ("erasing", data.erasing)] {
