@@ -30,6 +30,9 @@ pub struct ImageArgs {
     /// takes 256, timm 248.
     #[arg(long, value_name = "PX")]
     resize: Option<usize>,
+    /// Look at the central square window of PX pixels on each side alone, as runs with --window are evaluated.
+    #[arg(long, value_name = "PX")]
+    window: Option<usize>,
     /// What image files are decoded to: rgb8, or type and channels of the numbers in them, such as u16x1 or f32x13 [default: as the weights'
     /// file says].
     #[arg(long, value_name = "FORMAT")]
@@ -99,13 +102,20 @@ impl ImageArgs {
             })?,
         };
         let Some(said) = said else {
-            let transform = EvalTransform::new(size, self.resize)?;
+            let transform = self.windowed(EvalTransform::new(size, self.resize)?)?;
             return Ok(Preparation { transform, normalize, pixels });
         };
         let transform = eval_transform(&said.value, size).with_context(|| {
             format!("{path}: cannot prepare images as {} says, which --resize PX overrides", said.source)
         })?;
-        Ok(Preparation { transform, normalize, pixels })
+        Ok(Preparation { transform: self.windowed(transform)?, normalize, pixels })
+    }
+
+    fn windowed(&self, transform: EvalTransform) -> Result<EvalTransform> {
+        Ok(match self.window {
+            Some(side) => transform.with_window(side)?,
+            None => transform,
+        })
     }
 
     /// A loader that shows images so, all of them in their order.

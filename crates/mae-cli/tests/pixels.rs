@@ -86,6 +86,40 @@ fn deep_grey_images_are_trained_on_looked_at_and_classified() {
 }
 
 #[test]
+fn scenes_are_seen_in_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::create_dir(at.join("scenes")).unwrap();
+    for i in 0..3 {
+        let pixel = |x: u32, y: u32| Luma([(x * 97 + y * 31 + i * 5003) as u16]);
+        let scene: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_fn(300, 200, pixel);
+        scene.save(at.join("scenes").join(format!("{i}.tif"))).unwrap();
+    }
+    let options = "--epochs 2 --batch-size 4 --window 48 --crops-per-image 10 --set model.image_size=[32,32]";
+    let plan = done(at, &format!("pretrain --data scenes --out run {options} --stop-after 9"));
+    assert!(plan.contains("3 images, 10 samples of each an epoch, in windows of 48 x 48 px"), "{plan}");
+    // 30 samples are 7 updates of 4.
+    assert!(plan.contains("steps           14 = 2 epochs x 7"), "{plan}");
+    done(at, "pretrain --resume run");
+    // The same losses without a stop, to the bit.
+    done(at, &format!("pretrain --data scenes --out whole {options}"));
+    let losses = |run: &str| {
+        let text = fs::read_to_string(at.join(run).join("metrics.jsonl")).unwrap();
+        text.lines().map(|line| line.split(",\"lr\"").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(losses("run").len(), 14);
+    assert_eq!(losses("run"), losses("whole"));
+    done(at, "embed run scenes features.npy --window 48");
+    done(at, "reconstruct run scenes pictures --window 48");
+    refused(at, "embed run scenes x.npy --window 0", &["window is 0", "at least 1"]);
+    refused(
+        at,
+        "pretrain --data scenes --out other --crops-per-image 0",
+        &["crops_per_image is 0", "at least 1"],
+    );
+}
+
+#[test]
 fn missing_pixels_take_no_part() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

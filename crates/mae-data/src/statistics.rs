@@ -8,7 +8,11 @@ use crossbeam_channel::bounded;
 use mae_image::{Pixel, of_any};
 
 use crate::loader::worker::without_panic;
-use crate::{AnyImage, DataError, Image, ImageSource};
+use crate::transform::crop::random_window;
+use crate::{AnyImage, DataError, Image, ImageSource, View, sample_rng};
+
+/// Stands for a pass in the draws of windows: one that no training reaches.
+const MEASURED_PASS: u64 = u64::MAX - 3;
 
 /// What the pixels of some images are like, channel by channel, in their own units: 0 to 255 for bytes. Numbers that are not finite have
 /// no part in it.
@@ -33,8 +37,8 @@ struct Moments {
 }
 
 impl PixelStatistics {
-    /// Decodes the images of `source` at `indices` and measures their pixels at their own size, so that a large image weighs more than a
-    /// small one. Images that cannot be read are left out. The numbers are the same for any number of threads. Calls `progress(done, total)`
+    /// Decodes the images of `source` at `indices`, or of each a square `window` of so many pixels at a random place, and measures their pixels
+    /// at their own size, so that a large image weighs more than a small one. Images that cannot be read are left out. The numbers are the same for any number of threads. Calls `progress(done, total)`
     /// on the caller's thread after each image.
     ///
     /// # Errors
@@ -43,6 +47,7 @@ impl PixelStatistics {
     pub fn measure(
         source: &dyn ImageSource,
         indices: &[usize],
+        window: Option<usize>,
         threads: usize,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self, DataError> {
@@ -57,8 +62,7 @@ impl PixelStatistics {
                     let places = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
                     for place in places.take_while(|place| *place < total) {
                         let (index, name) = (indices[place], || source.name(indices[place]));
-                        let measured =
-                            without_panic(name, || source.load(index).map(|image| Self::of(&image)));
+                        let measured = without_panic(name, || Self::of_sample(source, index, window));
                         if sender.send((place, measured)).is_err() {
                             return;
                         }
@@ -79,6 +83,14 @@ impl PixelStatistics {
             Some((_, error)) if all.sum.images == 0 => Err(error),
             _ => Ok(all.sum),
         }
+    }
+
+    fn of_sample(source: &dyn ImageSource, index: usize, window: Option<usize>) -> Result<Self, DataError> {
+        let Some(side) = window else { return source.load(index).map(|image| Self::of(&image)) };
+        let encoded = source.open(index)?;
+        let window = random_window(side, encoded.size(), &mut sample_rng(0, MEASURED_PASS, index));
+        let part = encoded.decode_part(window, Vec::new())?;
+        Ok(Self::of(&View::of_crop(window, (window.height, window.width), false).cut(&part)))
     }
 
     /// Of one image.
@@ -223,13 +235,27 @@ mod tests {
     }
 
     #[test]
+    fn windows_of_all_of_an_image_are_the_image() {
+        let shapes = crate::Shapes::new(0, 9, (16, 24)).unwrap();
+        let measure = |window| {
+            let indices: Vec<usize> = (0..9).collect();
+            PixelStatistics::measure(&shapes, &indices, window, 2, |_, _| {}).unwrap()
+        };
+        assert_eq!(measure(Some(24)), measure(None));
+        let part = measure(Some(7));
+        assert_eq!(part.channels[0].count, 9.0 * 49.0);
+        assert_ne!(part.mean(), measure(None).mean());
+    }
+
+    #[test]
     fn threads_change_nothing() {
         let shapes = crate::Shapes::new(0, 40, (16, 16)).unwrap();
         let indices: Vec<usize> = (0..40).rev().collect();
-        let measure = |threads| PixelStatistics::measure(&shapes, &indices, threads, |_, _| {}).unwrap();
+        let measure =
+            |threads| PixelStatistics::measure(&shapes, &indices, None, threads, |_, _| {}).unwrap();
         assert_eq!(measure(1), measure(7));
         assert_eq!(measure(1).images, 40);
-        let error = PixelStatistics::measure(&shapes, &[99, 98], 2, |_, _| {}).unwrap_err();
+        let error = PixelStatistics::measure(&shapes, &[99, 98], None, 2, |_, _| {}).unwrap_err();
         assert!(error.to_string().contains("no image 99"), "{error}");
     }
 }

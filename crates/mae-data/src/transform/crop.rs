@@ -70,6 +70,28 @@ impl RandomResizedCrop {
     }
 }
 
+/// A square of `side` pixels of an image of `(height, width)`, at a random place; all of a side that is shorter.
+pub(crate) fn random_window(side: usize, (height, width): (usize, usize), rng: &mut SampleRng) -> Crop {
+    let (rows, columns) = (height.min(side), width.min(side));
+    let top = below(rng, (height - rows + 1) as u64) as usize;
+    let left = below(rng, (width - columns + 1) as u64) as usize;
+    Crop { top, left, height: rows, width: columns }
+}
+
+/// The same in the middle.
+pub(crate) fn central_window(side: usize, (height, width): (usize, usize)) -> Crop {
+    let (rows, columns) = (height.min(side), width.min(side));
+    Crop { top: (height - rows) / 2, left: (width - columns) / 2, height: rows, width: columns }
+}
+
+/// Refuses a window of nothing.
+pub(crate) fn check_window(side: usize) -> Result<(), DataError> {
+    match side {
+        0 => Err(DataError::Argument { name: "window", value: "0".into(), bound: "at least 1".into() }),
+        _ => Ok(()),
+    }
+}
+
 fn check_range(name: &'static str, range: (f64, f64), most: f64, bound: &str) -> Result<(), DataError> {
     let (low, high) = range;
     if low > 0.0 && low <= high && high <= most {

@@ -2,8 +2,9 @@
 
 use mae_image::{Part, check_size};
 
+use crate::transform::crop::{central_window, check_window};
 use crate::transform::resample::Span;
-use crate::{AnyImage, DataError, Filter, SampleRng, Transform, View};
+use crate::{AnyImage, Crop, DataError, Filter, SampleRng, Transform, View};
 
 /// How an image is resized before its centre is cut out. Sizes are `(height, width)` in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct EvalTransform {
     fit: Fit,
     filter: Filter,
     size: (usize, usize),
+    window: Option<usize>,
 }
 
 impl EvalTransform {
@@ -63,7 +65,16 @@ impl EvalTransform {
         let (Fit::Cover(fitted) | Fit::Squash(fitted)) = fit;
         check_size(fitted)?;
         check_size(size)?;
-        Ok(Self { fit, filter, size })
+        Ok(Self { fit, filter, size, window: None })
+    }
+
+    /// Looks at the central square window of so many pixels on each side alone, which stands for the image.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for a window of 0 pixels.
+    pub fn with_window(self, side: usize) -> Result<Self, DataError> {
+        check_window(side)?;
+        Ok(Self { window: Some(side), ..self })
     }
 
     /// How images are resized before the crop.
@@ -98,10 +109,12 @@ impl EvalTransform {
     }
 
     fn centre(&self, (height, width): (usize, usize)) -> View {
+        let window = self.window.map(|side| central_window(side, (height, width)));
+        let Crop { top, left, height, width } = window.unwrap_or(Crop { top: 0, left: 0, height, width });
         let fitted = self.fitted((height, width));
         let (rows, above) = centre_crop(Span::whole(height, fitted.0, self.filter), self.size.0);
         let (columns, before) = centre_crop(Span::whole(width, fitted.1, self.filter), self.size.1);
-        View::of_resized(rows, columns, (above, before), self.size)
+        View::of_resized(rows, columns, (above, before), self.size).moved(top, left)
     }
 }
 
@@ -151,6 +164,20 @@ mod tests {
             let image = Image::new(height, width, 3, data).unwrap();
             assert_eq!(apply(&EvalTransform::new((height, width), None).unwrap(), &image), image);
         }
+    }
+
+    #[test]
+    fn of_a_window_all_is_as_of_an_image() {
+        let scene: Vec<u16> = (0..50 * 70 * 2).map(|at| (at * 7919 % 65521) as u16).collect();
+        let (top, left) = ((50 - 20) / 2, (70 - 20) / 2);
+        let rows = scene.chunks_exact(140).skip(top).take(20);
+        let window: Vec<u16> = rows.flat_map(|row| &row[2 * left..][..40]).copied().collect();
+        let eval = EvalTransform::new((8, 8), Some(9)).unwrap();
+        let apply =
+            |eval: &EvalTransform, image: Image<u16>| eval.apply(image.into(), &mut sample_rng(0, 0, 0));
+        let whole = apply(&eval, Image::new(20, 20, 2, window).unwrap());
+        let seen = apply(&eval.with_window(20).unwrap(), Image::new(50, 70, 2, scene).unwrap());
+        assert_eq!(seen, whole);
     }
 
     #[test]

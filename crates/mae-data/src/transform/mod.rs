@@ -1,7 +1,7 @@
 //! What is made of an image: crops, resizing, augmentation.
 
 pub(crate) mod augment;
-mod crop;
+pub(crate) mod crop;
 mod eval;
 mod filter;
 mod finetune;

@@ -3,7 +3,8 @@
 use ::image::metadata::Orientation;
 use mae_image::{Part, check_size};
 
-use crate::{AnyImage, DataError, RandomResizedCrop, SampleRng, View, below, uniform};
+use crate::transform::crop::{check_window, random_window};
+use crate::{AnyImage, Crop, DataError, RandomResizedCrop, SampleRng, View, below, uniform};
 
 /// Makes an image of one size from an image of any size.
 pub trait Transform: Send + Sync {
@@ -45,6 +46,7 @@ pub trait Transform: Send + Sync {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainTransform {
     size: (usize, usize),
+    window: Option<usize>,
     crop: RandomResizedCrop,
     flip: bool,
     vertical_flip: bool,
@@ -64,7 +66,7 @@ impl TrainTransform {
     /// [`resized_crop`](crate::resized_crop) and [`EvalTransform`](crate::EvalTransform) do, takes 1.5 times as long.
     pub fn new(size: (usize, usize), crop: RandomResizedCrop) -> Result<Self, DataError> {
         check_size(size)?;
-        Ok(Self { size, crop, flip: true, vertical_flip: false, quarter_turns: false })
+        Ok(Self { size, window: None, crop, flip: true, vertical_flip: false, quarter_turns: false })
     }
 
     /// Whether half of the images are mirrored (the default): not where left and right tell classes apart, as in
@@ -72,6 +74,16 @@ impl TrainTransform {
     #[must_use]
     pub fn with_flip(self, flip: bool) -> Self {
         Self { flip, ..self }
+    }
+
+    /// Draws the crop within a square window of so many pixels on each side, at a random place, which stands for the image: for scenes that
+    /// are much larger than what is to be seen at a time.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for a window of 0 pixels.
+    pub fn with_window(self, side: usize) -> Result<Self, DataError> {
+        check_window(side)?;
+        Ok(Self { window: Some(side), ..self })
     }
 
     /// Whether half of the images are turned upside down by a mirror too, as in pictures from above or through a microscope.
@@ -89,6 +101,8 @@ impl TrainTransform {
 
 impl TrainTransform {
     fn draw(&self, (height, width): (usize, usize), rng: &mut SampleRng) -> View {
+        let window = self.window.map(|side| random_window(side, (height, width), rng));
+        let Crop { top, left, height, width } = window.unwrap_or(Crop { top: 0, left: 0, height, width });
         let crop = self.crop.draw(height, width, rng);
         let mirrored = uniform(rng) < 0.5 && self.flip;
         // Drawn only where wanted: what an image is without them stays the same.
@@ -96,7 +110,7 @@ impl TrainTransform {
         let turns = if self.quarter_turns { below(rng, 4) } else { 0 };
         let (height, width) = self.size;
         let size = if turns % 2 == 1 { (width, height) } else { (height, width) };
-        View::of_crop(crop, size, mirrored).turned(match (upside_down, turns) {
+        View::of_crop(crop, size, mirrored).moved(top, left).turned(match (upside_down, turns) {
             (false, 0) => Orientation::NoTransforms,
             (false, 1) => Orientation::Rotate90,
             (false, 2) => Orientation::Rotate180,
@@ -195,6 +209,24 @@ mod tests {
             assert!((first - last).abs() > 5.0, "{out:?}");
             assert!((corner - first).abs() < 0.5 || (corner - last).abs() < 0.5, "{out:?}");
         }
+    }
+
+    #[test]
+    fn a_window_is_all_that_is_seen_and_lies_anywhere() {
+        let whole = RandomResizedCrop::new((1.0, 1.0), (1.0, 1.0)).unwrap();
+        let transform = TrainTransform::new((5, 5), whole).unwrap().with_window(5).unwrap();
+        let mut places = [[0; 12]; 4];
+        for i in 0..4800 {
+            let seen = transform.view((8, 16), &mut sample_rng(0, 0, i)).unwrap().visible();
+            assert_eq!((seen.height, seen.width), (5, 5));
+            places[seen.top][seen.left] += 1;
+        }
+        // Each 100 times, within 5 standard deviations.
+        assert!(places.iter().flatten().all(|count| (50..150).contains(count)), "{places:?}");
+        // Of an image that is smaller, all.
+        let seen = transform.view((3, 4), &mut sample_rng(0, 0, 0)).unwrap().visible();
+        assert_eq!((seen.height, seen.width), (3, 3));
+        assert!(transform.with_window(0).unwrap_err().to_string().contains("window is 0"));
     }
 
     #[test]

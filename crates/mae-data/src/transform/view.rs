@@ -46,6 +46,12 @@ impl View {
         Self { visible, resizing, padding, size, mirrored: false, turned }
     }
 
+    /// The same of a window of the image whose first pixel is at (`top`, `left`).
+    pub(crate) fn moved(self, top: usize, left: usize) -> Self {
+        let Crop { top: above, left: before, .. } = self.visible;
+        Self { visible: Crop { top: above + top, left: before + left, ..self.visible }, ..self }
+    }
+
     /// The same, turned at last.
     pub(crate) fn turned(self, turned: Orientation) -> Self {
         Self { turned, ..self }

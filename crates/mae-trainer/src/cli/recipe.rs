@@ -94,7 +94,16 @@ pub struct RecipeArgs {
     #[arg(long)]
     pub quarter_turns: bool,
 
-    /// Smallest share of an image's area that a training crop keeps.
+    /// Draw each training crop in a square window of PX pixels at a random place, and evaluate the central one: for scenes that are much
+    /// larger than what the model is to see at a time.
+    #[arg(long, value_name = "PX")]
+    pub window: Option<usize>,
+
+    /// Samples that an epoch makes of each image, at different times [default: 1].
+    #[arg(long, value_name = "N")]
+    pub crops_per_image: Option<usize>,
+
+    /// Smallest share of an image's, or a window's, area that a training crop keeps.
     #[arg(long, value_name = "SHARE")]
     pub min_crop: Option<f64>,
 
@@ -200,6 +209,8 @@ impl RecipeArgs {
         set(&mut data.flip, &self.flip);
         data.flip_vertical |= self.flip_vertical;
         data.quarter_turns |= self.quarter_turns;
+        fill(&mut data.window, &self.window);
+        set(&mut data.crops_per_image, &self.crops_per_image);
         set(&mut data.crop_scale.0, &self.min_crop);
         set(&mut data.rand_augment, &self.rand_augment);
         set(&mut data.erasing, &self.erasing);

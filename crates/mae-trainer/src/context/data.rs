@@ -85,6 +85,15 @@ impl Data {
         Ok(Self { train, val, tables })
     }
 
+    /// The training images, each as often as an epoch makes samples of it.
+    pub(crate) fn samples(&self, crops_per_image: usize) -> Arc<dyn ImageSource> {
+        if crops_per_image == 1 {
+            return self.train.clone();
+        }
+        let indices = (0..self.train.len() * crops_per_image).map(|i| i / crops_per_image).collect();
+        Arc::new(Subset::new(self.train.clone(), indices).expect("the indices are within"))
+    }
+
     /// The labelled images that vote in a kNN evaluation and those that are voted on, if there are
     /// labels of one class an image: the training and the held-out set, or, without one, four fifths of the training set
     /// and the rest.
@@ -194,6 +203,10 @@ fn train_transform(data: &DataSettings, size: (usize, usize)) -> Result<Arc<dyn 
         .with_flip(data.flip)
         .with_vertical_flip(data.flip_vertical)
         .with_quarter_turns(data.quarter_turns);
+    let train = match data.window {
+        Some(side) => train.with_window(side)?,
+        None => train,
+    };
     if data.rand_augment == 0.0 && data.erasing == 0.0 {
         return Ok(Arc::new(train));
     }

@@ -31,7 +31,7 @@ pub(crate) fn fill_pixels(
     // What went wrong on the main rank is told on all: none of them waits.
     let mut told = Vec::new();
     if ranks.is_main() {
-        let measured = measure(data, pixels, recipe.workers).map_err(|error| crate::chain(&error));
+        let measured = measure(recipe, data, pixels).map_err(|error| crate::chain(&error));
         told = serde_json::to_vec(&measured).expect("numbers and text");
     }
     ranks.broadcast(&mut told)?;
@@ -41,9 +41,11 @@ pub(crate) fn fill_pixels(
     Ok(())
 }
 
-fn measure(data: &Data, pixels: PixelFormat, threads: usize) -> Result<Normalize, TrainerError> {
-    let indices = ImageSet::all(&data.train).spread(MEASURED_IMAGES).indices;
-    let statistics = PixelStatistics::measure(data.train.as_ref(), &indices, threads.max(1), |_, _| {})?;
+fn measure(recipe: &DataRecipe, data: &Data, pixels: PixelFormat) -> Result<Normalize, TrainerError> {
+    let samples = data.samples(recipe.crops_per_image.max(1));
+    let indices = ImageSet::all(&samples).spread(MEASURED_IMAGES).indices;
+    let (window, threads) = (recipe.window, recipe.workers.max(1));
+    let statistics = PixelStatistics::measure(samples.as_ref(), &indices, window, threads, |_, _| {})?;
     let (mean, std) = (statistics.mean(), statistics.std());
     if let Some(flat) = (0..mean.len()).find(|i| std[*i] <= FLAT * mean[*i].abs().max(f64::MIN_POSITIVE)) {
         let (name, value) = ("the standard deviation of a channel", format!("0 in channel {}", flat + 1));

@@ -10,7 +10,7 @@ mod share;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mae_data::{Batch, Batches, DistributedSampler, Loader};
+use mae_data::{Batch, Batches, DistributedSampler, ImageSource, Loader};
 use mae_ranks::Collective;
 use mae_vit::Geometry;
 
@@ -31,6 +31,8 @@ pub struct Context {
     pub pace: Pace,
     /// The images.
     pub data: Data,
+    /// The training images as often as an epoch has them: what the indices of batches count.
+    pub samples: Arc<dyn ImageSource>,
     /// What images the model takes.
     pub geometry: Geometry,
     /// How pictures show them.
@@ -53,17 +55,18 @@ impl Context {
         folder: &Path,
     ) -> Result<Self, TrainerError> {
         let pace = Pace::new(&common.train, &common.data, &common.optim, &common.eval)?;
-        let loader = data::train_loader(&data.train, &common, &geometry)?;
+        let samples = data.samples(common.data.crops_per_image);
+        let loader = data::train_loader(&samples, &common, &geometry)?;
         // Whole batches are dealt out, so that what is drawn for a batch is the same on any number of ranks.
         let block = common.train.batch_size / common.data.repeats;
-        let sampler =
-            DistributedSampler::new(data.train.len(), common.train.seed, sharer, common.train.ranks)?;
+        let sampler = DistributedSampler::new(samples.len(), common.train.seed, sharer, common.train.ranks)?;
         let sampler = sampler.with_block(block)?;
         let shown = Shown::new(common.data.normalize.clone(), common.eval.show.as_deref())?;
         Ok(Self {
             common,
             pace,
             data,
+            samples,
             geometry,
             shown,
             sharer,
@@ -123,9 +126,9 @@ impl Context {
         let indices = self.indices(epoch).split_off(first);
         let batch = |indices: &[usize]| Batch {
             images: Vec::new(),
-            pixel_type: self.data.train.pixels().pixel_type(),
+            pixel_type: self.samples.pixels().pixel_type(),
             shape: [indices.len(), self.geometry.in_chans(), 0, 0],
-            labels: indices.iter().map(|index| self.data.train.label(*index)).collect(),
+            labels: indices.iter().map(|index| self.samples.label(*index)).collect(),
             passes: vec![epoch; indices.len()],
             indices: indices.to_vec(),
         };
@@ -139,7 +142,7 @@ impl Context {
     pub(crate) fn whole_update(&self, step: u64) -> Result<Vec<Batch>, TrainerError> {
         let (epoch, update) = self.pace.position(step);
         let (images, seed) = (self.pace.effective_batch / self.common.data.repeats, self.common.train.seed);
-        let sampler = DistributedSampler::new(self.data.train.len(), seed, 0, 1)?;
+        let sampler = DistributedSampler::new(self.samples.len(), seed, 0, 1)?;
         let first = update as usize * images;
         let indices = sampler.first_indices(epoch, first + images).split_off(first);
         Ok(self.loader.batches(epoch, indices, 0)?.collect::<Result<_, _>>()?)

@@ -9,7 +9,7 @@ use super::{Context, ImageSet};
 use mae_eval::Features;
 use mae_report::duration;
 
-use crate::TrainerError;
+use crate::{DataSettings, TrainerError};
 
 /// Images of one forward pass in evaluation.
 const BATCH: usize = 64;
@@ -85,7 +85,12 @@ fn unlabelled(source: &dyn ImageSource, index: usize) -> TrainerError {
 impl Context {
     /// How evaluation sees images.
     pub(crate) fn eval_transform(&self) -> Result<EvalTransform, TrainerError> {
-        Ok(EvalTransform::new(self.geometry.image_size(), self.common.data.resize)?)
+        let DataSettings { resize, window, .. } = self.common.data;
+        let transform = EvalTransform::new(self.geometry.image_size(), resize)?;
+        Ok(match window {
+            Some(side) => transform.with_window(side)?,
+            None => transform,
+        })
     }
 
     /// A loader of a set's images as evaluation sees them.

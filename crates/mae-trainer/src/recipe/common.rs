@@ -54,7 +54,12 @@ crate::section! {
         Free max_bad_share: f64 = 0.05;
         /// Stop at the first unreadable file.
         Free strict: bool = false;
-        /// Range of the share of an image's area that a training crop keeps; by default 0.2 to 1 for pre-training, 0.08 to 1 for
+        /// Side in pixels of a square window, which stands for the image: training crops are drawn in one at a random place, evaluation looks at
+        /// the central one. For scenes that are much larger than what the model is to see at a time.
+        Free window: Option<usize> = None;
+        /// Samples that an epoch makes of each image, at different times.
+        Fixed crops_per_image: usize = 1;
+        /// Range of the share of an image's, or a window's, area that a training crop keeps; by default 0.2 to 1 for pre-training, 0.08 to 1 for
         /// probes and fine-tuning.
         // MAE table 8 and §A.1: torchvision's RandomResizedCrop with this scale, or with its own.
         Free crop_scale: (f64, f64) = (0.2, 1.0);

@@ -205,7 +205,9 @@ impl<S: TaskRecipe> Recipe<S> {
     pub(crate) fn fill(&mut self, len: usize) -> Result<(), TrainerError> {
         let Self { train, data, optim, eval, .. } = self;
         let ranks = *train.ranks.get_or_insert(1);
-        train.batch_size.get_or_insert_with(|| default_batch(len / ranks.max(1), data.repeats));
+        train.batch_size.get_or_insert_with(|| {
+            default_batch(len.saturating_mul(data.crops_per_image) / ranks.max(1), data.repeats)
+        });
         train.precision.get_or_insert_default();
         data.images.get_or_insert(len);
         match (*data.pixels.get_or_insert_default(), &data.normalize) {

@@ -33,10 +33,13 @@ impl<S> Settings<S> {
         within("accum_iter", train.accum_iter >= 1, train.accum_iter, "at least 1")?;
         within("ranks", train.ranks >= 1, train.ranks, "at least 1")?;
         within("repeats", data.repeats >= 1, data.repeats, "at least 1")?;
-        let (batch, crops) = (train.batch_size, len.saturating_mul(data.repeats));
-        let bound = match data.repeats {
+        within("crops_per_image", data.crops_per_image >= 1, data.crops_per_image, "at least 1")?;
+        within("window", data.window != Some(0), 0, "at least 1")?;
+        let each = data.repeats.saturating_mul(data.crops_per_image);
+        let (batch, crops) = (train.batch_size, len.saturating_mul(each));
+        let bound = match each {
             1 => format!("the data set's {len} images"),
-            repeats => format!("the {crops} crops of an epoch, {repeats} of each image"),
+            each => format!("the {crops} crops of an epoch, {each} of each image"),
         };
         within("batch_size", (1..=crops).contains(&batch), batch, &format!("from 1 to {bound}"))?;
         let whole = format!("a multiple of the {} crops of each image", data.repeats);
@@ -62,8 +65,9 @@ impl<S> Settings<S> {
         data.normalize.validate(channels)?;
         let pixels = data.pixels;
         let fits = pixels.channels() == channels && dtype(pixels.pixel_type()) == data.normalize.dtype();
-        let bound =
-            format!("of {channels} channels and the type that data.normalize is of; --mean and --std need --pixels");
+        let bound = format!(
+            "of {channels} channels and the type that data.normalize is of; --mean and --std need --pixels"
+        );
         within("pixels", fits, pixels, &bound)?;
         let colours = pixels == PixelFormat::Rgb8;
         for (name, value) in [("rand_augment", data.rand_augment), ("erasing", data.erasing)] {

@@ -25,7 +25,14 @@ impl<T: Task> Run<T> {
             None => format!("built-in shapes: {count} images"),
         };
         line("device", device.to_owned());
-        line("data", images(&data.path, self.data.train.len()));
+        let mut about = images(&data.path, self.data.train.len());
+        if data.crops_per_image > 1 {
+            about += &format!(", {} samples of each an epoch", data.crops_per_image);
+        }
+        if let Some(side) = data.window {
+            about += &format!(", in windows of {side} x {side} px");
+        }
+        line("data", about);
         self.data.val.iter().for_each(|val| {
             let images = match data.val_share {
                 Some(share) => format!("{} images of the same folder, {share} of each class", val.len()),

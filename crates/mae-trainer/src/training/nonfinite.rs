@@ -100,7 +100,7 @@ impl<T: Task> Run<T> {
         // The images are those that the loss was taken of: they are a function of the step.
         let batches = self.whole_update(step)?;
         let names =
-            |batch: &Batch| -> Vec<_> { batch.indices.iter().map(|i| self.data.train.name(*i)).collect() };
+            |batch: &Batch| -> Vec<_> { batch.indices.iter().map(|i| self.samples.name(*i)).collect() };
         let offence = Offence {
             step: step + 1,
             epoch: self.pace.position(step).0,

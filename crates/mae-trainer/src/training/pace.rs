@@ -36,7 +36,7 @@ impl Pace {
         eval: &EvalSettings,
     ) -> Result<Self, TrainerError> {
         let effective_batch = train.batch_size.saturating_mul(train.accum_iter).saturating_mul(train.ranks);
-        let samples = data.images.saturating_mul(data.repeats);
+        let samples = data.images.saturating_mul(data.crops_per_image).saturating_mul(data.repeats);
         let steps_per_epoch = match data.drop_last {
             true => samples / effective_batch.max(1),
             false => samples.div_ceil(effective_batch.max(1)),

@@ -40,7 +40,7 @@ struct Classes {
     config: ClassifierConfig,
     encoder: EncoderSettings,
     /// The training images.
-    train: Arc<dyn ImageSource>,
+    samples: Arc<dyn ImageSource>,
     /// The last scores that were measured, and after how many updates.
     measured: Mutex<Option<(u64, ClassifierScores)>>,
 }
@@ -95,7 +95,8 @@ impl Classes {
         }
         let (vit, pooling) = (encoder.encoder, encoder.pooling);
         let config = ClassifierConfig { vit, pooling, head, classes, multi_label };
-        Ok(Self { config, encoder: encoder.clone(), train: data.train.clone(), measured: Mutex::default() })
+        let samples = data.samples(settings.crops_per_image);
+        Ok(Self { config, encoder: encoder.clone(), samples, measured: Mutex::default() })
     }
 
     /// A new head on the encoder of the file.
@@ -132,7 +133,8 @@ impl Classes {
 
     /// The classes of training images. All of them were found to be labelled.
     fn labels<'a>(&self, indices: impl IntoIterator<Item = &'a usize>) -> Vec<Vec<u32>> {
-        let labels = |index: &usize| self.train.labels(*index).expect("both sets were found to be labelled");
+        let labels =
+            |index: &usize| self.samples.labels(*index).expect("both sets were found to be labelled");
         indices.into_iter().map(labels).collect()
     }
 

@@ -13,7 +13,7 @@ use super::optimizer::LARS_MOMENTS;
 use super::{Classes, ClassifierScores, EncoderRecipe, Lars, METRICS, Mix, Mixing};
 use crate::context::{Aside, Context, ImageSet, Rows};
 use crate::recipe::within;
-use crate::{At, Backward, Data, Measured, Recipe, SettingsOf, Task, TaskRecipe, TrainerError};
+use crate::{At, Backward, Data, DataRecipe, Measured, Recipe, SettingsOf, Task, TaskRecipe, TrainerError};
 use mae_report::{Metric, Outcome};
 
 crate::sections! {
@@ -80,8 +80,10 @@ impl Task for Probe {
         within("label_smoothing", (0.0..1.0).contains(&smoothing), smoothing, "in [0, 1)")?;
         within("momentum", (0.0..=1.0).contains(&probe.momentum), probe.momentum, "from 0 to 1")?;
         within("trust", probe.trust > 0.0 && probe.trust.is_finite(), probe.trust, "positive and finite")?;
-        let repeats = recipe.data.repeats;
-        within("repeats", !probe.cached || repeats == 1, repeats, "1 where features are taken once")?;
+        let DataRecipe { repeats, crops_per_image: crops, .. } = recipe.data;
+        for (name, number) in [("repeats", repeats), ("crops_per_image", crops)] {
+            within(name, !probe.cached || number == 1, number, "1 where features are taken once")?;
+        }
         recipe.task.model.pooling.get_or_insert(Pooling::ClassToken);
         recipe.task.model.fill(&mut recipe.data)
     }
