@@ -86,6 +86,34 @@ fn deep_grey_images_are_trained_on_looked_at_and_classified() {
 }
 
 #[test]
+fn weights_of_colours_become_those_of_other_channels() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    common::setting(at);
+    grey(&at.join("grey"), 12);
+    done(at, "convert model.safetensors grey.safetensors --to official --in-chans 1");
+    let text = done(at, "inspect grey.safetensors");
+    assert!(text.contains("mean [0.5] and deviation [0.5]"), "{text}");
+    // Their images are of bytes: those of 16 bits are refused until somebody asks for them, and then measured.
+    let tune = "finetune grey.safetensors grey --val-share 0.25 --epochs 1 --batch-size 4 --out";
+    refused(at, &format!("{tune} no"), &["u16x1", "u8x1"]);
+    let plan = done(at, &format!("{tune} tuned --pixels u16x1"));
+    assert!(plan.contains("u16x1, mean [1"), "{plan}");
+    done(at, "convert model.safetensors four.safetensors --to official --channels blue,green,red,nir");
+    done(at, "convert four.safetensors back.safetensors --to official --channels red,green,blue");
+    let features = |weights: &str, out: &str| {
+        done(at, &format!("embed {weights} train {out} --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"));
+        fs::read(at.join(out)).unwrap()
+    };
+    assert!(features("back.safetensors", "back.npy") == features("model.safetensors", "model.npy"));
+    refused(
+        at,
+        "convert model.safetensors no.safetensors --to official --channels nir",
+        &["none of the channels nir is one of its red, green, blue"],
+    );
+}
+
+#[test]
 fn scenes_are_seen_in_windows() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

@@ -128,8 +128,8 @@ pub enum ModelError {
         /// How many they are.
         count: usize,
     },
-    /// Weights cannot be made to fit another size.
-    #[error("cannot resample {}: {reason}", path.display())]
+    /// Weights cannot be made to fit images of another size or other channels.
+    #[error("cannot change the images of {}: {reason}", path.display())]
     Resample {
         /// The file that holds them.
         path: PathBuf,

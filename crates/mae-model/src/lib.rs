@@ -42,7 +42,7 @@ pub use features::FeatureExtractor;
 pub use mae::{Mae, Reconstruction};
 pub use params::{ParamInfo, has_path_ids, list_params, with_path_ids};
 pub use weights::{
-    Contents, Hints, Loaded, Resize, Resizing, SavedModel, Scheme, Source, Sourced, StoredAs, Used,
+    Channels, Contents, Hints, Loaded, Resize, Resizing, SavedModel, Scheme, Source, Sourced, StoredAs, Used,
     WeightFile, load, load_into, save,
 };
 

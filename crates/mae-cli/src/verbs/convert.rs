@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use mae_model::{Hints, Scheme, StoredAs};
+use mae_model::{Channels, Hints, Scheme, StoredAs};
 use mae_trainer::PublicRecipe;
 use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
@@ -19,6 +19,7 @@ Examples:
   mae convert path/to/vit-mae-base --to official base.safetensors
   mae convert encoder.safetensors --to timm large.safetensors --resample-to 384
   mae convert encoder.safetensors --to timm fine.safetensors --resample-to 224 --resample-patches-to 8
+  mae convert mae_pretrain_vit_base.pth --to official five.safetensors --channels blue,green,red,nir,swir
 
 In Python:
   timm.create_model('vit_base_patch16_224', num_classes=0, checkpoint_path='encoder.safetensors')
@@ -43,6 +44,13 @@ pub struct Args {
     /// Resamples an encoder's patch projection for patches of this size.
     #[arg(long, value_name = "PX")]
     resample_patches_to: Option<usize>,
+    /// For images of so many channels, by timm's rule: one takes the sum of the kernels of all, several repeat them.
+    #[arg(long, value_name = "N", conflicts_with = "channels")]
+    in_chans: Option<usize>,
+    /// For images of channels with these names, such as blue,green,red,nir: each takes the kernels of its namesake (a file of 3 channels
+    /// has red, green and blue), or zeros.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    channels: Option<Vec<String>>,
     /// Replace the file, or the folder that a conversion has made, if it exists.
     #[arg(long)]
     force: bool,
@@ -60,6 +68,10 @@ pub fn run(args: &Args) -> Result<()> {
     file = file.with_metadata(PublicRecipe::KEY, recipe.map(|recipe| recipe.text));
     if args.resample_to.is_some() || args.resample_patches_to.is_some() {
         file = file.resampled(args.resample_to, args.resample_patches_to, &hints)?;
+    }
+    let channels = args.in_chans.map(Channels::Count).or(args.channels.clone().map(Channels::Named));
+    if let Some(channels) = channels {
+        file = file.with_channels(&channels, &hints)?;
     }
     let hints = Hints { image_size: args.resample_to.or(hints.image_size), mask_ratio, ..hints };
     let left = replacing(&args.out, |out| Ok(file.export(args.to, args.precision, &hints, out)?))?;

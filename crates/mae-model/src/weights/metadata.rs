@@ -8,9 +8,12 @@ pub(crate) const CLASSIFIER_KEY: &str = "mae.classifier";
 /// Of an encoder alone.
 pub(crate) const ENCODER_KEY: &str = "mae.encoder";
 pub(crate) const NORMALIZE_KEY: &str = "mae.normalize";
+/// What the channels of its images are called.
+pub(crate) const CHANNELS_KEY: &str = "mae.channels";
 pub(crate) const RESIZING_KEY: &str = "mae.resizing";
 /// The keys by which a file describes itself.
-pub(crate) const KEYS: [&str; 5] = [CONFIG_KEY, CLASSIFIER_KEY, ENCODER_KEY, NORMALIZE_KEY, RESIZING_KEY];
+pub(crate) const KEYS: [&str; 6] =
+    [CONFIG_KEY, CLASSIFIER_KEY, ENCODER_KEY, NORMALIZE_KEY, CHANNELS_KEY, RESIZING_KEY];
 
 /// A description as it stands there.
 pub(crate) fn json(value: &impl Serialize) -> String {

@@ -20,7 +20,7 @@ mod scheme;
 mod source;
 
 pub use contents::Contents;
-pub use convert::StoredAs;
+pub use convert::{Channels, StoredAs};
 pub use file::WeightFile;
 pub use hints::Hints;
 pub use models::{Loaded, SavedModel, Used, load, load_into, save};

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ sys.path.append(str(Path(__file__).parent.parent / "golden"))
 import torch  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from timm.layers import resample_abs_pos_embed, resample_patch_embed  # noqa: E402
+from timm.models import adapt_input_conv  # noqa: E402
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from torch import nn  # noqa: E402
 from transformers import ViTMAEConfig, ViTMAEForPreTraining, ViTMAEModel  # noqa: E402
@@ -59,6 +61,7 @@ def timm_vit(shape: Shape, **more: object) -> VisionTransformer:
     return VisionTransformer(
         img_size=shape.image,
         patch_size=shape.patch,
+        in_chans=shape.channels,
         embed_dim=shape.embed_dim,
         depth=shape.depth,
         num_heads=shape.num_heads,
@@ -189,6 +192,23 @@ def exchange(tools: Tools) -> None:
         official) | {"vit.embeddings.position_embeddings": None, "decoder.decoder_pos_embed": None}, "all else")
     error = tools.refuses("convert", folder / "a.safetensors", "--to", "official", folder / "no", "--resample-patches-to", "2")
     assert "convert the encoder alone" in error
+
+    print("--- other channels")
+    kernel = "patch_embed.proj.weight"
+    for count in [1, 2, 3, 5, 8]:
+        found = load_file(tools.convert("timm.pth", "timm", f"channels-{count}.safetensors", "--in-chans", str(count), *tools.all))
+        close(found[kernel], adapt_input_conv(count, official[kernel]), f"kernels of {count} channels")
+        timm_vit(replace(shape, channels=count)).load_state_dict(found, strict=True)
+    colours = ["blue", "nir", "green", "red"]
+    four = load_file(tools.convert("a.safetensors", "official", "four.safetensors", "--channels", ",".join(colours)))
+    red, green, blue = official[kernel].unbind(1)
+    assert torch.equal(four[kernel], torch.stack([blue, torch.zeros_like(red), green, red], 1))
+    hf = from_pretrained(ViTMAEForPreTraining, tools.convert("four.safetensors", "transformers", "hf-four"))
+    assert hf.config.num_channels == 4
+    back = load_file(tools.convert("four.safetensors", "official", "back.safetensors", "--channels", "red,green,blue"))
+    assert all(torch.equal(back[name], official[name]) for name in official), "three channels, four, and three again"
+    error = tools.refuses("convert", folder / "a.safetensors", "--to", "official", folder / "no", "--channels", "nir,swir")
+    assert "none of the channels nir, swir is one of its red, green, blue" in error
 
     print("--- half precision")
     for precision, dtype in [("f16", torch.float16), ("bf16", torch.bfloat16), ("f32", torch.float32)]:

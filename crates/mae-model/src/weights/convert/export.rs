@@ -191,8 +191,8 @@ impl WeightFile {
         metadata
     }
 
-    /// `config.json` and `preprocessor_config.json`.
-    fn transformers_configs(&self, hints: &Hints, out: &Path) -> Result<[Value; 2], ModelError> {
+    /// `config.json` and, unless nothing says how images of other channels than three are normalised, `preprocessor_config.json`.
+    fn transformers_configs(&self, hints: &Hints, out: &Path) -> Result<(Value, Option<Value>), ModelError> {
         let contents = self.contents();
         if matches!(contents, Contents::FineTuned { .. } | Contents::Probe { .. }) {
             return Err(
@@ -239,6 +239,9 @@ impl WeightFile {
             config["decoder_intermediate_size"] = mae.decoder.mlp_dim.into();
             config["norm_pix_loss"] = mae.norm_pix_loss.into();
         }
+        if vit.geometry.in_chans() != 3 && self.said_normalize()?.source == Source::Usual {
+            return Ok((config, None));
+        }
         let normalize = self.normalize()?;
         if normalize.dtype() != DType::U8 {
             let reason = format!(
@@ -258,7 +261,7 @@ impl WeightFile {
         preprocessor["do_normalize"] = true.into();
         preprocessor["image_mean"] = json!(normalize.mean());
         preprocessor["image_std"] = json!(normalize.std());
-        Ok([config, preprocessor])
+        Ok((config, Some(preprocessor)))
     }
 }
 
@@ -276,7 +279,11 @@ fn write(tensors: &[Ready], metadata: BTreeMap<String, String>, out: &Path) -> R
 }
 
 /// A folder as transformers saves one, under another name until it is whole.
-fn write_folder(tensors: &[Ready], [config, preprocessor]: [Value; 2], out: &Path) -> Result<(), ModelError> {
+fn write_folder(
+    tensors: &[Ready],
+    (config, preprocessor): (Value, Option<Value>),
+    out: &Path,
+) -> Result<(), ModelError> {
     let write_error = |path: &Path| {
         let path: PathBuf = path.into();
         move |source: std::io::Error| ModelError::Write { path, source: source.into() }
@@ -287,7 +294,8 @@ fn write_folder(tensors: &[Ready], [config, preprocessor]: [Value; 2], out: &Pat
     // Not over what someone else may have left there.
     fs::create_dir(&partial).map_err(write_error(&partial))?;
     let written = || {
-        for (name, value) in [("config.json", &config), ("preprocessor_config.json", &preprocessor)] {
+        let preprocessor = preprocessor.as_ref().map(|value| ("preprocessor_config.json", value));
+        for (name, value) in [("config.json", &config)].into_iter().chain(preprocessor) {
             let text = serde_json::to_string_pretty(value).expect("keys are strings");
             fs::write(partial.join(name), text + "\n").map_err(write_error(&partial.join(name)))?;
         }

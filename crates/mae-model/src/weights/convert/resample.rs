@@ -79,7 +79,7 @@ impl WeightFile {
         Ok(self)
     }
 
-    fn replace_values(
+    pub(super) fn replace_values(
         &mut self,
         name: &str,
         change: impl FnOnce(Vec<f32>, &[usize]) -> (Vec<f32>, Vec<usize>),

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use mae_model::{Classifier, ClassifierConfig, Hints, WeightFile};
+use mae_model::{Classifier, ClassifierConfig, Hints, Source, WeightFile};
 use mae_vit::{Geometry, Pooling, VisionTransformer, VitConfig};
 
-use crate::pixels::pixel_format;
+use crate::pixels::{dtype, pixel_format};
 use crate::{DataRecipe, TrainerError};
 
 crate::section! {
@@ -47,7 +47,17 @@ impl EncoderRecipe {
         };
         let normalize = match data.normalize.take() {
             Some(normalize) => normalize,
-            None => file.normalize()?,
+            // Where the file does not say them, or of other pixels than are asked for, mean and deviation are measured.
+            None if vit.geometry.in_chans() != 3 && file.said_normalize()?.source == Source::Usual => {
+                return Ok(vit.geometry);
+            }
+            None => {
+                let said = file.normalize()?;
+                if data.pixels.is_some_and(|pixels| dtype(pixels.pixel_type()) != said.dtype()) {
+                    return Ok(vit.geometry);
+                }
+                said
+            }
         };
         data.pixels.get_or_insert_with(|| pixel_format(&normalize, vit.geometry.in_chans()));
         data.normalize = Some(normalize);
