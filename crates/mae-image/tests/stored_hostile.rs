@@ -80,7 +80,8 @@ fn changed_files_do_not_panic() {
 /// The bytes that a refused image would take.
 fn too_large(file: &[u8], limits: &DecodeLimits) -> u64 {
     let format = PixelFormat::Stored { pixel_type: mae_image::PixelType::U8, channels: 1 };
-    match Encoded::new(Path::new("input"), file.to_vec(), format, limits).map(|_| ()) {
+    let encoded = Encoded::new(Path::new("input"), file.to_vec(), format, limits);
+    match encoded.and_then(Encoded::decode).map(|_| ()) {
         Err(ImageError::TooManyBytes { bytes, .. }) => bytes,
         other => panic!("{other:?}"),
     }
