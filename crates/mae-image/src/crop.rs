@@ -1,6 +1,9 @@
 //! A rectangle of pixels.
 
+use ::image::metadata::Orientation;
+
 use crate::ImageError;
+use crate::image::Turns;
 
 /// A rectangle of pixels within an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,5 +41,24 @@ impl Crop {
         }
         let bound = format!("at least 1x1 and within the image of {height}x{width}");
         Err(ImageError::Argument { name: "crop", value: format!("{self:?}"), bound })
+    }
+
+    /// The `(height, width)` of the upright image of a stored one of `(height, width)`.
+    pub(crate) fn upright_size((height, width): (usize, usize), orientation: Orientation) -> (usize, usize) {
+        if Turns::of(orientation).turned { (width, height) } else { (height, width) }
+    }
+
+    /// The rectangle of the stored image of `(height, width)` that becomes this one of the upright image.
+    pub(crate) fn before(self, orientation: Orientation, stored: (usize, usize)) -> Self {
+        let Turns { turned, up, back } = Turns::of(orientation);
+        let (rows, columns) = Self::upright_size(stored, orientation);
+        let top = if up { rows - self.top - self.height } else { self.top };
+        let left = if back { columns - self.left - self.width } else { self.left };
+        let Self { height, width, .. } = self;
+        if turned {
+            Self { top: left, left: top, height: width, width: height }
+        } else {
+            Self { top, left, height, width }
+        }
     }
 }

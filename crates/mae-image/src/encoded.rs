@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::jpeg::Frame;
-use crate::open::{self, Opened, Pixels, known_format, read};
+use crate::open::{self, Opened, Pixels, known_format};
 use crate::ppm::Raster;
-use crate::{AnyImage, Crop, DecodeLimits, Image, ImageError, PixelFormat, stored};
+use crate::source::{Source, read};
+use crate::stored::{self, Scene};
+use crate::{AnyImage, Crop, DecodeLimits, Image, ImageError, PixelFormat};
 
 /// An image that is not decoded yet: its file is read and its header understood.
 ///
@@ -26,6 +28,7 @@ enum Kind {
     Decoded(AnyImage),
     Jpeg { path: PathBuf, file: Vec<u8>, frame: Frame },
     Raster(Raster),
+    Tiff(Box<Scene>),
 }
 
 /// Decoded pixels of an image, and where in it they lie.
@@ -50,6 +53,8 @@ impl Part {
 impl Encoded {
     /// Understands the bytes of an image file; `path` is what errors call it.
     ///
+    /// Of a TIFF file whose stored numbers are wanted, only the tags are read; the limits are checked when pixels are decoded.
+    ///
     /// # Errors
     /// As [`decode_file`](crate::decode_file), for what can be told from a file's header and its markers.
     pub fn new(
@@ -59,13 +64,18 @@ impl Encoded {
         limits: &DecodeLimits,
     ) -> Result<Self, ImageError> {
         let path = path.as_ref();
-        if let PixelFormat::Stored { pixel_type, channels } = format {
-            return stored::decode_as(path, &bytes, (pixel_type, channels), limits).map(Self::from);
+        match format {
+            PixelFormat::Rgb8 => {
+                open::open(path, bytes, limits).map(|opened| Self::from_opened(path, opened))
+            }
+            PixelFormat::Stored { .. } => Self::stored(path, bytes.into(), format, limits),
         }
-        open::open(path, bytes, limits).map(|opened| Self::from_opened(path, opened))
     }
 
     /// Reads an image file and understands its header.
+    ///
+    /// A large TIFF file whose stored numbers are wanted stays open: its tags are read here, and its pixels by
+    /// [`decode_part`](Self::decode_part). Its length is not limited.
     ///
     /// # Errors
     /// As [`new`](Self::new), or if the file cannot be read.
@@ -75,7 +85,22 @@ impl Encoded {
         limits: &DecodeLimits,
     ) -> Result<Self, ImageError> {
         let path = path.as_ref();
-        Self::new(path, read(path, limits)?, format, limits)
+        match format {
+            PixelFormat::Rgb8 => Self::new(path, read(path, limits)?, format, limits),
+            PixelFormat::Stored { .. } => Self::stored(path, Source::open(path, limits)?, format, limits),
+        }
+    }
+
+    fn stored(
+        path: &Path,
+        source: Source<'static>,
+        format: PixelFormat,
+        limits: &DecodeLimits,
+    ) -> Result<Self, ImageError> {
+        Ok(Self(match stored::open_as(path, source, format, limits)? {
+            stored::Opened::Image(image) => Kind::Decoded(image),
+            stored::Opened::Tiff(scene) => Kind::Tiff(scene),
+        }))
     }
 
     fn from_opened(path: &Path, opened: Opened) -> Self {
@@ -98,6 +123,7 @@ impl Encoded {
             Kind::Decoded(image) => (image.height(), image.width()),
             Kind::Jpeg { frame, .. } => (frame.height, frame.width),
             Kind::Raster(raster) => raster.size,
+            Kind::Tiff(scene) => scene.size(),
         }
     }
 
@@ -114,7 +140,9 @@ impl Encoded {
     /// Decodes at least `crop`. If the pixels are of 8 bits, they may take the memory of `pixels`.
     ///
     /// A baseline JPEG file is decoded from its first row to the last of the crop, and colours are computed for the crop alone.
-    /// Of a [`Raster`], the rows of the crop are read. Other images are decoded whole.
+    /// Of a [`Raster`], the rows of the crop are read. Of a TIFF file whose stored numbers are wanted, the strips and tiles that touch the
+    /// crop are read and unpacked down to its last row, one at a time: the part is the crop, and the limits are those of the part. Other
+    /// images are decoded whole.
     ///
     /// # Errors
     /// As [`decode`](Self::decode); also [`ImageError::Argument`] if the crop is empty or reaches beyond the image.
@@ -136,6 +164,7 @@ impl Encoded {
                 let pixels = Image::new(crop.height, width, 3, pixels)?;
                 Ok(Part { pixels: pixels.into(), top: crop.top, left: 0 })
             }
+            Kind::Tiff(scene) => Ok(Part { pixels: scene.decode(crop)?, top: crop.top, left: crop.left }),
         }
     }
 }
@@ -175,6 +204,11 @@ pub fn decode_with_format(
     limits: &DecodeLimits,
 ) -> Result<(AnyImage, &'static str), ImageError> {
     let path = path.as_ref();
+    if let PixelFormat::Stored { .. } = pixels {
+        let source = Source::open(path, limits)?;
+        let (_, format) = stored::format_in(path, &source)?;
+        return Ok((Encoded::stored(path, source, pixels, limits)?.decode()?, format));
+    }
     let bytes = read(path, limits)?;
     let (_, format) = known_format(path, &bytes)?;
     Ok((Encoded::new(path, bytes, pixels, limits)?.decode()?, format))

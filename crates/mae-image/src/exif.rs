@@ -1,5 +1,7 @@
 //! How an image is turned upright, by its EXIF data or its XMP text, as Pillow reads them.
 
+use std::convert::Infallible;
+
 use ::image::metadata::Orientation;
 
 /// The orientation that `exif`, a TIFF structure, tells; where it tells none, that of `xmp`.
@@ -12,14 +14,10 @@ pub(crate) fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientatio
     upright(exif.and_then(|data| tag(data, ORIENTATION)), xmp)
 }
 
-/// The orientation of the page of a TIFF file whose directory lies at `at`; if it has none, that of `xmp`.
-pub(crate) fn of_page(file: &[u8], at: u64, xmp: Option<&[u8]>) -> Orientation {
-    upright(Tiff::open(file).and_then(|tiff| tiff.tag(at, ORIENTATION)), xmp)
-}
-
 const ORIENTATION: u64 = 0x0112;
 
-fn upright(told: Option<u32>, xmp: Option<&[u8]>) -> Orientation {
+/// The orientation that was told; if none was, that of `xmp`.
+pub(crate) fn upright(told: Option<u32>, xmp: Option<&[u8]>) -> Orientation {
     let told = told.or_else(|| xmp.and_then(in_xmp));
     told.and_then(|value| Orientation::from_exif(value.min(255) as u8)).unwrap_or(Orientation::NoTransforms)
 }
@@ -29,8 +27,30 @@ pub(crate) fn tag(mut data: &[u8], wanted: u64) -> Option<u32> {
     for _ in 0..2 {
         data = data.strip_prefix(b"Exif\0\0").unwrap_or(data);
     }
-    let tiff = Tiff::open(data)?;
-    tiff.tag(tiff.number(tiff.word, tiff.word)?, wanted)
+    let little = data.starts_with(b"II");
+    if !little && !data.starts_with(b"MM") {
+        return None;
+    }
+    let bytes = |at: u64, length: u64| {
+        let at = usize::try_from(at).ok()?;
+        data.get(at..at.checked_add(usize::try_from(length).ok()?)?)
+    };
+    let mut layout = Layout { little, word: 4 };
+    match layout.number(bytes(2, 2)?) {
+        42 => {}
+        43 => layout.word = 8,
+        _ => return None,
+    }
+    let word = layout.word;
+    let folder = layout.number(bytes(word, word)?);
+    // The length of the number of entries.
+    let count = if word == 8 { 8 } else { 2 };
+    let entries = layout.number(bytes(folder, count)?);
+    let rest = &data[(folder + count) as usize..];
+    let length = usize::try_from(entries.saturating_mul(4 + 2 * word)).unwrap_or(usize::MAX);
+    let far = |at, length| Ok::<_, Infallible>(bytes(at, length).map(first_bytes));
+    let Ok(value) = layout.first_value(&rest[..length.min(rest.len())], wanted, far);
+    value
 }
 
 /// The digit behind `tiff:Orientation="` or `tiff:Orientation>`.
@@ -54,81 +74,92 @@ fn length_of(kind: u64) -> Option<u64> {
     })
 }
 
-struct Tiff<'a> {
-    data: &'a [u8],
-    little: bool,
-    /// The length of an offset.
-    word: u64,
+/// How numbers are written in a TIFF structure.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    pub(crate) little: bool,
+    /// The length of an offset: 4, or 8 in BigTIFF.
+    pub(crate) word: u64,
 }
 
-impl<'a> Tiff<'a> {
-    fn open(data: &'a [u8]) -> Option<Self> {
-        let tiff = Self { data, little: data.starts_with(b"II"), word: 4 };
-        if !tiff.little && !data.starts_with(b"MM") {
-            return None;
-        }
-        match tiff.number(2, 2)? {
-            42 => Some(tiff),
-            43 => Some(Self { word: 8, ..tiff }),
-            _ => None,
-        }
+impl Layout {
+    /// The unsigned number of at most 8 bytes.
+    fn number(self, bytes: &[u8]) -> u64 {
+        let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        if self.little { bytes.iter().rev().fold(0, join) } else { bytes.iter().fold(0, join) }
     }
 
-    /// The first value of a tag of the directory at `folder`, if the tag is there; 0 for one that is no whole number.
-    fn tag(&self, folder: u64, wanted: u64) -> Option<u32> {
-        let word = self.word;
-        // The lengths of the number of entries, and of an entry.
-        let (count, entry) = if word == 8 { (8, 20) } else { (2, 12) };
-        let entries = self.number(folder, count)?;
-        for i in 0..entries.min(self.data.len() as u64 / entry) {
-            let at = folder.checked_add(count + i * entry)?;
-            if self.number(at, 2)? != wanted {
+    /// The first value of a tag among the entries of a directory, if the tag is there; 0 for one that is no whole number. `far` has the
+    /// bytes of a value that lies elsewhere, at least its first 8, or nothing if the file ends before it does.
+    fn first_value<E>(
+        self,
+        entries: &[u8],
+        wanted: u64,
+        mut far: impl FnMut(u64, u64) -> Result<Option<[u8; 8]>, E>,
+    ) -> Result<Option<u32>, E> {
+        let word = self.word as usize;
+        let number = |entry: &[u8], at: usize, length| Some(self.number(entry.get(at..at + length)?));
+        for entry in entries.chunks(4 + 2 * word) {
+            let Some(tag) = number(entry, 0, 2) else { return Ok(None) };
+            if tag != wanted {
                 continue;
             }
-            let (kind, values) = (self.number(at + 2, 2)?, self.number(at + 4, word)?);
+            let (Some(kind), Some(values)) = (number(entry, 2, 2), number(entry, 4, word)) else {
+                return Ok(None);
+            };
             // Types without a length are passed over, as if the tag were not there.
             let Some(length) = length_of(kind) else { continue };
-            let bytes = length.checked_mul(values)?;
-            let place = at + 4 + word;
-            let place = if bytes > word { self.number(place, word)? } else { place };
-            if self.bytes(place, bytes).is_none() {
-                continue;
-            }
-            return Some(self.value(place, kind).filter(|_| values > 0).unwrap_or(0));
+            let Some(bytes) = length.checked_mul(values) else { return Ok(None) };
+            let place = &entry[4 + word..];
+            let value = if bytes > self.word {
+                let Some(at) = number(place, 0, word) else { return Ok(None) };
+                far(at, bytes)?
+            } else {
+                place.get(..bytes as usize).map(first_bytes)
+            };
+            let Some(value) = value else { continue };
+            return Ok(Some(self.value(value, kind).filter(|_| values > 0).unwrap_or(0)));
         }
-        None
+        Ok(None)
     }
 
-    fn bytes(&self, at: u64, length: u64) -> Option<&[u8]> {
-        let at = usize::try_from(at).ok()?;
-        self.data.get(at..at.checked_add(usize::try_from(length).ok()?)?)
-    }
-
-    /// The unsigned number of at most 8 bytes.
-    fn number(&self, at: u64, length: u64) -> Option<u64> {
-        let bytes = self.bytes(at, length)?.iter();
-        let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        Some(if self.little { bytes.rev().fold(0, join) } else { bytes.fold(0, join) })
+    /// The orientation among the entries of a directory. `far` reads a value that lies elsewhere, as [`first_value`](Self::first_value)
+    /// says.
+    pub(crate) fn orientation<E>(
+        self,
+        entries: &[u8],
+        far: impl FnMut(u64, u64) -> Result<Option<[u8; 8]>, E>,
+    ) -> Result<Option<u32>, E> {
+        self.first_value(entries, ORIENTATION, far)
     }
 
     /// A value that is a whole number of 0 or more, of whatever numeric type.
-    fn value(&self, at: u64, kind: u64) -> Option<u32> {
-        let number = |length| self.number(at, length);
+    fn value(self, bytes: [u8; 8], kind: u64) -> Option<u32> {
+        let number = |length| self.number(&bytes[..length]);
+        let second = self.number(&bytes[4..]);
         let value = match kind {
-            3 => number(2)? as f64,
-            4 | 13 => number(4)? as f64,
-            5 => number(4)? as f64 / self.number(at + 4, 4)? as f64,
-            6 => f64::from(number(1)? as i8),
-            8 => f64::from(number(2)? as i16),
-            9 => f64::from(number(4)? as i32),
-            10 => f64::from(number(4)? as i32) / f64::from(self.number(at + 4, 4)? as i32),
-            11 => f64::from(f32::from_bits(number(4)? as u32)),
-            12 => f64::from_bits(number(8)?),
-            16 => number(8)? as f64,
+            3 => number(2) as f64,
+            4 | 13 => number(4) as f64,
+            5 => number(4) as f64 / second as f64,
+            6 => f64::from(number(1) as i8),
+            8 => f64::from(number(2) as i16),
+            9 => f64::from(number(4) as i32),
+            10 => f64::from(number(4) as i32) / f64::from(second as i32),
+            11 => f64::from(f32::from_bits(number(4) as u32)),
+            12 => f64::from_bits(number(8)),
+            16 => number(8) as f64,
             _ => return None,
         };
         (value >= 0.0 && value.fract() == 0.0).then_some(value as u32)
     }
+}
+
+/// The first 8 bytes, zeros behind fewer.
+pub(crate) fn first_bytes(bytes: &[u8]) -> [u8; 8] {
+    let mut first = [0; 8];
+    let length = bytes.len().min(8);
+    first[..length].copy_from_slice(&bytes[..length]);
+    first
 }
 
 #[cfg(test)]

@@ -89,18 +89,10 @@ impl<T: Pixel> Image<T> {
     /// `[H, W, C]` to `[H, W, C]` or `[W, H, C]`
     #[must_use]
     pub fn upright(self, orientation: Orientation) -> Self {
-        use Orientation as O;
-        // Whether rows become columns, and whether rows and columns of the upright image then count from the end.
-        let (turned, up, back) = match orientation {
-            O::NoTransforms => return self,
-            O::FlipHorizontal => (false, false, true),
-            O::Rotate180 => (false, true, true),
-            O::FlipVertical => (false, true, false),
-            O::Rotate90FlipH => (true, false, false),
-            O::Rotate90 => (true, false, true),
-            O::Rotate270FlipH => (true, true, true),
-            O::Rotate270 => (true, true, false),
-        };
+        if orientation == Orientation::NoTransforms {
+            return self;
+        }
+        let Turns { turned, up, back } = Turns::of(orientation);
         let (height, width) = if turned { (self.width, self.height) } else { (self.height, self.width) };
         let mut data = Vec::with_capacity(self.data.len());
         for row in 0..height {
@@ -112,6 +104,33 @@ impl<T: Pixel> Image<T> {
             }
         }
         Self { height, width, data, ..self }
+    }
+}
+
+/// What turns a stored image upright.
+pub(crate) struct Turns {
+    /// Whether rows become columns.
+    pub(crate) turned: bool,
+    /// Whether the rows of the upright image then count from the end.
+    pub(crate) up: bool,
+    /// Whether its columns do.
+    pub(crate) back: bool,
+}
+
+impl Turns {
+    pub(crate) fn of(orientation: Orientation) -> Self {
+        use Orientation as O;
+        let (turned, up, back) = match orientation {
+            O::NoTransforms => (false, false, false),
+            O::FlipHorizontal => (false, false, true),
+            O::Rotate180 => (false, true, true),
+            O::FlipVertical => (false, true, false),
+            O::Rotate90FlipH => (true, false, false),
+            O::Rotate90 => (true, false, true),
+            O::Rotate270FlipH => (true, true, true),
+            O::Rotate270 => (true, true, false),
+        };
+        Self { turned, up, back }
     }
 }
 

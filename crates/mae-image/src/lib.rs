@@ -37,6 +37,7 @@ mod name;
 mod open;
 mod pixel;
 pub mod ppm;
+mod source;
 mod stored;
 mod tiff;
 

@@ -1,13 +1,13 @@
 //! Reads an image file of any common kind into upright RGB, within limits.
 
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::Path;
 
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::jpeg::{self, CONVERT, Frame, Markers, Refused};
+use crate::source::Source;
 use crate::stored::header::Problem;
 use crate::stored::npy;
 use crate::tiff::Tiff;
@@ -208,12 +208,13 @@ pub(crate) fn garbles(decoder: &impl ImageDecoder, bytes: &[u8]) -> bool {
 
 /// The first three bands of a TIFF file as colours; of fewer, the first as grey.
 fn first_bands(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
-    let refuse = |problem: Problem| problem.refuse(path, "TIFF", bytes.len(), limits);
-    let tiff = Tiff::first_page(bytes).map_err(refuse)?;
+    let refuse = |problem: Problem| problem.refuse(path, "TIFF", bytes.len() as u64, limits);
+    let source = Source::from(bytes);
+    let tiff = Tiff::first_page(&source).map_err(refuse)?;
     let header = tiff.header();
     header.check(path, limits)?;
     let (width, height) = (header.width as u32, header.height as u32);
-    let decoded = match tiff.read(limits.max_bytes).map_err(refuse)?.image {
+    let decoded = match tiff.read(&source, tiff.whole(), limits.max_bytes).map_err(refuse)?.image {
         AnyImage::U8(image) => {
             ImageBuffer::from_raw(width, height, colours(&image)).map(DynamicImage::ImageRgb8)
         }
@@ -269,23 +270,6 @@ fn exif_of_png(bytes: &[u8]) -> Option<&[u8]> {
         rest = next;
     }
     found
-}
-
-/// The whole file: decoding from memory is faster, and the time spent on a slow disk is one read.
-pub(crate) fn read(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, ImageError> {
-    let refuse = |source| ImageError::Read { path: path.into(), source };
-    let file = File::open(path).map_err(refuse)?;
-    let length = file.metadata().map_err(refuse)?.len();
-    if length > limits.max_bytes {
-        let max_bytes = limits.max_bytes;
-        return Err(ImageError::FileTooLarge { path: path.into(), bytes: length, max_bytes });
-    }
-    let mut bytes = Vec::with_capacity(length as usize);
-    file.take(limits.max_bytes).read_to_end(&mut bytes).map_err(refuse)?;
-    if bytes.is_empty() {
-        return Err(ImageError::EmptyFile { path: path.into() });
-    }
-    Ok(bytes)
 }
 
 fn known_formats() -> String {

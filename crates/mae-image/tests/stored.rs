@@ -1,5 +1,6 @@
 //! Files of numbers of any type and any number of channels are read as they are stored.
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod pixel_files;
 
 use std::error::Error;

@@ -4,9 +4,10 @@ mod pixel_files;
 
 use std::path::Path;
 
-use mae_image::{AnyImage, DecodeLimits, Encoded, ImageError, PixelFormat};
+use mae_image::{AnyImage, Crop, DecodeLimits, Encoded, ImageError, PixelFormat};
 use pixel_files::{
-    DEFLATE, GREY, RGB, UNCOMPRESSED, Value, bytes_of, npy, npy_of, numbers, tag, tags, tiff, tiled, zlib,
+    DEFLATE, GREY, RGB, UNCOMPRESSED, Value, bytes_of, cut, npy, npy_of, numbers, tag, tags, tiff, tiled,
+    zlib,
 };
 
 const LIMITS: DecodeLimits = DecodeLimits { max_pixels: u64::MAX, max_bytes: 1 << 20 };
@@ -46,6 +47,93 @@ fn a_file_cut_short_is_never_read_as_if_it_were_whole() {
     }
 }
 
+/// A window that takes less memory than the file is long: the file stays on disk and is read in parts. Read from memory, it is the same.
+fn window(path: &Path, file: &[u8], format: &str, crop: Crop) -> Result<AnyImage, ImageError> {
+    // Some file systems wait for the disk when a file is written over.
+    let _ = std::fs::remove_file(path);
+    std::fs::write(path, file).unwrap();
+    let format = format.parse()?;
+    let limits = DecodeLimits { max_bytes: 40, ..LIMITS };
+    let decode =
+        |encoded: Result<Encoded, _>| Ok::<_, ImageError>(encoded?.decode_part(crop, Vec::new())?.pixels);
+    let stored = decode(Encoded::read(path, format, &limits));
+    let memory = decode(Encoded::new(path, file.to_vec(), format, &limits));
+    match (&stored, &memory) {
+        (Ok(stored), Ok(memory)) => assert_equal(stored, memory),
+        // Colours are computed from the whole file.
+        (Err(ImageError::FileTooLarge { .. }), _) => {}
+        (Err(stored), Err(memory)) => assert_eq!(format!("{stored:?}"), format!("{memory:?}")),
+        _ => panic!("from the file {stored:?}, from memory {memory:?}"),
+    }
+    stored
+}
+
+/// To the bit.
+fn assert_equal(a: &AnyImage, b: &AnyImage) {
+    let [a, b] = [a, b].map(|image| (image.height(), image.width(), image.channels(), image.planes()));
+    assert_eq!(a, b);
+}
+
+#[test]
+fn a_window_of_a_file_cut_short_is_whole_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input");
+    let mut file = tiled([20, 35, 5], GREY);
+    // The last of six tiles now lies behind the tags: a cut takes it alone at first.
+    let (tags_end, tile) = (file.len(), zlib(&[0; 16 * 16 * 5 * 2]).len());
+    let last = 8 + 5 * tile;
+    let listed = file.windows(4).rposition(|bytes| bytes == (last as u32).to_le_bytes()).unwrap();
+    file[listed..listed + 4].copy_from_slice(&(tags_end as u32).to_le_bytes());
+    file.extend_from_within(last..last + tile);
+    let whole = decode(&file, "u16x5").unwrap();
+    let [others, on_it] = [31, 32].map(|left| Crop { top: 17, left, height: 3, width: 1 });
+    let tags = tags_end - 300..tags_end + 20;
+    for length in (41..tags.start).step_by(97).chain(tags.clone()).chain((tags.end..file.len()).step_by(97)) {
+        let others_read = window(&path, &file[..length], "u16x5", others);
+        if length < tags_end {
+            assert!(
+                matches!(others_read, Err(ImageError::Decode { .. })),
+                "cut to {length}: {others_read:?}"
+            );
+        } else {
+            assert_equal(&others_read.unwrap(), &cut(&whole, others));
+        }
+        let read = window(&path, &file[..length], "u16x5", on_it);
+        assert!(matches!(read, Err(ImageError::Decode { .. })), "cut to {length}: {read:?}");
+    }
+    assert_equal(&window(&path, &file, "u16x5", on_it).unwrap(), &cut(&whole, on_it));
+}
+
+/// As many bytes as a hostile file may name, all of them in a hole of the file.
+#[test]
+fn lists_and_strips_of_any_length_take_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input");
+    let refusal = |tags: &[(u16, u32)], patch: (u16, u32)| {
+        let mut file =
+            tiff(&tags.iter().map(|(number, value)| tag(*number, *value)).collect::<Vec<_>>(), &[vec![0]]);
+        // The number of values of an offset's tag, and their place; or the one value of a length's.
+        let (number, value) = patch;
+        let entry =
+            file.windows(4).rposition(|bytes| bytes == [number as u8, (number >> 8) as u8, 4, 0]).unwrap();
+        if number == 273 {
+            file[entry + 4..entry + 8].copy_from_slice(&value.to_le_bytes());
+        } else {
+            file[entry + 8..entry + 12].copy_from_slice(&value.to_le_bytes());
+        }
+        std::fs::write(&path, &file).unwrap();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 30).unwrap();
+        let crop = Crop { top: 0, left: 0, height: 1, width: 1 };
+        let encoded = Encoded::read(&path, "u8x1".parse().unwrap(), &LIMITS);
+        encoded.and_then(|encoded| encoded.decode_part(crop, Vec::new())).unwrap_err().to_string()
+    };
+    let strips = 1 << 27;
+    let listed = refusal(&[(256, 1), (257, strips), (258, 8), (259, 1), (262, 1), (278, 1)], (273, strips));
+    assert!(listed.contains("a TIFF image with tags of 536870912 bytes"), "{listed}");
+    let packed = refusal(&[(256, 1), (257, 1), (258, 8), (259, 8), (262, 1)], (279, 1 << 29));
+    assert!(packed.contains("a TIFF image with a strip of 536870912 packed bytes"), "{packed}");
+}
+
 #[test]
 fn changed_files_do_not_panic() {
     let mut state = 1_u64;
@@ -53,6 +141,8 @@ fn changed_files_do_not_panic() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize
     };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input");
     let (mut read, mut refused) = (0, 0);
     for (file, format) in sound() {
         for _ in 0..3_000 {
@@ -65,6 +155,17 @@ fn changed_files_do_not_panic() {
                     _ => random() % changed.len(),
                 };
                 changed[at] = [0, 1, 0x7f, 0x80, 0xff, random() as u8][random() % 6];
+            }
+            let whole = decode(&changed, format);
+            if changed.starts_with(b"II*\0") {
+                let (height, width) = whole.as_ref().map_or((5, 5), |image| (image.height(), image.width()));
+                let crop = Crop { top: random() % height, left: random() % width, height: 1, width: 1 };
+                let part = window(&path, &changed, format, crop);
+                match (whole, part) {
+                    // The crop may lie beside the damage.
+                    (Err(_), _) | (_, Err(ImageError::FileTooLarge { .. })) => {}
+                    (Ok(whole), part) => assert_equal(&part.unwrap(), &cut(&whole, crop)),
+                }
             }
             for format in [format, "rgb8"] {
                 match decode(&changed, format) {
@@ -80,7 +181,8 @@ fn changed_files_do_not_panic() {
 /// The bytes that a refused image would take.
 fn too_large(file: &[u8], limits: &DecodeLimits) -> u64 {
     let format = PixelFormat::Stored { pixel_type: mae_image::PixelType::U8, channels: 1 };
-    match Encoded::new(Path::new("input"), file.to_vec(), format, limits).map(|_| ()) {
+    let encoded = Encoded::new(Path::new("input"), file.to_vec(), format, limits);
+    match encoded.and_then(Encoded::decode).map(|_| ()) {
         Err(ImageError::TooManyBytes { bytes, .. }) => bytes,
         other => panic!("{other:?}"),
     }

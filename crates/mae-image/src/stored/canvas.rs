@@ -132,6 +132,8 @@ pub(crate) struct Canvas {
     header: Header,
     stored: Type,
     missing: Option<Missing>,
+    /// The row and column of the whole image where this part of it begins.
+    origin: (usize, usize),
     image: AnyImage,
 }
 
@@ -168,7 +170,12 @@ impl Canvas {
             PixelType::U16 => blank::<u16>(header, count).into(),
             PixelType::F32 => blank::<f32>(header, count).into(),
         };
-        Ok(Self { header, stored, missing, image })
+        Ok(Self { header, stored, missing, origin: (0, 0), image })
+    }
+
+    /// Counts the rows and columns of messages from those of a whole image, in which this one begins at `origin`.
+    pub(crate) fn within(self, origin: (usize, usize)) -> Self {
+        Self { origin, ..self }
     }
 
     pub(crate) fn finish(self) -> Stored {
@@ -180,7 +187,7 @@ impl Canvas {
         let Header { width, channels, .. } = self.header;
         let start = (spot.row * width + spot.column) * channels + spot.channel;
         let run = Run { bytes, samples, channels };
-        let missing = self.missing;
+        let (missing, origin) = (self.missing, self.origin);
         macro_rules! narrowed {
             ($image:expr, $type:ty) => {{
                 let absent = missing.and_then(<$type>::absent);
@@ -208,7 +215,7 @@ impl Canvas {
         };
         placed.map_err(|(at, number)| {
             let channel = spot.channel + at % samples;
-            let (row, column) = (spot.row, spot.column + at / samples);
+            let (row, column) = (origin.0 + spot.row, origin.1 + spot.column + at / samples);
             Problem::Unsupported(format!(
                 "a number that no 32-bit float holds ({number} at row {row}, column {column} and channel {channel}, \
                  counted from 0)"

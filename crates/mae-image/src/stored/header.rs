@@ -1,11 +1,12 @@
 //! What a reader of stored numbers finds in a file, and why it refuses one.
 
+use std::io;
 use std::path::Path;
 
 use ::image::error::{DecodingError, ImageFormatHint};
 
 use crate::jpeg::CONVERT;
-use crate::{AnyImage, DecodeLimits, ImageError, PixelFormat, PixelType};
+use crate::{AnyImage, Crop, DecodeLimits, ImageError, PixelFormat, PixelType, of_any};
 
 /// Size and type of an image before its pixels are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,11 @@ impl Header {
         }
     }
 
+    /// The header of a rectangle of the image.
+    pub(crate) fn of_part(self, Crop { height, width, .. }: Crop) -> Self {
+        Self { height, width, ..self }
+    }
+
     /// Refuses an image beyond the limits.
     pub(crate) fn check(&self, path: &Path, limits: &DecodeLimits) -> Result<(), ImageError> {
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
@@ -60,8 +66,26 @@ pub(crate) struct Stored {
     pub(crate) alpha: bool,
 }
 
+impl Stored {
+    /// The image if it has this format, without alpha if that is not counted.
+    pub(crate) fn expect(self, path: &Path, expected: PixelFormat) -> Result<AnyImage, ImageError> {
+        let Self { image, alpha } = self;
+        let (channels, pixel_type) = (image.channels(), image.pixel_type());
+        if pixel_type == expected.pixel_type() {
+            if channels == expected.channels() {
+                return Ok(image);
+            }
+            if alpha && channels == expected.channels() + 1 {
+                return Ok(of_any!(image, image => image.without_last_channel().into()));
+            }
+        }
+        let found = PixelFormat::Stored { pixel_type, channels };
+        Err(ImageError::PixelFormat { path: path.into(), found, expected })
+    }
+}
+
 /// Why a reader refuses a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Problem {
     /// The file is cut short or contradicts itself.
     Damaged(String),
@@ -71,6 +95,14 @@ pub(crate) enum Problem {
     Colours(String),
     /// The decoded pixels would take more memory than allowed.
     TooLarge { height: u64, width: u64, bytes: u64 },
+    /// The system cannot read the file.
+    Read(io::Error),
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
 }
 
 impl Problem {
@@ -79,7 +111,7 @@ impl Problem {
         self,
         path: &Path,
         format: &'static str,
-        file_bytes: usize,
+        file_bytes: u64,
         limits: &DecodeLimits,
     ) -> ImageError {
         let path = path.into();
@@ -87,13 +119,14 @@ impl Problem {
             Self::Damaged(message) => {
                 let hint = ImageFormatHint::Name(format.to_owned());
                 let source = ::image::ImageError::Decoding(DecodingError::new(hint, message));
-                ImageError::Decode { path, bytes: file_bytes as u64, source }
+                ImageError::Decode { path, bytes: file_bytes, source }
             }
             Self::Unsupported(what) | Self::Colours(what) => ImageError::Unsupported {
                 path,
                 kind: format!("a {format} image with {what}"),
                 advice: CONVERT,
             },
+            Self::Read(source) => ImageError::Read { path, source },
             Self::TooLarge { height, width, bytes } => {
                 let side = |side: u64| u32::try_from(side).unwrap_or(u32::MAX);
                 let max_bytes = limits.max_bytes;

@@ -3,39 +3,55 @@
 pub(crate) mod canvas;
 pub(crate) mod header;
 pub(crate) mod npy;
+mod scene;
 
 use std::path::Path;
 
 use ::image::{DynamicImage, ImageDecoder, ImageFormat};
 
 use crate::jpeg::CONVERT;
-use crate::open::{Format, decoder, garbles, known_format, open, orientation, read};
+use crate::open::{Format, decoder, garbles, known_format, open, orientation};
+use crate::source::Source;
 use crate::tiff::Tiff;
 use crate::{AnyImage, DecodeLimits, Image, ImageError, PixelFormat, PixelType, of_any, ppm};
 
 use header::{Header, Problem, Stored};
 use npy::Npy;
+pub(crate) use scene::Scene;
 
-/// Decodes a file that must hold numbers of this type and this many channels, alpha aside where they do not count it.
-pub(crate) fn decode_as(
+/// An image of stored numbers: decoded, or a TIFF image whose pixels are decoded by windows.
+pub(crate) enum Opened {
+    Image(AnyImage),
+    Tiff(Box<Scene>),
+}
+
+/// Opens a file that must hold numbers of the format `expected`, alpha aside where that does not count it. Of a TIFF file the tags are read;
+/// all others are decoded.
+pub(crate) fn open_as(
     path: &Path,
-    bytes: &[u8],
-    (pixel_type, channels): (PixelType, usize),
+    source: Source<'static>,
+    expected: PixelFormat,
     limits: &DecodeLimits,
-) -> Result<AnyImage, ImageError> {
-    let Stored { image, alpha } = decode(path, bytes, limits)?;
-    let (found, stored) = (image.channels(), image.pixel_type());
-    if stored == pixel_type && found == channels {
-        return Ok(image);
+) -> Result<Opened, ImageError> {
+    let stored = if format_in(path, &source)?.0 == Format::Image(ImageFormat::Tiff) {
+        match Tiff::open(&source) {
+            Ok(tiff) => {
+                return Ok(Opened::Tiff(Box::new(Scene::new(path, source, tiff, expected, limits))));
+            }
+            Err(problem) => otherwise(path, source, problem, limits, by_library)?,
+        }
+    } else {
+        decode(path, &source.into_bytes(path, limits)?, limits)?
+    };
+    stored.expect(path, expected).map(Opened::Image)
+}
+
+/// The format of a file, and its name. Only TIFF files are not in memory.
+pub(crate) fn format_in(path: &Path, source: &Source) -> Result<(Format, &'static str), ImageError> {
+    match source {
+        Source::Memory(bytes) => known_format(path, bytes),
+        Source::File(..) => Ok((Format::Image(ImageFormat::Tiff), "TIFF")),
     }
-    if stored == pixel_type && alpha && found == channels + 1 {
-        return Ok(of_any!(image, image => image.without_last_channel().into()));
-    }
-    Err(ImageError::PixelFormat {
-        path: path.into(),
-        found: PixelFormat::Stored { pixel_type: stored, channels: found },
-        expected: PixelFormat::Stored { pixel_type, channels },
-    })
 }
 
 /// The format that loses nothing of an image file but alpha: [`PixelFormat::Rgb8`] for 8-bit grey and colours of all formats but
@@ -53,7 +69,7 @@ pub(crate) fn decode_as(
 /// As [`decode_file`](crate::decode_file), for what shows in the file's header: pixels are not decoded.
 pub fn stored_format(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<PixelFormat, ImageError> {
     let path = path.as_ref();
-    format_of(path, &read(path, limits)?, limits)
+    format_in_source(path, Source::open(path, limits)?, limits)
 }
 
 /// [`stored_format`] of the bytes of a file, which errors call `path`.
@@ -61,13 +77,22 @@ pub fn stored_format(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Pi
 /// # Errors
 /// As there, but for those of reading.
 pub fn format_of(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<PixelFormat, ImageError> {
-    let header = header(path, bytes, limits)?;
-    Ok(match known_format(path, bytes)?.0 {
-        Format::NumPy => header.stored(),
-        Format::Image(_) => header.format(),
+    format_in_source(path, Source::from(bytes), limits)
+}
+
+fn format_in_source(path: &Path, source: Source, limits: &DecodeLimits) -> Result<PixelFormat, ImageError> {
+    Ok(match format_in(path, &source)?.0 {
+        Format::NumPy => header(path, &source.into_bytes(path, limits)?, limits)?.stored(),
+        Format::Image(ImageFormat::Tiff) => match Tiff::open(&source) {
+            Ok(tiff) => tiff.header(),
+            Err(problem) => otherwise(path, source, problem, limits, header_by_library)?,
+        }
+        .format(),
+        Format::Image(_) => header(path, &source.into_bytes(path, limits)?, limits)?.format(),
     })
 }
 
+/// The header of a file of another format than TIFF.
 fn header(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Header, ImageError> {
     let format = match known_format(path, bytes)?.0 {
         Format::NumPy => return Ok(npy(path, bytes, limits)?.header()),
@@ -82,18 +107,15 @@ fn header(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Header, Im
         }
         Format::Image(format) => format,
     };
-    let by_library = || header_by_library(path, bytes, format, limits);
-    match format {
-        ImageFormat::Tiff => tiff(path, bytes, limits, |tiff| Ok(tiff.header()), by_library),
-        _ => by_library(),
-    }
+    header_by_library(path, bytes, format, limits)
 }
 
+/// Decodes a file of another format than TIFF.
 fn decode(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Stored, ImageError> {
     let format = match known_format(path, bytes)?.0 {
         Format::NumPy => {
             let stored = npy(path, bytes, limits)?.read(limits.max_bytes);
-            return stored.map_err(|problem| problem.refuse(path, "NumPy", bytes.len(), limits));
+            return stored.map_err(|problem| problem.refuse(path, "NumPy", bytes.len() as u64, limits));
         }
         Format::Image(ImageFormat::Jpeg) => return jpeg(path, bytes, limits),
         Format::Image(ImageFormat::Pnm) => {
@@ -102,46 +124,36 @@ fn decode(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Stored, Im
         }
         Format::Image(format) => format,
     };
-    let by_library = || by_library(path, bytes, format, limits);
-    let ours = |tiff: &Tiff| {
-        let Stored { image, alpha } = tiff.read(limits.max_bytes)?;
-        let image = of_any!(image, image => image.upright(tiff.orientation()).into());
-        Ok(Stored { image, alpha })
-    };
-    match format {
-        ImageFormat::Tiff => tiff(path, bytes, limits, ours, by_library),
-        _ => by_library(),
-    }
+    by_library(path, bytes, format, limits)
 }
 
 /// Opens a NumPy file within the limits.
 fn npy<'a>(path: &Path, bytes: &'a [u8], limits: &DecodeLimits) -> Result<Npy<'a>, ImageError> {
-    let npy = Npy::open(bytes).map_err(|problem| problem.refuse(path, "NumPy", bytes.len(), limits))?;
+    let npy =
+        Npy::open(bytes).map_err(|problem| problem.refuse(path, "NumPy", bytes.len() as u64, limits))?;
     npy.header().check(path, limits)?;
     Ok(npy)
 }
 
-/// Reads a TIFF file within the limits: by our reader, or by the `image` crate if colours must be computed.
-fn tiff<T>(
+/// Reads a TIFF file that our reader refuses: by the `image` crate, from the whole file, if colours must be computed.
+fn otherwise<T>(
     path: &Path,
-    bytes: &[u8],
+    source: Source,
+    problem: Problem,
     limits: &DecodeLimits,
-    ours: impl FnOnce(&Tiff) -> Result<T, Problem>,
-    by_library: impl FnOnce() -> Result<T, ImageError>,
+    by_library: impl FnOnce(&Path, &[u8], ImageFormat, &DecodeLimits) -> Result<T, ImageError>,
 ) -> Result<T, ImageError> {
-    let refuse = |problem: Problem| problem.refuse(path, "TIFF", bytes.len(), limits);
-    match Tiff::open(bytes) {
-        Ok(tiff) => {
-            tiff.header().check(path, limits)?;
-            ours(&tiff).map_err(refuse)
-        }
-        Err(problem @ Problem::Colours(_)) => by_library().map_err(|error| match error {
-            // Our reader knows better what it is.
-            ImageError::Decode { source: ::image::ImageError::Unsupported(_), .. } => refuse(problem),
-            other => other,
-        }),
-        Err(problem) => Err(refuse(problem)),
+    let length = source.length();
+    let refuse = |problem: Problem| problem.refuse(path, "TIFF", length, limits);
+    if !matches!(problem, Problem::Colours(_)) {
+        return Err(refuse(problem));
     }
+    let bytes = source.into_bytes(path, limits)?;
+    by_library(path, &bytes, ImageFormat::Tiff, limits).map_err(|error| match error {
+        // Our reader knows better what it is.
+        ImageError::Decode { source: ::image::ImageError::Unsupported(_), .. } => refuse(problem),
+        other => other,
+    })
 }
 
 /// Grey has one channel; CMYK becomes RGB, as Pillow makes it.

@@ -9,23 +9,28 @@ use std::io::Cursor;
 use ::tiff::decoder::{Decoder, Limits};
 use ::tiff::{TiffError, TiffUnsupportedError};
 
+use super::directory::cut;
 use super::page::{JPEG, LZW, NONE, Page};
+use crate::Crop;
+use crate::source::Source;
 use crate::stored::canvas::{Canvas, Spot};
 use crate::stored::header::Problem;
 
-/// Uncompressed pixels are copied in blocks of so many bytes.
-const BLOCK: u64 = 1 << 20;
+/// Uncompressed pixels are read in blocks of this many bytes.
+const BLOCK: usize = 1 << 20;
+/// Pixels that are not wanted are read as well if they part two wanted ones by at most this many bytes: that costs less than a call.
+const GAP: usize = 16 << 10;
 /// A chunk may always take this many bytes: tiles may be larger than a small image.
 const LEAST: u64 = 16 << 20;
 
-impl Page<'_> {
+impl Page {
     /// Refuses chunks that unpack to far more than the image may take.
     pub(super) fn check_chunks(&self, max_bytes: u64) -> Result<(), Problem> {
         let bytes = u128::from(self.row_bytes()) * u128::from(self.chunk_height);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        // Rows without compression are unpacked one by one.
+        // Rows without compression are read one by one.
         let held = if self.compression == NONE { self.row_bytes() } else { bytes };
-        if bytes > isize::MAX as u64 || held > max_bytes.saturating_mul(2).saturating_add(LEAST) {
+        if bytes > isize::MAX as u64 || held > most_held(max_bytes) {
             return Err(Problem::TooLarge { height: self.height, width: self.width, bytes });
         }
         Ok(())
@@ -33,47 +38,88 @@ impl Page<'_> {
 
     /// The bytes of one row of a chunk: below 2^32 pixels of 2^16 samples of 8 bytes.
     fn row_bytes(&self) -> u64 {
-        self.chunk_width * self.chunk_samples() * self.stored.size() as u64
+        self.chunk_width * self.pixel_bytes() as u64
     }
 
-    /// Refuses a file that ends before its chunks do; pixels are not unpacked for it.
-    pub(super) fn check_places(&self) -> Result<(), Problem> {
-        self.each_chunk(|place| self.chunk(place.chunk, place.rows * self.row_bytes()).map(|_| ()))
+    /// The bytes of one pixel of a chunk.
+    fn pixel_bytes(&self) -> usize {
+        self.chunk_samples() as usize * self.stored.size()
     }
 
-    /// Puts all samples into the channels of `canvas` from `first` on.
-    pub(super) fn read(&self, canvas: &mut Canvas, first: usize) -> Result<(), Problem> {
-        let mut unpacked = Vec::new();
-        let row_bytes = self.row_bytes();
-        let samples = self.chunk_samples() as usize;
-        self.each_chunk(|place| {
-            let channel = first + place.plane;
-            let Some(chunk) = self.chunk(place.chunk, place.rows * row_bytes)? else {
-                for row in 0..place.rows as usize {
-                    let spot = Spot { row: place.row + row, column: place.column, channel };
-                    canvas.leave_out(spot, samples, place.columns);
-                }
+    /// Refuses a file that ends before the chunks that touch `window` do, and packed chunks that take far more than the image may. No
+    /// chunk is read for it.
+    pub(super) fn check_places(&self, source: &Source, window: Crop, max_bytes: u64) -> Result<(), Problem> {
+        self.each_chunk(window, |place| match self.chunk(source, place.chunk, place.bytes)? {
+            Some((_, length)) if self.compression != NONE && length > most_held(max_bytes) => {
+                Err(Problem::Unsupported(format!("a {} of {length} packed bytes", self.part())))
+            }
+            _ => Ok(()),
+        })
+    }
+
+    /// Puts all samples of `window` into the channels of `canvas` from `first` on.
+    pub(super) fn read(
+        &self,
+        source: &Source,
+        window: Crop,
+        canvas: &mut Canvas,
+        first: usize,
+    ) -> Result<(), Problem> {
+        let (mut packed, mut unpacked) = (Vec::new(), Vec::new());
+        let (row_bytes, samples) = (self.row_bytes() as usize, self.chunk_samples() as usize);
+        self.each_chunk(window, |place| {
+            let spot =
+                |row| Spot { row: place.row + row, column: place.column, channel: first + place.plane };
+            let Some((at, length)) = self.chunk(source, place.chunk, place.bytes)? else {
+                (0..place.rows).for_each(|row| canvas.leave_out(spot(row), samples, place.columns));
                 return Ok(());
             };
-            // Rows without compression stand alone.
-            let block = if self.compression == NONE { (BLOCK / row_bytes).max(1) } else { place.rows };
-            for top in (0..place.rows).step_by(block as usize) {
-                let rows = block.min(place.rows - top);
-                let packed = match self.compression {
+            let (start, span) = (place.left * self.pixel_bytes(), place.columns * self.pixel_bytes());
+            if self.compression == NONE {
+                let block = if row_bytes - span > GAP { 1 } else { (BLOCK / row_bytes).max(1) };
+                for top in (0..place.rows).step_by(block) {
+                    let rows = block.min(place.rows - top);
                     // The chunk is at least as long: `Page::chunk` sees to it.
-                    NONE => &chunk[(top * row_bytes) as usize..][..(rows * row_bytes) as usize],
-                    _ => chunk,
-                };
-                unpacked.resize((rows * row_bytes) as usize, 0);
-                self.unpack(packed, rows, &mut unpacked)
-                    .map_err(|problem| self.in_chunk(place.chunk, problem))?;
-                for (row, bytes) in unpacked.chunks_exact(row_bytes as usize).enumerate() {
-                    let spot = Spot { row: place.row + top as usize + row, column: place.column, channel };
-                    canvas.put(spot, samples, &bytes[..place.columns * samples * self.stored.size()])?;
+                    let from = at + (place.top + top) as u64 * row_bytes as u64 + start as u64;
+                    let bytes = ((rows - 1) * row_bytes + span) as u64;
+                    let bytes = source.part_in(from, bytes, &mut packed)?;
+                    let bytes = bytes.ok_or_else(|| cut(source.length()))?;
+                    for row in 0..rows {
+                        let bytes = self.ordered(&bytes[row * row_bytes..][..span], &mut unpacked);
+                        canvas.put(spot(top + row), samples, bytes)?;
+                    }
                 }
+                return Ok(());
+            }
+            let packed = source.part_in(at, length, &mut packed)?.ok_or_else(|| cut(source.length()))?;
+            let rows = place.top + place.rows;
+            unpacked.resize(rows * row_bytes, 0);
+            self.unpack(packed, rows as u64, &mut unpacked)
+                .map_err(|problem| self.in_chunk(place.chunk, problem))?;
+            for (row, bytes) in unpacked.chunks_exact(row_bytes).skip(place.top).enumerate() {
+                canvas.put(spot(row), samples, &bytes[start..][..span])?;
             }
             Ok(())
         })
+    }
+
+    /// Numbers in the machine's byte order, in `memory` if they are stored in the other.
+    fn ordered<'b>(&self, bytes: &'b [u8], memory: &'b mut Vec<u8>) -> &'b [u8] {
+        fn turn<const N: usize>(bytes: &mut [u8]) {
+            bytes.as_chunks_mut::<N>().0.iter_mut().for_each(|number| number.reverse());
+        }
+        let size = self.stored.size();
+        if size == 1 || self.little == cfg!(target_endian = "little") {
+            return bytes;
+        }
+        memory.clear();
+        memory.extend_from_slice(bytes);
+        match size {
+            2 => turn::<2>(memory),
+            4 => turn::<4>(memory),
+            _ => turn::<8>(memory),
+        }
+        memory
     }
 
     fn in_chunk(&self, i: u64, problem: Problem) -> Problem {
@@ -83,21 +129,31 @@ impl Page<'_> {
         }
     }
 
-    /// Visits all chunks.
-    fn each_chunk(&self, mut visit: impl FnMut(Place) -> Result<(), Problem>) -> Result<(), Problem> {
+    /// Visits the chunks that touch `window`.
+    fn each_chunk(
+        &self,
+        window: Crop,
+        mut visit: impl FnMut(Place) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
         let (down, across) = self.grid();
         let planes = self.samples / self.chunk_samples();
+        let ys = overlaps(window.top, window.height, self.chunk_height as usize);
+        let xs = overlaps(window.left, window.width, self.chunk_width as usize);
         for plane in 0..planes {
-            for y in 0..down {
-                for x in 0..across {
-                    let (row, column) = (y * self.chunk_height, x * self.chunk_width);
+            for y in ys.clone() {
+                for x in xs.clone() {
+                    // Rows of the chunk that lie in the image.
+                    let held = self.chunk_height.min(self.height - y.chunk * self.chunk_height);
                     visit(Place {
-                        chunk: (plane * down + y) * across + x,
+                        chunk: (plane * down + y.chunk) * across + x.chunk,
                         plane: plane as usize,
-                        row: row as usize,
-                        column: column as usize,
-                        rows: self.chunk_height.min(self.height - row),
-                        columns: self.chunk_width.min(self.width - column) as usize,
+                        bytes: held * self.row_bytes(),
+                        top: y.skipped,
+                        left: x.skipped,
+                        rows: y.length,
+                        columns: x.length,
+                        row: y.start,
+                        column: x.start,
                     })?;
                 }
             }
@@ -141,7 +197,7 @@ impl Page<'_> {
             (339, self.format),
         ];
         const HEAD: u64 = 16 + 8 + 11 * 20 + 8;
-        let little = self.file.little;
+        let little = self.little;
         let short = |number: u16| if little { number.to_le_bytes() } else { number.to_be_bytes() };
         let long = |number: u64| if little { number.to_le_bytes() } else { number.to_be_bytes() };
         let mut file = Vec::with_capacity(HEAD as usize + packed.len());
@@ -164,7 +220,7 @@ impl Page<'_> {
         if !start(chunk) {
             return Err(Problem::Damaged("its JPEG data has no start marker".into()));
         }
-        match self.tables {
+        match &self.tables {
             Some(tables) if start(tables) && tables.len() >= 4 => {
                 Ok([&tables[..tables.len() - 2], &chunk[2..]].concat())
             }
@@ -210,14 +266,46 @@ impl Page<'_> {
     }
 }
 
-/// One chunk: where its part of the image lies.
+/// The most bytes that one chunk may take.
+fn most_held(max_bytes: u64) -> u64 {
+    max_bytes.saturating_mul(2).saturating_add(LEAST)
+}
+
+/// The part of a chunk that lies in a window.
 struct Place {
     chunk: u64,
     plane: usize,
+    /// What all rows of the chunk that lie in the image take unpacked.
+    bytes: u64,
+    /// Rows and columns of the chunk before the part.
+    top: usize,
+    left: usize,
+    rows: usize,
+    columns: usize,
+    /// Rows and columns of the window before it.
     row: usize,
     column: usize,
-    rows: u64,
-    columns: usize,
+}
+
+/// The part of a row or column of chunks that lies in a window.
+#[derive(Clone, Copy)]
+struct Overlap {
+    chunk: u64,
+    /// Pixels of the chunk before the part.
+    skipped: usize,
+    length: usize,
+    /// Pixels of the window before it.
+    start: usize,
+}
+
+/// The chunks of `size` pixels that a window touches, along one side.
+fn overlaps(first: usize, length: usize, size: usize) -> impl Iterator<Item = Overlap> + Clone {
+    let end = first + length;
+    (first / size..end.div_ceil(size)).map(move |chunk| {
+        let (from, to) = ((chunk * size).max(first), (chunk + 1).saturating_mul(size).min(end));
+        let skipped = from - chunk * size;
+        Overlap { chunk: chunk as u64, skipped, length: to - from, start: from - first }
+    })
 }
 
 fn problem(error: TiffError) -> Problem {

@@ -1,14 +1,22 @@
 //! The directories of a TIFF file: its tags and their values.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::exif::{Layout, first_bytes};
+use crate::source::Source;
 use crate::stored::header::Problem;
 
-/// The bytes of a TIFF or BigTIFF file.
+/// A TIFF or BigTIFF file.
 #[derive(Clone, Copy)]
 pub(super) struct File<'a> {
-    pub(super) bytes: &'a [u8],
+    source: &'a Source<'a>,
     pub(super) little: bool,
     big: bool,
 }
+
+/// The most bytes that a tag may have, and that all directories and all lists of strips or tiles may have together.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// Tags that are read. Of a tag that occurs twice, the first counts.
 pub(super) mod tag {
@@ -39,32 +47,45 @@ pub(super) mod tag {
 }
 
 impl<'a> File<'a> {
-    pub(super) fn open(bytes: &'a [u8]) -> Result<Self, Problem> {
+    pub(super) fn open(source: &'a Source<'a>) -> Result<Self, Problem> {
         let unknown = || Problem::Damaged("the file does not start as a TIFF file".into());
-        let little = match bytes.get(..2) {
+        let start = source.part(0, source.length().min(8))?.unwrap_or_default();
+        let little = match start.get(..2) {
             Some(b"II") => true,
             Some(b"MM") => false,
             _ => return Err(unknown()),
         };
-        let mut file = Self { bytes, little, big: false };
-        file.big = match file.number(2, 2) {
+        let number = |at: usize| start.get(at..at + 2).map(|bytes| whole(bytes, little));
+        let big = match number(2) {
             Some(42) => false,
             // BigTIFF stores the length of its offsets.
-            Some(43) if file.number(4, 2) == Some(8) => true,
+            Some(43) if number(4) == Some(8) => true,
             _ => return Err(unknown()),
         };
-        Ok(file)
+        Ok(Self { source, little, big })
     }
 
     /// The number of `length` bytes at `at`.
-    fn number(self, at: u64, length: usize) -> Option<u64> {
-        Some(whole(self.part(at, length as u64)?, self.little))
+    fn number(self, at: u64, length: usize) -> Result<u64, Problem> {
+        Ok(whole(&self.part(at, length as u64)?, self.little))
     }
 
     /// The bytes from `at` on.
-    pub(super) fn part(self, at: u64, length: u64) -> Option<&'a [u8]> {
-        let (at, end) = (usize::try_from(at).ok()?, usize::try_from(at.checked_add(length)?).ok()?);
-        self.bytes.get(at..end)
+    fn part(self, at: u64, length: u64) -> Result<Cow<'a, [u8]>, Problem> {
+        if length > MOST_BYTES && self.source.holds(at, length) {
+            return Err(too_many(length));
+        }
+        self.source.part(at, length)?.ok_or_else(|| self.cut())
+    }
+
+    /// Whether the file has all of these bytes.
+    pub(super) fn holds(self, at: u64, length: u64) -> bool {
+        self.source.holds(at, length)
+    }
+
+    /// The file ends too early.
+    pub(super) fn cut(self) -> Problem {
+        cut(self.source.length())
     }
 
     /// The lengths of an offset, of the number of entries, and of an entry.
@@ -75,10 +96,12 @@ impl<'a> File<'a> {
     /// The first directory.
     pub(super) fn first(self) -> Result<Directory<'a>, Problem> {
         let word = self.lengths().0;
-        let at = self.number(word as u64, word);
-        Directory::at(self, at.ok_or_else(|| cut(self.bytes))?)
+        Directory::at(self, self.number(word as u64, word)?)
     }
 }
+
+/// The most values that messages list.
+pub(super) const LISTED: u64 = 8;
 
 /// The unsigned number that some bytes are.
 fn whole(bytes: &[u8], little: bool) -> u64 {
@@ -86,31 +109,58 @@ fn whole(bytes: &[u8], little: bool) -> u64 {
     if little { bytes.iter().rev().fold(0, join) } else { bytes.iter().fold(0, join) }
 }
 
-/// The file ends too early.
-pub(super) fn cut(bytes: &[u8]) -> Problem {
-    Problem::Damaged(format!("the file ends after {} bytes, before its image does", bytes.len()))
+/// A file of so many bytes ends too early.
+pub(super) fn cut(bytes: u64) -> Problem {
+    Problem::Damaged(format!("the file ends after {bytes} bytes, before its image does"))
+}
+
+fn too_many(bytes: u64) -> Problem {
+    Problem::Unsupported(format!("tags of {bytes} bytes, of which at most {MOST_BYTES} are read"))
+}
+
+/// What has been read of a file's directories.
+#[derive(Default)]
+pub(super) struct Walk {
+    seen: HashSet<u64>,
+    bytes: u64,
+}
+
+impl Walk {
+    /// Whether a directory is another than all before. All of them together have at most [`MOST_BYTES`].
+    pub(super) fn is_new(&mut self, directory: &Directory) -> Result<bool, Problem> {
+        /// What it takes to remember one.
+        const EACH: u64 = 32;
+        self.count(directory.entries.len() as u64 + EACH)?;
+        Ok(self.seen.insert(directory.at))
+    }
+
+    /// Counts bytes that are kept.
+    pub(super) fn count(&mut self, bytes: u64) -> Result<(), Problem> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > MOST_BYTES { Err(too_many(self.bytes)) } else { Ok(()) }
+    }
 }
 
 /// One directory: the tags of one page.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Directory<'a> {
     file: File<'a>,
     /// Where it lies.
     pub(super) at: u64,
-    entries: &'a [u8],
+    entries: Cow<'a, [u8]>,
     next: u64,
 }
 
 impl<'a> Directory<'a> {
     fn at(file: File<'a>, at: u64) -> Result<Self, Problem> {
         let (word, count, entry) = file.lengths();
-        let find = || {
-            let entries = file.number(at, count)?.checked_mul(entry)?;
-            let first = at.checked_add(count as u64)?;
-            let next = file.number(first.checked_add(entries)?, word)?;
-            Some(Self { file, at, entries: file.part(first, entries)?, next })
-        };
-        find().ok_or_else(|| cut(file.bytes))
+        let length = file.number(at, count)?.checked_mul(entry);
+        // Where the next one lies stands behind the entries.
+        let first = at.checked_add(count as u64);
+        let all = length.and_then(|length| length.checked_add(word as u64)).zip(first);
+        let (all, first) = all.ok_or_else(|| file.cut())?;
+        let (entries, next) = split(file.part(first, all)?, all as usize - word);
+        Ok(Self { file, at, entries, next: whole(&next, file.little) })
     }
 
     pub(super) fn file(&self) -> File<'a> {
@@ -122,8 +172,8 @@ impl<'a> Directory<'a> {
         (self.next != 0).then(|| Self::at(self.file, self.next))
     }
 
-    /// The values of a tag, if it is there and of a known type.
-    pub(super) fn find(&self, tag: u64) -> Result<Option<Values<'a>>, Problem> {
+    /// The values of a tag, if it is there and of a known type; the first `most` of them, but all must be in the file.
+    pub(super) fn find(&self, tag: u64, most: u64) -> Result<Option<Values<'_>>, Problem> {
         let (word, _, length) = self.file.lengths();
         let little = self.file.little;
         let found =
@@ -140,43 +190,75 @@ impl<'a> Directory<'a> {
         };
         let count = whole(&entry[4..][..word], little);
         let place = &entry[4 + word..];
-        let bytes = count.checked_mul(size).and_then(|bytes| {
-            if bytes <= word as u64 {
-                Some(&place[..bytes as usize])
-            } else {
-                self.file.part(whole(place, little), bytes)
-            }
-        });
-        let bytes = bytes.ok_or_else(|| cut(self.file.bytes))?;
-        Ok(Some(Values { bytes, kind, size: size as usize, little }))
+        let bytes = count.checked_mul(size).ok_or_else(|| self.file.cut())?;
+        let (at, wanted) = (whole(place, little), bytes.min(size.saturating_mul(most)));
+        let bytes = if bytes <= word as u64 {
+            place[..wanted as usize].into()
+        } else if self.file.holds(at, bytes) {
+            self.file.part(at, wanted)?
+        } else {
+            return Err(self.file.cut());
+        };
+        Ok(Some(Values { bytes, count, kind, size: size as usize, little }))
     }
 
     /// The first number that a tag holds.
     pub(super) fn number(&self, tag: u64) -> Result<Option<u64>, Problem> {
-        let Some(values) = self.find(tag)? else { return Ok(None) };
+        let Some(values) = self.find(tag, 1)? else { return Ok(None) };
         let wrong = || Problem::Damaged(format!("tag {tag} holds no whole number"));
         values.get(0).map(Some).ok_or_else(wrong)
     }
 
     /// The text that a tag holds, up to its first zero.
     pub(super) fn text(&self, tag: u64) -> Result<Option<String>, Problem> {
-        let Some(values) = self.find(tag)?.filter(|values| values.size == 1) else { return Ok(None) };
+        let Some(values) = self.find(tag, u64::MAX)?.filter(|values| values.size == 1) else {
+            return Ok(None);
+        };
         let text = values.bytes.split(|byte| *byte == 0).next().unwrap_or_default();
         Ok(Some(String::from_utf8_lossy(text).into_owned()))
+    }
+
+    /// The tag of the orientation, which every reader of EXIF data reads in the same way.
+    pub(super) fn orientation(&self) -> Result<Option<u32>, Problem> {
+        let layout = Layout { little: self.file.little, word: self.file.lengths().0 as u64 };
+        layout.orientation(&self.entries, |at, length| {
+            if !self.file.holds(at, length) {
+                return Ok(None);
+            }
+            self.file.part(at, length.min(8)).map(|bytes| Some(first_bytes(&bytes)))
+        })
+    }
+}
+
+/// The first bytes, and those behind them.
+fn split(bytes: Cow<'_, [u8]>, at: usize) -> (Cow<'_, [u8]>, Cow<'_, [u8]>) {
+    match bytes {
+        Cow::Borrowed(bytes) => (bytes[..at].into(), bytes[at..].into()),
+        Cow::Owned(mut bytes) => {
+            let behind = bytes.split_off(at);
+            (bytes.into(), behind.into())
+        }
     }
 }
 
 /// The values of a tag, all of one type.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Values<'a> {
-    pub(super) bytes: &'a [u8],
+    pub(super) bytes: Cow<'a, [u8]>,
+    /// How many the tag has.
+    pub(super) count: u64,
     kind: u64,
     size: usize,
     little: bool,
 }
 
 impl Values<'_> {
-    pub(super) fn len(&self) -> usize {
+    /// The same, whatever becomes of the file.
+    pub(super) fn keep(self) -> Values<'static> {
+        Values { bytes: self.bytes.into_owned().into(), ..self }
+    }
+
+    fn len(&self) -> usize {
         self.bytes.len() / self.size
     }
 
@@ -194,9 +276,10 @@ impl Values<'_> {
         (1..count).all(|i| self.get(i) == Some(first)).then_some(first)
     }
 
-    /// All values, as text.
+    /// The first values, as text.
     pub(super) fn list(&self) -> String {
-        let all: Vec<_> = (0..self.len().min(8)).filter_map(|i| self.get(i)).map(|v| v.to_string()).collect();
+        let all: Vec<_> =
+            (0..self.len().min(LISTED as usize)).filter_map(|i| self.get(i)).map(|v| v.to_string()).collect();
         all.join(", ")
     }
 }

@@ -15,25 +15,26 @@ mod stack;
 
 use ::image::metadata::Orientation;
 
-use crate::exif;
+use crate::Crop;
+use crate::source::Source;
 use crate::stored::canvas::Canvas;
 use crate::stored::header::{Header, Problem, Stored};
 use directory::File;
 pub(crate) use stack::Tiff;
 
-impl<'a> Tiff<'a> {
-    /// Reads the tags of the image; no pixels are decoded.
+impl Tiff {
+    /// Reads the tags of the image; no pixels are read.
     ///
     /// # Errors
     /// [`Problem::Damaged`] if the tags are cut short or contradict each other, [`Problem::Unsupported`] or
-    /// [`Problem::Colours`] for a kind that is not read.
-    pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Problem> {
-        stack::find(File::open(bytes)?)
+    /// [`Problem::Colours`] for a kind that is not read, and for tags that would take too much memory.
+    pub(crate) fn open(source: &Source) -> Result<Self, Problem> {
+        stack::find(File::open(source)?)
     }
 
     /// The first page alone, where "no data" is a number like others.
-    pub(crate) fn first_page(bytes: &'a [u8]) -> Result<Self, Problem> {
-        stack::first(File::open(bytes)?)
+    pub(crate) fn first_page(source: &Source) -> Result<Self, Problem> {
+        stack::first(File::open(source)?)
     }
 
     /// Size and type of the image as it is stored: [`orientation`](Self::orientation) is not applied.
@@ -48,27 +49,36 @@ impl<'a> Tiff<'a> {
         }
     }
 
-    /// How the image is turned upright.
-    pub(crate) fn orientation(&self) -> Orientation {
-        exif::of_page(self.pages[0].file.bytes, self.at, self.xmp)
+    /// All pixels.
+    pub(crate) fn whole(&self) -> Crop {
+        let Header { height, width, .. } = self.header();
+        Crop { top: 0, left: 0, height, width }
     }
 
-    /// Decodes pixels that take at most `max_bytes`.
+    /// How the image is turned upright.
+    pub(crate) fn orientation(&self) -> Orientation {
+        self.orientation
+    }
+
+    /// Decodes the pixels of `window`, a part of the image as it is stored, which take at most `max_bytes`. `source` is the file that the
+    /// tags were read from.
     ///
-    /// One strip or tile is held as well while it is unpacked.
+    /// Only the strips and tiles that touch the window are read, one at a time.
     ///
     /// # Errors
     /// As [`open`](Self::open); [`Problem::TooLarge`] before memory is taken; and [`Problem::Unsupported`] for
     /// a number that no 32-bit float holds.
-    pub(crate) fn read(&self, max_bytes: u64) -> Result<Stored, Problem> {
+    pub(crate) fn read(&self, source: &Source, window: Crop, max_bytes: u64) -> Result<Stored, Problem> {
         for page in &self.pages {
             page.check_chunks(max_bytes)?;
-            page.check_places()?;
+            page.check_places(source, window, max_bytes)?;
         }
-        let mut canvas = Canvas::new(self.header(), self.pages[0].stored, self.missing, max_bytes)?;
+        let header = self.header().of_part(window);
+        let canvas = Canvas::new(header, self.pages[0].stored, self.missing, max_bytes)?;
+        let mut canvas = canvas.within((window.top, window.left));
         let mut first = 0;
         for page in &self.pages {
-            page.read(&mut canvas, first)?;
+            page.read(source, window, &mut canvas, first)?;
             first += page.samples as usize;
         }
         Ok(canvas.finish())

@@ -1,13 +1,15 @@
 //! One page of a TIFF file: the kind of its numbers and where its strips or tiles lie.
 
-use super::directory::{Directory, File, Values, cut, tag};
+use super::directory::{Directory, LISTED, Values, cut, tag};
+use crate::source::Source;
 use crate::stored::canvas::Type;
 use crate::stored::header::Problem;
 
 /// The tags of a page of a kind that is read.
 #[derive(Clone)]
-pub(super) struct Page<'a> {
-    pub(super) file: File<'a>,
+pub(super) struct Page {
+    /// Whether numbers are written with their lowest byte first.
+    pub(super) little: bool,
     pub(super) height: u64,
     pub(super) width: u64,
     pub(super) samples: u64,
@@ -21,19 +23,19 @@ pub(super) struct Page<'a> {
     pub(super) compression: u64,
     pub(super) predictor: u64,
     /// The JPEG tables that all chunks share.
-    pub(super) tables: Option<&'a [u8]>,
+    pub(super) tables: Option<Vec<u8>>,
     pub(super) tiled: bool,
     pub(super) chunk_height: u64,
     pub(super) chunk_width: u64,
-    pub(super) places: Places<'a>,
+    pub(super) places: Places,
 }
 
 /// Where the chunks of a page, its strips or tiles, lie.
 #[derive(Clone)]
-pub(super) enum Places<'a> {
+pub(super) enum Places {
     Listed {
-        offsets: Values<'a>,
-        lengths: Option<Values<'a>>,
+        offsets: Values<'static>,
+        lengths: Option<Values<'static>>,
     },
     /// Uncompressed planes that follow one another, each of them one chunk.
     Planes {
@@ -58,8 +60,8 @@ fn damaged<T>(message: impl Into<String>) -> Result<T, Problem> {
     Err(Problem::Damaged(message.into()))
 }
 
-impl<'a> Page<'a> {
-    pub(super) fn new(directory: &Directory<'a>) -> Result<Self, Problem> {
+impl Page {
+    pub(super) fn new(directory: &Directory) -> Result<Self, Problem> {
         let height = side(directory, tag::HEIGHT, "height")?;
         let width = side(directory, tag::WIDTH, "width")?;
         let samples = directory.number(tag::SAMPLES)?.unwrap_or(1);
@@ -84,10 +86,11 @@ impl<'a> Page<'a> {
         };
         // One sample beyond grey or RGB may be alpha; one of several further bands is not.
         let colours = if photometric == Some(2) { 3 } else { 1 };
-        let extra = directory.find(tag::EXTRA_SAMPLES)?.and_then(|values| values.get(0));
+        let extra = directory.find(tag::EXTRA_SAMPLES, 1)?.and_then(|values| values.get(0));
         let alpha = samples == colours + 1 && matches!(extra, Some(1 | 2));
-        let tables = directory.find(tag::JPEG_TABLES)?.map(|values| values.bytes);
-        let tiled = directory.find(tag::TILE_OFFSETS)?.is_some();
+        let most = if compression == JPEG { u64::MAX } else { 0 };
+        let tables = directory.find(tag::JPEG_TABLES, most)?.map(|values| values.bytes.into_owned());
+        let tiled = directory.find(tag::TILE_OFFSETS, 0)?.is_some();
         let (chunk_height, chunk_width, offsets, lengths) = if tiled {
             let height = side(directory, tag::TILE_HEIGHT, "height of tiles")?;
             let width = side(directory, tag::TILE_WIDTH, "width of tiles")?;
@@ -100,15 +103,23 @@ impl<'a> Page<'a> {
             };
             (rows, width, tag::STRIP_OFFSETS, tag::STRIP_LENGTHS)
         };
-        let Some(offsets) = directory.find(offsets)? else {
+        let planes = if planar { samples } else { 1 };
+        let chunks = [height.div_ceil(chunk_height), width.div_ceil(chunk_width), planes];
+        let expected = chunks.into_iter().fold(1, |product, count| product * u128::from(count));
+        let most = u64::try_from(expected).unwrap_or(u64::MAX);
+        let Some(offsets) = directory.find(offsets, most)? else {
             return damaged("the file does not say where its pixels are");
         };
-        let lengths = directory.find(lengths)?;
+        let lengths = directory.find(lengths, most)?;
         if lengths.is_none() && compression != NONE {
             return damaged("the file does not say how long its compressed pixels are");
         }
-        let page = Self {
-            file: directory.file(),
+        let listed = lengths.as_ref().map_or(u64::MAX, |lengths| lengths.count).min(offsets.count);
+        if u128::from(listed) < expected {
+            return damaged(format!("the pixels lie in {expected} parts, but the file lists {listed}"));
+        }
+        Ok(Self {
+            little: directory.file().little,
             height,
             width,
             samples,
@@ -122,13 +133,20 @@ impl<'a> Page<'a> {
             tiled,
             chunk_height,
             chunk_width,
-            places: Places::Listed { offsets, lengths },
+            places: Places::Listed { offsets: offsets.keep(), lengths: lengths.map(Values::keep) },
+        })
+    }
+
+    /// The bytes of its lists.
+    pub(super) fn kept(&self) -> u64 {
+        let tables = self.tables.as_ref().map_or(0, Vec::len);
+        let places = match &self.places {
+            Places::Listed { offsets, lengths } => {
+                offsets.bytes.len() + lengths.as_ref().map_or(0, |lengths| lengths.bytes.len())
+            }
+            Places::Planes { .. } => 0,
         };
-        let (expected, listed) = (page.chunks(), offsets.len().min(lengths.map_or(usize::MAX, |l| l.len())));
-        if (listed as u128) < expected {
-            return damaged(format!("the pixels lie in {expected} parts, but the file lists {listed}"));
-        }
-        Ok(page)
+        (tables + places) as u64
     }
 
     /// The samples that one chunk holds of a pixel.
@@ -141,20 +159,19 @@ impl<'a> Page<'a> {
         (self.height.div_ceil(self.chunk_height), self.width.div_ceil(self.chunk_width))
     }
 
-    fn chunks(&self) -> u128 {
-        let (down, across) = self.grid();
-        let planes = self.samples / self.chunk_samples();
-        u128::from(down) * u128::from(across) * u128::from(planes)
-    }
-
-    /// The stored bytes of the `i`th chunk, which unpacks to `unpacked` bytes; `None` for one that is left out.
-    pub(super) fn chunk(&self, i: u64, unpacked: u64) -> Result<Option<&'a [u8]>, Problem> {
+    /// Where the `i`th chunk, which unpacks to `unpacked` bytes, begins and its length; `None` for one that is left out.
+    pub(super) fn chunk(
+        &self,
+        source: &Source,
+        i: u64,
+        unpacked: u64,
+    ) -> Result<Option<(u64, u64)>, Problem> {
         let (offset, length) = match &self.places {
             Places::Planes { offset, length } => {
                 (i.checked_mul(*length).and_then(|at| at.checked_add(*offset)), *length)
             }
             Places::Listed { offsets, lengths } => {
-                let length = lengths.map_or(Some(unpacked), |lengths| lengths.get(i as usize));
+                let length = lengths.as_ref().map_or(Some(unpacked), |lengths| lengths.get(i as usize));
                 (offsets.get(i as usize), length.ok_or_else(|| self.unlisted(i))?)
             }
         };
@@ -169,7 +186,10 @@ impl<'a> Page<'a> {
                 self.part()
             ));
         }
-        self.file.part(offset, length).map(Some).ok_or_else(|| cut(self.file.bytes))
+        if !source.holds(offset, length) {
+            return Err(cut(source.length()));
+        }
+        Ok(Some((offset, length)))
     }
 
     fn unlisted(&self, i: u64) -> Problem {
@@ -210,7 +230,7 @@ fn check_colours(photometric: Option<u64>) -> Result<(), Problem> {
 
 /// The kind of all numbers: 1 unsigned, 2 signed, 3 float.
 fn format_of(directory: &Directory, samples: u64) -> Result<u64, Problem> {
-    let Some(formats) = directory.find(tag::SAMPLE_FORMAT)? else { return Ok(1) };
+    let Some(formats) = directory.find(tag::SAMPLE_FORMAT, samples.max(LISTED))? else { return Ok(1) };
     match formats.same(samples) {
         Some(format @ 1..=3) => Ok(format),
         // "Undefined" is read as unsigned by libtiff and tifffile too.
@@ -222,7 +242,7 @@ fn format_of(directory: &Directory, samples: u64) -> Result<u64, Problem> {
 }
 
 fn bits_of(directory: &Directory, samples: u64) -> Result<u64, Problem> {
-    let Some(bits) = directory.find(tag::BITS)? else { return Ok(1) };
+    let Some(bits) = directory.find(tag::BITS, samples.max(LISTED))? else { return Ok(1) };
     bits.same(samples)
         .map_or_else(|| unsupported(format!("bands of different depths ({} bits)", bits.list())), Ok)
 }

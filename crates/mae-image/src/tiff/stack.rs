@@ -1,21 +1,21 @@
 //! Which pages of a TIFF file make its image.
 
-use std::collections::HashSet;
+use ::image::metadata::Orientation;
 
-use super::directory::{Directory, File, cut, tag};
+use super::directory::{Directory, File, Walk, tag};
 use super::page::{NONE, Page, Places};
+use crate::exif;
 use crate::stored::canvas::Missing;
 use crate::stored::header::Problem;
 
-/// The pages that make one image.
-pub(crate) struct Tiff<'a> {
+/// The tags of the pages that make one image. They stay when the file is closed.
+pub(crate) struct Tiff {
     /// All of one size and type.
-    pub(super) pages: Vec<Page<'a>>,
+    pub(super) pages: Vec<Page>,
     /// The value for "no data".
     pub(super) missing: Option<Missing>,
-    /// Where the directory of the first of them lies.
-    pub(super) at: u64,
-    pub(super) xmp: Option<&'a [u8]>,
+    /// How the image is turned upright.
+    pub(super) orientation: Orientation,
 }
 
 /// The description of a series of pages, which stands in the first.
@@ -26,13 +26,13 @@ struct Series {
 }
 
 /// The first page of a file, whatever it is.
-pub(super) fn first<'a>(file: File<'a>) -> Result<Tiff<'a>, Problem> {
+pub(super) fn first(file: File) -> Result<Tiff, Problem> {
     let first = file.first()?;
-    Ok(Tiff { pages: vec![Page::new(&first)?], missing: None, at: first.at, xmp: xmp(&first)? })
+    Ok(Tiff { pages: vec![Page::new(&first)?], missing: None, orientation: orientation(&first)? })
 }
 
 /// Finds the pages of the image.
-pub(super) fn find<'a>(file: File<'a>) -> Result<Tiff<'a>, Problem> {
+pub(super) fn find(file: File) -> Result<Tiff, Problem> {
     let first = first_page(file)?;
     let text = first.text(tag::DESCRIPTION)?.unwrap_or_default();
     let series = of_imagej(&text).or_else(|| of_ome(&text)).transpose()?;
@@ -42,19 +42,22 @@ pub(super) fn find<'a>(file: File<'a>) -> Result<Tiff<'a>, Problem> {
         Some(series) if series.channels > page.samples => channels(&first, page, &series)?,
         _ => vec![page],
     };
-    Ok(Tiff { pages, missing, at: first.at, xmp: xmp(&first)? })
+    Ok(Tiff { pages, missing, orientation: orientation(&first)? })
 }
 
-fn xmp<'a>(directory: &Directory<'a>) -> Result<Option<&'a [u8]>, Problem> {
-    Ok(directory.find(tag::XMP)?.map(|values| values.bytes))
+fn orientation(directory: &Directory) -> Result<Orientation, Problem> {
+    let told = directory.orientation()?;
+    let most = if told.is_some() { 0 } else { u64::MAX };
+    let xmp = directory.find(tag::XMP, most)?;
+    Ok(exif::upright(told, xmp.as_ref().map(|values| &*values.bytes)))
 }
 
 /// The first directory that is no thumbnail and no mask; the very first if all are.
 fn first_page(file: File) -> Result<Directory, Problem> {
     let first = file.first()?;
-    let mut seen = HashSet::new();
-    let mut directory = first;
-    while !is_page(&directory)? && seen.insert(directory.at) {
+    let mut walk = Walk::default();
+    let mut directory = first.clone();
+    while !is_page(&directory)? && walk.is_new(&directory)? {
         match directory.next() {
             Some(next) => directory = next?,
             None => return Ok(first),
@@ -79,17 +82,19 @@ fn no_data(directory: &Directory) -> Result<Option<Missing>, Problem> {
 }
 
 /// The pages after `page` that hold the other channels.
-fn channels<'a>(first: &Directory<'a>, page: Page<'a>, series: &Series) -> Result<Vec<Page<'a>>, Problem> {
+fn channels(first: &Directory, page: Page, series: &Series) -> Result<Vec<Page>, Problem> {
     let wanted = series.channels;
     if wanted > u64::from(u16::MAX) || !wanted.is_multiple_of(page.samples) {
         let samples = page.samples;
         return Err(Problem::Damaged(format!("{wanted} channels do not fill pages of {samples}")));
     }
     if series.imagej && first.next().is_none() && page.compression == NONE && page.samples == 1 {
-        return contiguous(page, wanted).map(|page| vec![page]);
+        return contiguous(first.file(), page, wanted).map(|page| vec![page]);
     }
-    let mut seen = HashSet::from([first.at]);
-    let mut directory = *first;
+    let mut walk = Walk::default();
+    walk.is_new(first)?;
+    walk.count(page.kept())?;
+    let mut directory = first.clone();
     let mut pages = vec![page];
     while pages.len() as u64 * pages[0].samples < wanted {
         let found = pages.len() as u64 * pages[0].samples;
@@ -99,7 +104,7 @@ fn channels<'a>(first: &Directory<'a>, page: Page<'a>, series: &Series) -> Resul
             )));
         };
         directory = next?;
-        if !seen.insert(directory.at) {
+        if !walk.is_new(&directory)? {
             return Err(Problem::Damaged("the pages form a circle".into()));
         }
         if !is_page(&directory)? {
@@ -114,22 +119,23 @@ fn channels<'a>(first: &Directory<'a>, page: Page<'a>, series: &Series) -> Resul
                 of(&page)
             )));
         }
+        walk.count(page.kept())?;
         pages.push(page);
     }
     Ok(pages)
 }
 
 /// The page of a large ImageJ file, whose channels follow the first without directories of their own.
-fn contiguous(page: Page, channels: u64) -> Result<Page, Problem> {
-    let file = page.file;
+fn contiguous(file: File, page: Page, channels: u64) -> Result<Page, Problem> {
     let pixels = page.height.checked_mul(page.width);
     let length = pixels.and_then(|pixels| pixels.checked_mul(page.stored.size() as u64));
-    let Places::Listed { offsets, .. } = page.places else {
+    let Places::Listed { offsets, .. } = &page.places else {
         return Err(Problem::Damaged("the file does not say where its pixels are".into()));
     };
-    let place = length.zip(offsets.get(0));
-    let within = place.and_then(|(length, offset)| file.part(offset, length.checked_mul(channels)?));
-    let (Some((length, offset)), Some(_)) = (place, within) else { return Err(cut(file.bytes)) };
+    let Some((length, offset)) = length.zip(offsets.get(0)) else { return Err(file.cut()) };
+    if length.checked_mul(channels).is_none_or(|all| !file.holds(offset, all)) {
+        return Err(file.cut());
+    }
     let (chunk_height, chunk_width) = (page.height, page.width);
     let places = Places::Planes { offset, length };
     Ok(Page { samples: channels, planar: true, tiled: false, chunk_height, chunk_width, places, ..page })

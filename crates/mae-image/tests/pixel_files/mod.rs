@@ -2,6 +2,8 @@
 
 use std::iter::once;
 
+use mae_image::{AnyImage, Crop, Image, Pixel, of_any};
+
 /// The value of a tag.
 #[derive(Clone)]
 pub enum Value {
@@ -14,11 +16,11 @@ pub fn tag(tag: u16, number: u32) -> (u16, Value) {
     (tag, Value::Numbers(vec![number]))
 }
 
-/// A little-endian TIFF file of one page. `chunks` are its strips, or its tiles if it has a tag for their width.
+/// A little-endian TIFF file of one page. `chunks` are its strips, or its tiles if it has a tag for their width; empty ones are left out.
 pub fn tiff(tags: &[(u16, Value)], chunks: &[Vec<u8>]) -> Vec<u8> {
     let mut file = b"II*\0\0\0\0\0".to_vec();
     let offsets = chunks.iter().map(|chunk| {
-        let at = file.len() as u32;
+        let at = if chunk.is_empty() { 0 } else { file.len() as u32 };
         file.extend(chunk);
         at
     });
@@ -76,6 +78,17 @@ pub fn zlib(bytes: &[u8]) -> Vec<u8> {
     let head = [0x78, 0x01, 0x01];
     let lengths = [length.to_le_bytes(), (!length).to_le_bytes()];
     [&head[..], lengths.as_flattened(), bytes, &(b << 16 | a).to_be_bytes()].concat()
+}
+
+/// A rectangle of an image.
+pub fn cut(image: &AnyImage, crop: Crop) -> AnyImage {
+    fn cut<T: Pixel>(image: &Image<T>, Crop { top, left, height, width }: Crop) -> AnyImage {
+        let (row, channels) = (image.width() * image.channels(), image.channels());
+        let rows = image.data().chunks(row).skip(top).take(height);
+        let data = rows.flat_map(|row| &row[left * channels..][..width * channels]).copied().collect();
+        T::any(Image::new(height, width, channels, data).unwrap())
+    }
+    of_any!(image, image => cut(image, crop))
 }
 
 /// The number of a pixel in a test image of 16 bits: no two neighbours or bands are alike.
