@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use mae_data::{
     AnyImage, BadFilePolicy, DataError, DecodeLimits, Encoded, EvalTransform, FolderOptions, ImageSource,
-    Loader, LoaderConfig, PixelFormat, PixelType, open_images, path_name,
+    Loader, LoaderConfig, PixelFormat, PixelType, is_table, open_images, path_name,
 };
 use mae_model::WeightFile;
 use mae_trainer::{dtype, eval_transform, pixel_format};
@@ -136,9 +136,9 @@ impl ImageArgs {
     }
 }
 
-/// A file as a data set of one image, a folder as one of all that are in it, decoded to these pixels.
+/// An image file as a data set of one image, a folder or a table as one of all that are in it, decoded to these pixels.
 pub fn open(path: &Path, pixels: PixelFormat) -> Result<Arc<dyn ImageSource>> {
-    match path.is_file() {
+    match path.is_file() && !is_table(path) {
         true => Ok(Arc::new(OneFile { path: path.into(), pixels })),
         false => Ok(open_images(path, FolderOptions { pixels: Some(pixels), ..FolderOptions::default() })?),
     }

@@ -269,6 +269,15 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A table that names image files and cannot be opened as a data set.
+    #[error("cannot open the list of images {}: {reason}", path_name(path))]
+    List {
+        /// The table.
+        path: PathBuf,
+        /// Why not, with the line.
+        reason: String,
+    },
+
     /// The loader's threads could not do their work.
     #[error("the loader's worker threads failed")]
     Workers {

@@ -57,8 +57,8 @@ pub use mae_image::{
 pub use rng::{SampleRng, below, sample_rng, uniform};
 pub use shapes::Shapes;
 pub use source::{
-    FolderOptions, IMAGE_EXTENSIONS, ImageFolder, ImageSource, LabelTable, PackOptions, Packed, PassedOver,
-    ShardSource, Store, Subset, TableRows, open_images, pack,
+    FolderOptions, IMAGE_EXTENSIONS, ImageFolder, ImageList, ImageSource, LabelTable, PackOptions, Packed,
+    PassedOver, ShardSource, Store, Subset, TableRows, is_table, open_images, pack,
 };
 pub use statistics::PixelStatistics;
 pub use transform::{

@@ -1,4 +1,4 @@
-//! Where images come from: folders, packed or not.
+//! Where images come from: folders, packed or not, and tables.
 
 mod extensions;
 mod folder;
@@ -12,6 +12,7 @@ mod shards;
 mod source;
 mod store;
 mod subset;
+mod tables;
 mod tar_scan;
 
 pub use extensions::IMAGE_EXTENSIONS;
@@ -19,7 +20,8 @@ pub use folder::{FolderOptions, ImageFolder};
 pub use labels::{LabelTable, TableRows};
 pub use pack::{PackOptions, Packed, pack};
 pub use passed_over::PassedOver;
-pub use shards::{ShardSource, open_images};
+pub use shards::{ShardSource, is_table, open_images};
 pub use source::ImageSource;
 pub use store::Store;
 pub use subset::Subset;
+pub use tables::ImageList;

@@ -12,8 +12,8 @@ use crate::source::extensions::is_image;
 use crate::source::shard_index::{INDEX_FILE, Index, Sample};
 use crate::source::tar_scan::scan;
 use crate::{
-    AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageFolder, ImageSource, PassedOver,
-    PixelFormat, path_name,
+    AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageFolder, ImageList, ImageSource,
+    LabelTable, PassedOver, PixelFormat, path_name,
 };
 
 /// Images in the tar files of a folder, as [`pack`](crate::pack()) or WebDataset's tools write them.
@@ -220,16 +220,28 @@ fn side(length: usize, path: &Path) -> Result<u32, ImageError> {
     u32::try_from(length).map_err(refuse)
 }
 
-/// Opens a folder of images, packed or not: with an index it is a [`ShardSource`], otherwise an [`ImageFolder`], or,
-/// if it has no image files but tar files, again a [`ShardSource`].
+/// Whether a file is a table of images by its name, which [`open_images`] opens.
+#[must_use]
+pub fn is_table(path: &Path) -> bool {
+    LabelTable::may_be(path)
+}
+
+/// Opens a folder of images, packed or not, or a table.
+///
+/// - A folder with an index is a [`ShardSource`], any other an [`ImageFolder`], or, if it has no image files but tar files, again a
+///   [`ShardSource`].
+/// - A file that ends in `.csv`, `.tsv` or `.jsonl` is an [`ImageList`].
 ///
 /// # Errors
-/// As [`ImageFolder::open`] and [`ShardSource::open`].
+/// As [`ImageFolder::open`], [`ShardSource::open`] and [`ImageList::open`].
 pub fn open_images(
-    folder: impl AsRef<Path>,
+    path: impl AsRef<Path>,
     options: FolderOptions,
 ) -> Result<Arc<dyn ImageSource>, DataError> {
-    let folder = folder.as_ref();
+    let folder = path.as_ref();
+    if is_table(folder) && folder.is_file() {
+        return Ok(Arc::new(ImageList::open(folder, options)?));
+    }
     if Index::is_in(folder) {
         return Ok(Arc::new(ShardSource::open(folder, options)?));
     }

@@ -144,13 +144,15 @@ pub(crate) fn check_there(paths: [(&'static str, Option<&Path>); 4]) -> Result<(
 
 impl SetContents {
     fn of((source, folder): Set<'_>) -> Self {
-        let folder = folder.map(|folder| folder.display().to_string());
+        // Below the folder, or beside the table that names the images.
+        let roots = folder.into_iter().flat_map(|path| [Some(path), path.parent()]).flatten();
+        let roots: Vec<String> = roots.map(|root| root.display().to_string()).collect();
         let mut order = CRC.digest();
         let mut classes = BTreeMap::new();
         let names = source.class_names();
         for i in 0..source.len() {
             let name = source.name(i);
-            let below = folder.as_deref().and_then(|folder| name.strip_prefix(folder));
+            let below = roots.iter().find_map(|root| name.strip_prefix(root.as_str()));
             let below = below.unwrap_or(&name).trim_start_matches(std::path::is_separator);
             let labels = source.labels(i).unwrap_or_else(|| vec![u32::MAX]);
             labels.iter().for_each(|label| order.update(&label.to_le_bytes()));

@@ -90,10 +90,10 @@ fn folder(
     table: Option<(&'static str, &LabelTable)>,
 ) -> Result<ImageFolder, TrainerError> {
     match (ImageFolder::open(path, options(pixels)), table) {
-        (Err(DataError::EmptyFolder { .. }), Some((name, table)))
+        (Err(DataError::EmptyFolder { .. } | DataError::NotAFolder { .. }), Some((name, table)))
             if open_images(path, options(pixels)).is_ok() =>
         {
-            let bound = "left out for packed images, which have their classes with them";
+            let bound = "left out for packed images and tables, which have their classes with them";
             Err(TrainerError::argument(name, table.path().display(), bound))
         }
         (folder, Some((_, table))) => Ok(folder?.with_labels(table)?),

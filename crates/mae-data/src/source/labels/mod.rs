@@ -1,14 +1,18 @@
 //! Tables of classes, for images that do not lie in class folders.
 
+mod assign;
+mod listed;
 mod names;
 mod rows;
 
-use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::{DataError, path_name};
+use assign::assign;
+pub(crate) use assign::{Labels, sorted};
+pub(crate) use listed::Listed;
 use names::{Found, Names};
-use rows::{Row, Rows};
+use rows::{Reading, Row, Rows};
 
 /// Rows and names that a message shows.
 const SHOWN: usize = 3;
@@ -32,66 +36,11 @@ pub struct LabelTable {
     rows: Rows,
 }
 
-/// The classes of the images of a set, by index.
-#[derive(Clone, Debug)]
-pub(crate) enum Labels {
-    /// One of each image that is labelled.
-    One(Vec<Option<u32>>),
-    /// Any number of each image that is labelled, in their order.
-    Several(Vec<Option<Box<[u32]>>>),
-}
-
 /// The images of a folder that a table names.
 pub(crate) struct Labelled {
     pub(crate) labels: Labels,
     pub(crate) class_names: Vec<String>,
     pub(crate) rows: TableRows,
-}
-
-impl Labels {
-    /// The only class of an image.
-    pub(crate) fn one(&self, index: usize) -> Option<u32> {
-        match self {
-            Self::One(labels) => labels.get(index).copied().flatten(),
-            Self::Several(_) => None,
-        }
-    }
-
-    /// All classes of an image.
-    pub(crate) fn all(&self, index: usize) -> Option<Vec<u32>> {
-        match self {
-            Self::One(_) => self.one(index).map(|label| vec![label]),
-            Self::Several(labels) => labels.get(index)?.as_ref().map(|labels| labels.to_vec()),
-        }
-    }
-
-    /// The same classes under other numbers.
-    pub(crate) fn renumbered(&self, numbers: &[u32]) -> Self {
-        let number = |label: u32| numbers[label as usize];
-        match self {
-            Self::One(labels) => Self::One(labels.iter().map(|label| label.map(number)).collect()),
-            Self::Several(labels) => Self::Several(
-                labels
-                    .iter()
-                    .map(|labels| {
-                        let mut labels: Box<[u32]> = labels.as_ref()?.iter().copied().map(number).collect();
-                        labels.sort_unstable();
-                        Some(labels)
-                    })
-                    .collect(),
-            ),
-        }
-    }
-
-    /// The same classes of images that may have several.
-    pub(crate) fn multi_label(self) -> Self {
-        match self {
-            Self::One(labels) => {
-                Self::Several(labels.into_iter().map(|label| Some([label?].into())).collect())
-            }
-            several => several,
-        }
-    }
 }
 
 /// The rows of a table of classes.
@@ -137,26 +86,11 @@ impl LabelTable {
         Self::read_from(path.as_ref(), Some(separator))
     }
 
-    fn read_from(path: &Path, list: Option<&str>) -> Result<Self, DataError> {
+    fn read_from(path: &Path, separator: Option<&str>) -> Result<Self, DataError> {
         let refused = |reason: String| DataError::Labels { path: path.into(), reason };
-        let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
-        let rows = match ending.as_str() {
-            "csv" => Rows::separated(text, false, list),
-            "tsv" => Rows::separated(text, true, list),
-            "jsonl" => Rows::of_json(text, list),
-            _ => Err("its name ends in neither .csv nor .tsv nor .jsonl".into()),
-        };
-        let rows = rows.map_err(refused)?;
-        let control = |text: &String| text.chars().any(char::is_control);
-        let broken = |row: &&Row| control(&row.image) || row.classes.iter().any(control);
-        if let Some(Row { line, .. }) = rows.rows.iter().find(broken) {
-            return Err(refused(format!(
-                "line {line} has a control character, such as a line break, in a name"
-            )));
-        }
-        if rows.rows.iter().all(|row| row.classes.is_empty()) {
+        let mut rows = Rows::read(path, Reading { separator, unlabelled: false }).map_err(refused)?;
+        rows.rows.retain(|row| row.classes.is_some());
+        if rows.rows.iter().flat_map(|row| &row.classes).all(Vec::is_empty) {
             return Err(refused("it has no row with an image and a class".into()));
         }
         Ok(Self { path: path.into(), rows })
@@ -179,41 +113,15 @@ impl LabelTable {
                 Found::None => missing.push(image),
             }
         }
-        // Rows that name no image in the folder do not count.
-        let several = self.rows.lists || named.iter().any(|(_, row)| row.classes.len() != 1);
-        let mut found: Vec<Option<(u64, Vec<&str>)>> = vec![None; images.len()];
-        for (index, Row { line, image, classes }) in named {
-            let classes = classes.iter().map(String::as_str);
-            match &mut found[index] {
-                Some((_, before)) if several => before.extend(classes),
-                Some((before, other)) if !classes.clone().eq(other.iter().copied()) => {
-                    let (class, other) = (&classes.collect::<Vec<_>>()[0], &other[0]);
-                    return Err(refused(format!(
-                        "line {line}: {image} is {class}, but {other} in line {before}; an image has one class, unless \
-                         the table has lists"
-                    )));
-                }
-                found => *found = Some((*line, classes.collect())),
-            }
-        }
+        let (labels, class_names) = assign(&named, images.len(), self.rows.lists).map_err(refused)?;
         if missing.len() == rows.len() {
             let names = missing[..missing.len().min(SHOWN)].join(", ");
             let (count, root) = (rows.len(), path_name(root));
             return Err(refused(format!("none of its {count} images is in {root}; the first are {names}")));
         }
-        let classes = sorted(found.iter().flatten().flat_map(|(_, classes)| classes).copied());
-        let labels: HashMap<&str, u32> = classes.iter().copied().zip(0..).collect();
-        let all = found.iter().map(|found| {
-            let (_, classes) = found.as_ref()?;
-            let labels: BTreeSet<u32> = classes.iter().map(|class| labels[class]).collect();
-            Some(labels.into_iter().collect::<Box<[u32]>>())
-        });
         Ok(Labelled {
-            labels: match several {
-                true => Labels::Several(all.collect()),
-                false => Labels::One(all.map(|labels| labels?.first().copied()).collect()),
-            },
-            class_names: classes.iter().map(|class| (*class).to_owned()).collect(),
+            labels,
+            class_names,
             rows: TableRows { all: rows.len(), without_image: missing.len() },
         })
     }
@@ -227,13 +135,4 @@ impl LabelTable {
         let Row { line, image, .. } = self.rows.rows.iter().find(|row| in_both(&row.image))?;
         Some(format!("line {line}: {image}"))
     }
-}
-
-/// Classes in their order: integers in numerical order, all others in the order of their bytes.
-pub(crate) fn sorted<'a>(classes: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut classes: Vec<&str> = classes.collect::<BTreeSet<_>>().into_iter().collect();
-    if classes.iter().all(|class| class.parse::<i64>().is_ok()) {
-        classes.sort_by_key(|class| class.parse::<i64>().unwrap_or_default());
-    }
-    classes
 }

@@ -28,10 +28,7 @@ impl Names {
             let real = path.canonicalize().unwrap_or_else(|_| named.clone());
             [named, real]
         };
-        let table = match table.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
+        let table = folder_of(table);
         let (mut paths, mut files, mut stems) = (HashMap::new(), HashMap::new(), HashMap::new());
         for (index, path) in images.iter().enumerate() {
             paths.insert(path.to_path_buf(), index);
@@ -62,8 +59,16 @@ impl Names {
     }
 }
 
+/// The folder that a file lies in.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// A path without `.` and `..`, where there is something before.
-fn plain(path: &Path) -> PathBuf {
+pub(super) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {

@@ -26,18 +26,27 @@ const IMAGE_COLUMNS: [&str; 12] = [
 const CLASS_COLUMNS: [&str; 8] =
     ["class", "label", "class_name", "label_name", "target", "category", "classes", "labels"];
 
-/// A row that gives an image classes.
+/// A row that names an image.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) line: u64,
     pub(super) image: String,
-    pub(super) classes: Vec<String>,
+    /// None if the row does not label the image; no class only if the image is known to have none.
+    pub(super) classes: Option<Vec<String>>,
+}
+
+/// How a table is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reading<'a> {
+    /// What separates the classes in a cell.
+    pub(super) separator: Option<&'a str>,
+    /// Whether the table may do without classes.
+    pub(super) unlabelled: bool,
 }
 
 /// The rows of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rows {
-    /// Those that name an image and label it: with no class only if it is known to have none.
     pub(super) rows: Vec<Row>,
     /// Whether the table is said to have lists of classes.
     pub(super) lists: bool,
@@ -50,16 +59,39 @@ enum Columns {
     Named { image: usize, class: usize },
     /// In a cell for each class, which holds 1 for the images that have it: the names of all columns.
     OneHot { image: usize, names: Vec<String> },
+    /// Nowhere.
+    None { image: usize },
 }
 
 impl Rows {
+    /// Reads a table, of the kind that its name ends in.
+    pub(super) fn read(path: &Path, reading: Reading<'_>) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
+        let rows = match ending.as_str() {
+            "csv" => Self::separated(text, false, reading),
+            "tsv" => Self::separated(text, true, reading),
+            "jsonl" => Self::of_json(text, reading),
+            _ => Err("its name ends in neither .csv nor .tsv nor .jsonl".into()),
+        }?;
+        let control = |text: &String| text.chars().any(char::is_control);
+        let broken = |row: &&Row| control(&row.image) || row.classes.iter().flatten().any(control);
+        match rows.rows.iter().find(broken) {
+            Some(Row { line, .. }) => {
+                Err(format!("line {line} has a control character, such as a line break, in a name"))
+            }
+            None => Ok(rows),
+        }
+    }
+
     /// Rows of separated values. In a CSV file, values are separated by the one of comma and semicolon that its first line has more of,
-    /// or, if it has both, by the one that is not in `list`, which separates the classes in a cell.
-    pub(super) fn separated(text: &str, tab: bool, list: Option<&str>) -> Result<Self, String> {
+    /// or, if it has both, by the one that does not separate the classes in a cell.
+    fn separated(text: &str, tab: bool, reading: Reading<'_>) -> Result<Self, String> {
         let first = text.lines().next().unwrap_or_default();
         let count = |character: char| first.matches(character).count();
         let [commas, semicolons] = [',', ';'].map(count);
-        let semicolon = match list {
+        let semicolon = match reading.separator {
             Some(list) if list.contains(';') && commas > 0 => false,
             Some(list) if list.contains(',') && semicolons > 0 => true,
             _ => semicolons > commas,
@@ -70,7 +102,7 @@ impl Rows {
             .flexible(true)
             .trim(csv::Trim::All)
             .from_reader(text.as_bytes());
-        let mut rows = Self { rows: Vec::new(), lists: list.is_some() };
+        let mut rows = Self { rows: Vec::new(), lists: reading.separator.is_some() };
         let mut columns: Option<Columns> = None;
         for record in reader.records() {
             let record = record.map_err(|error| error.to_string())?;
@@ -79,33 +111,44 @@ impl Rows {
                 let empty = text[at.byte() as usize..].chars().take_while(|c| matches!(c, '\r' | '\n'));
                 at.line() + empty.filter(|c| *c == '\n').count() as u64
             });
-            let Some(columns) = &columns else {
+            let Some(columns) = &mut columns else {
                 let names: Vec<&str> = record.iter().collect();
-                let found = Columns::of(&names)?;
+                let found = Columns::of(&names, reading)?;
+                let is_file = |name: &str| is_image(Path::new(name)) || is_array(Path::new(name));
                 let (headed, found) = match (found, &names[..]) {
                     (Some(found), _) => (true, found),
-                    (None, [first, _]) if is_image(Path::new(first)) || is_array(Path::new(first)) => {
-                        (false, Columns::Named { image: 0, class: 1 })
+                    (None, [first, _]) if is_file(first) => (false, Columns::Named { image: 0, class: 1 }),
+                    (None, [first]) if reading.unlabelled && is_file(first) => {
+                        (false, Columns::None { image: 0 })
                     }
+                    _ if reading.unlabelled => return Err(no_images(&names)),
                     _ => return Err(no_columns(&names)),
                 };
                 if !headed {
-                    rows.read(&record, line, &found, list)?;
+                    rows.see(&record, line, &found, reading)?;
                 }
                 columns = Some(found);
                 continue;
             };
-            rows.read(&record, line, columns, list)?;
+            if let (true, true, Columns::OneHot { image, .. }) =
+                (reading.unlabelled, rows.rows.is_empty(), &*columns)
+            {
+                let other = |(column, cell): (usize, &str)| column != *image && zero_or_one(cell).is_none();
+                if record.iter().enumerate().any(other) {
+                    *columns = Columns::None { image: *image };
+                }
+            }
+            rows.see(&record, line, columns, reading)?;
         }
         Ok(rows)
     }
 
-    fn read(
+    fn see(
         &mut self,
         record: &csv::StringRecord,
         line: u64,
         columns: &Columns,
-        list: Option<&str>,
+        reading: Reading<'_>,
     ) -> Result<(), String> {
         let cell = |column: usize| {
             let fields = record.len();
@@ -116,53 +159,62 @@ impl Rows {
         let (image, classes) = match columns {
             Columns::Named { image, class } => {
                 let (image, text) = (cell(*image)?, cell(*class)?);
-                let classes: Vec<&str> = match list {
-                    Some(list) => text.split(list).map(str::trim).filter(|class| !class.is_empty()).collect(),
-                    None if text.is_empty() => return Ok(()),
-                    None => vec![text],
+                let classes = match reading.separator {
+                    Some(list) => {
+                        let classes = text.split(list).map(str::trim).filter(|class| !class.is_empty());
+                        Some(classes.map(str::to_owned).collect())
+                    }
+                    None => (!text.is_empty()).then(|| vec![text.to_owned()]),
                 };
-                (image, classes.into_iter().map(str::to_owned).collect())
+                (image, classes)
             }
+            Columns::None { image } => (cell(*image)?, None),
             Columns::OneHot { image, names } => {
                 let mut classes = Vec::new();
                 for (column, name) in names.iter().enumerate().filter(|(column, _)| column != image) {
-                    match cell(column)? {
-                        "1" | "1.0" => classes.push(name.clone()),
-                        "0" | "0.0" => {}
-                        _ if self.rows.is_empty() => {
+                    let text = cell(column)?;
+                    match zero_or_one(text) {
+                        Some(true) => classes.push(name.clone()),
+                        Some(false) => {}
+                        None if self.rows.is_empty() => {
                             return Err(no_columns(&names.iter().map(String::as_str).collect::<Vec<_>>()));
                         }
-                        other => {
+                        None => {
                             return Err(format!(
-                                "line {line}: {name} is {other:?}, but must be 0 or 1, as in the rows before"
+                                "line {line}: {name} is {text:?}, but must be 0 or 1, as in the rows before"
                             ));
                         }
                     }
                 }
-                (cell(*image)?, classes)
+                (cell(*image)?, Some(classes))
             }
         };
         self.push(line, image.to_owned(), classes);
         Ok(())
     }
 
-    fn push(&mut self, line: u64, image: String, classes: Vec<String>) {
+    fn push(&mut self, line: u64, image: String, mut classes: Option<Vec<String>>) {
         if !image.is_empty() {
             let mut seen = BTreeSet::new();
-            let classes = classes.into_iter().filter(|class| seen.insert(class.clone())).collect();
+            if let Some(classes) = &mut classes {
+                classes.retain(|class| seen.insert(class.clone()));
+            }
             self.rows.push(Row { line, image, classes });
         }
     }
 
     /// Rows of objects, a line each.
-    pub(super) fn of_json(text: &str, list: Option<&str>) -> Result<Self, String> {
-        let mut rows = Self { rows: Vec::new(), lists: list.is_some() };
+    fn of_json(text: &str, reading: Reading<'_>) -> Result<Self, String> {
+        let mut rows = Self { rows: Vec::new(), lists: reading.separator.is_some() };
         for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
             let object: Map<String, Value> = serde_json::from_str(text)
                 .map_err(|error| format!("line {line} is no JSON object: {error}"))?;
             let names: Vec<&str> = object.keys().map(String::as_str).collect();
-            let (image, class) =
-                header(&names).ok_or_else(|| format!("line {line}: {}", no_fields(&names)))?;
+            let (image, class) = match (header(&names), find(&names, &IMAGE_COLUMNS)) {
+                (Some((image, class)), _) => (image, Some(class)),
+                (None, Some(image)) if reading.unlabelled => (image, None),
+                _ => return Err(format!("line {line}: {}", no_fields(&names))),
+            };
             let word = |column: usize, value: &Value| {
                 word(value).ok_or_else(|| {
                     format!(
@@ -175,9 +227,16 @@ impl Rows {
                 Value::Array(values) if values.len() == 1 => word(image, &values[0])?,
                 value => word(image, value)?,
             };
+            let Some(class) = class else {
+                rows.push(line, image, None);
+                continue;
+            };
             let value = &object[names[class]];
-            let mut classes = match (value, list) {
-                (Value::Null, _) => continue,
+            let mut classes = match (value, reading.separator) {
+                (Value::Null, _) => {
+                    rows.push(line, image, None);
+                    continue;
+                }
                 (Value::Array(values), _) => {
                     values.iter().map(|value| word(class, value)).collect::<Result<Vec<_>, _>>()?
                 }
@@ -188,12 +247,19 @@ impl Rows {
             };
             classes.retain(|class| !class.is_empty());
             // An empty list is one of no classes, an empty text is no label.
-            let is_list = list.is_some() || value.as_array().is_some_and(Vec::is_empty);
-            if !classes.is_empty() || is_list {
-                rows.push(line, image, classes);
-            }
+            let is_list = reading.separator.is_some() || value.as_array().is_some_and(Vec::is_empty);
+            rows.push(line, image, (!classes.is_empty() || is_list).then_some(classes));
         }
         Ok(rows)
+    }
+}
+
+/// What a cell of a column of 0 and 1 says.
+fn zero_or_one(cell: &str) -> Option<bool> {
+    match cell {
+        "1" | "1.0" => Some(true),
+        "0" | "0.0" => Some(false),
+        _ => None,
     }
 }
 
@@ -210,15 +276,21 @@ fn word(value: &Value) -> Option<String> {
 
 impl Columns {
     /// None if the names are not known, as in a row that is no heading.
-    fn of(names: &[&str]) -> Result<Option<Self>, String> {
+    fn of(names: &[&str], reading: Reading<'_>) -> Result<Option<Self>, String> {
         if let Some((image, class)) = header(names) {
             return Ok(Some(Self::Named { image, class }));
         }
         let Some(image) = find(names, &IMAGE_COLUMNS) else { return Ok(None) };
         let mut seen = BTreeSet::new();
         if let Some(name) = names.iter().find(|name| name.is_empty() || !seen.insert(**name)) {
+            if reading.unlabelled {
+                return Ok(Some(Self::None { image }));
+            }
             let bad = if name.is_empty() { "a column without a name" } else { "two columns of one name" };
             return Err(format!("it has {bad}, but no column of classes: {}", names.join(", ")));
+        }
+        if reading.unlabelled && names.len() == 1 {
+            return Ok(Some(Self::None { image }));
         }
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         Ok(Some(Self::OneHot { image, names }))
@@ -242,6 +314,11 @@ fn header(names: &[&str]) -> Option<(usize, usize)> {
 
 fn no_columns(names: &[&str]) -> String {
     needs("column", ", or one of 0 and 1 for each class", names)
+}
+
+fn no_images(names: &[&str]) -> String {
+    let known = IMAGE_COLUMNS[..4].join(", ");
+    format!("it needs a column of images (such as {known}), but has: {}", names.join(", "))
 }
 
 fn no_fields(names: &[&str]) -> String {

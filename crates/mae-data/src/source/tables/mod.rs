@@ -1,0 +1,5 @@
+//! Data sets that a table lists.
+
+mod list;
+
+pub use list::ImageList;
