@@ -166,7 +166,7 @@ impl ImageSource for ParquetImages {
 
     fn open(&self, index: usize) -> Result<Encoded, DataError> {
         let bytes = self.encoded(index)?;
-        Ok(Encoded::new(&self.path(index), bytes, self.pixels, &self.limits)?)
+        Ok(Encoded::new(self.path(index), bytes, self.pixels, &self.limits)?)
     }
 
     fn name(&self, index: usize) -> String {

@@ -10,7 +10,7 @@ use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::{ByteArray, ByteArrayType};
-use parquet::errors::{ParquetError, Result as Read_};
+use parquet::errors::{ParquetError, Result as Outcome};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length};
@@ -34,10 +34,12 @@ pub(super) struct PageAt {
     rows: usize,
     offset: u64,
     bytes: usize,
-    /// Where in the file each image lies, from the page's beginning on, with its length: known once the page was read, if nothing is
-    /// compressed. A row without an image has no length.
-    spans: OnceLock<Box<[(u32, Option<u32>)]>>,
+    /// Where each image lies: known once the page was read, if nothing is compressed.
+    spans: OnceLock<Box<[Span]>>,
 }
+
+/// Where in its page an image begins, and its length; none of a row without an image.
+type Span = (u32, Option<u32>);
 
 /// Where an image is.
 pub(super) enum At {
@@ -104,7 +106,7 @@ impl Chunk {
         if bytes > all {
             return Err(format!("a page has {bytes} bytes, but all pages of the row group have {all}"));
         }
-        let read = || -> Read_<Option<Page>> {
+        let read = || -> Outcome<Option<Page>> {
             let column = self.column.clone().into_builder().set_data_page_offset(0);
             let column = column.set_dictionary_page_offset(None).set_total_compressed_size(raw.len() as i64);
             SerializedPageReader::new(Arc::new(raw), &column.build()?, self.rows, None)?.get_next_page()
@@ -187,7 +189,7 @@ fn told(locations: &[PageLocation], (begin, length): (u64, u64), rows: usize) ->
 }
 
 /// Where the values lie in the bytes of their page, if they are a part of them.
-fn spans(raw: &Bytes, values: &[Option<ByteArray>]) -> Option<Box<[(u32, Option<u32>)]>> {
+fn spans(raw: &Bytes, values: &[Option<ByteArray>]) -> Option<Box<[Span]>> {
     let all = raw.as_ptr().addr()..=raw.as_ptr().addr() + raw.len();
     let span = |value: &Option<ByteArray>| {
         let Some(value) = value else { return Some((0, None)) };
@@ -237,7 +239,7 @@ fn uncompressed(raw: &[u8]) -> Option<u64> {
 struct Ready(std::vec::IntoIter<Page>);
 
 impl Iterator for Ready {
-    type Item = Read_<Page>;
+    type Item = Outcome<Page>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next().map(Ok)
@@ -245,11 +247,11 @@ impl Iterator for Ready {
 }
 
 impl PageReader for Ready {
-    fn get_next_page(&mut self) -> Read_<Option<Page>> {
+    fn get_next_page(&mut self) -> Outcome<Option<Page>> {
         Ok(self.0.next())
     }
 
-    fn peek_next_page(&mut self) -> Read_<Option<PageMetadata>> {
+    fn peek_next_page(&mut self) -> Outcome<Option<PageMetadata>> {
         Ok(self.0.as_slice().first().map(|page| PageMetadata {
             num_rows: None,
             num_levels: Some(page.num_values() as usize),
@@ -257,7 +259,7 @@ impl PageReader for Ready {
         }))
     }
 
-    fn skip_next_page(&mut self) -> Read_<()> {
+    fn skip_next_page(&mut self) -> Outcome<()> {
         self.0.next();
         Ok(())
     }
@@ -284,12 +286,12 @@ impl Length for Starts {
 impl ChunkReader for Starts {
     type T = From;
 
-    fn get_read(&self, start: u64) -> Read_<From> {
+    fn get_read(&self, start: u64) -> Outcome<From> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = start;
         Ok(From { file: self.file.clone(), buffer: Vec::new(), used: 0, offset: start })
     }
 
-    fn get_bytes(&self, start: u64, length: usize) -> Read_<Bytes> {
+    fn get_bytes(&self, start: u64, length: usize) -> Outcome<Bytes> {
         read_bytes(&self.file, start, length).map_err(ParquetError::General)
     }
 }
