@@ -1,4 +1,4 @@
-//! Lists the images that a folder or its tar files hold, as JSON: one line each, then what was passed over.
+//! Lists the images of a folder, packed or not, or of a table, as JSON: one line each, then what was passed over.
 #![allow(clippy::print_stdout, reason = "a command line talks to others")]
 
 use std::error::Error;
@@ -8,7 +8,7 @@ use mae_data::{FolderOptions, open_images};
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args_os().nth(1).ok_or("usage: list FOLDER")?;
+    let folder = std::env::args_os().nth(1).ok_or("usage: list FOLDER|TABLE")?;
     let images = match open_images(Path::new(&folder), FolderOptions::default()) {
         Ok(images) => images,
         Err(error) => {
@@ -18,13 +18,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     for index in 0..images.len() {
-        let first = images
-            .load(index)
-            .and_then(|image| Ok(image.into_u8()?))
-            .map(|image| image.data()[0])
-            .map_err(|error| error.to_string());
-        let label = images.label(index);
-        println!("{}", json!({ "name": images.name(index), "label": label, "first": first.ok() }));
+        let image = images.load(index).and_then(|image| Ok(image.into_u8()?)).ok();
+        let first = image.as_ref().map(|image| image.data()[0]);
+        // Tells bytes at other places apart.
+        let sum = image.map(|image| {
+            image.data().iter().zip(1_u64..).map(|(byte, place)| place * u64::from(*byte)).sum::<u64>()
+        });
+        let (name, label, labels) = (images.name(index), images.label(index), images.labels(index));
+        println!("{}", json!({ "name": name, "label": label, "labels": labels, "first": first, "sum": sum }));
     }
     println!("{}", json!({ "classes": images.class_names(), "passed_over": images.passed_over() }));
     Ok(())

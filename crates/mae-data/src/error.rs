@@ -278,6 +278,15 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A Parquet file that cannot be read, or an image in it.
+    #[error("cannot read images from {}: {reason}", path_name(path))]
+    Parquet {
+        /// The file, or the folder of files.
+        path: PathBuf,
+        /// Why not, with the column and the row.
+        reason: String,
+    },
+
     /// The loader's threads could not do their work.
     #[error("the loader's worker threads failed")]
     Workers {

@@ -56,9 +56,11 @@ pub use mae_image::{
 };
 pub use rng::{SampleRng, below, sample_rng, uniform};
 pub use shapes::Shapes;
+#[cfg(feature = "parquet")]
+pub use source::ParquetImages;
 pub use source::{
     FolderOptions, IMAGE_EXTENSIONS, ImageFolder, ImageList, ImageSource, LabelTable, PackOptions, Packed,
-    PassedOver, ShardSource, Store, Subset, TableRows, is_table, open_images, pack,
+    PassedOver, ShardSource, Store, Subset, TableRows, images_exist, is_table, open_images, pack,
 };
 pub use statistics::PixelStatistics;
 pub use transform::{

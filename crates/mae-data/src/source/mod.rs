@@ -20,8 +20,10 @@ pub use folder::{FolderOptions, ImageFolder};
 pub use labels::{LabelTable, TableRows};
 pub use pack::{PackOptions, Packed, pack};
 pub use passed_over::PassedOver;
-pub use shards::{ShardSource, is_table, open_images};
+pub use shards::ShardSource;
 pub use source::ImageSource;
 pub use store::Store;
 pub use subset::Subset;
-pub use tables::ImageList;
+#[cfg(feature = "parquet")]
+pub use tables::ParquetImages;
+pub use tables::{ImageList, images_exist, is_table, open_images};

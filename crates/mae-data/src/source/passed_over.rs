@@ -59,6 +59,7 @@ impl PassedOver {
         });
         let archive = ends(&ARCHIVES).map(|end| match end.as_str() {
             ".tar" => "name a folder that holds tar files and no image files, or unpack them".to_owned(),
+            ".parquet" => "name a folder that holds Parquet files and no image files, or the file".to_owned(),
             _ => format!("unpack {end} files"),
         });
         let advice: Vec<_> = image.into_iter().chain(archive).collect();

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use mae_image::ppm::{self, HEADER_BYTES, Raster, read_at};
 use mae_image::{ImageError, format_of};
@@ -12,8 +11,8 @@ use crate::source::extensions::is_image;
 use crate::source::shard_index::{INDEX_FILE, Index, Sample};
 use crate::source::tar_scan::scan;
 use crate::{
-    AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageFolder, ImageList, ImageSource,
-    LabelTable, PassedOver, PixelFormat, path_name,
+    AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageSource, PassedOver, PixelFormat,
+    path_name,
 };
 
 /// Images in the tar files of a folder, as [`pack`](crate::pack()) or WebDataset's tools write them.
@@ -218,38 +217,4 @@ fn is_header_of(header: &[u8], sample: &Sample) -> bool {
 fn side(length: usize, path: &Path) -> Result<u32, ImageError> {
     let refuse = |_| ImageError::Read { path: path.into(), source: io::ErrorKind::InvalidData.into() };
     u32::try_from(length).map_err(refuse)
-}
-
-/// Whether a file is a table of images by its name, which [`open_images`] opens.
-#[must_use]
-pub fn is_table(path: &Path) -> bool {
-    LabelTable::may_be(path)
-}
-
-/// Opens a folder of images, packed or not, or a table.
-///
-/// - A folder with an index is a [`ShardSource`], any other an [`ImageFolder`], or, if it has no image files but tar files, again a
-///   [`ShardSource`].
-/// - A file that ends in `.csv`, `.tsv` or `.jsonl` is an [`ImageList`].
-///
-/// # Errors
-/// As [`ImageFolder::open`], [`ShardSource::open`] and [`ImageList::open`].
-pub fn open_images(
-    path: impl AsRef<Path>,
-    options: FolderOptions,
-) -> Result<Arc<dyn ImageSource>, DataError> {
-    let folder = path.as_ref();
-    if is_table(folder) && folder.is_file() {
-        return Ok(Arc::new(ImageList::open(folder, options)?));
-    }
-    if Index::is_in(folder) {
-        return Ok(Arc::new(ShardSource::open(folder, options)?));
-    }
-    match ImageFolder::open(folder, options.clone()) {
-        Err(empty @ DataError::EmptyFolder { .. }) => match ShardSource::open(folder, options) {
-            Err(DataError::NoShards { passed_over, .. }) if passed_over.is_empty() => Err(empty),
-            opened => Ok(Arc::new(opened?)),
-        },
-        opened => Ok(Arc::new(opened?)),
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use mae_data::ImageSource;
+use mae_data::{ImageSource, images_exist};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
@@ -135,7 +135,7 @@ impl Compared {
 /// # Errors
 /// [`TrainerError::ImagesGone`] for the first that is not.
 pub(crate) fn check_there(paths: [(&'static str, Option<&Path>); 4]) -> Result<(), TrainerError> {
-    let there = |(_, path): &(_, Option<&Path>)| path.is_none_or(Path::exists);
+    let there = |(_, path): &(_, Option<&Path>)| path.is_none_or(images_exist);
     match paths.into_iter().find(|path| !there(path)) {
         Some((field, Some(path))) => Err(TrainerError::ImagesGone { path: path.into(), field }),
         _ => Ok(()),

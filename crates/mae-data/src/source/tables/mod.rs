@@ -1,5 +1,11 @@
-//! Data sets that a table lists.
+//! Data sets that a table lists or holds.
 
 mod list;
+mod open;
+#[cfg(feature = "parquet")]
+mod parquet;
 
 pub use list::ImageList;
+pub use open::{images_exist, is_table, open_images};
+#[cfg(feature = "parquet")]
+pub use parquet::ParquetImages;

@@ -1,0 +1,260 @@
+//! Images in Parquet files as a data set.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mae_image::{ImageError, format_of, path_name};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+
+use super::cache::Cache;
+use super::classes::Classes;
+use super::columns::Columns;
+use super::pages::{At, Chunk, read_bytes};
+use super::rows::texts;
+use super::{files, guarded};
+use crate::source::labels::Labels;
+use crate::{AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageSource, PixelFormat};
+
+/// Images in Parquet files, as the package `datasets`, pandas or polars write them, file by file in the order of their rows.
+///
+/// - The column of images is a struct of `bytes` and `path`, as `datasets.Image()` writes it, or a column of bytes called `image`, `img`,
+///   `bytes` or the like. Of several, it is the first called `image`, `img` or `picture`.
+/// - The column of classes is called `label`, `labels`, `class`, `fine_label` or the like: integers, with the names that `datasets` keeps in
+///   the file or else their numbers as names, or strings. A column of lists is multi-label. A row with `null`, an empty string, or -1 where
+///   classes have names, is an image without a label. Classes with names are in the order of the file, others in that of class folders.
+/// - Rows with `null` for an image are errors when they are loaded.
+///
+/// Opening reads the footers of the files, the classes and the paths, but no image, unless it has to find out what they are decoded to. An
+/// image costs reading the page that holds it, found by the file's offset index or, if it has none, by the headers of the pages. Of
+/// uncompressed pages, as `datasets` writes them, the places of all images are kept when the first is read; any further image is then
+/// read alone. Of others, up to 64 MiB of decoded pages are kept.
+#[derive(Debug)]
+pub struct ParquetImages {
+    files: Vec<TableFile>,
+    chunks: Vec<Group>,
+    len: usize,
+    /// Of each image, if the files have them.
+    paths: Option<Vec<Option<Box<str>>>>,
+    labels: Labels,
+    class_names: Vec<String>,
+    cache: Cache,
+    limits: DecodeLimits,
+    pixels: PixelFormat,
+}
+
+#[derive(Debug)]
+struct TableFile {
+    path: PathBuf,
+    /// The index of its first image.
+    first: usize,
+}
+
+/// The images of a row group.
+#[derive(Debug)]
+struct Group {
+    file: usize,
+    /// The index of its first image.
+    first: usize,
+    chunk: Chunk,
+}
+
+impl ParquetImages {
+    /// Opens a Parquet file, or all of a folder, at any depth, sorted by path.
+    ///
+    /// # Errors
+    /// [`DataError::Parquet`] names the file, and its columns if none of images is found; or the splits of a folder that holds several.
+    /// [`DataError::Folder`] if the folder may not be listed.
+    pub fn open(path: impl AsRef<Path>, options: FolderOptions) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let files = if path.is_dir() { files::files(path)? } else { vec![path.into()] };
+        if files.is_empty() {
+            return Err(DataError::Parquet { path: path.into(), reason: "it holds no Parquet file".into() });
+        }
+        Self::open_files(files, options)
+    }
+
+    /// Opens files as one data set.
+    ///
+    /// # Errors
+    /// [`DataError::Parquet`] names the file that cannot be read, or has other columns than the first.
+    pub fn open_files(files: Vec<PathBuf>, options: FolderOptions) -> Result<Self, DataError> {
+        let FolderOptions { limits, pixels } = options;
+        let mut opening = Opening::default();
+        for path in files {
+            guarded(|| opening.add(&path))
+                .map_err(|reason| DataError::Parquet { path: path.clone(), reason })?;
+        }
+        let Opening { files, chunks, len, paths, classes, .. } = opening;
+        if len == 0 {
+            let path = files.into_iter().next().map(|file| file.path).unwrap_or_default();
+            return Err(DataError::Parquet { path, reason: "it has no rows".into() });
+        }
+        let (labels, class_names) = classes.unwrap_or_default().finish();
+        let cache = Cache::default();
+        let (paths, pixels_now) = (paths.iter().any(Option::is_some).then_some(paths), PixelFormat::Rgb8);
+        let mut images =
+            Self { files, chunks, len, paths, labels, class_names, cache, limits, pixels: pixels_now };
+        let stored = |index| {
+            let bytes = images.encoded(index).ok()?;
+            format_of(&images.path(index), &bytes, &limits).ok()
+        };
+        images.pixels = pixels.unwrap_or_else(|| PixelFormat::common(images.len, stored));
+        Ok(images)
+    }
+
+    /// What errors call an image: the file, below it the row, and the path that is stored with the image.
+    fn path(&self, index: usize) -> PathBuf {
+        let number = self.files.partition_point(|file| file.first <= index).saturating_sub(1);
+        let Some(file) = self.files.get(number) else { return PathBuf::new() };
+        let row = index - file.first;
+        match self.paths.as_ref().and_then(|paths| paths[index].as_ref()) {
+            Some(path) => file.path.join(format!("{row} ({path})")),
+            None => file.path.join(row.to_string()),
+        }
+    }
+
+    /// The file of an image in its row.
+    fn encoded(&self, index: usize) -> Result<Vec<u8>, DataError> {
+        if index >= self.len {
+            return Err(DataError::Index { index, len: self.len });
+        }
+        let number = self.chunks.partition_point(|group| group.first <= index) - 1;
+        let Group { file, first, chunk } = &self.chunks[number];
+        let TableFile { path, first: first_of_file } = &self.files[*file];
+        let refused = |reason: String| {
+            let reason = format!("row {}: {reason}", index - first_of_file);
+            DataError::Parquet { path: path.clone(), reason }
+        };
+        let max_bytes = self.limits.max_bytes;
+        let check = |bytes: usize| match bytes as u64 > max_bytes {
+            true => Err(ImageError::FileTooLarge { path: self.path(index), bytes: bytes as u64, max_bytes }),
+            false => Ok(()),
+        };
+        let opened = Arc::new(File::open(path).map_err(|error| refused(error.to_string()))?);
+        match guarded(|| chunk.find(&opened, index - first)).map_err(refused)? {
+            At::Span(offset, bytes) => {
+                check(bytes)?;
+                Ok(read_bytes(&opened, offset, bytes).map_err(refused)?.into())
+            }
+            At::Page(page, row) => {
+                let read = || self.cache.get((number, page), || chunk.read(&opened, page));
+                let page = guarded(read).map_err(refused)?;
+                let value = page.values[row].as_ref().ok_or_else(|| refused(NULL.into()))?;
+                check(value.len())?;
+                Ok(value.data().to_vec())
+            }
+            At::Null => Err(refused(NULL.into())),
+        }
+    }
+}
+
+const NULL: &str = "its image is null";
+
+impl ImageSource for ParquetImages {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn pixels(&self) -> PixelFormat {
+        self.pixels
+    }
+
+    fn load(&self, index: usize) -> Result<AnyImage, DataError> {
+        Ok(self.open(index)?.decode()?)
+    }
+
+    fn open(&self, index: usize) -> Result<Encoded, DataError> {
+        let bytes = self.encoded(index)?;
+        Ok(Encoded::new(self.path(index), bytes, self.pixels, &self.limits)?)
+    }
+
+    fn name(&self, index: usize) -> String {
+        if index < self.len { path_name(self.path(index)) } else { String::new() }
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.labels.one(index)
+    }
+
+    fn is_multi_label(&self) -> bool {
+        matches!(self.labels, Labels::Several(_))
+    }
+
+    fn labels(&self, index: usize) -> Option<Vec<u32>> {
+        self.labels.all(index)
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+}
+
+/// Files that are opened one after the other.
+#[derive(Default)]
+struct Opening {
+    files: Vec<TableFile>,
+    chunks: Vec<Group>,
+    len: usize,
+    paths: Vec<Option<Box<str>>>,
+    classes: Option<Classes>,
+    /// Those of the first file.
+    columns: Option<Columns>,
+}
+
+impl Opening {
+    fn add(&mut self, path: &Path) -> Result<(), String> {
+        let file = Arc::new(File::open(path).map_err(|error| error.to_string())?);
+        let metadata = footer(&file)?;
+        let columns = Columns::of(metadata.file_metadata())?;
+        match (&self.columns, self.files.first()) {
+            (Some(first), Some(TableFile { path, .. })) if *first != columns => {
+                return Err(format!("its columns or classes are not those of {}", path_name(path)));
+            }
+            _ => {}
+        }
+        let label = columns.label.as_ref();
+        let classes = self.classes.get_or_insert_with(|| Classes::of(label));
+        let first = self.len;
+        for (number, group) in metadata.row_groups().iter().enumerate() {
+            let (image, rows) = (group.column(columns.image), group.num_rows());
+            if rows < 0 || image.num_values() != rows {
+                return Err(format!("row group {number} has {rows} rows, but {} images", image.num_values()));
+            }
+            let index = metadata.page_index_for_row_group(number);
+            let chunk = Chunk::new(image, rows as usize, index.page_locations(columns.image))?;
+            match label {
+                Some(label) => {
+                    for (row, values) in texts(&file, group, label.leaf)?.into_iter().enumerate() {
+                        let refuse = |error| format!("row {}: {error}", self.len - first + row);
+                        classes.push(values).map_err(refuse)?;
+                    }
+                }
+                None => classes.push_none(rows as usize),
+            }
+            match columns.path {
+                Some(leaf) => {
+                    let paths = texts(&file, group, leaf)?;
+                    self.paths.extend(paths.into_iter().map(|path| Some(path?.pop()?.into())));
+                }
+                None => self.paths.resize(self.paths.len() + rows as usize, None),
+            }
+            if chunk.rows > 0 {
+                self.chunks.push(Group { file: self.files.len(), first: self.len, chunk });
+                self.len += rows as usize;
+            }
+        }
+        self.files.push(TableFile { path: path.into(), first });
+        self.columns.get_or_insert(columns);
+        Ok(())
+    }
+}
+
+/// The footer of a file, with the index of its pages if it has one that can be read.
+fn footer(file: &Arc<File>) -> Result<ParquetMetaData, String> {
+    let read = |policy| {
+        let reader = ParquetMetaDataReader::new().with_offset_index_policy(policy);
+        reader.parse_and_finish(&**file).map_err(|error| error.to_string())
+    };
+    guarded(|| read(PageIndexPolicy::Optional)).or_else(|_| read(PageIndexPolicy::Skip))
+}
