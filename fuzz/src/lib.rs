@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use cap::Cap;
-use mae_data::{DataError, DecodeLimits, Encoded, FolderOptions, Image, PixelFormat, PixelType, open_images, stored_format};
+use mae_data::{
+    Crop, DataError, DecodeLimits, Encoded, FolderOptions, Image, PixelFormat, PixelType, open_images, stored_format,
+};
 
 mod jpeg;
 mod orientation;
@@ -52,6 +54,10 @@ pub fn decode_stored(data: &[u8], limits: &DecodeLimits) {
         let Ok(image) = image else { continue };
         assert!((image.height() * image.width()) as u64 <= limits.max_pixels);
         assert_eq!((image.pixel_type(), image.channels()), (format.pixel_type(), format.channels()));
+        // What the whole has, its last pixel has.
+        let crop = Crop { top: image.height() - 1, left: image.width() - 1, height: 1, width: 1 };
+        let encoded = Encoded::new(Path::new("input"), data.into(), format, limits).expect("it was decoded");
+        encoded.decode_part(crop, Vec::new()).expect("it was decoded");
     }
 }
 

@@ -8,10 +8,11 @@ use crate::ImageError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeLimits {
-    /// The most pixels an image may have.
+    /// The most pixels an image may have; of a TIFF file whose stored numbers are wanted, the part that is decoded.
     pub max_pixels: u64,
     /// The most bytes that a file may have, and that its pixels may take as its decoder writes them. Dropping
     /// alpha, narrowing 16 bits and turning the image upright can hold a second, smaller copy for a moment.
+    /// Of a TIFF file whose stored numbers are wanted, the length is not limited, and the pixels are those that are decoded.
     pub max_bytes: u64,
 }
 

@@ -15,11 +15,11 @@ pub(crate) enum Source<'a> {
     File(File, u64),
 }
 
-/// Files up to this length are read whole: one long read costs less than a short one for each tag and strip.
-const SMALL: u64 = 4 << 20;
+/// Files up to this length are read whole: one long read costs no more than a short one for each tag and strip.
+const SMALL: u64 = 1 << 20;
 
 impl Source<'static> {
-    /// Opens a file. A TIFF file that is large or beyond the limit stays on disk; all others are read whole.
+    /// Opens a file. A TIFF file that is large or longer than the limit stays on disk; all others are read whole.
     pub(crate) fn open(path: &Path, limits: &DecodeLimits) -> Result<Self, ImageError> {
         let refuse = |source| ImageError::Read { path: path.into(), source };
         let file = File::open(path).map_err(refuse)?;

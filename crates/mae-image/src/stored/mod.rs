@@ -66,7 +66,8 @@ pub(crate) fn format_in(path: &Path, source: &Source) -> Result<(Format, &'stati
 /// A 64-bit float is rounded to the nearest `f32`. An integer that no `f32` holds exactly is refused when it is decoded.
 ///
 /// # Errors
-/// As [`decode_file`](crate::decode_file), for what shows in the file's header: pixels are not decoded.
+/// As [`decode_file`](crate::decode_file), for what shows in the file's header: pixels are not decoded. Of a TIFF file, only the tags are
+/// read, whatever its length.
 pub fn stored_format(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<PixelFormat, ImageError> {
     let path = path.as_ref();
     format_in_source(path, Source::open(path, limits)?, limits)

@@ -3,6 +3,7 @@
 usage: python check_pixels.py DECODE_STORED [--seed N] [--keep DIR]    (Python 3.11, pip install -r requirements.txt)
 
 pixel_files.py makes the files. Every number must be read to the bit, any NaN for a NaN; what is not read must be refused with the reason.
+Of each file a random window is read as well.
 DECODE_STORED is the program of `cargo build --example decode_stored`. --keep writes the files that differ.
 """
 
@@ -11,6 +12,7 @@ import io
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pixel_files
@@ -30,8 +32,24 @@ def stored_format(file: pixel_files.Read) -> str:
     return "rgb8" if shown in ("u8x1", "u8x3") and file.path.suffix != ".npy" else shown
 
 
-def as_we_read(program: Path, lines: list[str]) -> list[tuple[np.ndarray, str] | str]:
-    """The numbers and the stored format of each file, or why it is refused."""
+def random_crop(rng: np.random.Generator, file: pixel_files.Read) -> list[int]:
+    """Row, column, rows and columns of a part of an image."""
+    starts = [int(rng.integers(side)) for side in file.numbers.shape[:2]]
+    lengths = [1 + int(rng.integers(side - start)) for side, start in zip(file.numbers.shape, starts, strict=False)]
+    return starts + lengths
+
+
+class Ours(NamedTuple):
+    """The numbers that we read, the stored format of the file, and the first row and column."""
+
+    numbers: np.ndarray
+    stored: str
+    top: int
+    left: int
+
+
+def as_we_read(program: Path, lines: list[str]) -> list[Ours | str]:
+    """What we read of each file, or why it is refused."""
     text = "".join(f"{line}\n" for line in lines).encode()
     out = io.BytesIO(subprocess.run([program], input=text, capture_output=True, check=True).stdout)
     results = []
@@ -40,29 +58,36 @@ def as_we_read(program: Path, lines: list[str]) -> list[tuple[np.ndarray, str] |
         if line.startswith("error"):
             results.append(line.strip())
             continue
-        *sides, kind, stored = line.split()
+        *sides, kind, stored, top, left = line.split()
         height, width, channels = map(int, sides)
         count = height * width * channels
         numbers = np.frombuffer(out.read(count * TYPES[kind].itemsize), TYPES[kind])
-        results.append((numbers.reshape(height, width, channels), stored))
+        results.append(Ours(numbers.reshape(height, width, channels), stored, int(top), int(left)))
     assert not out.read(), "more than was asked for"
     return results
 
 
-def differs(file: pixel_files.Read, ours: tuple[np.ndarray, str] | str) -> str | None:
-    """How what we read differs from what a file holds."""
+def differs(file: pixel_files.Read, ours: Ours | str, crop: list[int] | None = None) -> str | None:
+    """How what we read differs from what a file holds, or what we read of a crop: row, column, rows, columns."""
     if isinstance(ours, str):
         return ours
-    numbers, stored = ours
+    numbers, stored, top, left = ours
     expected = stored_format(file)
     if stored != expected:
         return f"the format is {stored}, not {expected}"
-    if numbers.shape != file.numbers.shape or numbers.dtype != file.numbers.dtype:
-        return f"{numbers.dtype} of {numbers.shape}, not {file.numbers.dtype} of {file.numbers.shape}"
+    theirs = file.numbers
+    if crop is not None:
+        height, width = numbers.shape[:2]
+        # What cannot be read in parts is read whole.
+        if [top, left, height, width] not in (crop, [0, 0, *theirs.shape[:2]]):
+            return f"the window {[top, left, height, width]}, not {crop}"
+        theirs = theirs[top : top + height, left : left + width]
+    if numbers.shape != theirs.shape or numbers.dtype != theirs.dtype:
+        return f"{numbers.dtype} of {numbers.shape}, not {theirs.dtype} of {theirs.shape}"
     bits = f"u{numbers.dtype.itemsize}"
-    same = numbers.view(bits) == file.numbers.view(bits)
+    same = numbers.view(bits) == np.ascontiguousarray(theirs).view(bits)
     if numbers.dtype.kind == "f":
-        same |= np.isnan(numbers) & np.isnan(file.numbers)
+        same |= np.isnan(numbers) & np.isnan(theirs)
     return None if same.all() else f"{(~same).sum()} of {same.size} numbers differ, first at {np.argwhere(~same)[0]}"
 
 
@@ -76,8 +101,18 @@ def main() -> None:
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
         read, refused = pixel_files.make(Path(folder), args.seed)
+        rng = np.random.default_rng(args.seed)
+        crops = [random_crop(rng, file) for file in read]
         lines = [f"{format_of(file.numbers)} {file.path}" for file in read] + [f"u8x1 {file.path}" for file in refused]
+        for file, crop in zip(read, crops, strict=True):
+            lines.append(f"{format_of(file.numbers)} {','.join(map(str, crop))} {file.path}")
         ours = as_we_read(args.decode_stored, lines)
+        ours, windows = ours[: len(read) + len(refused)], ours[len(read) + len(refused) :]
+        found_of = list(zip(read, windows, strict=True))
+        for (file, found), crop in zip(found_of, crops, strict=True):
+            if (reason := differs(file, found, crop)) is not None:
+                wrong.append((file.path, f"its window {crop}: {reason}"))
+        parts = sum(not isinstance(found, str) and found.numbers.shape != file.numbers.shape for file, found in found_of)
         for file, found in zip(read, ours[: len(read)], strict=True):
             if (reason := differs(file, found)) is not None:
                 wrong.append((file.path, reason))
@@ -90,10 +125,10 @@ def main() -> None:
             args.keep.mkdir(exist_ok=True)
             (args.keep / path.name).write_bytes(path.read_bytes())
     numbers = sum(file.numbers.size for file in read)
-    print(f"{len(read)} files of {numbers} numbers compared to the bit, {len(refused)} files refused; {len(wrong)} differ")
+    print(f"{len(read)} files of {numbers} numbers compared to the bit, {parts} windows, {len(refused)} files refused; {len(wrong)} differ")
     for path, reason in wrong[:20]:
         print(f"{path.name}: {reason}")
-    assert len(read) > 700 and len(refused) > 30
+    assert len(read) > 700 and parts > 400 and len(refused) > 30
     assert not wrong, f"{len(wrong)} files are not read as they were written"
 
 
