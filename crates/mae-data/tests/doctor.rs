@@ -361,3 +361,30 @@ fn refuses_no_threads_and_sizes_of_nothing() {
     let nothing = Doctor { image_size: Some((0, 16)), ..Doctor::default() };
     assert!(message(nothing).starts_with("image size is 0x16"));
 }
+
+#[test]
+fn lists_are_examined_as_folders_are() {
+    let at = tempfile::tempdir().unwrap();
+    for (name, seed) in [("a/1.png", 1), ("a/2.png", 2), ("b/3.png", 2), ("b/4.png", 4)] {
+        save(at.path(), name, &noise(20, 30, seed));
+    }
+    std::fs::write(at.path().join("b/5.png"), "no image").unwrap();
+    let table = at.path().join("list.csv");
+    std::fs::write(&table, "path,class\na/1.png,a\na/2.png,a\nb/3.png,b\nb/4.png,b\nb/5.png,b\n").unwrap();
+    let list = mae_data::open_images(&table, FolderOptions::default()).unwrap();
+    let doctor = Doctor { image_size: Some((24, 24)), ..Doctor::default() };
+    let of_list = doctor.examine_source(list.as_ref(), &table, |_, _| ()).unwrap();
+    let folder = ImageFolder::open(at.path(), FolderOptions::default()).unwrap();
+    let of_folder = doctor.examine(&folder, |_, _| ()).unwrap();
+    assert!(of_folder.warnings.iter().any(|warning| matches!(warning, DataWarning::UnusedTables { .. })));
+    let names = |name: &str| mae_data::path_name(at.path().join(name));
+    let duplicates =
+        vec![DuplicateGroup { files: vec![names("a/2.png"), names("b/3.png")], across_classes: true }];
+    assert_eq!(of_list.duplicates, duplicates);
+    let mut expected = of_folder.clone();
+    expected.root = mae_data::path_name(&table);
+    expected.unused_tables.clear();
+    expected.warnings.retain(|warning| !matches!(warning, DataWarning::UnusedTables { .. }));
+    expected.duplicates = duplicates;
+    assert_eq!(of_list, expected);
+}

@@ -89,7 +89,9 @@ fn every_image_is_read_by_its_index() {
             assert_eq!(found, expected[index], "{name}: {index}");
         }
         let error = images.load(2).unwrap_err().to_string();
-        assert_eq!(error, format!("cannot read images from {}: row 2: its image is null", path_name(&path)));
+        let missing = path_name(at.path().join("2.png"));
+        let reason = format!("row 2: its image is null, and there is no file {missing}");
+        assert_eq!(error, format!("cannot read images from {}: {reason}", path_name(&path)));
         assert!(images.load(29).is_err() && images.name(29).is_empty() && images.label(29).is_none());
         assert_eq!(images.name(16), path_name(path.join("16 (16.png)")));
         assert_eq!(images.name(17), path_name(path.join("17")));
@@ -97,6 +99,25 @@ fn every_image_is_read_by_its_index() {
         let labels: Vec<_> = (0..29).map(|index| images.label(index)).collect();
         assert_eq!(labels, (0..29).map(|n| (n != 4).then_some(n % 5)).collect::<Vec<_>>(), "{name}");
     }
+}
+
+/// As `Dataset.from_dict({"image": paths})` writes it.
+#[test]
+fn images_that_are_named_and_not_held_are_read_from_their_files() {
+    let at = tempfile::tempdir().unwrap();
+    let (tables, elsewhere) = (at.path().join("tables"), at.path().join("elsewhere.png"));
+    fs::create_dir(&tables).unwrap();
+    fs::write(tables.join("beside.png"), png(7)).unwrap();
+    fs::write(&elsewhere, png(8)).unwrap();
+    let path = tables.join("images.parquet");
+    let named = ["beside.png", elsewhere.to_str().unwrap(), "held.png", "missing.png"];
+    let columns = vec![
+        Column::bytes([None, None, Some(png(9)), None], 2),
+        Column::bytes(named.map(|name| Some(name.into())), 2),
+    ];
+    let schema = format!("message schema {{ {STRUCT} }}");
+    write(&path, &schema, WriterProperties::builder().build(), None, &[columns]);
+    assert_eq!(numbers(open(&path).as_ref()), [Some(7), Some(8), Some(9), None]);
 }
 
 #[test]

@@ -22,7 +22,10 @@ use crate::{AnyImage, Crop, DecodeLimits, Image, ImageError, PixelFormat};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Encoded(Kind);
+pub struct Encoded {
+    kind: Kind,
+    file_format: Option<&'static str>,
+}
 
 enum Kind {
     Decoded(AnyImage),
@@ -66,7 +69,8 @@ impl Encoded {
         let path = path.as_ref();
         match format {
             PixelFormat::Rgb8 => {
-                open::open(path, bytes, limits).map(|opened| Self::from_opened(path, opened))
+                let (_, name) = known_format(path, &bytes)?;
+                open::open(path, bytes, limits).map(|opened| Self::from_opened(path, opened, name))
             }
             PixelFormat::Stored { .. } => Self::stored(path, bytes.into(), format, limits),
         }
@@ -97,29 +101,38 @@ impl Encoded {
         format: PixelFormat,
         limits: &DecodeLimits,
     ) -> Result<Self, ImageError> {
-        Ok(Self(match stored::open_as(path, source, format, limits)? {
+        let (_, name) = stored::format_in(path, &source)?;
+        let kind = match stored::open_as(path, source, format, limits)? {
             stored::Opened::Image(image) => Kind::Decoded(image),
             stored::Opened::Tiff(scene) => Kind::Tiff(scene),
-        }))
+        };
+        Ok(Self { kind, file_format: Some(name) })
     }
 
-    fn from_opened(path: &Path, opened: Opened) -> Self {
-        Self(match opened.pixels {
+    fn from_opened(path: &Path, opened: Opened, name: &'static str) -> Self {
+        let kind = match opened.pixels {
             Pixels::Image(image) => Kind::Decoded(image.into()),
             Pixels::Jpeg(file, frame) => Kind::Jpeg { path: path.into(), file, frame },
-        })
+        };
+        Self { kind, file_format: Some(name) }
     }
 
     /// An image whose pixels lie uncompressed in a file.
     #[must_use]
     pub fn raster(raster: Raster) -> Self {
-        Self(Kind::Raster(raster))
+        Self { kind: Kind::Raster(raster), file_format: None }
+    }
+
+    /// The format of the file that it was read from, such as `JPEG`, if it was read from one.
+    #[must_use]
+    pub fn file_format(&self) -> Option<&'static str> {
+        self.file_format
     }
 
     /// `(height, width)` of the upright image.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
-        match &self.0 {
+        match &self.kind {
             Kind::Decoded(image) => (image.height(), image.width()),
             Kind::Jpeg { frame, .. } => (frame.height, frame.width),
             Kind::Raster(raster) => raster.size,
@@ -148,7 +161,7 @@ impl Encoded {
     /// As [`decode`](Self::decode); also [`ImageError::Argument`] if the crop is empty or reaches beyond the image.
     pub fn decode_part(self, crop: Crop, mut pixels: Vec<u8>) -> Result<Part, ImageError> {
         crop.check(self.size())?;
-        match self.0 {
+        match self.kind {
             Kind::Decoded(image) => Ok(Part::whole(image)),
             Kind::Jpeg { path, file, frame } => {
                 let Crop { top, left, height, width } =
@@ -171,7 +184,7 @@ impl Encoded {
 
 impl<I: Into<AnyImage>> From<I> for Encoded {
     fn from(image: I) -> Self {
-        Self(Kind::Decoded(image.into()))
+        Self { kind: Kind::Decoded(image.into()), file_format: None }
     }
 }
 
@@ -192,26 +205,6 @@ impl<I: Into<AnyImage>> From<I> for Encoded {
 /// A [`ImageError`] naming the file: unreadable, empty, no image, cut short or damaged, or beyond `limits`.
 pub fn decode_file(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Image, ImageError> {
     Encoded::read(path, PixelFormat::Rgb8, limits)?.decode()?.into_u8()
-}
-
-/// Reads an image file as pixels of the given format, and names the format of the file, such as `JPEG`.
-///
-/// # Errors
-/// As [`decode_file`]; also [`ImageError::PixelFormat`] if the file's numbers are of another type or number of channels.
-pub fn decode_with_format(
-    path: impl AsRef<Path>,
-    pixels: PixelFormat,
-    limits: &DecodeLimits,
-) -> Result<(AnyImage, &'static str), ImageError> {
-    let path = path.as_ref();
-    if let PixelFormat::Stored { .. } = pixels {
-        let source = Source::open(path, limits)?;
-        let (_, format) = stored::format_in(path, &source)?;
-        return Ok((Encoded::stored(path, source, pixels, limits)?.decode()?, format));
-    }
-    let bytes = read(path, limits)?;
-    let (_, format) = known_format(path, &bytes)?;
-    Ok((Encoded::new(path, bytes, pixels, limits)?.decode()?, format))
 }
 
 #[cfg(test)]

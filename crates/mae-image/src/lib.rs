@@ -42,7 +42,7 @@ mod stored;
 mod tiff;
 
 pub use crop::Crop;
-pub use encoded::{Encoded, Part, decode_file, decode_with_format};
+pub use encoded::{Encoded, Part, decode_file};
 pub use error::ImageError;
 pub use image::{AnyImage, Image, Pixel, check_size};
 pub use limits::DecodeLimits;

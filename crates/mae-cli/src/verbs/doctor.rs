@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use mae_data::{Doctor, FolderOptions, ImageFolder, ImageSource, LabelTable, PixelFormat, Subset};
+use mae_data::{
+    DataError, DataReport, Doctor, FolderOptions, ImageFolder, ImageSource, LabelTable, PixelFormat, Subset,
+    open_images,
+};
 use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
 use serde_json::json;
@@ -16,11 +19,12 @@ Examples:
   mae doctor photos
   mae doctor photos --image-size 224
   mae doctor photos --labels photos.csv --val-share 0.2
+  mae doctor photos.parquet
   mae doctor photos --json > report.json";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A folder of images, every one of which is decoded.
+    /// A folder of images, packed or not, or a table of them; every image is decoded.
     folder: PathBuf,
     /// Counts images that are smaller than this, such as 224 or 192x256.
     #[arg(long, value_name = "PX", value_parser = parse_size)]
@@ -45,7 +49,14 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let options = FolderOptions { pixels: args.pixels, ..FolderOptions::default() };
-    let mut folder = ImageFolder::open(&args.folder, options)?;
+    let mut folder = match ImageFolder::open(&args.folder, options.clone()) {
+        Err(DataError::NotAFolder { .. } | DataError::EmptyFolder { .. } | DataError::Folder { .. })
+            if args.labels.is_none() =>
+        {
+            return examine(args, open_images(&args.folder, options)?);
+        }
+        opened => opened?,
+    };
     if let Some(labels) = &args.labels {
         folder = folder.with_labels(&match &args.label_separator {
             Some(separator) => LabelTable::read_lists(labels, separator)?,
@@ -56,9 +67,22 @@ pub fn run(args: &Args) -> Result<()> {
     let mut progress = Progress::start();
     let report =
         doctor.examine(&folder, |done, total| progress.tell(done, total, total, "files", String::new))?;
-    let held_out = args.val_share.map(|share| held_out(folder, share)).transpose()?;
+    tell(args, &report, Arc::new(folder))
+}
+
+/// Examines what is no folder of image files.
+fn examine(args: &Args, images: Arc<dyn ImageSource>) -> Result<()> {
+    let doctor = Doctor { image_size: args.image_size, ..Doctor::default() };
+    let mut progress = Progress::start();
+    let tell_progress = |done, total| progress.tell(done, total, total, "images", String::new);
+    let report = doctor.examine_source(images.as_ref(), &args.folder, tell_progress)?;
+    tell(args, &report, images)
+}
+
+fn tell(args: &Args, report: &DataReport, images: Arc<dyn ImageSource>) -> Result<()> {
+    let held_out = args.val_share.map(|share| held_out(images, share)).transpose()?;
     if args.json {
-        let mut json = serde_json::to_value(&report)?;
+        let mut json = serde_json::to_value(report)?;
         if let Some((train, val)) = held_out {
             json["val_share"] = json!({ "train": train, "val": val });
         }
@@ -72,10 +96,10 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// How many images are trained on and how many held out.
-fn held_out(folder: ImageFolder, share: f64) -> Result<(usize, usize)> {
-    let source: Arc<dyn ImageSource> = match folder.class_names().is_empty() {
-        true => Arc::new(folder),
-        false => Arc::new(Subset::labelled(Arc::new(folder))),
+fn held_out(images: Arc<dyn ImageSource>, share: f64) -> Result<(usize, usize)> {
+    let source: Arc<dyn ImageSource> = match images.class_names().is_empty() {
+        true => images,
+        false => Arc::new(Subset::labelled(images)),
     };
     let (train, val) = Subset::split(&source, share, 0)?;
     Ok((train.len(), val.len()))

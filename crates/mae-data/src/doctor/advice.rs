@@ -14,16 +14,17 @@ const IMBALANCE: usize = 10;
 /// The warnings that a report calls for, in the order of its lines.
 pub(crate) fn warnings(
     report: &DataReport,
-    folder: &ImageFolder,
+    source: &dyn ImageSource,
+    sub_folders: usize,
     sizes: Vec<(usize, usize)>,
 ) -> Vec<DataWarning> {
     let mut warnings = Vec::new();
     if let ([ClassCount { name, .. }], false) = (&report.classes[..], report.multi_label) {
         let by_table = report.table_rows.is_some();
-        let sub_folders = if by_table { 0 } else { sub_folders_of_classes(folder) };
+        let sub_folders = if by_table { 0 } else { sub_folders };
         warnings.push(DataWarning::OneClass { name: name.clone(), sub_folders });
     }
-    warnings.extend(classes::warnings(folder));
+    warnings.extend(classes::warnings(source));
     if !report.unused_tables.is_empty() {
         warnings.push(DataWarning::UnusedTables { names: report.unused_tables.clone() });
     }
@@ -75,7 +76,7 @@ pub(crate) fn warnings(
 }
 
 /// Second-level sub-folders with images in them.
-fn sub_folders_of_classes(folder: &ImageFolder) -> usize {
+pub(crate) fn sub_folders_of_classes(folder: &ImageFolder) -> usize {
     let paths = (0..folder.len()).filter_map(|index| folder.relative_path(index));
     let parents = paths.filter(|path| path.iter().nth(2).is_some());
     parents.map(|path| path.iter().take(2).collect::<Vec<_>>()).collect::<BTreeSet<_>>().len()

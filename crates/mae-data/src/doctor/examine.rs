@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::thread;
 
 use crossbeam_channel::bounded;
 use mae_image::of_any;
 
-use super::advice::warnings;
+use super::advice::{sub_folders_of_classes, warnings};
 use super::report::{DataReport, DuplicateGroup, FoundImage};
 use crate::loader::bad::reason;
 use crate::loader::worker::without_panic;
@@ -38,7 +39,7 @@ impl Default for Doctor {
 const AHEAD: usize = 32;
 
 impl Doctor {
-    /// Decodes every image of `folder` as training would, and calls `progress(done, total)` on the caller's thread
+    /// Decodes every image of a folder as training would, and calls `progress(done, total)` on the caller's thread
     /// after each file.
     ///
     /// - A file that cannot be read is counted and named, and the examination goes on.
@@ -58,15 +59,46 @@ impl Doctor {
     pub fn examine(
         &self,
         folder: &ImageFolder,
-        mut progress: impl FnMut(usize, usize),
+        progress: impl FnMut(usize, usize),
     ) -> Result<DataReport, DataError> {
+        let name = |index| folder.relative_path(index).map_or_else(String::new, path_name);
+        let (mut report, sizes) = self.measure(folder, (folder.root(), &name), progress)?;
+        report.table_rows = folder.table_rows();
+        report.unused_tables = folder.unused_tables()?;
+        report.empty_folders = folder.empty_folders()?;
+        report.warnings = warnings(&report, folder, sub_folders_of_classes(folder), sizes);
+        Ok(report)
+    }
+
+    /// The same for images of any source, such as a table or packed shards, which is called `path`.
+    ///
+    /// # Errors
+    /// As [`examine`](Self::examine).
+    pub fn examine_source(
+        &self,
+        source: &dyn ImageSource,
+        path: &Path,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<DataReport, DataError> {
+        let (mut report, sizes) = self.measure(source, (path, &|index| source.name(index)), progress)?;
+        report.warnings = warnings(&report, source, 0, sizes);
+        Ok(report)
+    }
+
+    /// A report without warnings, and the sizes of the images. The path stands above duplicates, which are called by `name`.
+    fn measure(
+        &self,
+        source: &dyn ImageSource,
+        (path, name): (&Path, &dyn Fn(usize) -> String),
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<(DataReport, Vec<(usize, usize)>), DataError> {
         if self.threads == 0 {
             let (value, bound) = (0.to_string(), "at least 1".to_owned());
             return Err(DataError::Argument { name: "threads", value, bound });
         }
         self.image_size.map_or(Ok(()), mae_image::check_size)?;
 
-        let total = folder.len();
+        let total = source.len();
         let mut images: Vec<Option<FoundImage>> = vec![None; total];
         let mut formats = BTreeMap::new();
         let mut pixels = InOrder::default();
@@ -81,7 +113,7 @@ impl Doctor {
                 let (indices, sender) = (indices.clone(), sender.clone());
                 let work = move || {
                     for index in indices {
-                        let measured = without_panic(|| folder.name(index), || measure(folder, index));
+                        let measured = without_panic(|| source.name(index), || measure(source, index));
                         if sender.send((index, measured)).is_err() {
                             // Another thread could not be started: nobody asks any more.
                             return;
@@ -103,11 +135,13 @@ impl Doctor {
                 let statistics = match measured {
                     Ok(measured) => {
                         images[index] = Some(measured.image);
-                        *formats.entry(measured.format).or_insert(0) += 1;
+                        if let Some(format) = measured.format {
+                            *formats.entry(format).or_insert(0) += 1;
+                        }
                         Some(measured.pixels)
                     }
                     Err(error) => {
-                        let (name, reason) = (folder.name(index), reason(&error));
+                        let (name, reason) = (source.name(index), reason(&error));
                         unreadable.push(BadFile { index, name, reason });
                         None
                     }
@@ -119,25 +153,26 @@ impl Doctor {
         })?;
 
         unreadable.sort_unstable_by_key(|file: &BadFile| file.index);
-        let duplicates = duplicates(folder, &images);
+        let duplicates = duplicates(source, name, &images);
         let sizes = images.iter().flatten().map(|image| (image.height as usize, image.width as usize));
         let sizes = sizes.collect();
-        let mut report =
-            DataReport::new(folder, &images, self.image_size, formats, pixels.sum, duplicates, unreadable)?;
-        report.warnings = warnings(&report, folder, sizes);
-        Ok(report)
+        let mut report = DataReport::new(source, path, &images, self.image_size, pixels.sum);
+        (report.formats, report.duplicates, report.unreadable) = (formats, duplicates, unreadable);
+        Ok((report, sizes))
     }
 }
 
 /// What one image adds to the report.
 struct Measured {
     image: FoundImage,
-    format: &'static str,
+    format: Option<&'static str>,
     pixels: PixelStatistics,
 }
 
-fn measure(folder: &ImageFolder, index: usize) -> Result<Measured, DataError> {
-    let (image, format) = folder.load_with_format(index)?;
+fn measure(source: &dyn ImageSource, index: usize) -> Result<Measured, DataError> {
+    let encoded = source.open(index)?;
+    let format = encoded.file_format();
+    let image = encoded.decode()?;
     let (height, width) = (image.height() as u32, image.width() as u32);
     let found = FoundImage { height, width, hash: hash(&image), grey: is_grey(&image) };
     Ok(Measured { image: found, format, pixels: PixelStatistics::of(&image) })
@@ -165,19 +200,25 @@ fn is_grey(image: &AnyImage) -> bool {
     image.channels() == 3 && pixels.iter().all(|[red, green, blue]| red == green && green == blue)
 }
 
-/// Groups of at least two images of equal pixels, sorted as the folder is.
-fn duplicates(folder: &ImageFolder, images: &[Option<FoundImage>]) -> Vec<DuplicateGroup> {
+/// Groups of at least two images of equal pixels, in the order of the source.
+fn duplicates(
+    source: &dyn ImageSource,
+    name: &dyn Fn(usize) -> String,
+    images: &[Option<FoundImage>],
+) -> Vec<DuplicateGroup> {
     let found = images.iter().enumerate().filter_map(|(index, image)| Some(((*image)?, index)));
     let mut found: Vec<(FoundImage, usize)> = found.collect();
     found.sort_unstable();
     let mut groups: Vec<&[(FoundImage, usize)]> =
         found.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1).collect();
     groups.sort_unstable_by_key(|group| group[0].1);
-    let name = |&(_, index): &(_, usize)| folder.relative_path(index).map_or_else(String::new, path_name);
     let group = |group: &[(FoundImage, usize)]| {
-        let mut labels: Vec<_> = group.iter().filter_map(|&(_, index)| folder.labels(index)).collect();
+        let mut labels: Vec<_> = group.iter().filter_map(|&(_, index)| source.labels(index)).collect();
         labels.dedup();
-        DuplicateGroup { files: group.iter().map(name).collect(), across_classes: labels.len() > 1 }
+        DuplicateGroup {
+            files: group.iter().map(|&(_, index)| name(index)).collect(),
+            across_classes: labels.len() > 1,
+        }
     };
     groups.into_iter().map(group).collect()
 }

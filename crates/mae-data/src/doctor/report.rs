@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -9,8 +10,7 @@ use super::channels::{self, Channels};
 use super::warning::{ClassCount, DataWarning};
 use crate::name::shown;
 use crate::{
-    BadFile, DataError, ImageFolder, ImageSource, PassedOver, PixelFormat, PixelStatistics, PixelType,
-    TableRows, path_name,
+    BadFile, ImageSource, PassedOver, PixelFormat, PixelStatistics, PixelType, TableRows, path_name,
 };
 
 /// What [`Doctor::examine`](crate::Doctor::examine) found in a folder.
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DataReport {
-    /// The folder.
+    /// The folder or table.
     pub root: String,
     /// The files that are listed as images.
     pub files: usize,
@@ -113,21 +113,19 @@ pub(crate) struct FoundImage {
 }
 
 impl DataReport {
-    /// Without warnings.
+    /// Without formats, duplicates, unreadable files, what only folders have, and warnings.
     pub(crate) fn new(
-        folder: &ImageFolder,
+        source: &dyn ImageSource,
+        path: &Path,
         images: &[Option<FoundImage>],
         image_size: Option<(usize, usize)>,
-        formats: BTreeMap<&'static str, usize>,
         statistics: PixelStatistics,
-        duplicates: Vec<DuplicateGroup>,
-        unreadable: Vec<BadFile>,
-    ) -> Result<Self, DataError> {
-        let names = folder.class_names().iter().cloned();
+    ) -> Self {
+        let names = source.class_names().iter().cloned();
         let mut classes: Vec<_> = names.map(|name| ClassCount { name, files: 0 }).collect();
         let mut unlabelled = 0;
-        for index in 0..folder.len() {
-            match folder.labels(index) {
+        for index in 0..source.len() {
+            match source.labels(index) {
                 Some(labels) => labels.iter().for_each(|label| classes[*label as usize].files += 1),
                 None => unlabelled += 1,
             }
@@ -138,25 +136,25 @@ impl DataReport {
                 |image: &&FoundImage| (image.height as usize) < size.0 || (image.width as usize) < size.1;
             Smaller { size, images: readable().filter(is_smaller).count() }
         });
-        let pixels = folder.pixels();
+        let pixels = source.pixels();
         let channels = Channels::of(&statistics, pixels);
         let (mean, std, min, max) = match channels {
             Some(Channels { mean, std, min, max }) => (Some(mean), Some(std), Some(min), Some(max)),
             None => (None, None, None, None),
         };
-        Ok(Self {
-            root: path_name(folder.root()),
-            files: folder.len(),
+        Self {
+            root: path_name(path),
+            files: source.len(),
             readable: readable().count(),
             classes,
-            multi_label: folder.is_multi_label(),
+            multi_label: source.is_multi_label(),
             unlabelled,
-            table_rows: folder.table_rows(),
-            unused_tables: folder.unused_tables()?,
-            empty_folders: folder.empty_folders()?,
-            passed_over: folder.passed_over().clone(),
+            table_rows: None,
+            unused_tables: Vec::new(),
+            empty_folders: Vec::new(),
+            passed_over: source.passed_over().clone(),
             pixels,
-            formats,
+            formats: BTreeMap::new(),
             height_px: Spread::of(readable().map(|image| image.height).collect()),
             width_px: Spread::of(readable().map(|image| image.width).collect()),
             grey: readable().filter(|image| image.grey).count(),
@@ -168,10 +166,10 @@ impl DataReport {
             min,
             max,
             missing: statistics.missing,
-            duplicates,
-            unreadable,
+            duplicates: Vec::new(),
+            unreadable: Vec::new(),
             warnings: Vec::new(),
-        })
+        }
     }
 
     /// The classes with the fewest and the most files, the first of several by name.
@@ -205,7 +203,7 @@ impl fmt::Display for DataReport {
                 let several = if self.multi_label { "; a file may have several" } else { "" };
                 line("classes", format!("{count}, of {} files each{several}", range(fewest, most)))?;
             }
-            None => line("classes", "none: without sub-folders images have no labels".into())?,
+            None => line("classes", "none: neither sub-folders nor a table give labels".into())?,
         }
         for class in shown(&self.classes, |class| format!("{}: {}", class.name, class.files)) {
             line("", class)?;

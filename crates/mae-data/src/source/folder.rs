@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use mae_image::{decode_with_format, path_name, stored_format};
+use mae_image::{path_name, stored_format};
 use walkdir::WalkDir;
 
 use crate::source::extensions::{IMAGE_EXTENSIONS, is_array, is_hidden, is_image};
@@ -223,11 +223,6 @@ impl ImageFolder {
         folders.contains_key(&name) || runs.iter().any(holds)
     }
 
-    /// The image at `index` and the name of its file's format.
-    pub(crate) fn load_with_format(&self, index: usize) -> Result<(AnyImage, &'static str), DataError> {
-        Ok(decode_with_format(self.path(index)?, self.pixels, &self.limits)?)
-    }
-
     fn path(&self, index: usize) -> Result<PathBuf, DataError> {
         let path = self.relative_path(index).ok_or(DataError::Index { index, len: self.len() })?;
         Ok(self.root.join(path))
@@ -244,7 +239,7 @@ impl ImageSource for ImageFolder {
     }
 
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {
-        self.load_with_format(index).map(|(image, _)| image)
+        Ok(self.open(index)?.decode()?)
     }
 
     fn open(&self, index: usize) -> Result<Encoded, DataError> {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mae_image::{ImageError, format_of, path_name};
+use mae_image::{ImageError, format_of, path_name, stored_format};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 use super::cache::Cache;
@@ -23,7 +23,8 @@ use crate::{AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageSour
 /// - The column of classes is called `label`, `labels`, `class`, `fine_label` or the like: integers, with the names that `datasets` keeps in
 ///   the file or else their numbers as names, or strings. A column of lists is multi-label. A row with `null`, an empty string, or -1 where
 ///   classes have names, is an image without a label. Classes with names are in the order of the file, others in that of class folders.
-/// - Rows with `null` for an image are errors when they are loaded.
+/// - Where `bytes` is `null`, the file at `path` is read, which is absolute or relative to the table's folder, as `datasets` does. A row
+///   without either is an error when it is loaded.
 ///
 /// Opening reads the footers of the files, the classes and the paths, but no image, unless it has to find out what they are decoded to. An
 /// image costs reading the page that holds it, found by the file's offset index or, if it has none, by the headers of the pages. Of
@@ -95,9 +96,9 @@ impl ParquetImages {
         let (paths, pixels_now) = (paths.iter().any(Option::is_some).then_some(paths), PixelFormat::Rgb8);
         let mut images =
             Self { files, chunks, len, paths, labels, class_names, cache, limits, pixels: pixels_now };
-        let stored = |index| {
-            let bytes = images.encoded(index).ok()?;
-            format_of(&images.path(index), &bytes, &limits).ok()
+        let stored = |index| match images.encoded(index).ok()? {
+            Some(bytes) => format_of(&images.path(index), &bytes, &limits).ok(),
+            None => stored_format(&images.named(index).ok()?, &limits).ok(),
         };
         images.pixels = pixels.unwrap_or_else(|| PixelFormat::common(images.len, stored));
         Ok(images)
@@ -114,8 +115,23 @@ impl ParquetImages {
         }
     }
 
-    /// The file of an image in its row.
-    fn encoded(&self, index: usize) -> Result<Vec<u8>, DataError> {
+    /// The file that a row names in place of holding it.
+    fn named(&self, index: usize) -> Result<PathBuf, DataError> {
+        let number = self.files.partition_point(|file| file.first <= index) - 1;
+        let TableFile { path: table, first } = &self.files[number];
+        let stored = self.paths.as_ref().and_then(|paths| paths[index].as_deref());
+        let path = stored.map(|stored| table.parent().unwrap_or(Path::new("")).join(stored));
+        let missing = match path {
+            Some(path) if path.is_file() => return Ok(path),
+            Some(path) => format!(", and there is no file {}", path_name(path)),
+            None => String::new(),
+        };
+        let reason = format!("row {}: its image is null{missing}", index - first);
+        Err(DataError::Parquet { path: table.clone(), reason })
+    }
+
+    /// The file of an image in its row, if that holds it.
+    fn encoded(&self, index: usize) -> Result<Option<Vec<u8>>, DataError> {
         if index >= self.len {
             return Err(DataError::Index { index, len: self.len });
         }
@@ -135,21 +151,19 @@ impl ParquetImages {
         match guarded(|| chunk.find(&opened, index - first)).map_err(refused)? {
             At::Span(offset, bytes) => {
                 check(bytes)?;
-                Ok(read_bytes(&opened, offset, bytes).map_err(refused)?.into())
+                Ok(Some(read_bytes(&opened, offset, bytes).map_err(refused)?.into()))
             }
             At::Page(page, row) => {
                 let read = || self.cache.get((number, page), || chunk.read(&opened, page));
                 let page = guarded(read).map_err(refused)?;
-                let value = page.values[row].as_ref().ok_or_else(|| refused(NULL.into()))?;
+                let Some(value) = page.values[row].as_ref() else { return Ok(None) };
                 check(value.len())?;
-                Ok(value.data().to_vec())
+                Ok(Some(value.data().to_vec()))
             }
-            At::Null => Err(refused(NULL.into())),
+            At::Null => Ok(None),
         }
     }
 }
-
-const NULL: &str = "its image is null";
 
 impl ImageSource for ParquetImages {
     fn len(&self) -> usize {
@@ -165,8 +179,10 @@ impl ImageSource for ParquetImages {
     }
 
     fn open(&self, index: usize) -> Result<Encoded, DataError> {
-        let bytes = self.encoded(index)?;
-        Ok(Encoded::new(self.path(index), bytes, self.pixels, &self.limits)?)
+        Ok(match self.encoded(index)? {
+            Some(bytes) => Encoded::new(self.path(index), bytes, self.pixels, &self.limits)?,
+            None => Encoded::read(self.named(index)?, self.pixels, &self.limits)?,
+        })
     }
 
     fn name(&self, index: usize) -> String {
