@@ -232,17 +232,7 @@ impl Classifier {
     /// Partial fine-tuning, MAE §4.3 (figure 9).
     #[must_use]
     pub fn with_trained_blocks(mut self, blocks: usize) -> Self {
-        let frozen = self.encoder.blocks.len().saturating_sub(blocks);
-        if frozen == 0 {
-            return self;
-        }
-        let encoder = &mut self.encoder;
-        encoder.cls_token = encoder.cls_token.clone().set_require_grad(false);
-        encoder.pos_embed = encoder.pos_embed.clone().set_require_grad(false);
-        encoder.patch_embed = encoder.patch_embed.clone().no_grad();
-        for block in encoder.blocks.iter_mut().take(frozen) {
-            *block = block.clone().no_grad();
-        }
+        self.encoder = self.encoder.with_trained_blocks(blocks);
         self
     }
 

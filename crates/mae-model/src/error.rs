@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mae_vit::VitError;
+use mae_vit::{VitConfig, VitError};
 
 use crate::Contents;
 
@@ -13,10 +13,18 @@ pub enum ModelError {
     /// The description of the model is inconsistent.
     #[error("the {part} is inconsistent")]
     Config {
-        /// "encoder" or "decoder".
+        /// "encoder", "decoder" or "segmenter".
         part: &'static str,
         /// What is wrong with it.
         source: VitError,
+    },
+    /// A head is described for another encoder than the one that is given.
+    #[error("the encoder is {found:?}, but the head is described for {expected:?}")]
+    Encoder {
+        /// The encoder that is given.
+        found: Box<VitConfig>,
+        /// The one that is described.
+        expected: Box<VitConfig>,
     },
     /// Nothing has that name.
     #[error("unknown {what} '{name}': expected one of {known}")]

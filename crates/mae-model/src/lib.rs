@@ -32,6 +32,7 @@ mod error;
 mod features;
 mod mae;
 mod params;
+mod segmenter;
 mod weights;
 
 pub use classifier::{Classifier, ClassifierConfig, FeatureNorm, Head};
@@ -41,6 +42,10 @@ pub use error::ModelError;
 pub use features::FeatureExtractor;
 pub use mae::{Mae, Reconstruction};
 pub use params::{ParamInfo, has_path_ids, list_params, with_path_ids};
+pub use segmenter::{
+    AuxiliaryConfig, AuxiliaryHead, BatchStatistics, ConvNorm, HeadDropout, LinearHead, Pyramid,
+    SegmentationHead, Segmenter, SegmenterConfig, TrainForward, UperHead, UperNet, UperNetConfig,
+};
 pub use weights::{
     Channels, Contents, Hints, Loaded, Resize, Resizing, SavedModel, Scheme, Source, Sourced, StoredAs, Used,
     WeightFile, load, load_into, save,

@@ -26,6 +26,7 @@
 //! ```
 
 mod compute;
+pub mod dense;
 mod error;
 mod geometry;
 mod init;

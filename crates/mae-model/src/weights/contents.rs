@@ -24,6 +24,11 @@ pub enum Contents {
         /// Its classes.
         classes: usize,
     },
+    /// An encoder with a head that scores every pixel.
+    Segmenter {
+        /// Its classes.
+        classes: usize,
+    },
 }
 
 impl fmt::Display for Contents {
@@ -34,6 +39,9 @@ impl fmt::Display for Contents {
             Self::Projected => write!(f, "an encoder with a projection head, as contrastive learning has"),
             Self::FineTuned { classes } => write!(f, "an encoder fine-tuned to {classes} classes"),
             Self::Probe { classes } => write!(f, "an encoder with a linear probe of {classes} classes"),
+            Self::Segmenter { classes } => {
+                write!(f, "an encoder with a segmentation head of {classes} classes")
+            }
         }
     }
 }

@@ -108,6 +108,28 @@ pub fn linear<const D: usize>(
     fused!(x, linear(x, weight, bias, precision))
 }
 
+/// A convolution at stride 1 with zeros around the map, so that its size stays; the kernel's side is odd.
+///
+/// # Shapes
+/// `[B, H, W, C_in]`, `[C_out, C_in, side, side]`, `[C_out]` → `[B, H, W, C_out]`
+pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, precision: Precision) -> Tensor<4> {
+    let [c_out, c_in, side, _] = weight.dims();
+    if side == 1 {
+        let bias = bias.unwrap_or_else(|| Tensor::zeros([c_out], &x.device()));
+        return linear(x, weight.reshape([c_out, c_in]).transpose(), bias, precision);
+    }
+    portable::conv(x, weight, bias, precision)
+}
+
+/// Batch normalisation of the last axis by the batch's mean and biased variance. Also returns the mean and the unbiased variance,
+/// without history.
+///
+/// # Shapes
+/// `[B, H, W, C]`, `[C]`, `[C]` → `[B, H, W, C]` and twice `[C]`
+pub fn batch_norm(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> (Tensor<4>, [Tensor<1>; 2]) {
+    portable::batch_norm(x, weight, bias, eps)
+}
+
 /// Layer normalisation over the last axis, with a biased variance.
 ///
 /// # Shapes

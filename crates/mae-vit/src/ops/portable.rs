@@ -1,6 +1,8 @@
 //! The operations of the seam in Burn's own, for every backend. Written to avoid what Burn does badly in training; each
 //! says what.
 
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Tensor, activation};
 
 use super::arguments::{AdamWStep, BranchParams};
@@ -35,6 +37,41 @@ fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>, precision: Precision) -> T
         Precision::F32 => a.matmul(b),
         Precision::Bf16 => a.cast(precision.dtype()).matmul(b.cast(precision.dtype())).cast(DType::F32),
     }
+}
+
+/// A convolution, as [`super::conv`].
+pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, precision: Precision) -> Tensor<4> {
+    let [_, _, side, _] = weight.dims();
+    let options = ConvOptions::new([1, 1], [side / 2, side / 2], [1, 1], 1);
+    // Burn's order is [B, C, H, W].
+    let x = x.permute([0, 3, 1, 2]);
+    let y = match precision {
+        Precision::F32 => conv2d(x, weight, None, options),
+        Precision::Bf16 => {
+            let [x, weight] = [x, weight].map(|factor| factor.cast(precision.dtype()));
+            conv2d(x, weight, None, options).cast(DType::F32)
+        }
+    };
+    let y = y.permute([0, 2, 3, 1]); // [B, H, W, C_out]
+    match bias {
+        Some(bias) => y + bias.unsqueeze(),
+        None => y,
+    }
+}
+
+/// Batch normalisation, as [`super::batch_norm`].
+pub fn batch_norm(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> (Tensor<4>, [Tensor<1>; 2]) {
+    let shape = x.dims();
+    let [batch, height, width, channels] = shape;
+    let rows = batch * height * width;
+    let x = x.reshape([rows, channels]);
+    let mean = x.clone().mean_dim(0); // [1, C]
+    let centred = x - mean.clone();
+    let var = centred.clone().square().mean_dim(0); // [1, C], biased
+    let scale = weight.unsqueeze::<2>() / var.clone().add_scalar(eps).sqrt(); // [1, C]
+    let y = centred * scale + bias.unsqueeze(); // [rows, C]
+    let unbiased = var.detach().mul_scalar(rows as f64 / (rows - 1) as f64);
+    (y.reshape(shape), [mean.detach(), unbiased].map(|moment| moment.reshape([channels])))
 }
 
 /// Layer normalisation over the last axis, with a biased variance.

@@ -232,6 +232,53 @@ impl VisionTransformer {
         blocks.fold(self.embed(images), |x, (i, block)| block.forward_scaled(x, drop.of_block(i, &device)))
     }
 
+    /// Tokens of whole images as each block whose number, from 1, is in `after` leaves them, without the final norm; in training
+    /// with stochastic depth. `after` is increasing, and blocks behind its last are not computed.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` → `[B, 1 + L, D]` each
+    pub fn forward_through(
+        &self,
+        images: Tensor<4>,
+        after: &[usize],
+        drop: Option<&DropPath>,
+    ) -> Vec<Tensor<3>> {
+        let device = images.device();
+        let mut x = self.embed(images);
+        let mut taken = Vec::with_capacity(after.len());
+        let last = after.last().copied().unwrap_or(0);
+        for (i, block) in self.blocks.iter().enumerate().take(last) {
+            x = match drop {
+                None => block.forward(x),
+                Some(drop) => block.forward_scaled(x, drop.of_block(i, &device)),
+            };
+            if after.contains(&(i + 1)) {
+                taken.push(x.clone());
+            }
+        }
+        taken
+    }
+
+    /// The same transformer with only its last `blocks` blocks and the norm behind them left to be trained; with all of them,
+    /// everything is.
+    ///
+    /// # Source
+    /// Partial fine-tuning, MAE §4.3 (figure 9).
+    #[must_use]
+    pub fn with_trained_blocks(mut self, blocks: usize) -> Self {
+        let frozen = self.blocks.len().saturating_sub(blocks);
+        if frozen == 0 {
+            return self;
+        }
+        self.cls_token = self.cls_token.set_require_grad(false);
+        self.pos_embed = self.pos_embed.set_require_grad(false);
+        self.patch_embed = self.patch_embed.no_grad();
+        for block in self.blocks.iter_mut().take(frozen) {
+            *block = block.clone().no_grad();
+        }
+        self
+    }
+
     /// What goes into the first block: `[B, C, H, W]` → `[B, 1 + L, D]`.
     pub(crate) fn embed(&self, images: Tensor<4>) -> Tensor<3> {
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]

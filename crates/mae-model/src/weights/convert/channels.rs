@@ -3,8 +3,10 @@
 use mae_vit::{Geometry, Normalize, VitConfig};
 
 use crate::weights::file::WeightFile;
-use crate::weights::metadata::{CHANNELS_KEY, CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY, NORMALIZE_KEY, json};
-use crate::{ClassifierConfig, Hints, MaeConfig, ModelError};
+use crate::weights::metadata::{
+    CHANNELS_KEY, CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY, NORMALIZE_KEY, SEGMENTER_KEY, json,
+};
+use crate::{ClassifierConfig, Hints, MaeConfig, ModelError, SegmenterConfig};
 
 /// The channels of a model's images.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,10 @@ impl WeightFile {
         if let Some(mut config) = self.parsed::<ClassifierConfig>(CLASSIFIER_KEY)? {
             config.vit.geometry = new;
             self.metadata.insert(CLASSIFIER_KEY.into(), json(&config));
+        }
+        if let Some(mut config) = self.parsed::<SegmenterConfig>(SEGMENTER_KEY)? {
+            config.vit.geometry = new;
+            self.metadata.insert(SEGMENTER_KEY.into(), json(&config));
         }
         match normalized(&normalize, channels, &kernels) {
             Some(normalize) => self.metadata.insert(NORMALIZE_KEY.into(), json(&normalize)),

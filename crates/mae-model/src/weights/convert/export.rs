@@ -86,7 +86,7 @@ impl WeightFile {
         for (name, stored) in &self.tensors {
             let names = match scheme {
                 Scheme::Official => vec![name.clone()],
-                Scheme::Timm if part(name) == Part::Decoder => Vec::new(),
+                Scheme::Timm if matches!(part(name), Part::Decoder | Part::SegmentationHead) => Vec::new(),
                 Scheme::Timm => vec![name.clone()],
                 Scheme::Transformers => to_transformers(name, vit),
             };
@@ -198,6 +198,10 @@ impl WeightFile {
             return Err(
                 self.refused(format!("transformers' ViTMAE has no classifier, and this is {contents}"), out)
             );
+        }
+        if let Contents::Segmenter { .. } = contents {
+            let reason = format!("transformers' ViTMAE has no segmentation head, and this is {contents}");
+            return Err(self.refused(reason, out));
         }
         if self.norms_mean()? {
             let reason = "transformers' ViTMAE norms tokens, and this norms their mean";

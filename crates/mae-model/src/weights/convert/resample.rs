@@ -7,9 +7,9 @@ use mae_vit::{Geometry, VitConfig, resample_kernels};
 use safetensors::tensor::Dtype;
 
 use crate::weights::file::WeightFile;
-use crate::weights::metadata::{CONFIG_KEY, ENCODER_KEY, RESIZING_KEY, json};
+use crate::weights::metadata::{CONFIG_KEY, ENCODER_KEY, RESIZING_KEY, SEGMENTER_KEY, json};
 use crate::weights::read::Stored;
-use crate::{Hints, MaeConfig, ModelError, Sourced};
+use crate::{Hints, MaeConfig, ModelError, SegmenterConfig, Sourced};
 
 impl WeightFile {
     /// The same weights for images of another size, in f32: positions are resampled in two dimensions, in both towers.
@@ -67,6 +67,11 @@ impl WeightFile {
         }
         if let Some(config) = self.parsed::<VitConfig>(ENCODER_KEY)? {
             self.metadata.insert(ENCODER_KEY.into(), json(&VitConfig { geometry: new, ..config }));
+        }
+        if let Some(mut config) = self.parsed::<SegmenterConfig>(SEGMENTER_KEY)? {
+            config.vit.geometry = new;
+            config.check()?;
+            self.metadata.insert(SEGMENTER_KEY.into(), json(&config));
         }
         if let Some(said) = resizing {
             let resizing = said.value.scaled(old.image_size(), new.image_size());

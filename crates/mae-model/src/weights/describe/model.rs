@@ -5,11 +5,12 @@ use std::fmt::{self, Debug};
 use mae_vit::{Geometry, Pooling, StackConfig, VitConfig};
 
 use crate::weights::file::WeightFile;
-use crate::weights::metadata::{CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY};
+use crate::weights::metadata::{CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY, SEGMENTER_KEY};
 use crate::weights::names::{Part, part, part_of_others};
 use crate::weights::said::Said;
 use crate::{
-    ClassifierConfig, Contents, Head, Hints, MaeConfig, ModelError, NORM_EPS, Preset, Scheme, Source, Sourced,
+    ClassifierConfig, Contents, Head, Hints, MaeConfig, ModelError, NORM_EPS, Preset, Scheme,
+    SegmenterConfig, Source, Sourced,
 };
 
 /// An encoder's description, and what says so.
@@ -55,7 +56,7 @@ impl WeightFile {
 
     /// The same with what says so.
     pub(crate) fn told(&self, hints: &Hints) -> Result<Told, ModelError> {
-        let own = self.tensors.keys().filter(|name| part(name) != Part::Head);
+        let own = self.tensors.keys().filter(|name| matches!(part(name), Part::Encoder | Part::Decoder));
         if let Some((name, what)) = part_of_others(own) {
             return Err(ModelError::OtherModel { path: self.path.clone(), name: name.into(), what });
         }
@@ -191,6 +192,19 @@ impl WeightFile {
         Ok(ClassifierConfig { vit: self.vit_config(hints)?, pooling, head, classes, multi_label: false })
     }
 
+    /// The description of an encoder with a segmentation head.
+    ///
+    /// # Errors
+    /// [`ModelError::Description`] if the file has none, or one that is inconsistent.
+    pub fn segmenter_config(&self) -> Result<SegmenterConfig, ModelError> {
+        let Some(config) = self.described_segmenter()? else {
+            let contents = self.contents();
+            return Err(self.untold(format!("what segmentation head there is: it holds {contents}")));
+        };
+        config.check()?;
+        Ok(config)
+    }
+
     /// Whether its norm belongs behind the mean of tokens.
     ///
     /// # Errors
@@ -223,7 +237,10 @@ impl WeightFile {
         if let Some(config) = self.described()? {
             return Ok(Some(config.vit()));
         }
-        match self.described_classifier()? {
+        if let Some(config) = self.described_classifier()? {
+            return Ok(Some(config.vit));
+        }
+        match self.described_segmenter()? {
             Some(config) => Ok(Some(config.vit)),
             None => self.parsed(ENCODER_KEY),
         }
@@ -234,8 +251,23 @@ impl WeightFile {
         self.parsed(CLASSIFIER_KEY)
     }
 
+    /// As the file itself says.
+    fn described_segmenter(&self) -> Result<Option<SegmenterConfig>, ModelError> {
+        self.parsed(SEGMENTER_KEY)
+    }
+
     /// That the file is long enough for the model that it describes, before memory is asked for.
     pub(crate) fn check_size(&self, geometry: &Geometry, stacks: &[StackConfig]) -> Result<(), ModelError> {
+        self.check_size_with(geometry, stacks, 0.0)
+    }
+
+    /// The same for a model with so many numbers besides.
+    pub(crate) fn check_size_with(
+        &self,
+        geometry: &Geometry,
+        stacks: &[StackConfig],
+        besides: f64,
+    ) -> Result<(), ModelError> {
         // In floating point: what is claimed may be any number.
         let number = |n: usize| n as f64;
         let (height, width) = geometry.image_size();
@@ -244,7 +276,7 @@ impl WeightFile {
             let (dim, mlp) = (number(stack.embed_dim), number(stack.mlp_dim));
             dim * (number(stack.depth) * (4.0 * dim + 2.0 * mlp) + patches)
         };
-        let claimed: f64 = stacks.iter().map(tower).sum();
+        let claimed = besides + stacks.iter().map(tower).sum::<f64>();
         let held: f64 = self
             .tensors
             .values()

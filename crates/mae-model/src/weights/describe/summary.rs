@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::model::Told;
 use crate::weights::file::WeightFile;
-use crate::{Hints, MaeConfig, ModelError, Sourced};
+use crate::{Contents, Hints, MaeConfig, ModelError, Sourced};
 
 impl WeightFile {
     /// What the file is, line by line.
@@ -82,6 +82,12 @@ impl WeightFile {
             Err(ModelError::NoDecoder { .. }) => line("decoder", "none".into()),
             Err(error) => line("decoder", format!("not known: {error}")),
         }
+        if let Contents::Segmenter { .. } = self.contents() {
+            match self.segmenter_config() {
+                Ok(config) => line("head", config.head.to_string()),
+                Err(error) => line("head", format!("not known: {error}")),
+            }
+        }
         self.added.iter().for_each(|added| line("added", (*added).into()));
         if let [first, rest @ ..] = self.other.as_slice() {
             let more = if rest.is_empty() { "" } else { ", …" };
@@ -106,6 +112,7 @@ impl WeightFile {
             "contents": self.contents(),
             "encoder": self.vit_config(hints).ok(),
             "model": self.mae_config(hints).ok(),
+            "segmenter": self.segmenter_config().ok(),
             "tensors": tensors.collect::<serde_json::Map<_, _>>(),
             "other": self.other,
             "metadata": self.metadata(),

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
-use mae_vit::{Geometry, InitRng, Pooling, VisionTransformer};
+use mae_vit::{Geometry, InitRng, LayerNorm, Pooling, VisionTransformer};
 
 use crate::features::{FeatureExtractor, Normed};
 use crate::params::{replace_params, visit_params};
 use crate::weights::file::WeightFile;
 use crate::weights::names::{Part, from_official, official_name, official_shape, part};
-use crate::{Classifier, ClassifierConfig, Contents, Hints, Mae, ModelError};
+use crate::{
+    Classifier, ClassifierConfig, Contents, Hints, Mae, ModelError, SegmentationHead, Segmenter,
+    SegmenterConfig,
+};
 
 /// Which of a file's tensors a model was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,7 +113,9 @@ impl WeightFile {
         let config = self.mae_config(hints)?;
         self.check_size(&config.geometry, &[config.encoder, config.decoder])?;
         let model = config.init(0, device)?;
-        self.replace(model, &config.geometry, official_name, |part| part != Part::Head)
+        self.replace(model, &config.geometry, official_name, |part| {
+            matches!(part, Part::Encoder | Part::Decoder)
+        })
     }
 
     /// The encoder with its classifier, and which tensors they were given.
@@ -127,6 +132,52 @@ impl WeightFile {
             |path| config.official_name(path),
             |part| part != Part::Decoder,
         )
+    }
+
+    /// The encoder with its segmentation head, and which tensors they were given.
+    ///
+    /// # Errors
+    /// As [`features`](Self::features); if the file describes no segmenter.
+    pub fn segmenter(&self, device: &Device) -> Result<(Segmenter, Used), ModelError> {
+        let config = self.segmenter_config()?;
+        let vit = config.vit;
+        self.check_size_with(&vit.geometry, &[vit.stack], config.head_numbers())?;
+        let model = config.init(0, device)?;
+        self.replace(model, &vit.geometry, Segmenter::official_name, |_| true)
+    }
+
+    /// The encoder under a new segmentation head, its positions resampled to the size of images that the head is described for, and
+    /// which tensors it was given.
+    ///
+    /// A norm behind the mean of tokens, which a model that was fine-tuned on means has, is replaced by a new one under a UPerNet, which
+    /// uses none.
+    ///
+    /// # Errors
+    /// As [`features`](Self::features); as [`SegmenterConfig::check`]; [`ModelError::Encoder`] if the encoder is another than the
+    /// configuration's, its size of images aside; [`ModelError::NoTokenNorm`] if the model was fine-tuned on means and the head is
+    /// linear.
+    pub fn new_segmenter(
+        &self,
+        config: SegmenterConfig,
+        seed: u64,
+        hints: &Hints,
+        device: &Device,
+    ) -> Result<(Segmenter, Used), ModelError> {
+        config.check()?;
+        let (mut encoder, used) = match config.head {
+            SegmentationHead::Linear => self.encoder(hints, device)?,
+            SegmentationHead::UperNet(_) => self.bare_encoder(hints, device)?,
+        };
+        if self.norms_mean()? {
+            encoder.norm = LayerNorm::new(config.vit.stack.embed_dim, config.vit.norm_eps, device);
+        }
+        let image_size = config.vit.geometry.image_size();
+        if encoder.config().geometry.image_size() != image_size {
+            encoder = encoder
+                .with_image_size(image_size)
+                .map_err(|source| ModelError::Config { part: "encoder", source })?;
+        }
+        Ok((Segmenter::new(encoder, config, seed, device)?, used))
     }
 
     /// A module with all of its values from the file, which must have no others of these parts; `name_of` says what a

@@ -11,9 +11,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::params::visit_params;
 use crate::weights::durable::settle;
 use crate::weights::file::WeightFile;
-use crate::weights::metadata::{CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY, NORMALIZE_KEY, json};
+use crate::weights::metadata::{CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY, NORMALIZE_KEY, SEGMENTER_KEY, json};
 use crate::weights::names::{official_name, to_official};
-use crate::{Classifier, Hints, Mae, ModelError, Sourced};
+use crate::{Classifier, Hints, Mae, ModelError, Segmenter, Sourced};
 
 /// A model with what is needed to use it.
 #[derive(Debug)]
@@ -72,6 +72,20 @@ impl SavedModel for Classifier {
 
     fn official_name(&self, path: &str) -> String {
         self.config().official_name(path)
+    }
+}
+
+impl SavedModel for Segmenter {
+    fn description(&self) -> (&'static str, String) {
+        (SEGMENTER_KEY, json(self.config()))
+    }
+
+    fn encoder_config(&self) -> VitConfig {
+        self.config().vit
+    }
+
+    fn official_name(&self, path: &str) -> String {
+        Segmenter::official_name(path)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::Contents;
+use crate::segmenter::is_segmentation_head;
 use crate::weights::read::Stored;
 
 /// Which part of a model an official name belongs to.
@@ -13,11 +14,14 @@ pub(crate) enum Part {
     Decoder,
     /// What fine-tuning and probing add.
     Head,
+    /// What segmentation adds.
+    SegmentationHead,
 }
 
 pub(crate) fn part(name: &str) -> Part {
     match name.split('.').next().unwrap_or_default() {
         "head" | "head_dist" | "pre_logits" | "fc_norm" => Part::Head,
+        first if is_segmentation_head(first) => Part::SegmentationHead,
         "mask_token" => Part::Decoder,
         first if first.starts_with("decoder_") => Part::Decoder,
         _ => Part::Encoder,
@@ -31,6 +35,11 @@ impl Contents {
             [rows, _] => Some(rows),
             _ => None,
         };
+        if let Some(stored) = tensors.get("decode_head.classifier.weight")
+            && let [classes, _, 1, 1] = stored.shape[..]
+        {
+            return Self::Segmenter { classes };
+        }
         // A probe is a batch norm, head.0, and a linear layer, head.1.
         match (
             rows("head.weight"),

@@ -1,0 +1,138 @@
+//! Feature maps of other sizes: bilinear resizing and pooling.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Resizes a feature map bilinearly. Pixels are squares whose centres are what is interpolated, so that the maps' borders meet.
+///
+/// Both axes are products with a matrix of at most two weights a row: differentiable and fast on every backend.
+///
+/// # Shapes
+/// `[B, H, W, C]`, (height, width) → `[B, height, width, C]`
+///
+/// # Source
+/// PyTorch's `interpolate(mode="bilinear", align_corners=False)`, without antialiasing.
+pub fn resize_bilinear(x: Tensor<4>, (height, width): (usize, usize)) -> Tensor<4> {
+    mix_rows_and_columns(x, (height, width), bilinear_weights)
+}
+
+/// The means of a grid of `(height, width)` bins over a feature map, which overlap where they do not divide it.
+///
+/// # Shapes
+/// `[B, H, W, C]`, (height, width) → `[B, height, width, C]`
+///
+/// # Source
+/// PyTorch's `AdaptiveAvgPool2d`: bin i of n over an extent e is from ⌊i·e / n⌋ to ⌈(i + 1)·e / n⌉.
+pub fn adaptive_avg_pool(x: Tensor<4>, (height, width): (usize, usize)) -> Tensor<4> {
+    mix_rows_and_columns(x, (height, width), bin_weights)
+}
+
+/// The largest numbers of squares of 2 x 2; a last odd row or column has no part in any.
+///
+/// # Shapes
+/// `[B, H, W, C]` → `[B, ⌊H / 2⌋, ⌊W / 2⌋, C]`
+///
+/// # Source
+/// PyTorch's `MaxPool2d(kernel_size=2, stride=2)`.
+pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = x.dims();
+    let (rows, columns) = (height / 2, width / 2);
+    let squares = x.slice([0..batch, 0..2 * rows, 0..2 * columns, 0..channels]).reshape([
+        batch * rows,
+        2,
+        columns,
+        2 * channels,
+    ]); // [B·h, 2, w, 2·C]
+    let row = |i: usize| squares.clone().slice([0..batch * rows, i..i + 1]);
+    // As in PyTorch, the first of equal numbers takes the gradient.
+    let pairs = row(0).max_pair(row(1)).reshape([batch, rows, columns, 2 * channels]); // [B, h, w, 2·C]
+    let column =
+        |i: usize| pairs.clone().slice([0..batch, 0..rows, 0..columns, i * channels..(i + 1) * channels]);
+    column(0).max_pair(column(1)) // [B, h, w, C]
+}
+
+/// Multiplies both axes of a map by a matrix of weights, made for (new extent, old extent).
+fn mix_rows_and_columns(
+    x: Tensor<4>,
+    (height, width): (usize, usize),
+    weights: fn(usize, usize) -> Vec<f32>,
+) -> Tensor<4> {
+    let [batch, rows, columns, channels] = x.dims();
+    let device = x.device();
+    let matrix = |to: usize, from: usize, device: &Device| {
+        Tensor::<3>::from_data(TensorData::new(weights(to, from), [1, to, from]), device)
+    };
+    let x = match rows == height {
+        true => x,
+        false => {
+            let mix = matrix(height, rows, &device).expand([batch, height, rows]);
+            mix.matmul(x.reshape([batch, rows, columns * channels])) // [B, height, W·C]
+                .reshape([batch, height, columns, channels]) // [B, height, W, C]
+        }
+    };
+    match columns == width {
+        true => x,
+        false => {
+            let mix = matrix(width, columns, &device).expand([batch * height, width, columns]);
+            mix.matmul(x.reshape([batch * height, columns, channels])) // [B·height, width, C]
+                .reshape([batch, height, width, channels]) // [B, height, width, C]
+        }
+    }
+}
+
+/// `[to, from]`, row by row.
+fn bilinear_weights(to: usize, from: usize) -> Vec<f32> {
+    let scale = from as f32 / to as f32;
+    let mut weights = vec![0.0; to * from];
+    for (i, row) in weights.chunks_exact_mut(from).enumerate() {
+        // In f32 and in this order, as PyTorch computes it.
+        let at = (scale * (i as f32 + 0.5) - 0.5).max(0.0);
+        let first = (at as usize).min(from - 1);
+        let second = (first + 1).min(from - 1);
+        let share = at - first as f32;
+        row[first] += 1.0 - share;
+        row[second] += share;
+    }
+    weights
+}
+
+/// `[to, from]`, row by row.
+fn bin_weights(to: usize, from: usize) -> Vec<f32> {
+    let mut weights = vec![0.0; to * from];
+    for (i, row) in weights.chunks_exact_mut(from).enumerate() {
+        let bin = i * from / to..((i + 1) * from).div_ceil(to);
+        let share = 1.0 / bin.len() as f32;
+        row[bin].fill(share);
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ramp_stays_a_ramp_and_constants_stay() {
+        let device = Device::flex();
+        // Columns 0, 1, 2, 3 of three rows: width 8 is at quarters, and beyond the outer centres it is constant.
+        let ramp: Vec<f32> = (0..3 * 4).map(|i| (i % 4) as f32).collect();
+        let x = Tensor::<4>::from_data(TensorData::new(ramp, [1, 3, 4, 1]), &device);
+        let wide = resize_bilinear(x.clone(), (5, 8)).into_data();
+        let expected = [0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.0];
+        for row in wide.as_slice::<f32>().unwrap().chunks(8) {
+            assert_eq!(row, expected);
+        }
+        // Bins of 4 columns in 3: 0..2, 1..3, 2..4.
+        let pooled = adaptive_avg_pool(x, (1, 3)).into_data();
+        assert_eq!(pooled.as_slice::<f32>().unwrap(), [0.5, 1.5, 2.5]);
+    }
+
+    #[test]
+    fn odd_borders_have_no_part_in_the_maximum() {
+        let device = Device::flex();
+        let values: Vec<f32> = (0..5 * 3).map(|i| i as f32).collect();
+        let x = Tensor::<4>::from_data(TensorData::new(values, [1, 5, 3, 1]), &device);
+        let pooled = max_pool(x);
+        assert_eq!(pooled.dims(), [1, 2, 1, 1]);
+        assert_eq!(pooled.into_data().as_slice::<f32>().unwrap(), [4.0, 10.0]);
+    }
+}
