@@ -1,6 +1,6 @@
 //! What frozen features are worth, and how good a classifier is: weighted votes of the nearest neighbours, a linear probe that is
-//! solved to convergence, accuracies with the confusion matrix, and average precisions where images have several classes. No tensors, no
-//! files.
+//! solved to convergence, accuracies with the confusion matrix, average precisions where images have several classes, and IoU, accuracy
+//! and Dice of segmentations. No tensors, no files.
 //!
 //! [`Features`] is the principal type: a row of numbers for each image.
 //!
@@ -20,12 +20,14 @@ mod lbfgs;
 mod multi_label;
 mod probe;
 mod scores;
+mod segmentation;
 
 pub use error::EvalError;
 pub use knn::{Features, KNN_TEMPERATURE, knn_accuracy, knn_predict};
 pub use multi_label::{ClassScores, MultiLabelScores, score_multi_label};
 pub use probe::{probe_accuracy, probe_predict};
 pub use scores::{Scores, score};
+pub use segmentation::{IGNORE_LABEL, PixelCounts, SegmentationScores, image_mean_iou, image_pixel_accuracy};
 
 /// The README's examples, as tests.
 #[cfg(doctest)]
