@@ -68,10 +68,11 @@ pub use run::checkpoint::{TrainState, list_checkpoints, load_checkpoint, save_ch
 pub use run::{Restored, Run, new_folder};
 pub use task::{At, SettingsOf, Task};
 pub use tasks::classify::{
-    ClassifierScores, EncoderRecipe, EncoderSettings, Finetune, FinetuneRecipe, FinetuneSettings, Lars,
-    LinearRecipe, LinearSettings, Mix, MixRecipe, Mixing, Probe, ProbeRecipe, ProbeSettings, TuningRecipe,
-    TuningSettings, layer_scales,
+    ClassifierScores, Finetune, FinetuneRecipe, FinetuneSettings, Lars, LinearRecipe, LinearSettings, Mix,
+    MixRecipe, Mixing, Probe, ProbeRecipe, ProbeSettings, TuningRecipe, TuningSettings,
 };
+pub use tasks::encoder::{EncoderRecipe, EncoderSettings};
+pub use tasks::layers::layer_scales;
 pub use tasks::pretrain::{
     Accuracies, FeatureReport, KnnRecipe, KnnSettings, MaskingRecipe, MaskingSettings, ModelRecipe,
     ModelSettings, Pretrain, PretrainRecipe, PretrainSettings, draw_sheet, reconstruct,

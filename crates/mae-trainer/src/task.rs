@@ -5,13 +5,13 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
-use mae_data::{Batch, Image};
+use mae_data::{Batch, Image, Transform};
 use mae_model::{ParamInfo, SavedModel};
 use mae_ranks::Collective;
 use mae_report::{Metric, Outcome};
 use mae_vit::{Compute, Geometry, Normalize};
 
-use crate::context::{Aside, Context};
+use crate::context::{Aside, Context, train_transform};
 use crate::training::Backward;
 use crate::training::optimizer::{ADAMW_MOMENTS, decays};
 use crate::{Data, Measured, Recipe, Section, Settings, Shown, TaskRecipe, TrainerError};
@@ -36,6 +36,14 @@ pub trait Task: Sized + Send + Sync + 'static {
     /// # Errors
     /// Names the field, its value and the bound.
     fn fill(recipe: &mut Recipe<Self::Recipe>) -> Result<Geometry, TrainerError>;
+
+    /// The images of the recipe with what the task needs beside them, such as label maps. By default they are taken as they are.
+    ///
+    /// # Errors
+    /// If what belongs to the images cannot be used.
+    fn join(_recipe: &Recipe<Self::Recipe>, data: Data) -> Result<Data, TrainerError> {
+        Ok(data)
+    }
 
     /// The task of a resolved recipe on these images.
     ///
@@ -73,6 +81,18 @@ pub trait Task: Sized + Send + Sync + 'static {
 
     /// Numbers that the optimizer keeps for each parameter.
     const MOMENTS: usize = ADAMW_MOMENTS;
+
+    /// How training images are cropped and augmented for a model of this geometry; by default as the section `data` says.
+    ///
+    /// # Errors
+    /// If a setting is out of bounds.
+    fn transform(
+        &self,
+        settings: &SettingsOf<Self>,
+        geometry: &Geometry,
+    ) -> Result<Arc<dyn Transform>, TrainerError> {
+        train_transform(&settings.data, geometry.image_size())
+    }
 
     /// Whether [`loss`](Self::loss) needs pixels. If not, batches hold indices and labels alone, and nothing is loaded.
     fn needs_pixels(&self) -> bool {

@@ -1,6 +1,5 @@
 //! `cargo xtask bench`: measurements, in turns on the same machine.
 
-mod digits;
 mod gpu;
 mod load;
 mod loops;
@@ -10,11 +9,13 @@ mod overlap;
 mod ranks;
 mod scaling;
 mod step;
+mod transfer;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
+use transfer::digits;
 
 /// What can be measured.
 #[derive(Subcommand)]

@@ -117,7 +117,9 @@ impl Args {
             ..DataRecipe::default()
         };
         // The path is always set, so the size of built-in images is unused.
-        let Data { train, val, tables } = Data::open(&recipe, (0, 0), self.seed, true)?;
+        let data = Data::open(&recipe, (0, 0), self.seed, true)?;
+        data.check_classes()?;
+        let Data { train, val, tables } = data;
         tables.iter().for_each(say);
         let val = val.context("there are no images that are voted on")?;
         for (source, path) in [(&train, &self.train), (&val, self.test.as_ref().unwrap_or(&self.train))] {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use mae_data::{
-    BadFilePolicy, DataError, FinetuneTransform, ImageSource, Loader, LoaderConfig, RandAugment,
-    RandomErasing, RandomResizedCrop, Shapes, Subset, TrainTransform, Transform, below, sample_rng,
+    BadFilePolicy, DataError, FinetuneTransform, ImageSource, LoaderConfig, RandAugment, RandomErasing,
+    RandomResizedCrop, Shapes, Subset, TrainTransform, Transform, below, sample_rng,
 };
-use mae_vit::Geometry;
 
 use super::labelled::{Folders, folders};
 use crate::{DataRecipe, DataSettings, Settings, TrainerError};
@@ -45,7 +44,7 @@ impl Data {
     /// not name are left out. The seed draws the images that are held out by share.
     ///
     /// # Errors
-    /// If a folder or a table cannot be used, or the two folders have different classes.
+    /// If a folder or a table cannot be used.
     pub fn open(
         recipe: &DataRecipe,
         image_size: (usize, usize),
@@ -73,16 +72,20 @@ impl Data {
                 return Err(TrainerError::argument("val_share", share, bound));
             }
         };
-        if let Some(val) = &val
-            && !val.class_names().is_empty()
-            && val.class_names() != train.class_names()
-        {
-            return Err(TrainerError::Classes {
-                train: train.class_names().join(", "),
-                val: val.class_names().join(", "),
-            });
-        }
         Ok(Self { train, val, tables })
+    }
+
+    /// Checks that both sets have the same classes, if the held-out images have any.
+    ///
+    /// # Errors
+    /// Names the classes of both.
+    pub fn check_classes(&self) -> Result<(), TrainerError> {
+        let (train, val) =
+            (self.train.class_names(), self.val.as_ref().map_or(&[][..], |val| val.class_names()));
+        match val.is_empty() || val == train {
+            true => Ok(()),
+            false => Err(TrainerError::Classes { train: train.join(", "), val: val.join(", ") }),
+        }
     }
 
     /// The training images, each as often as an epoch makes samples of it.
@@ -178,16 +181,6 @@ impl ImageSet {
     }
 }
 
-/// The loader of augmented training images.
-pub(super) fn train_loader<S>(
-    source: &Arc<dyn ImageSource>,
-    settings: &Settings<S>,
-    geometry: &Geometry,
-) -> Result<Loader, TrainerError> {
-    let transform = train_transform(&settings.data, geometry.image_size())?;
-    Ok(Loader::new(source.clone(), transform, loader_config(settings))?)
-}
-
 /// RandAugment's operations an image, and by how much their magnitudes deviate.
 ///
 /// # Source
@@ -196,7 +189,10 @@ const OPERATIONS: usize = 2;
 const MAGNITUDE_STD: f64 = 0.5;
 
 /// Crops, mirrors, RandAugment and erasing, as far as the recipe has them.
-fn train_transform(data: &DataSettings, size: (usize, usize)) -> Result<Arc<dyn Transform>, TrainerError> {
+pub(crate) fn train_transform(
+    data: &DataSettings,
+    size: (usize, usize),
+) -> Result<Arc<dyn Transform>, TrainerError> {
     // torchvision's default range of aspect ratios.
     let crop = RandomResizedCrop::new(data.crop_scale, (3.0 / 4.0, 4.0 / 3.0))?;
     let train = TrainTransform::new(size, crop)?

@@ -10,7 +10,7 @@ mod share;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mae_data::{Batch, Batches, DistributedSampler, ImageSource, Loader};
+use mae_data::{Batch, Batches, DistributedSampler, ImageSource, Loader, Transform};
 use mae_ranks::Collective;
 use mae_vit::Geometry;
 
@@ -19,6 +19,7 @@ use crate::{Settings, Shown, TrainerError};
 use contents::Contents;
 
 pub(crate) use bad_files::BAD_FILES;
+pub(crate) use data::train_transform;
 pub use data::{Data, ImageSet};
 pub(crate) use measure::fill_pixels;
 pub use share::{Aside, Rows};
@@ -46,17 +47,18 @@ pub struct Context {
 }
 
 impl Context {
-    /// Of resolved settings and opened images, for one of so many sharers.
+    /// Of resolved settings and opened images, which `transform` augments for training, for one of so many sharers.
     pub(crate) fn new(
         common: Settings<()>,
         data: Data,
         geometry: Geometry,
+        transform: Arc<dyn Transform>,
         (sharer, ranks): (usize, Arc<dyn Collective>),
         folder: &Path,
     ) -> Result<Self, TrainerError> {
         let pace = Pace::new(&common.train, &common.data, &common.optim, &common.eval)?;
         let samples = data.samples(common.data.crops_per_image);
-        let loader = data::train_loader(&samples, &common, &geometry)?;
+        let loader = Loader::new(samples.clone(), transform, data::loader_config(&common))?;
         // Whole batches are dealt out, so that what is drawn for a batch is the same on any number of ranks.
         let block = common.train.batch_size / common.data.repeats;
         let sampler = DistributedSampler::new(samples.len(), common.train.seed, sharer, common.train.ranks)?;

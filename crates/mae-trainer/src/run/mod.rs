@@ -122,6 +122,8 @@ impl<T: Task> Run<T> {
         recipe.settle_paths()?;
         let geometry = T::fill(&mut recipe)?;
         let data = Data::open(&recipe.data, geometry.image_size(), recipe.train.seed, T::NEEDS_LABELS)?;
+        let data = T::join(&recipe, data)?;
+        data.check_classes()?;
         fill_pixels(&mut recipe.data, &data, ranks.as_ref())?;
         Self::assemble(ranks, (ranks.rank(), ranks.size()), recipe, data, folder)
     }
@@ -146,7 +148,9 @@ impl<T: Task> Run<T> {
             return Err(TrainerError::argument("patience", patience, bound));
         }
         let task = Arc::new(T::new(&settings, &data)?);
-        let context = Context::new(settings.common(), data, geometry, (sharer, ranks.clone()), folder)?;
+        let transform = task.transform(&settings, &geometry)?;
+        let sharer = (sharer, ranks.clone());
+        let context = Context::new(settings.common(), data, geometry, transform, sharer, folder)?;
         Ok(Self { settings, task, context, lock: None, is_new: false })
     }
 }

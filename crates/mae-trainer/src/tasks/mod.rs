@@ -1,4 +1,6 @@
 //! The tasks that there are.
 
 pub(crate) mod classify;
+pub(crate) mod encoder;
+pub(crate) mod layers;
 pub(crate) mod pretrain;

@@ -6,10 +6,11 @@ use mae_data::{Batch, Image, sample_rng, uniform};
 use mae_model::{Classifier, Head, ParamInfo};
 use mae_vit::{Compute, DropPath, Geometry};
 
-use super::optimizer::{decays, layer_wise};
-use super::{Classes, ClassifierScores, EncoderRecipe, METRICS, Mix, MixRecipe};
+use super::{Classes, ClassifierScores, METRICS, Mix, MixRecipe};
 use crate::context::Context;
 use crate::recipe::within;
+use crate::tasks::encoder::EncoderRecipe;
+use crate::tasks::layers::{decays, layer_wise};
 use crate::{At, Data, Measured, Recipe, SettingsOf, Shown, Task, TaskRecipe, TrainerError};
 use mae_report::{Metric, Outcome};
 

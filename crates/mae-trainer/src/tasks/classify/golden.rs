@@ -11,10 +11,10 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 
-use super::optimizer::{layer_scales, layer_wise};
 use super::probe::standardise;
 use super::{Lars, Mix, Mixing, binary_cross_entropy, cross_entropy};
 use crate::run::single;
+use crate::tasks::layers::{layer_scales, layer_wise};
 use crate::{AdamW, At};
 
 #[derive(Deserialize)]

@@ -3,11 +3,10 @@
 mod finetune;
 #[cfg(test)]
 mod golden;
+mod lars;
 mod measure;
 mod mix;
-mod optimizer;
 mod probe;
-mod recipe;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -18,14 +17,14 @@ use mae_model::{Classifier, ClassifierConfig, Head};
 use mae_report::Metric;
 
 use crate::recipe::within;
+use crate::tasks::encoder::EncoderSettings;
 use crate::{Data, DataSettings, TrainerError};
 
 pub use finetune::{Finetune, FinetuneRecipe, FinetuneSettings, TuningRecipe, TuningSettings};
+pub use lars::Lars;
 pub use measure::ClassifierScores;
 pub use mix::{Mix, MixRecipe, Mixing};
-pub use optimizer::{Lars, layer_scales};
 pub use probe::{LinearRecipe, LinearSettings, Probe, ProbeRecipe, ProbeSettings};
-pub use recipe::{EncoderRecipe, EncoderSettings};
 
 /// What classifiers are measured by.
 const METRICS: &[Metric] = &[TOP1, Metric::accuracy("top5", "top-5", ACCURACY), MAP];

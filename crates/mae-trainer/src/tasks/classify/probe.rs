@@ -9,10 +9,11 @@ use mae_data::Batch;
 use mae_model::{Classifier, Head, ParamInfo};
 use mae_vit::{Compute, Geometry, Pooling};
 
-use super::optimizer::LARS_MOMENTS;
-use super::{Classes, ClassifierScores, EncoderRecipe, Lars, METRICS, Mix, Mixing};
+use super::lars::LARS_MOMENTS;
+use super::{Classes, ClassifierScores, Lars, METRICS, Mix, Mixing};
 use crate::context::{Aside, Context, ImageSet, Rows};
 use crate::recipe::within;
+use crate::tasks::encoder::EncoderRecipe;
 use crate::{At, Backward, Data, DataRecipe, Measured, Recipe, SettingsOf, Task, TaskRecipe, TrainerError};
 use mae_report::{Metric, Outcome};
 

@@ -1,13 +1,12 @@
 //! `cargo xtask bench digits`: what pre-training is worth, measured in every way on the digits.
 
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use anyhow::{Result, ensure};
 
-use super::median::median;
-use crate::programs::{build, target};
+use super::mae;
+use crate::bench::median::median;
+use crate::programs::build;
 
 /// Where the digits are and how often they are learnt.
 #[derive(clap::Args)]
@@ -42,7 +41,8 @@ pub fn digits(options: &Options) -> Result<()> {
         let at = |name: &str| options.out.join(format!("{name}-{seed}")).display().to_string();
         let (pretrained, seed) = (at("pretrain"), seed.to_string());
         let epochs = epochs(options.pretrain_epochs);
-        mae(&["pretrain", "--quiet", "--recipe", "digits", "--data", &train, "--val", &test], &epochs)
+        mae(&["pretrain", "--quiet", "--recipe", "digits", "--data", &train, "--val", &test])
+            .args(&epochs)
             .args(["--seed", &seed, "--out", &pretrained])
             .succeed()?;
         let mut row = |name: String, percent: f64| {
@@ -53,16 +53,16 @@ pub fn digits(options: &Options) -> Result<()> {
             }
         };
         let common = [pretrained.as_str(), &train, &test, "--quiet", "--json"];
-        row("kNN, k = 20".into(), mae(&["knn"], &common).percent("accuracy")?);
+        row("kNN, k = 20".into(), mae(&["knn"]).args(common).percent("accuracy")?);
         let probe = at("probe");
         let recipe = ["--recipe", "probe-digits", "--seed", &seed, "--out", &probe];
-        row("linear probe, LARS".into(), mae(&["probe"], &common).args(recipe).percent("top1")?);
+        row("linear probe, LARS".into(), mae(&["probe"]).args(common).args(recipe).percent("top1")?);
         let epochs = self::epochs(options.finetune_epochs);
         let mut finetune = |name: String, folder: &str, more: &[&str]| -> Result<()> {
             let out = at(folder);
             let recipe = ["--recipe", "finetune-digits", "--seed", &seed, "--out", &out];
             let percent =
-                mae(&["finetune"], &common).args(recipe).args(&epochs).args(more).percent("top1")?;
+                mae(&["finetune"]).args(common).args(recipe).args(&epochs).args(more).percent("top1")?;
             row(name, percent);
             Ok(())
         };
@@ -90,32 +90,4 @@ fn epochs(number: Option<u64>) -> Vec<String> {
     // The warm-up is not to be longer than the run.
     let of = |number: u64| ["--epochs".into(), number.to_string(), "--warmup-epochs".into(), "0.5".into()];
     number.map(of).into_iter().flatten().collect()
-}
-
-/// A run of the command `mae`.
-struct Mae(Command);
-
-fn mae(verb: &[&str], args: &[impl AsRef<std::ffi::OsStr>]) -> Mae {
-    let mut command = Command::new(target().join("release/mae"));
-    command.args(verb).args(args);
-    Mae(command)
-}
-
-impl Mae {
-    fn args(mut self, args: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Self {
-        self.0.args(args);
-        self
-    }
-
-    fn succeed(mut self) -> Result<Vec<u8>> {
-        let output = self.0.output().context("cannot start mae")?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(output.stdout)
-    }
-
-    /// A share in the JSON that it prints, in percent.
-    fn percent(self, key: &str) -> Result<f64> {
-        let report: Value = serde_json::from_slice(&self.succeed()?)?;
-        Ok(100.0 * report[key].as_f64().with_context(|| format!("it printed no {key}"))?)
-    }
 }
