@@ -37,7 +37,7 @@ pub use duration::duration;
 pub use error::ReportError;
 pub use mae_data::Image;
 pub use metric::Metric;
-pub use page::{Bars, ComparedRun, Comparison, CurvesOver, Outcome, Page, first_names};
+pub use page::{Bars, ComparedRun, Comparison, CurvesOver, Figure, Outcome, Page, first_names};
 pub use records::{
     EVALUATIONS, Evaluation, EvaluationWriter, Line, LineWriter, METRICS, Record, RecordWriter, last_loss,
     read_evaluations, read_records,

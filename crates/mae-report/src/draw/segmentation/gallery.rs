@@ -71,7 +71,7 @@ pub fn draw_segmentation(
         bottom += CAPTION_PX + row[0].height() as usize + GAP_PX;
     }
     let legend_top = bottom + GAP_PX;
-    let legend = Legend::of(rows, classes, inside)?;
+    let legend = Legend::of(rows.iter().flat_map(|row| [&row.truth, &row.predicted]), classes, inside)?;
     let height = legend_top + legend.height_px() + MARGIN_PX;
 
     let title = shortened(title, 17, inside)?;

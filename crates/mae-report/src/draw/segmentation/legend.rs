@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use mae_data::Image;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::SegmentationRow;
 use super::labels::{CHEQUERS, RIGHT, WRONG};
 use super::palette::{IGNORED, class_colour};
 use crate::ReportError;
@@ -42,14 +42,14 @@ enum Swatch {
 }
 
 impl Legend {
-    /// The classes that are in the truth or the prediction of any row; of very many, those with the most pixels.
-    pub(super) fn of(
-        rows: &[SegmentationRow],
+    /// The classes that are in any of the label maps; of very many, those with the most pixels.
+    pub(super) fn of<'a>(
+        maps: impl IntoIterator<Item = &'a Image<u16>>,
         classes: &[String],
         width_px: usize,
     ) -> Result<Self, ReportError> {
         let mut pixels = BTreeMap::<u16, u64>::new();
-        for label in rows.iter().flat_map(|row| row.truth.data().iter().chain(row.predicted.data())) {
+        for label in maps.into_iter().flat_map(Image::data) {
             *pixels.entry(*label).or_default() += 1;
         }
         let ignores = pixels.remove(&IGNORED).is_some();
