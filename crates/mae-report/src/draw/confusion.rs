@@ -80,15 +80,17 @@ pub fn draw_confusion(
 
 /// A count in at most four letters: that of pixels has more digits than a cell has room for.
 fn compact(count: usize) -> String {
-    let mut scaled = count as f64;
-    for unit in ["", "k", "M", "G"] {
+    if count < 10_000 {
+        return count.to_string();
+    }
+    let mut scaled = count as f64 / 1e3;
+    for unit in ["k", "M", "G"] {
         // What would be written as 1000 goes to the next unit.
-        match scaled {
-            _ if unit.is_empty() && count < 10_000 => return count.to_string(),
-            scaled if !unit.is_empty() && scaled < 9.95 => return format!("{scaled:.1}{unit}"),
-            scaled if !unit.is_empty() && scaled < 999.5 => return format!("{scaled:.0}{unit}"),
-            _ => scaled /= 1000.0,
+        if scaled < 999.5 {
+            let digits = usize::from(scaled < 9.95);
+            return format!("{scaled:.digits$}{unit}");
         }
+        scaled /= 1e3;
     }
     format!("{scaled:.0}T")
 }
