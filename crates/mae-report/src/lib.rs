@@ -29,14 +29,15 @@ mod tensorboard;
 
 pub use atomic::{make_folder, write_atomic};
 pub use draw::{
-    Heatmap, ReconstructionRow, draw_confusion, draw_grid, draw_heatmaps, draw_loss_curve,
-    draw_reconstructions, draw_tiles, save_png, with_note,
+    Heatmap, ReconstructionRow, SegmentationRow, class_colour, draw_class_scores, draw_confusion, draw_grid,
+    draw_heatmaps, draw_loss_curve, draw_reconstructions, draw_segmentation, draw_tiles, error_picture,
+    label_picture, overlay_labels, save_label_png, save_png, with_note,
 };
 pub use duration::duration;
 pub use error::ReportError;
 pub use mae_data::Image;
 pub use metric::Metric;
-pub use page::{Bars, ComparedRun, Comparison, CurvesOver, Outcome, Page, first_names};
+pub use page::{Bars, ComparedRun, Comparison, CurvesOver, Figure, Outcome, Page, first_names};
 pub use records::{
     EVALUATIONS, Evaluation, EvaluationWriter, Line, LineWriter, METRICS, Record, RecordWriter, last_loss,
     read_evaluations, read_records,

@@ -39,6 +39,38 @@ pub(crate) fn font(size_px: usize) -> FontDesc<'static> {
     FontDesc::new(FontFamily::Name(FONT), f64::from(px(size_px)), FontStyle::Normal)
 }
 
+/// How wide a line of text is in the picture, in pixels.
+///
+/// # Errors
+/// [`ReportError::Draw`] where the drawing library gives up.
+pub(crate) fn text_width(text: &str, size_px: usize) -> Result<usize, ReportError> {
+    let draw_error = |source| ReportError::Draw { what: "text", source };
+    let (width, _) = font(size_px).box_size(text).map_err(|source| draw_error(source.into()))?;
+    Ok((width as usize).div_ceil(OVERSAMPLING))
+}
+
+/// A line of text that fits, with dots in place of its middle: names often differ at their ends.
+///
+/// # Errors
+/// As [`text_width`].
+pub(crate) fn shortened(text: &str, size_px: usize, most_px: usize) -> Result<String, ReportError> {
+    let letters: Vec<char> = text.chars().collect();
+    // Letters are wider than a sixth of their height: what more there are is never measured.
+    let mut kept = letters.len().min(6 * most_px / size_px.max(1));
+    if kept == letters.len() && text_width(text, size_px)? <= most_px {
+        return Ok(text.to_owned());
+    }
+    loop {
+        let (start, end) = (kept.div_ceil(2), kept / 2);
+        let short =
+            letters[..start].iter().chain(&['…']).chain(&letters[letters.len() - end..]).collect::<String>();
+        if kept == 0 || text_width(&short, size_px)? <= most_px {
+            return Ok(short);
+        }
+        kept -= 1;
+    }
+}
+
 /// Paints a white sheet of (height, width) pixels.
 ///
 /// # Shapes
@@ -149,6 +181,17 @@ mod tests {
             Ok(())
         });
         assert!(text.unwrap().data().iter().any(|&byte| byte < 120));
+    }
+
+    #[test]
+    fn text_that_is_too_long_loses_its_middle() {
+        let text = "a_street_in_a_town_that_has_a_long_name_000123.png";
+        assert_eq!(shortened(text, 14, 1000).unwrap(), text);
+        let short = shortened(text, 14, 120).unwrap();
+        assert!(short.starts_with("a_str") && short.contains('…') && short.ends_with(".png"), "{short}");
+        let width = text_width(&short, 14).unwrap();
+        assert!((100..=120).contains(&width), "{width}");
+        assert_eq!(shortened(&"x".repeat(100_000), 14, 0).unwrap(), "…");
     }
 
     #[test]

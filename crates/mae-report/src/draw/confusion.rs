@@ -17,7 +17,7 @@ const MOST_NAMES: usize = 30;
 const SIDE_PX: usize = 1080;
 const FULL: RGBColor = RGBColor(24, 88, 160);
 
-/// Draws a confusion matrix, `[classes][classes]` images: rows are true classes, columns what they are taken for, colours shares of a row.
+/// Draws a confusion matrix, `[classes][classes]` images or pixels: rows are true classes, columns what they are taken for, colours shares of a row.
 ///
 /// # Shapes
 /// `[H, W, 3]`
@@ -58,7 +58,7 @@ pub fn draw_confusion(
                 if named && *number > 0 {
                     let ink = if share > 0.3 { WHITE } else { INK };
                     let centre = (x + px(cell) / 2, y + px(cell) / 2);
-                    sheet.draw(&Text::new(number.to_string(), centre, centred(12, ink)))?;
+                    sheet.draw(&Text::new(compact(*number), centre, centred(12, ink)))?;
                 }
             }
         }
@@ -76,4 +76,34 @@ pub fn draw_confusion(
         }
         Ok(())
     })
+}
+
+/// A count in at most four letters: that of pixels has more digits than a cell has room for.
+fn compact(count: usize) -> String {
+    if count < 10_000 {
+        return count.to_string();
+    }
+    let mut scaled = count as f64 / 1e3;
+    for unit in ["k", "M", "G"] {
+        // What would be written as 1000 goes to the next unit.
+        if scaled < 999.5 {
+            let digits = usize::from(scaled < 9.95);
+            return format!("{scaled:.digits$}{unit}");
+        }
+        scaled /= 1e3;
+    }
+    format!("{scaled:.0}T")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compact;
+
+    #[test]
+    fn counts_fit_their_cells() {
+        let counts =
+            [0, 9999, 10_000, 99_499, 999_499, 999_500, 1_250_000, 9_950_000, 40_000_000, 7_000_000_000];
+        let written = ["0", "9999", "10k", "99k", "999k", "1.0M", "1.2M", "10M", "40M", "7.0G"];
+        assert_eq!(counts.map(compact), written);
+    }
 }

@@ -1,6 +1,6 @@
 //! What the model saw and what it drew, as a sheet of labelled tiles.
 
-use super::canvas::{INK, draw, font, px};
+use super::canvas::{INK, draw, font, px, text_width};
 use crate::ReportError;
 use mae_data::Image;
 use plotters::prelude::*;
@@ -245,13 +245,7 @@ fn stack(sheets: &[Image]) -> Result<Image, ReportError> {
 }
 
 fn widest(headings: &[&str]) -> Result<usize, ReportError> {
-    let draw_error = |source| ReportError::Draw { what: "headings", source };
-    let mut widest = 0;
-    for heading in headings {
-        let (width, _) = font(FONT_PX).box_size(heading).map_err(|source| draw_error(source.into()))?;
-        widest = widest.max((width as usize).div_ceil(px(1) as usize));
-    }
-    Ok(widest)
+    headings.iter().try_fold(0, |widest, heading| Ok(text_width(heading, FONT_PX)?.max(widest)))
 }
 
 /// A pixel in colour, whatever its channels.

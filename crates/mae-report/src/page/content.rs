@@ -16,14 +16,40 @@ pub struct Outcome {
     pub levels: Vec<(&'static str, &'static str, f64)>,
     /// Shares beside each other.
     pub bars: Vec<Bars>,
-    /// Pictures, each with its title.
-    pub figures: Vec<(&'static str, PathBuf)>,
+    /// What the pictures by step show, in a sentence.
+    pub pictures_note: Option<&'static str>,
+    /// Pictures of the finished run.
+    pub figures: Vec<Figure>,
 }
 
 impl Outcome {
     /// Adds a line for the terminal.
     pub fn line(&mut self, name: &'static str, value: impl Display) {
         self.lines.push((name, value.to_string()));
+    }
+}
+
+/// A picture of a finished run.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// Its title.
+    pub title: &'static str,
+    /// The PNG file; where there is none, the page has no such figure.
+    pub path: PathBuf,
+    /// What it shows, below it; nothing stands there if this is empty.
+    pub note: String,
+}
+
+impl Figure {
+    /// A picture that its title explains.
+    pub fn new(title: &'static str, path: PathBuf) -> Self {
+        Self { title, path, note: String::new() }
+    }
+
+    /// The same with a note below.
+    #[must_use]
+    pub fn with_note(self, note: impl Into<String>) -> Self {
+        Self { note: note.into(), ..self }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::content::Outcome;
 use super::html::{count, escape};
 use crate::ReportError;
 
@@ -13,27 +14,33 @@ const MAX_PICTURES: usize = 12;
 /// The same for their bytes: a page that fits an e-mail.
 const MAX_PICTURE_BYTES: u64 = 15_000_000;
 
-/// The pictures by step, the last one in view, and figures, each with its title. A figure that is not there is left out.
+/// The pictures by step, the last one in view, and figures, each with its title and note. A figure that is not there is left out.
 pub(super) fn pictures(
     folder: &Path,
     steps_per_epoch: u64,
-    figures: &[(&str, PathBuf)],
+    outcome: &Outcome,
 ) -> Result<String, ReportError> {
     let all = by_step(folder)?;
+    let figures = &outcome.figures;
+    let note = |note: &str| match note {
+        "" => String::new(),
+        note => format!("<p class=\"note\">{}</p>\n", escape(note)),
+    };
     let mut html = String::from(
         "<section id=\"gallery\" aria-labelledby=\"gallery-title\">\n<h2 id=\"gallery-title\">Pictures</h2>\n",
     );
     if !all.is_empty() || figures.is_empty() {
         html += &format!(
-            "<figure class=\"card\">\n<div class=\"pictures\">\n{}</div>\n{CONTROLS}</figure>\n",
-            gallery(&all, steps_per_epoch)?
+            "<figure class=\"card\">\n<div class=\"pictures\">\n{}</div>\n{CONTROLS}{}</figure>\n",
+            gallery(&all, steps_per_epoch)?,
+            note(outcome.pictures_note.filter(|_| !all.is_empty()).unwrap_or_default())
         );
     }
-    for (title, path) in figures {
-        let Some(source) = data_url(path)? else { continue };
-        let title = escape(title);
+    for figure in figures {
+        let Some(source) = data_url(&figure.path)? else { continue };
+        let (title, note) = (escape(figure.title), note(&figure.note));
         html += &format!(
-            "<figure class=\"card\">\n<h3>{title}</h3>\n<img alt=\"{title}\" src=\"{source}\">\n</figure>\n"
+            "<figure class=\"card\">\n<h3>{title}</h3>\n<img alt=\"{title}\" src=\"{source}\">\n{note}</figure>\n"
         );
     }
     Ok(html + "</section>\n")
@@ -120,6 +127,27 @@ fn choose(all: &[Picture]) -> Vec<&Picture> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Figure;
+
+    #[test]
+    fn notes_stand_below_the_pictures_they_are_of() {
+        let at = tempfile::tempdir().unwrap();
+        let path = at.path().join("classes.png");
+        std::fs::write(&path, b"\x89PNG").unwrap();
+        let figure = |name: &str| Figure::new("IoU by class", at.path().join(name));
+        let figures =
+            vec![figure("classes.png").with_note("best & first"), figure("none.png").with_note("never")];
+        let outcome = Outcome { figures, pictures_note: Some("worst first"), ..Outcome::default() };
+        let html = pictures(at.path(), 1, &outcome).unwrap();
+        assert!(html.contains(
+            "src=\"data:image/png;base64,iVBORw==\">\n<p class=\"note\">best &amp; first</p>\n</figure>"
+        ));
+        assert!(!html.contains("worst first") && !html.contains("never"), "there are no such pictures");
+        std::fs::rename(&path, at.path().join("step-000000007.png")).unwrap();
+        let html = pictures(at.path(), 1, &outcome).unwrap();
+        assert!(html.contains("</figcaption>\n<p class=\"note\">worst first</p>\n</figure>"));
+        assert!(!html.contains("IoU by class"));
+    }
 
     #[test]
     fn spreads_pictures_from_the_first_to_the_last_within_bounds() {

@@ -15,7 +15,7 @@ use crate::duration::duration;
 use crate::records::{EVALUATIONS, Evaluation, METRICS, Record, last_loss, read_evaluations, read_records};
 use crate::{Metric, ReportError};
 pub use compare::{ComparedRun, Comparison, CurvesOver};
-pub use content::{Bars, Outcome, Page};
+pub use content::{Bars, Figure, Outcome, Page};
 use html::{capital, count, escape, facts, fill, json, tile};
 use machine::Machine;
 
@@ -44,8 +44,7 @@ impl Page<'_> {
         let folder = std::path::absolute(self.folder).unwrap_or_else(|_| self.folder.to_owned());
         let title =
             folder.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
-        let pictures =
-            gallery::pictures(&self.folder.join("pictures"), self.steps_per_epoch, &self.outcome.figures)?;
+        let pictures = gallery::pictures(&self.folder.join("pictures"), self.steps_per_epoch, self.outcome)?;
         let page = fill(
             include_str!("page.html"),
             &[

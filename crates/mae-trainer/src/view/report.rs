@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mae_report::{Outcome, Page, first_names};
+use mae_report::{Figure, Outcome, Page, first_names};
 
 use crate::context::BAD_FILES;
 use crate::task::device_of;
@@ -19,7 +19,7 @@ pub fn write_report<T: Task>(
     outcome: &Outcome,
 ) -> Result<PathBuf, TrainerError> {
     let mut outcome = outcome.clone();
-    outcome.figures.push(("Training images as the model sees them", run.path(EXAMPLES)));
+    outcome.figures.push(Figure::new("Training images as the model sees them", run.path(EXAMPLES)));
     let params = mae_model::list_params(model);
     let ((height, width), patch) = (run.geometry.image_size(), run.geometry.patch_size());
     let page = Page {

@@ -35,7 +35,7 @@ pub fn save_label_png(
 ) -> Result<(), ReportError> {
     check_labels(labels, classes)?;
     let pixels = labels.data();
-    let palette = classes <= VOID.into() || (classes == COLOURS.into() && !pixels.contains(&IGNORED));
+    let palette = classes < COLOURS.into() || (classes <= COLOURS.into() && !pixels.contains(&IGNORED));
     write_atomic(path, |file| {
         let mut encoder = Encoder::new(file, labels.width() as u32, labels.height() as u32);
         let data: Vec<u8> = if palette {

@@ -90,10 +90,7 @@ pub fn error_picture(truth: &Image<u16>, predicted: &Image<u16>) -> Result<Image
 }
 
 /// A picture as large as a label map, chequered where a pixel has no colour.
-fn paint(
-    labels: &Image<u16>,
-    colour: impl Fn(usize) -> Option<[u8; 3]>,
-) -> Result<Image, ReportError> {
+fn paint(labels: &Image<u16>, colour: impl Fn(usize) -> Option<[u8; 3]>) -> Result<Image, ReportError> {
     let (height, width) = (labels.height(), labels.width());
     let side = (height.min(width) / CHEQUERS_ACROSS).max(1);
     let chequer = |pixel: usize| CHEQUERS[(pixel / width / side + pixel % width / side) % 2];
@@ -149,9 +146,10 @@ mod tests {
         // In a larger picture, the chequers are larger.
         let large = label_picture(&map(128, 130, [IGNORED; 128 * 130])).unwrap();
         let at = |row, column| rgb(&large, row, column);
-        assert_eq!([at(0, 3), at(3, 0), at(0, 4), at(4, 0), at(4, 4)].map(|pixel| pixel == [255; 3]), [
-            true, true, false, false, true
-        ]);
+        assert_eq!(
+            [at(0, 3), at(3, 0), at(0, 4), at(4, 0), at(4, 4)].map(|pixel| pixel == [255; 3]),
+            [true, true, false, false, true]
+        );
     }
 
     #[test]
@@ -191,7 +189,8 @@ mod tests {
     #[test]
     fn refuses_what_does_not_fit_the_image() {
         let image = Image::new(2, 3, 3, vec![0; 18]).unwrap();
-        let message = |labels: &Image<u16>, alpha| overlay_labels(&image, labels, alpha).unwrap_err().to_string();
+        let message =
+            |labels: &Image<u16>, alpha| overlay_labels(&image, labels, alpha).unwrap_err().to_string();
         let turned = map(3, 2, [0; 6]);
         assert_eq!(message(&turned, 0.5), "the size of a label map is 3x2, but must be 2x3 as the image's");
         let fits = map(2, 3, [0; 6]);

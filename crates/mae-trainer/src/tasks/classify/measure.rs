@@ -8,7 +8,7 @@ use mae_model::Classifier;
 
 use super::Classes;
 use mae_eval::{MultiLabelScores, Scores, score, score_multi_label};
-use mae_report::{Outcome, draw_confusion, save_png, write_atomic};
+use mae_report::{Figure, Outcome, draw_confusion, save_png, write_atomic};
 
 use crate::context::{Context, Rows};
 use crate::{Measured, TrainerError};
@@ -138,7 +138,7 @@ impl Classes {
             return Ok(outcome);
         }
         outcome.line("confusion", context.path(CONFUSION).display());
-        outcome.figures.push(("Confusion matrix", context.path(CONFUSION)));
+        outcome.figures.push(Figure::new("Confusion matrix", context.path(CONFUSION)));
         Ok(outcome)
     }
 }
