@@ -51,7 +51,10 @@ pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result
     let (format, _) = known_format(path, &bytes)?;
     match format {
         Format::Image(ImageFormat::Jpeg) => {}
-        Format::Image(ImageFormat::Pnm) => return ppm::decode(path, &bytes, limits).map(|image| Opened::of(image, Orientation::NoTransforms)),
+        Format::Image(ImageFormat::Pnm) => {
+            return ppm::decode(path, &bytes, limits)
+                .map(|image| Opened::of(image, Orientation::NoTransforms));
+        }
         Format::Image(format) => return decode(path, &bytes, format, limits),
         Format::NumPy => {
             let advice = "its numbers have no colours; name their format, for instance `--pixels f32x4` \

@@ -59,7 +59,7 @@ enum Written {
 }
 
 /// A colour as `#rrggbb`.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 struct Hex(Colour);
 
@@ -107,11 +107,16 @@ impl ClassFile {
             1 => colours.pop().map(written).map(Colours::One),
             _ => Some(Colours::Several(colours.into_iter().map(written).collect())),
         };
-        let entry =
-            |class: Class| Entry { name: class.name, value: value(class.values), colour: colour(class.colours) };
+        let entry = |class: Class| Entry {
+            name: class.name,
+            value: value(class.values),
+            colour: colour(class.colours),
+        };
         let ignored = values.into_iter().map(Ignored::Value);
         Self {
-            ignore: ignored.chain(colours.into_iter().map(|colour| Ignored::Colour(written(colour)))).collect(),
+            ignore: ignored
+                .chain(colours.into_iter().map(|colour| Ignored::Colour(written(colour))))
+                .collect(),
             classes: classes.into_iter().map(entry).collect(),
         }
     }

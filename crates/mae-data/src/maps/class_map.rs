@@ -250,7 +250,8 @@ impl From<ClassMap> for ClassFile {
     fn from(map: ClassMap) -> Self {
         let of = |wanted: u16| {
             let values = map.values().filter(|(_, label)| *label == wanted).map(|(value, _)| value);
-            let colours = map.colours.iter().filter(|(_, label)| **label == wanted).map(|(colour, _)| *colour);
+            let colours =
+                map.colours.iter().filter(|(_, label)| **label == wanted).map(|(colour, _)| *colour);
             (values.collect::<Vec<_>>(), colours.collect::<Vec<_>>())
         };
         let class = |(label, name): (u16, &String)| {

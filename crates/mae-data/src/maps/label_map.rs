@@ -29,11 +29,6 @@ impl LabelMap {
         Self(image)
     }
 
-    /// The labels as an image of one channel.
-    pub(crate) fn image(&self) -> &Image<u16> {
-        &self.0
-    }
-
     /// Rows.
     #[inline]
     #[must_use]
