@@ -287,6 +287,88 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A class map that cannot be used.
+    #[error("cannot use the class map {}: {reason}", path_name(path))]
+    ClassMap {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
+    /// A folder of label images, or a list of them, that cannot be used.
+    #[error("cannot use the label images {}: {reason}", path_name(path))]
+    LabelMaps {
+        /// The folder or the list.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
+    /// A label image that cannot be decoded.
+    #[error("cannot read the label image {}", path_name(path))]
+    UnreadableMap {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ImageError,
+    },
+
+    /// A label image that cannot be used.
+    #[error("cannot use the label image {}: {reason}", path_name(path))]
+    LabelMap {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
+    /// A label image that is not of the size of its image.
+    #[error(
+        "the label image {} is {height}x{width}, but its image {image} is {image_height}x{image_width}",
+        path_name(path)
+    )]
+    MapSize {
+        /// The label image.
+        path: PathBuf,
+        /// Its rows.
+        height: usize,
+        /// Its columns.
+        width: usize,
+        /// What the data set calls the image.
+        image: String,
+        /// The image's rows.
+        image_height: usize,
+        /// The image's columns.
+        image_width: usize,
+    },
+
+    /// A value in a label image that is not in the class map.
+    #[error(
+        "the label image {} has {value} at (x {x}, y {y}), but the class map has {known}",
+        path_name(path)
+    )]
+    MapValue {
+        /// The label image.
+        path: PathBuf,
+        /// The value or colour.
+        value: String,
+        /// The column of the first pixel with such a value, from 0.
+        x: usize,
+        /// Its row, from 0.
+        y: usize,
+        /// What the class map has.
+        known: String,
+    },
+
+    /// An image without the label map that is needed.
+    #[error("the image {name} has no label map")]
+    NoLabelMap {
+        /// What the data set calls the image.
+        name: String,
+    },
+
     /// The loader's threads could not do their work.
     #[error("the loader's worker threads failed")]
     Workers {
@@ -294,4 +376,21 @@ pub enum DataError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl DataError {
+    /// Whether label maps are wrong, and not an image: no other image can stand in for that.
+    #[must_use]
+    pub fn is_of_label_maps(&self) -> bool {
+        matches!(
+            self,
+            Self::ClassMap { .. }
+                | Self::LabelMaps { .. }
+                | Self::UnreadableMap { .. }
+                | Self::LabelMap { .. }
+                | Self::MapSize { .. }
+                | Self::MapValue { .. }
+                | Self::NoLabelMap { .. }
+        )
+    }
 }

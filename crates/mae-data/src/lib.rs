@@ -36,6 +36,7 @@
 mod doctor;
 mod error;
 mod loader;
+mod maps;
 mod name;
 mod rng;
 mod shapes;
@@ -54,6 +55,10 @@ pub use mae_image::{
     AnyImage, Crop, DecodeLimits, Encoded, Image, ImageError, Pixel, PixelFormat, PixelType, decode_file,
     path_name, stored_format,
 };
+pub use maps::{
+    ClassMap, IGNORE, LabelMap, LabelMapOptions, LabelMaps, SegmentationFolders, Segmented, label_colour,
+    load_with_map,
+};
 pub use rng::{SampleRng, below, sample_rng, uniform};
 pub use shapes::Shapes;
 #[cfg(feature = "parquet")]
@@ -64,8 +69,9 @@ pub use source::{
 };
 pub use statistics::PixelStatistics;
 pub use transform::{
-    AugmentOp, EvalTransform, Filter, FinetuneTransform, Fit, RandAugment, RandomErasing, RandomResizedCrop,
-    TrainTransform, Transform, View, resized_crop,
+    AugmentOp, EvalTransform, Filter, FinetuneTransform, Fit, JointTransform, PhotometricDistortion,
+    RandAugment, RandomErasing, RandomResizedCrop, SegmentTransform, TrainTransform, Transform, View,
+    resize_to, resized_crop, with_short_side,
 };
 
 /// The README's examples, as tests.

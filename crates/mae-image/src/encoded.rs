@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use ::image::metadata::Orientation;
+
 use crate::jpeg::Frame;
 use crate::open::{self, Opened, Pixels, known_format};
 use crate::ppm::Raster;
@@ -25,6 +27,7 @@ use crate::{AnyImage, Crop, DecodeLimits, Image, ImageError, PixelFormat};
 pub struct Encoded {
     kind: Kind,
     file_format: Option<&'static str>,
+    orientation: Orientation,
 }
 
 enum Kind {
@@ -102,31 +105,42 @@ impl Encoded {
         limits: &DecodeLimits,
     ) -> Result<Self, ImageError> {
         let (_, name) = stored::format_in(path, &source)?;
-        let kind = match stored::open_as(path, source, format, limits)? {
-            stored::Opened::Image(image) => Kind::Decoded(image),
-            stored::Opened::Tiff(scene) => Kind::Tiff(scene),
+        let (kind, orientation) = match stored::open_as(path, source, format, limits)? {
+            stored::Opened::Image(image, orientation) => (Kind::Decoded(image), orientation),
+            stored::Opened::Tiff(scene) => {
+                let orientation = scene.orientation();
+                (Kind::Tiff(scene), orientation)
+            }
         };
-        Ok(Self { kind, file_format: Some(name) })
+        Ok(Self { kind, file_format: Some(name), orientation })
     }
 
     fn from_opened(path: &Path, opened: Opened, name: &'static str) -> Self {
+        let orientation = opened.orientation;
         let kind = match opened.pixels {
             Pixels::Image(image) => Kind::Decoded(image.into()),
             Pixels::Jpeg(file, frame) => Kind::Jpeg { path: path.into(), file, frame },
         };
-        Self { kind, file_format: Some(name) }
+        Self { kind, file_format: Some(name), orientation }
     }
 
     /// An image whose pixels lie uncompressed in a file.
     #[must_use]
     pub fn raster(raster: Raster) -> Self {
-        Self { kind: Kind::Raster(raster), file_format: None }
+        let orientation = Orientation::NoTransforms;
+        Self { kind: Kind::Raster(raster), file_format: None, orientation }
     }
 
     /// The format of the file that it was read from, such as `JPEG`, if it was read from one.
     #[must_use]
     pub fn file_format(&self) -> Option<&'static str> {
         self.file_format
+    }
+
+    /// How the image of its file is turned upright, by its EXIF data or its XMP text.
+    #[must_use]
+    pub fn orientation(&self) -> Orientation {
+        self.orientation
     }
 
     /// `(height, width)` of the upright image.
@@ -184,7 +198,8 @@ impl Encoded {
 
 impl<I: Into<AnyImage>> From<I> for Encoded {
     fn from(image: I) -> Self {
-        Self { kind: Kind::Decoded(image.into()), file_format: None }
+        let orientation = Orientation::NoTransforms;
+        Self { kind: Kind::Decoded(image.into()), file_format: None, orientation }
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Opened {
     pub(crate) pixels: Pixels,
     /// Whether it is a JPEG file of one component, whose three channels are equal.
     pub(crate) is_grey: bool,
+    /// How the stored image was turned upright.
+    pub(crate) orientation: Orientation,
 }
 
 pub(crate) enum Pixels {
@@ -49,8 +51,11 @@ pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result
     let (format, _) = known_format(path, &bytes)?;
     match format {
         Format::Image(ImageFormat::Jpeg) => {}
-        Format::Image(ImageFormat::Pnm) => return ppm::decode(path, &bytes, limits).map(Opened::from),
-        Format::Image(format) => return decode(path, &bytes, format, limits).map(Opened::from),
+        Format::Image(ImageFormat::Pnm) => {
+            return ppm::decode(path, &bytes, limits)
+                .map(|image| Opened::of(image, Orientation::NoTransforms));
+        }
+        Format::Image(format) => return decode(path, &bytes, format, limits),
         Format::NumPy => {
             let advice = "its numbers have no colours; name their format, for instance `--pixels f32x4` \
                           (in a library: `PixelFormat::Stored`)";
@@ -70,19 +75,25 @@ pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result
         Refused::Kind(kind, advice) => ImageError::Unsupported { path: path.into(), kind, advice },
         Refused::Damaged(message) => refuse(jpeg::damaged(message)),
     })?;
-    let (height, width, is_grey) = (frame.height, frame.width, frame.is_grey());
+    let (height, width, is_grey, orientation) =
+        (frame.height, frame.width, frame.is_grey(), frame.orientation);
     limits.check(path, (height as u32, width as u32), frame.bytes())?;
-    if frame.orientation == Orientation::NoTransforms {
-        return Ok(Opened { pixels: Pixels::Jpeg(bytes, frame), is_grey });
+    if orientation == Orientation::NoTransforms {
+        return Ok(Opened { pixels: Pixels::Jpeg(bytes, frame), is_grey, orientation });
     }
     let mut pixels = Vec::new();
     let whole = Crop { top: 0, left: 0, height, width };
     frame.decode(&bytes, whole, &mut pixels).map_err(refuse)?;
-    let image = Image::new(height, width, 3, pixels)?.upright(frame.orientation);
-    Ok(Opened { pixels: Pixels::Image(image), is_grey })
+    let image = Image::new(height, width, 3, pixels)?.upright(orientation);
+    Ok(Opened { pixels: Pixels::Image(image), is_grey, orientation })
 }
 
 impl Opened {
+    /// A decoded image, which was turned upright so.
+    fn of(image: Image, orientation: Orientation) -> Self {
+        Self { pixels: Pixels::Image(image), is_grey: false, orientation }
+    }
+
     /// `(height, width)` of the upright image.
     pub(crate) fn size(&self) -> (usize, usize) {
         match &self.pixels {
@@ -106,12 +117,6 @@ impl Opened {
                 Image::new(height, width, 3, pixels)
             }
         }
-    }
-}
-
-impl From<Image> for Opened {
-    fn from(image: Image) -> Self {
-        Self { pixels: Pixels::Image(image), is_grey: false }
     }
 }
 
@@ -181,7 +186,7 @@ fn decode(
     bytes: &[u8],
     format: ImageFormat,
     limits: &DecodeLimits,
-) -> Result<Image, ImageError> {
+) -> Result<Opened, ImageError> {
     let refuse = |source| ImageError::Decode { path: path.into(), bytes: bytes.len() as u64, source };
     let mut decoder = decoder(path, bytes, format, limits)?;
     let (width, height) = decoder.dimensions();
@@ -192,7 +197,8 @@ fn decode(
         DynamicImage::from_decoder(decoder).map_err(refuse)?
     };
     let pixels = decoded.into_rgb8().into_raw();
-    Ok(Image::new(height as usize, width as usize, 3, pixels)?.upright(orientation))
+    let image = Image::new(height as usize, width as usize, 3, pixels)?.upright(orientation);
+    Ok(Opened::of(image, orientation))
 }
 
 /// Whether the decoder of a TIFF file drops further bands and garbles the others: it does so in tiles and behind a
@@ -255,7 +261,7 @@ pub(crate) fn orientation(decoder: &mut impl ImageDecoder, bytes: &[u8], format:
 }
 
 /// The EXIF chunk of a PNG file, which may stand behind the pixels.
-fn exif_of_png(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn exif_of_png(bytes: &[u8]) -> Option<&[u8]> {
     const SIGNATURE: usize = 8;
     let (mut rest, mut found) = (bytes.get(SIGNATURE..)?, None);
     while let Some((length, chunk)) = rest.split_first_chunk() {

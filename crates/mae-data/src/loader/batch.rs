@@ -24,6 +24,9 @@ pub struct Batch {
     pub passes: Vec<u64>,
     /// The images' classes, if every one of them has one.
     pub labels: Option<Vec<u32>>,
+    /// The classes of the pixels, `[B, H, W]`, of images with label maps if the transform [takes them](crate::Transform::joint);
+    /// [`IGNORE`](crate::IGNORE) where a pixel counts nowhere.
+    pub maps: Option<Vec<u16>>,
 }
 
 impl Batch {
@@ -39,6 +42,8 @@ pub(crate) struct Outcome {
     pub(crate) bad: Vec<(usize, DataError)>,
     /// The index of the image that takes the place.
     pub(crate) index: Result<usize, DataError>,
+    /// The classes of its samples' pixels, `[repeats, H, W]`; empty if the transform takes none.
+    pub(crate) maps: Vec<u16>,
 }
 
 /// A batch every place of which has been seen to.
@@ -102,7 +107,7 @@ mod tests {
         places.swap(0, 3);
         for (place, mut bytes) in places {
             bytes.fill(place as u8);
-            filling.put(place, bytes, Outcome { bad: Vec::new(), index: Ok(place) });
+            filling.put(place, bytes, Outcome { bad: Vec::new(), index: Ok(place), maps: Vec::new() });
         }
         let filled = filled.recv().unwrap();
         assert_eq!(filled.images.as_ptr(), first);

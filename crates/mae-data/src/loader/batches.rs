@@ -119,8 +119,12 @@ impl Batches {
         }
         self.bad_files.check(self.work.policy, source.len())?;
         let repeats = self.work.repeats;
-        let images =
-            filled.outcomes.into_iter().map(|outcome| outcome.index).collect::<Result<Vec<_>, _>>()?;
+        let (mut images, mut maps) = (Vec::with_capacity(filled.outcomes.len()), Vec::new());
+        for outcome in filled.outcomes {
+            images.push(outcome.index?);
+            maps.push(outcome.maps);
+        }
+        let maps = self.work.transform.joint().map(|_| maps.concat());
         let indices: Vec<usize> =
             images.iter().flat_map(|index| std::iter::repeat_n(*index, repeats)).collect();
         let [channels, height, width] = self.work.sample_shape();
@@ -130,6 +134,7 @@ impl Batches {
             shape: [indices.len(), channels, height, width],
             passes: images.iter().flat_map(|_| (0..repeats).map(|i| self.work.pass(i))).collect(),
             labels: indices.iter().map(|&index| source.label(index)).collect(),
+            maps,
             indices,
         })
     }

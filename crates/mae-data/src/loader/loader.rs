@@ -32,7 +32,8 @@ impl Loader {
     ///
     /// # Errors
     /// [`DataError::Argument`] for a number in `config` that is 0, a batch that no memory could hold, a share of bad
-    /// files that is no share, or a data set of more images than 32 bits count;
+    /// files that is no share, a data set of more images than 32 bits count, or one without label maps, or of pixels that it cannot
+    /// transform, where the transform takes [label maps](crate::Transform::joint);
     /// [`DataError::BatchLargerThanSet`] if the data set is empty, or does not fill one batch and `drop_last` is set.
     pub fn new(
         source: Arc<dyn ImageSource>,
@@ -65,6 +66,14 @@ impl Loader {
         }
         if u32::try_from(source.len()).is_err() {
             return Err(argument("data set length", source.len(), &format!("at most {}", u32::MAX)));
+        }
+        if let Some(joint) = transform.joint() {
+            if !source.has_label_maps() {
+                let (name, value) = ("the data set", "one without label maps".to_owned());
+                let bound = "one with a label map for each image, as the transform takes them".to_owned();
+                return Err(DataError::Argument { name, value, bound });
+            }
+            joint.check(pixels)?;
         }
         let loader = Self { source, transform, config, bad_files: BadFiles::default() };
         loader.check_fills_a_batch(loader.source.len())?;

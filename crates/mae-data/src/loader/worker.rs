@@ -12,8 +12,8 @@ use crate::loader::bad::reason;
 use crate::loader::batch::{Filling, Outcome};
 use crate::transform::resize::Scratch;
 use crate::{
-    AnyImage, BadFilePolicy, Crop, DataError, Encoded, ImageSource, PixelFormat, PixelType, SampleRng,
-    Transform, View, below, sample_rng,
+    AnyImage, BadFilePolicy, Crop, DataError, Encoded, ImageSource, JointTransform, PixelFormat, PixelType,
+    SampleRng, Transform, View, below, sample_rng,
 };
 
 /// How many images are drawn to take the place of a bad one. Ours: if half of the data set is bad, one bad image in
@@ -36,6 +36,8 @@ pub(crate) struct Work {
 struct Memory {
     pixels: Vec<u8>,
     resizing: Scratch,
+    /// The classes of the pixels of the samples that were made last, `[repeats, H, W]`.
+    maps: Vec<u16>,
 }
 
 /// One image to make samples of.
@@ -81,9 +83,13 @@ impl Work {
         for _ in 0..=SUBSTITUTES {
             if !bad.iter().any(|&(known, _)| known == index) {
                 match self.sample(index, place, memory) {
-                    Ok(made) => return Outcome { bad, index: self.check(index, made).map(|()| index) },
-                    Err(error) if self.policy == BadFilePolicy::Strict => {
-                        return Outcome { bad, index: Err(error) };
+                    Ok(made) => {
+                        let maps = std::mem::take(&mut memory.maps);
+                        return Outcome { bad, index: self.check(index, made).map(|()| index), maps };
+                    }
+                    // No other image can stand in for a label map that is wrong.
+                    Err(error) if self.policy == BadFilePolicy::Strict || error.is_of_label_maps() => {
+                        return Outcome { bad, index: Err(error), maps: Vec::new() };
                     }
                     Err(error) => bad.push((index, error)),
                 }
@@ -95,7 +101,7 @@ impl Work {
         }
         let reason = bad.first().map_or_else(String::new, |(_, error)| reason(error));
         let error = DataError::NoSubstitute { reason, others: bad.len().saturating_sub(1) };
-        Outcome { bad, index: Err(error) }
+        Outcome { bad, index: Err(error), maps: Vec::new() }
     }
 
     /// The pass over the data set that the i-th samples of this epoch belong to.
@@ -109,6 +115,9 @@ impl Work {
             || self.source.name(index),
             || {
                 let image = self.source.open(index)?;
+                if let Some(joint) = self.transform.joint() {
+                    return self.jointly(joint, index, image, place, &mut memory.maps);
+                }
                 match self.views(index, image.size()) {
                     Some(views) => self.cut(image, views, place, memory),
                     None => self.apply(index, image.decode()?, place),
@@ -182,6 +191,44 @@ impl Work {
                 return Ok(made);
             }
             image.write_planes(sample);
+        }
+        Ok(expected)
+    }
+
+    /// Transforms an image and its label map as often as they are wanted.
+    fn jointly(
+        &self,
+        joint: &dyn JointTransform,
+        index: usize,
+        image: Encoded,
+        place: &mut [u8],
+        maps: &mut Vec<u16>,
+    ) -> Result<Made, DataError> {
+        let name = || self.source.name(index);
+        let map =
+            self.source.label_map(index, &image)?.ok_or_else(|| DataError::NoLabelMap { name: name() })?;
+        let (expected, size) = (self.expected(), self.transform.output_size());
+        // One sample decodes what it sees, several all.
+        let images: Vec<Encoded> = match self.repeats {
+            1 => vec![image],
+            repeats => std::iter::repeat_n(image.decode()?, repeats).map(Encoded::from).collect(),
+        };
+        maps.clear();
+        maps.reserve_exact(self.repeats * size.0 * size.1);
+        for ((i, image), sample) in
+            images.into_iter().enumerate().zip(place.chunks_exact_mut(self.sample_bytes()))
+        {
+            let (image, seen) = joint.apply_both(image, &map, &mut self.rng(i, index))?;
+            let made = made_of(&image);
+            if made != expected {
+                return Ok(made);
+            }
+            if seen.size() != size {
+                let (actual, expected) = ([1, seen.height(), seen.width()], [1, size.0, size.1]);
+                return Err(DataError::SampleShape { name: name(), actual, expected });
+            }
+            image.write_planes(sample);
+            maps.extend_from_slice(seen.labels());
         }
         Ok(expected)
     }

@@ -250,6 +250,10 @@ impl ImageSource for ImageFolder {
         self.relative_path(index).map_or_else(String::new, |path| path_name(self.root.join(path)))
     }
 
+    fn relative_name(&self, index: usize) -> Option<PathBuf> {
+        self.relative_path(index).map(Path::to_path_buf)
+    }
+
     fn bytes(&self, index: usize) -> Option<u64> {
         std::fs::metadata(self.path(index).ok()?).ok().map(|metadata| metadata.len())
     }

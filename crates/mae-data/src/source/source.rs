@@ -1,6 +1,8 @@
 //! What a data set is: images by index.
 
-use crate::{AnyImage, DataError, Encoded, PassedOver, PixelFormat};
+use std::path::PathBuf;
+
+use crate::{AnyImage, DataError, Encoded, LabelMap, PassedOver, PixelFormat};
 
 /// A data set, shared by the threads that decode it.
 pub trait ImageSource: Send + Sync {
@@ -36,6 +38,12 @@ pub trait ImageSource: Send + Sync {
     /// different files have different names: see [`path_name`](crate::path_name).
     fn name(&self, index: usize) -> String;
 
+    /// The path of the file of the image at `index` below the folder of the data set, by which its label image is found; none where there
+    /// is no such folder.
+    fn relative_name(&self, _index: usize) -> Option<PathBuf> {
+        None
+    }
+
     /// The size in bytes of the file of the image at `index`, as it is stored now; none where there is no such file.
     fn bytes(&self, _index: usize) -> Option<u64> {
         None
@@ -58,6 +66,25 @@ pub trait ImageSource: Send + Sync {
 
     /// The classes' names, empty for a data set without labels.
     fn class_names(&self) -> &[String];
+
+    /// The class of each pixel of the image at `index`, of the same size; none for an image without a label map. `image` is what
+    /// [`open`](Self::open) makes of it.
+    ///
+    /// # Errors
+    /// A [`DataError`] that [is of label maps](DataError::is_of_label_maps), or [`DataError::Index`] past the end.
+    fn label_map(&self, _index: usize, _image: &Encoded) -> Result<Option<LabelMap>, DataError> {
+        Ok(None)
+    }
+
+    /// The names of the classes of pixels, by their labels in [`label_map`](Self::label_map); empty for a data set without label maps.
+    fn map_classes(&self) -> &[String] {
+        &[]
+    }
+
+    /// Whether images have label maps.
+    fn has_label_maps(&self) -> bool {
+        !self.map_classes().is_empty()
+    }
 
     /// What was found where the images are and is no part of the data set; by default nothing.
     fn passed_over(&self) -> &PassedOver {

@@ -1,9 +1,10 @@
 //! A part of a data set.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{ImageSource, PassedOver};
-use crate::{AnyImage, DataError, Encoded, PixelFormat, below, sample_rng};
+use crate::{AnyImage, DataError, Encoded, LabelMap, PixelFormat, below, sample_rng};
 
 /// Stands for a pass in the draws of [`Subset::split`]: one that no training reaches.
 const SPLIT_PASS: u64 = u64::MAX - 2;
@@ -113,6 +114,10 @@ impl ImageSource for Subset {
         self.index(index).map_or_else(|_| String::new(), |index| self.source.name(index))
     }
 
+    fn relative_name(&self, index: usize) -> Option<PathBuf> {
+        self.source.relative_name(self.index(index).ok()?)
+    }
+
     fn bytes(&self, index: usize) -> Option<u64> {
         self.source.bytes(self.index(index).ok()?)
     }
@@ -131,6 +136,14 @@ impl ImageSource for Subset {
 
     fn class_names(&self) -> &[String] {
         self.source.class_names()
+    }
+
+    fn label_map(&self, index: usize, image: &Encoded) -> Result<Option<LabelMap>, DataError> {
+        self.source.label_map(self.index(index)?, image)
+    }
+
+    fn map_classes(&self) -> &[String] {
+        self.source.map_classes()
     }
 
     fn passed_over(&self) -> &PassedOver {

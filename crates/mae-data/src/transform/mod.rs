@@ -10,6 +10,7 @@ mod random_erasing;
 pub(crate) mod resample;
 pub(crate) mod resample_wide;
 pub(crate) mod resize;
+mod segment;
 mod train;
 mod view;
 
@@ -21,5 +22,6 @@ pub use finetune::FinetuneTransform;
 pub use rand_augment::RandAugment;
 pub use random_erasing::RandomErasing;
 pub use resize::resized_crop;
+pub use segment::{JointTransform, PhotometricDistortion, SegmentTransform, resize_to, with_short_side};
 pub use train::{TrainTransform, Transform};
 pub use view::View;

@@ -4,7 +4,7 @@ use ::image::metadata::Orientation;
 use mae_image::{Part, check_size};
 
 use crate::transform::crop::{check_window, random_window};
-use crate::{AnyImage, Crop, DataError, RandomResizedCrop, SampleRng, View, below, uniform};
+use crate::{AnyImage, Crop, DataError, JointTransform, RandomResizedCrop, SampleRng, View, below, uniform};
 
 /// Makes an image of one size from an image of any size.
 pub trait Transform: Send + Sync {
@@ -38,6 +38,12 @@ pub trait Transform: Send + Sync {
     fn finish(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage {
         let _ = rng;
         image
+    }
+
+    /// The same transform of an image together with its label map, if it transforms both: a loader then reads label maps, and its batches
+    /// have them.
+    fn joint(&self) -> Option<&dyn JointTransform> {
+        None
     }
 }
 

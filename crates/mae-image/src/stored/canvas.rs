@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use ::image::metadata::Orientation;
 use half::f16;
 
 use super::header::{Header, Problem, Stored};
@@ -179,7 +180,8 @@ impl Canvas {
     }
 
     pub(crate) fn finish(self) -> Stored {
-        Stored { image: self.image, alpha: self.header.alpha }
+        let orientation = Orientation::NoTransforms;
+        Stored { image: self.image, alpha: self.header.alpha, orientation }
     }
 
     /// Puts part of a row, pixels of `samples` numbers in the machine's byte order, at `spot`.

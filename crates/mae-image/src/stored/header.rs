@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use ::image::error::{DecodingError, ImageFormatHint};
+use ::image::metadata::Orientation;
 
 use crate::jpeg::CONVERT;
 use crate::{AnyImage, Crop, DecodeLimits, ImageError, PixelFormat, PixelType, of_any};
@@ -64,12 +65,14 @@ impl Header {
 pub(crate) struct Stored {
     pub(crate) image: AnyImage,
     pub(crate) alpha: bool,
+    /// How the stored image was turned upright.
+    pub(crate) orientation: Orientation,
 }
 
 impl Stored {
     /// The image if it has this format, without alpha if that is not counted.
     pub(crate) fn expect(self, path: &Path, expected: PixelFormat) -> Result<AnyImage, ImageError> {
-        let Self { image, alpha } = self;
+        let Self { image, alpha, .. } = self;
         let (channels, pixel_type) = (image.channels(), image.pixel_type());
         if pixel_type == expected.pixel_type() {
             if channels == expected.channels() {

@@ -7,6 +7,7 @@ mod scene;
 
 use std::path::Path;
 
+use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageFormat};
 
 use crate::jpeg::CONVERT;
@@ -21,7 +22,7 @@ pub(crate) use scene::Scene;
 
 /// An image of stored numbers: decoded, or a TIFF image whose pixels are decoded by windows.
 pub(crate) enum Opened {
-    Image(AnyImage),
+    Image(AnyImage, Orientation),
     Tiff(Box<Scene>),
 }
 
@@ -43,7 +44,8 @@ pub(crate) fn open_as(
     } else {
         decode(path, &source.into_bytes(path, limits)?, limits)?
     };
-    stored.expect(path, expected).map(Opened::Image)
+    let orientation = stored.orientation;
+    stored.expect(path, expected).map(|image| Opened::Image(image, orientation))
 }
 
 /// The format of a file, and its name. Only TIFF files are not in memory.
@@ -121,7 +123,7 @@ fn decode(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Stored, Im
         Format::Image(ImageFormat::Jpeg) => return jpeg(path, bytes, limits),
         Format::Image(ImageFormat::Pnm) => {
             let image = ppm::decode_stored(path, bytes, limits)?;
-            return Ok(Stored { image, alpha: false });
+            return Ok(Stored { image, alpha: false, orientation: Orientation::NoTransforms });
         }
         Format::Image(format) => format,
     };
@@ -160,10 +162,10 @@ fn otherwise<T>(
 /// Grey has one channel; CMYK becomes RGB, as Pillow makes it.
 fn jpeg(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Stored, ImageError> {
     let opened = open(path, bytes.to_vec(), limits)?;
-    let grey = opened.is_grey;
+    let (grey, orientation) = (opened.is_grey, opened.orientation);
     let image = opened.decode(path)?;
     let image = if grey { first_channel(&image) } else { image };
-    Ok(Stored { image: image.into(), alpha: false })
+    Ok(Stored { image: image.into(), alpha: false, orientation })
 }
 
 fn first_channel(image: &Image) -> Image {
@@ -243,5 +245,5 @@ fn by_library(
         }
     };
     let image = of_any!(image, image => image.upright(orientation).into());
-    Ok(Stored { image, alpha })
+    Ok(Stored { image, alpha, orientation })
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use ::image::metadata::Orientation;
+
 use super::header::{Problem, Stored};
 use crate::source::Source;
 use crate::tiff::Tiff;
@@ -34,6 +36,11 @@ impl Scene {
         Crop::upright_size((header.height, header.width), self.tiff.orientation())
     }
 
+    /// How the stored image is turned upright.
+    pub(crate) fn orientation(&self) -> Orientation {
+        self.tiff.orientation()
+    }
+
     /// Decodes the pixels of `crop`, a part of the upright image. The limits are those of the part.
     pub(crate) fn decode(self, crop: Crop) -> Result<AnyImage, ImageError> {
         let Self { path, source, tiff, limits, expected } = self;
@@ -42,8 +49,8 @@ impl Scene {
         let window = crop.before(orientation, (header.height, header.width));
         header.of_part(window).check(&path, &limits)?;
         let refuse = |problem: Problem| problem.refuse(&path, "TIFF", source.length(), &limits);
-        let Stored { image, alpha } = tiff.read(&source, window, limits.max_bytes).map_err(refuse)?;
+        let Stored { image, alpha, .. } = tiff.read(&source, window, limits.max_bytes).map_err(refuse)?;
         let image = of_any!(image, image => image.upright(orientation).into());
-        Stored { image, alpha }.expect(&path, expected)
+        Stored { image, alpha, orientation }.expect(&path, expected)
     }
 }

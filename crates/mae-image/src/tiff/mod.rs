@@ -37,6 +37,14 @@ impl Tiff {
         stack::first(File::open(source)?)
     }
 
+    /// The image of a file of labels, whose numbers may be indices of a palette.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn of_indices(source: &Source) -> Result<Self, Problem> {
+        stack::indices(File::open(source)?)
+    }
+
     /// Size and type of the image as it is stored: [`orientation`](Self::orientation) is not applied.
     pub(crate) fn header(&self) -> Header {
         let first = &self.pages[0];

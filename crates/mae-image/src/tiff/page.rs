@@ -49,6 +49,8 @@ pub(super) const NONE: u64 = 1;
 pub(super) const LZW: u64 = 5;
 pub(super) const JPEG: u64 = 7;
 const PACK_BITS: u64 = 32773;
+/// The TIFF code of colours by a palette.
+const PALETTE: u64 = 3;
 /// Deflate, and its code before it was a standard.
 const DEFLATE: [u64; 2] = [8, 32946];
 
@@ -62,6 +64,15 @@ fn damaged<T>(message: impl Into<String>) -> Result<T, Problem> {
 
 impl Page {
     pub(super) fn new(directory: &Directory) -> Result<Self, Problem> {
+        Self::read_tags(directory, false)
+    }
+
+    /// The same, where the numbers may be indices of a palette, whose colours do not count.
+    pub(super) fn of_indices(directory: &Directory) -> Result<Self, Problem> {
+        Self::read_tags(directory, true)
+    }
+
+    fn read_tags(directory: &Directory, indices: bool) -> Result<Self, Problem> {
         let height = side(directory, tag::HEIGHT, "height")?;
         let width = side(directory, tag::WIDTH, "width")?;
         let samples = directory.number(tag::SAMPLES)?.unwrap_or(1);
@@ -69,7 +80,9 @@ impl Page {
             return damaged(format!("a pixel has {samples} samples, but must have 1 to {}", u16::MAX));
         }
         let photometric = directory.number(tag::PHOTOMETRIC)?;
-        check_colours(photometric)?;
+        if !(indices && photometric == Some(PALETTE)) {
+            check_colours(photometric)?;
+        }
         let format = format_of(directory, samples)?;
         let bits = bits_of(directory, samples)?;
         let stored = stored_type(format, bits)?;
@@ -218,7 +231,7 @@ fn check_colours(photometric: Option<u64>) -> Result<(), Problem> {
     Err(Problem::Colours(match photometric {
         // Grey from white or from black, RGB, a colour filter array, linear raw bands; unknown.
         None | Some(0..=2 | 32803 | 34892) => return Ok(()),
-        Some(3) => "a palette".to_owned(),
+        Some(PALETTE) => "a palette".to_owned(),
         Some(4) => "a mask of transparency".to_owned(),
         Some(5) => "CMYK colours".to_owned(),
         Some(6) => "YCbCr colours".to_owned(),

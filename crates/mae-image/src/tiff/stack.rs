@@ -31,6 +31,13 @@ pub(super) fn first(file: File) -> Result<Tiff, Problem> {
     Ok(Tiff { pages: vec![Page::new(&first)?], missing: None, orientation: orientation(&first)? })
 }
 
+/// The first page that is no thumbnail, whose numbers may be indices of a palette.
+pub(super) fn indices(file: File) -> Result<Tiff, Problem> {
+    let first = first_page(file)?;
+    let (page, missing) = (Page::of_indices(&first)?, no_data(&first)?);
+    Ok(Tiff { pages: vec![page], missing, orientation: orientation(&first)? })
+}
+
 /// Finds the pages of the image.
 pub(super) fn find(file: File) -> Result<Tiff, Problem> {
     let first = first_page(file)?;

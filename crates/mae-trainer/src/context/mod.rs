@@ -131,6 +131,7 @@ impl Context {
             pixel_type: self.samples.pixels().pixel_type(),
             shape: [indices.len(), self.geometry.in_chans(), 0, 0],
             labels: indices.iter().map(|index| self.samples.label(*index)).collect(),
+            maps: None,
             passes: vec![epoch; indices.len()],
             indices: indices.to_vec(),
         };

@@ -150,6 +150,7 @@ mod tests {
             indices: vec![0, 1],
             passes: vec![0, 0],
             labels: None,
+            maps: None,
         };
         let found = channels(&[batch], &Normalize::half(2));
         assert_eq!((found[0].min, found[0].max, found[0].mean), (0.0, 10.0, 4.5));

@@ -1,0 +1,84 @@
+//! The class of every pixel of an image.
+
+use ::image::metadata::Orientation;
+
+use crate::{DataError, Image};
+
+/// The label of a pixel that counts nowhere: not in a loss and not in a measure.
+pub const IGNORE: u16 = u16::MAX;
+
+/// The class of every pixel of an image, an index into the names of the classes, or [`IGNORE`].
+///
+/// # Shapes
+/// `[H, W]`, row by row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelMap(Image<u16>);
+
+impl LabelMap {
+    /// Wraps labels that already lie in `[H, W]` order.
+    ///
+    /// # Errors
+    /// [`DataError::Image`] unless there are `height * width` labels, at least one.
+    pub fn new(height: usize, width: usize, labels: Vec<u16>) -> Result<Self, DataError> {
+        Ok(Self(Image::new(height, width, 1, labels)?))
+    }
+
+    /// The map in an image of one channel.
+    pub(crate) fn of(image: Image<u16>) -> Self {
+        debug_assert_eq!(image.channels(), 1);
+        Self(image)
+    }
+
+    /// Rows.
+    #[inline]
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.0.height()
+    }
+
+    /// Columns.
+    #[inline]
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.0.width()
+    }
+
+    /// `(height, width)`.
+    #[inline]
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        (self.height(), self.width())
+    }
+
+    /// The labels, `[H, W]`.
+    #[inline]
+    #[must_use]
+    pub fn labels(&self) -> &[u16] {
+        self.0.data()
+    }
+
+    /// Gives up the labels, `[H, W]`.
+    #[inline]
+    #[must_use]
+    pub fn into_labels(self) -> Vec<u16> {
+        self.0.into_data()
+    }
+
+    /// Turned as an image of the same pixels is.
+    #[must_use]
+    pub fn upright(self, orientation: Orientation) -> Self {
+        Self(self.0.upright(orientation))
+    }
+
+    /// The pixels of each of `classes` classes; those of no class, [`IGNORE`] among them, are not counted.
+    #[must_use]
+    pub fn counts(&self, classes: usize) -> Vec<u64> {
+        let mut counts = vec![0; classes];
+        for label in self.labels() {
+            if let Some(count) = counts.get_mut(usize::from(*label)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+}

@@ -1,0 +1,208 @@
+//! Images with the class of each of their pixels.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::image::metadata::Orientation;
+
+use super::folder::LabelMaps;
+use super::label_map::LabelMap;
+use crate::{AnyImage, DataError, Encoded, ImageSource, PassedOver, PixelFormat, path_name};
+
+/// The images of a data set that have a label map.
+///
+/// The label map of an image must have its size. Where EXIF data turns the image by a quarter, the map may be of the image as it is shown,
+/// which is how annotation tools see it, or of its stored pixels, and is then turned as the image is: its size tells which. Where sizes
+/// cannot tell, as of a square image or one that is turned by 180°, the map is of the image as it is shown.
+pub struct Segmented {
+    source: Arc<dyn ImageSource>,
+    maps: LabelMaps,
+    /// Which images, and their label images.
+    places: Vec<(usize, PathBuf)>,
+    without_map: usize,
+}
+
+impl Segmented {
+    /// Finds the label image of each image; images without one are left out and counted.
+    ///
+    /// # Errors
+    /// [`DataError::LabelMaps`] if no image has a label image, with one name of each; if the images have no names below a folder; or if an
+    /// image has several label images.
+    pub fn new(source: Arc<dyn ImageSource>, maps: LabelMaps) -> Result<Self, DataError> {
+        let refused = |reason: String| DataError::LabelMaps { path: maps.root().into(), reason };
+        let mut places = Vec::new();
+        for index in 0..source.len() {
+            let Some(name) = source.relative_name(index) else {
+                let image = source.name(index);
+                return Err(refused(format!(
+                    "the image {image} has no path below a folder, by which label images are found"
+                )));
+            };
+            if let Some(map) = maps.of(&name)? {
+                places.push((index, map));
+            }
+        }
+        if places.is_empty() {
+            let image = source.relative_name(0).unwrap_or_default();
+            let found = maps.paths().next().map_or_else(String::new, path_name);
+            return Err(refused(format!(
+                "none of {} images has a label image: {} needs {}, but there is {found}",
+                source.len(),
+                path_name(&image),
+                maps.expected(&image)
+            )));
+        }
+        let without_map = source.len() - places.len();
+        Ok(Self { source, maps, places, without_map })
+    }
+
+    /// The images that a list names, such as `ImageSets/Segmentation/train.txt` of Pascal VOC: one name a line, the path below the folder
+    /// of images, with or without the extension. They stay in the order of the source.
+    ///
+    /// # Errors
+    /// [`DataError::LabelMaps`] if the list cannot be read, is empty, or names an image that is missing or has no label image.
+    pub fn listed(self, list: impl AsRef<Path>) -> Result<Self, DataError> {
+        let list = list.as_ref();
+        let refused = |reason: String| DataError::LabelMaps { path: list.into(), reason };
+        let text = std::fs::read_to_string(list).map_err(|error| refused(error.to_string()))?;
+        let known: HashMap<PathBuf, usize> = (0..self.places.len())
+            .filter_map(|place| Some((self.source.relative_name(self.places[place].0)?, place)))
+            .flat_map(|(name, place)| [(name.with_extension(""), place), (name, place)])
+            .collect();
+        let mut wanted = BTreeSet::new();
+        for (line, name) in (1..).zip(text.lines().map(str::trim)).filter(|(_, name)| !name.is_empty()) {
+            let place = known.get(Path::new(name));
+            wanted.insert(*place.ok_or_else(|| {
+                refused(format!("line {line}: there is no image {name} with a label image"))
+            })?);
+        }
+        if wanted.is_empty() {
+            return Err(refused("it names no image".into()));
+        }
+        let places: Vec<_> = wanted.into_iter().map(|place| self.places[place].clone()).collect();
+        Ok(Self { places, ..self })
+    }
+
+    /// The folder of label images.
+    #[must_use]
+    pub fn maps(&self) -> &LabelMaps {
+        &self.maps
+    }
+
+    /// How many images of the source were left out because they have no label image.
+    #[must_use]
+    pub fn without_map(&self) -> usize {
+        self.without_map
+    }
+
+    /// The label images, relative to their folder, that belong to no image of this set.
+    #[must_use]
+    pub fn maps_without_image(&self) -> Vec<&Path> {
+        let used: BTreeSet<&Path> = self.places.iter().map(|(_, map)| map.as_path()).collect();
+        self.maps.paths().filter(|path| !used.contains(path)).collect()
+    }
+
+    /// The label image of the image at `index`, relative to its folder.
+    #[must_use]
+    pub fn map_path(&self, index: usize) -> Option<&Path> {
+        self.places.get(index).map(|(_, map)| map.as_path())
+    }
+
+    fn index(&self, index: usize) -> Result<usize, DataError> {
+        self.places
+            .get(index)
+            .map(|(index, _)| *index)
+            .ok_or(DataError::Index { index, len: self.places.len() })
+    }
+
+    /// Turns a label map as its image is turned, and refuses one of another size.
+    pub(crate) fn fit(&self, index: usize, map: LabelMap, image: &Encoded) -> Result<LabelMap, DataError> {
+        let (height, width) = image.size();
+        match map.size() {
+            size if size == (height, width) => Ok(map),
+            size if size == (width, height) && is_quarter_turn(image.orientation()) => {
+                Ok(map.upright(image.orientation()))
+            }
+            size => Err(DataError::MapSize {
+                path: self.map_path(index).map(|path| self.maps.root().join(path)).unwrap_or_default(),
+                height: size.0,
+                width: size.1,
+                image: self.name(index),
+                image_height: height,
+                image_width: width,
+            }),
+        }
+    }
+}
+
+/// Whether rows become columns.
+fn is_quarter_turn(orientation: Orientation) -> bool {
+    use Orientation as O;
+    matches!(orientation, O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH)
+}
+
+impl ImageSource for Segmented {
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn pixels(&self) -> PixelFormat {
+        self.source.pixels()
+    }
+
+    fn load(&self, index: usize) -> Result<AnyImage, DataError> {
+        self.source.load(self.index(index)?)
+    }
+
+    fn open(&self, index: usize) -> Result<Encoded, DataError> {
+        self.source.open(self.index(index)?)
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.index(index).map_or_else(|_| String::new(), |index| self.source.name(index))
+    }
+
+    fn relative_name(&self, index: usize) -> Option<PathBuf> {
+        self.source.relative_name(self.index(index).ok()?)
+    }
+
+    fn bytes(&self, index: usize) -> Option<u64> {
+        self.source.bytes(self.index(index).ok()?)
+    }
+
+    /// None: pixels have classes here, and images have not.
+    fn label(&self, _: usize) -> Option<u32> {
+        None
+    }
+
+    fn class_names(&self) -> &[String] {
+        &[]
+    }
+
+    fn label_map(&self, index: usize, image: &Encoded) -> Result<Option<LabelMap>, DataError> {
+        let Some((_, path)) = self.places.get(index) else {
+            return Err(DataError::Index { index, len: self.places.len() });
+        };
+        self.fit(index, self.maps.load(path)?, image).map(Some)
+    }
+
+    fn map_classes(&self) -> &[String] {
+        self.maps.class_map().classes()
+    }
+
+    fn passed_over(&self) -> &PassedOver {
+        self.source.passed_over()
+    }
+}
+
+/// Decodes an image and its label map at full size, for evaluation.
+///
+/// # Errors
+/// As [`ImageSource::open`] and [`ImageSource::label_map`]; [`DataError::NoLabelMap`] for an image without one.
+pub fn load_with_map(source: &dyn ImageSource, index: usize) -> Result<(AnyImage, LabelMap), DataError> {
+    let image = source.open(index)?;
+    let map = source.label_map(index, &image)?;
+    let map = map.ok_or_else(|| DataError::NoLabelMap { name: source.name(index) })?;
+    Ok((image.decode()?, map))
+}
