@@ -71,7 +71,7 @@ pub use statistics::PixelStatistics;
 pub use transform::{
     AugmentOp, EvalTransform, Filter, FinetuneTransform, Fit, JointTransform, PhotometricDistortion,
     RandAugment, RandomErasing, RandomResizedCrop, SegmentTransform, TrainTransform, Transform, View,
-    resize_to, resized_crop, with_short_side,
+    resize_to, resized_crop, scaled_size,
 };
 
 /// The README's examples, as tests.

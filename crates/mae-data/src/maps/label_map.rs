@@ -57,6 +57,13 @@ impl LabelMap {
         self.0.data()
     }
 
+    /// As an image of one channel, `[H, W, 1]`.
+    #[inline]
+    #[must_use]
+    pub fn into_image(self) -> Image<u16> {
+        self.0
+    }
+
     /// Gives up the labels, `[H, W]`.
     #[inline]
     #[must_use]

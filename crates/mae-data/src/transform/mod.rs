@@ -22,6 +22,6 @@ pub use finetune::FinetuneTransform;
 pub use rand_augment::RandAugment;
 pub use random_erasing::RandomErasing;
 pub use resize::resized_crop;
-pub use segment::{JointTransform, PhotometricDistortion, SegmentTransform, resize_to, with_short_side};
+pub use segment::{JointTransform, PhotometricDistortion, SegmentTransform, resize_to, scaled_size};
 pub use train::{TrainTransform, Transform};
 pub use view::View;

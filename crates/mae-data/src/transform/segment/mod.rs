@@ -12,5 +12,5 @@ mod tests;
 
 pub use joint::JointTransform;
 pub use photometric::PhotometricDistortion;
-pub use scale::{resize_to, with_short_side};
+pub use scale::{resize_to, scaled_size};
 pub use segment::SegmentTransform;

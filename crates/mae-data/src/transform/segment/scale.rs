@@ -12,16 +12,23 @@ use crate::{AnyImage, DataError};
 const LONGEST: usize = 4;
 
 /// The `(height, width)` of an image whose shorter side becomes `short` times `ratio`, unless its longer side would then have more than
-/// four times that: the image then is so large that it has.
+/// four times that: the image then is so large that it has. Without `short`, both sides are multiplied by `ratio`.
 ///
 /// # Source
-/// mmcv `rescale_size` of a scale of (4 `short` `ratio`, `short` `ratio`): sides are rounded, halves up.
-pub(super) fn scaled((height, width): (usize, usize), short: usize, ratio: f64) -> (usize, usize) {
+/// mmcv `rescale_size` of a scale of (4 `short` `ratio`, `short` `ratio`), or of a factor: sides are rounded, halves up.
+pub fn scaled_size((height, width): (usize, usize), short: Option<usize>, ratio: f64) -> (usize, usize) {
+    let Some(short) = short else {
+        return (times(height, ratio), times(width, ratio));
+    };
     // mmcv cuts fractions of the scaled scale off.
     let [short, long] = [short, LONGEST * short].map(|side| ((side as f64 * ratio) as usize).max(1) as f64);
     let factor = (short / height.min(width) as f64).min(long / height.max(width) as f64);
-    let side = |side: usize| ((side as f64 * factor + 0.5) as usize).max(1);
-    (side(height), side(width))
+    (times(height, factor), times(width, factor))
+}
+
+/// A side of at least a pixel.
+fn times(side: usize, factor: f64) -> usize {
+    ((side as f64 * factor + 0.5) as usize).max(1)
 }
 
 /// Resizes an image to `(height, width)`, bilinear and antialiased, as [`SegmentTransform`](crate::SegmentTransform) does.
@@ -43,23 +50,6 @@ pub fn resize_to(image: AnyImage, (height, width): (usize, usize)) -> Result<Any
     Ok(Geometry::new(from, (height, width), (height, width)).shown(&Part::whole(image)))
 }
 
-/// Resizes an image so that its shorter side has `short` pixels and its longer side at most four times as many, in its own aspect ratio, as
-/// [`resize_to`] does: what evaluation sees where training scales images around `short`.
-///
-/// # Errors
-/// [`DataError::Argument`] for a `short` of 0.
-///
-/// # Source
-/// mmsegmentation's `Resize(scale=(4 * short, short), keep_ratio=True)` of evaluation.
-pub fn with_short_side(image: AnyImage, short: usize) -> Result<AnyImage, DataError> {
-    if short == 0 {
-        let (value, bound) = ("0".to_owned(), "at least 1".to_owned());
-        return Err(DataError::Argument { name: "short side", value, bound });
-    }
-    let size = scaled((image.height(), image.width()), short, 1.0);
-    resize_to(image, size)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,10 +57,11 @@ mod tests {
     /// Numbers of mmcv's `rescale_size((w, h), (2048, 512) scaled, ...)`.
     #[test]
     fn sizes_are_those_of_mmcv() {
-        assert_eq!(scaled((375, 500), 512, 1.0), (512, 683));
-        assert_eq!(scaled((500, 375), 512, 1.0), (683, 512));
-        assert_eq!(scaled((100, 1000), 512, 1.0), (205, 2048));
-        assert_eq!(scaled((375, 500), 512, 0.5), (256, 341));
-        assert_eq!(scaled((3, 10_000), 8, 1.0), (1, 32));
+        assert_eq!(scaled_size((375, 500), Some(512), 1.0), (512, 683));
+        assert_eq!(scaled_size((500, 375), Some(512), 1.0), (683, 512));
+        assert_eq!(scaled_size((100, 1000), Some(512), 1.0), (205, 2048));
+        assert_eq!(scaled_size((375, 500), Some(512), 0.5), (256, 341));
+        assert_eq!(scaled_size((3, 10_000), Some(8), 1.0), (1, 32));
+        assert_eq!(scaled_size((3, 101), None, 0.5), (2, 51));
     }
 }

@@ -7,7 +7,7 @@ use mae_image::{Part, check_size};
 use super::geometry::Geometry;
 use super::joint::JointTransform;
 use super::photometric::PhotometricDistortion;
-use super::scale::scaled;
+use super::scale::scaled_size;
 use crate::{
     AnyImage, Crop, DataError, Encoded, IGNORE, LabelMap, PixelFormat, SampleRng, Transform, below, uniform,
 };
@@ -25,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentTransform {
     size: (usize, usize),
-    short_side: usize,
+    short_side: Option<usize>,
     scale: (f64, f64),
     largest_share: f64,
     flip: bool,
@@ -48,7 +48,7 @@ impl SegmentTransform {
         check_size(size)?;
         Ok(Self {
             size,
-            short_side: size.0.min(size.1),
+            short_side: Some(size.0.min(size.1)),
             scale: (0.5, 2.0),
             largest_share: 0.75,
             flip: true,
@@ -72,12 +72,13 @@ impl SegmentTransform {
         Err(DataError::Argument { name: "scale", value, bound })
     }
 
-    /// What the shorter side of an image becomes at a factor of 1; by default the shorter side of the model's size.
+    /// What the shorter side of an image becomes at a factor of 1, by default the shorter side of the model's size; `None` leaves it as it
+    /// is.
     ///
     /// # Errors
     /// [`DataError::Argument`] for 0.
-    pub fn with_short_side(self, short_side: usize) -> Result<Self, DataError> {
-        if short_side > 0 {
+    pub fn with_short_side(self, short_side: Option<usize>) -> Result<Self, DataError> {
+        if short_side != Some(0) {
             return Ok(Self { short_side, ..self });
         }
         let bound = "at least 1".to_owned();
@@ -138,7 +139,7 @@ impl SegmentTransform {
         /// mmsegmentation's `RandomCrop`.
         const TRIES: usize = 10;
         let (low, high) = self.scale;
-        let resized = scaled(side, self.short_side, low + (high - low) * uniform(rng));
+        let resized = scaled_size(side, self.short_side, low + (high - low) * uniform(rng));
         // Drawn only where wanted: what a view is without them stays the same.
         let mirrored = uniform(rng) < 0.5 && self.flip;
         let upside_down = self.vertical_flip && uniform(rng) < 0.5;
