@@ -143,11 +143,10 @@ fn forward_and_gradients(head: &str) -> BatchStatistics {
     let names = golden.names(&format!("{head}.grad."));
     for name in names.iter().filter(|name| *name != "image") {
         let (reference, _) = golden.get(&format!("{head}.grad.{name}"));
-        let mut scale = largest(&reference);
-        if is_shift(head, name) {
-            let weight = name.replace(".bias", ".weight");
-            scale = largest(&golden.get(&format!("{head}.grad.{weight}")).0);
-        }
+        let scale = match taken_away_by(head, name) {
+            Some(norm) => largest(&golden.get(&format!("{head}.grad.{norm}")).0),
+            None => largest(&reference),
+        };
         assert!(scale > 1e-4, "{name} says nothing");
         let worst = ours[name].iter().zip(&reference).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         let allowed = tolerance::GRADIENT * scale;
@@ -172,11 +171,14 @@ fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |most, value| value.abs().max(most))
 }
 
-/// Whether a parameter adds to all numbers of a channel alike, which the next batch norm takes away again: its gradient is rounding.
-fn is_shift(head: &str, name: &str) -> bool {
-    match head {
-        "linear" => name == "norm.bias",
-        _ => ["fpn1.0.bias", "fpn1.3.bias", "fpn2.0.bias"].contains(&name),
+/// The batch norm behind a parameter that adds to all numbers of a channel alike, or scales them, which the norm takes away again:
+/// the parameter's gradient is rounding.
+fn taken_away_by(head: &str, name: &str) -> Option<&'static str> {
+    match (head, name) {
+        ("linear", "norm.weight" | "norm.bias") => Some("decode_head.bn.weight"),
+        ("uper", "fpn1.0.bias") => Some("fpn1.1.weight"),
+        ("uper", "fpn1.3.bias" | "fpn2.0.bias") => Some("decode_head.lateral_convs.0.bn.weight"),
+        _ => None,
     }
 }
 
