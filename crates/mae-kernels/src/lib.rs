@@ -20,6 +20,7 @@ mod adamw;
 mod attention;
 mod bf16;
 mod branch;
+mod conv;
 mod gelu;
 mod gemm;
 mod layer_norm;
@@ -37,6 +38,7 @@ pub use branch::{
     AttentionSaved, Branch, BranchGradients, MlpSaved, attention_branch, attention_branch_backward,
     mlp_branch, mlp_branch_backward,
 };
+pub use conv::{Map, conv3x3, conv3x3_input_backward, conv3x3_weight_backward};
 pub use gelu::{gelu, gelu_backward};
 pub use gemm::{Mat, ProductType, Threads, Write, matmul};
 pub use layer_norm::{layer_norm, layer_norm_again, layer_norm_backward};

@@ -73,7 +73,7 @@ impl Golden {
         Self { bytes, config }
     }
 
-    fn number(&self, key: &str) -> usize {
+    pub fn number(&self, key: &str) -> usize {
         self.config[key].as_u64().unwrap_or_else(|| panic!("{key} in the file's config")) as usize
     }
 
@@ -99,6 +99,17 @@ impl Golden {
             norm_eps: 1e-6,
             norm_pix_loss,
         }
+    }
+
+    /// A list of numbers of the file's config.
+    pub fn numbers(&self, key: &str) -> Vec<usize> {
+        self.config[key].as_array().unwrap().iter().map(|number| number.as_u64().unwrap() as usize).collect()
+    }
+
+    /// The names of all tensors that begin so, without that.
+    pub fn names(&self, prefix: &str) -> Vec<String> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        file.names().into_iter().filter_map(|name| name.strip_prefix(prefix)).map(str::to_owned).collect()
     }
 
     /// Values as f64 and shape.

@@ -118,6 +118,14 @@ pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, precision:
         let bias = bias.unwrap_or_else(|| Tensor::zeros([c_out], &x.device()));
         return linear(x, weight.reshape([c_out, c_in]).transpose(), bias, precision);
     }
+    #[cfg(feature = "flex")]
+    if side == 3 && flex::applies(&x) {
+        let y = flex::conv3x3(x, weight, precision);
+        return match bias {
+            Some(bias) => y + bias.unsqueeze(),
+            None => y,
+        };
+    }
     portable::conv(x, weight, bias, precision)
 }
 

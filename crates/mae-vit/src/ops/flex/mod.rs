@@ -1,6 +1,7 @@
 //! The seam on Flex: kernels of [`mae_kernels`], through Burn's backend extension.
 
 mod autodiff;
+mod conv;
 mod pooled;
 
 use std::ops::Deref;
@@ -9,6 +10,8 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{BackendTensor, DispatchTensorKind, Flex, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor};
 use mae_kernels::{AttentionSaved, Branch, Buffer, Heads, MlpSaved, ProductType, Threads};
+
+pub(super) use conv::conv3x3;
 
 use super::arguments::AdamWStep;
 use super::fused::{Fused, Params};
