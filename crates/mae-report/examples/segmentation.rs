@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         save_label_png(&pattern(61, 83, classes, ignores)?, classes.into(), folder.join(name))?;
     }
     let names = |count: usize| {
-        (0..count).map(|class| match VOC.get(class) {
+        (0..count).map(move |class| match VOC.get(class) {
             Some(name) if count == VOC.len() => (*name).to_owned(),
             _ if class % 9 == 4 => format!("class {class}, whose name is longer than there is room for"),
             _ => format!("class {class}"),

@@ -132,7 +132,7 @@ fn key(sheet: &Sheet<'_>, middle: usize, mean: Option<f64>) -> Result<(), DrawEr
     let mut entry = |name: &str, symbol: &dyn Fn(i32, i32) -> Result<(), DrawError>| {
         symbol(px(left), px(middle))?;
         left += 26;
-        sheet.draw(&Text::new(name, (px(left), px(middle) - px(1)), style.clone()))?;
+        sheet.draw(&Text::new(name, (px(left), px(middle) + 1), style.clone()))?;
         left += text_width(name, FONT_PX)? + 20;
         Ok::<_, DrawError>(())
     };
@@ -149,17 +149,13 @@ fn key(sheet: &Sheet<'_>, middle: usize, mean: Option<f64>) -> Result<(), DrawEr
 }
 
 fn bar(sheet: &Sheet<'_>, (from, to): (i32, i32), middle: i32, colour: RGBColor) -> Result<(), DrawError> {
-    // The drawing library draws a pixel of a rectangle that is empty.
-    if from < to {
-        let corners = [(from, middle - px(BAR_PX / 2)), (to - 1, middle + px(BAR_PX / 2) - 1)];
-        sheet.draw(&Rectangle::new(corners, colour.filled()))?;
-    }
-    Ok(())
+    let corners = [(from, middle - px(BAR_PX / 2)), (to, middle + px(BAR_PX / 2))];
+    Ok(sheet.draw(&Rectangle::new(corners, colour.filled()))?)
 }
 
 fn mark(sheet: &Sheet<'_>, x: i32, middle: i32) -> Result<(), DrawError> {
-    let corners =
-        [(x - px(1), middle - px(BAR_PX / 2 + 1)), (x + px(1) - 1, middle + px(BAR_PX / 2 + 1) - 1)];
+    let reach = px(BAR_PX / 2 + 1);
+    let corners = [(x - px(1), middle - reach), (x + px(1), middle + reach)];
     Ok(sheet.draw(&Rectangle::new(corners, MARK.filled()))?)
 }
 
@@ -218,12 +214,10 @@ impl Column {
         let style = |horizontal| font(FONT_PX).color(&INK).pos(Pos::new(horizontal, VPos::Center));
         // More classes than labels can number are refused wherever labels are.
         let [r, g, b] = class_colour(scores.class as u16);
-        let swatch = [
-            (px(left), px(middle - SWATCH_PX / 2)),
-            (px(left + SWATCH_PX) - 1, px(middle - SWATCH_PX / 2 + SWATCH_PX) - 1),
-        ];
+        let swatch_top = middle - SWATCH_PX / 2;
+        let swatch = [(px(left), px(swatch_top)), (px(left + SWATCH_PX), px(swatch_top + SWATCH_PX))];
         sheet.draw(&Rectangle::new(swatch, RGBColor(r, g, b).filled()))?;
-        let at = |x: usize| (px(left + x), px(middle) - px(1));
+        let at = |x: usize| (px(left + x), px(middle) + 1);
         sheet.draw(&Text::new(scores.name, at(SWATCH_PX + GAP_PX), style(HPos::Left)))?;
         let start = self.at(left, 0.0);
         bar(sheet, (start, self.at(left, 1.0)), px(middle), GROUND)?;

@@ -93,7 +93,7 @@ impl Legend {
             let left = left + i % self.columns * self.column_px;
             let middle = top + i / self.columns * LINE_PX + LINE_PX / 2;
             entry.swatch.draw(sheet, (left, middle - SWATCH_PX / 2))?;
-            let at = (px(left + SWATCH_PX + SPACE_PX), px(middle - 1));
+            let at = (px(left + SWATCH_PX + SPACE_PX), px(middle) + 1);
             sheet.draw(&Text::new(entry.name.as_str(), at, style.clone()))?;
         }
         Ok(())
@@ -102,9 +102,8 @@ impl Legend {
 
 impl Swatch {
     fn draw(&self, sheet: &Sheet<'_>, (left, top): (usize, usize)) -> Result<(), DrawError> {
-        let square = |left: usize, top: usize, side: usize| {
-            [(px(left), px(top)), (px(left + side) - 1, px(top + side) - 1)]
-        };
+        let square =
+            |left: usize, top: usize, side: usize| [(px(left), px(top)), (px(left + side), px(top + side))];
         let fill = |[r, g, b]: [u8; 3]| RGBColor(r, g, b).filled();
         let whole = square(left, top, SWATCH_PX);
         match self {
