@@ -265,8 +265,24 @@ def labels():
     yield "json", b'\x02{"path": "a/1.png", "class": 3}\n{"class": ["7"], "path": "2.jpg"}\n'
 
 
+def class_map():
+    """The first byte chooses TOML or JSON."""
+    yield "toml", b'\x00ignore = [255, "#e0e0c0"]\n[[class]]\nname = "a"\nvalue = [1, 2]\n[[class]]\nname = "b"\ncolour = [1, 2, 3]\n'
+    yield "json", b'\x01{"classes": [{"name": "a", "value": 1, "color": "#010203"}, {"name": "b", "value": 0}]}'
+
+
+def label_image():
+    grey = PICTURE.convert("L")
+    yield "grey", encoded("PNG", grey)
+    yield "palette", encoded("PNG", PICTURE.quantize(3))
+    yield "bits", encoded("PNG", PICTURE.convert("1"))
+    yield "rgba", encoded("PNG", PICTURE.convert("RGBA"))
+    yield "deep", encoded("PNG", Image.fromarray(np.asarray(grey).astype(np.uint16) * 200))
+    yield "tiff", encoded("TIFF", PICTURE.quantize(3), compression="tiff_lzw")
+
+
 TARGETS = [
-    *[jpeg, exif, ppm, tar, shard_index, webdataset, mask, labels],
+    *[jpeg, exif, ppm, tar, shard_index, webdataset, mask, labels, class_map, label_image],
     *[safetensors, sharded, pth, pickle, config, recipe, metrics],
 ]
 

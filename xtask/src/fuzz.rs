@@ -12,7 +12,7 @@ use crate::programs::cargo;
 use crate::programs::target;
 
 /// Files of the crates' own tests that a target begins with, beside `fuzz/corpus/TARGET`.
-const SEEDS: [(&str, &[&str]); 12] = [
+const SEEDS: [(&str, &[&str]); 13] = [
     ("jpeg", IMAGES),
     ("png", IMAGES),
     ("webp", IMAGES),
@@ -20,6 +20,7 @@ const SEEDS: [(&str, &[&str]); 12] = [
     ("bmp", IMAGES),
     ("tiff", IMAGES),
     ("stored", IMAGES),
+    ("label_image", IMAGES),
     ("limits", IMAGES),
     ("mask", IMAGES),
     ("tar", &["crates/mae-data/tests/golden/shards"]),

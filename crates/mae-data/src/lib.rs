@@ -5,7 +5,8 @@
 //! flip, [`EvalTransform`] from the centre; [`FinetuneTransform`] adds timm's [`RandAugment`] and [`RandomErasing`]. A
 //! [`Loader`] does both on several threads, in the order that a [`DistributedSampler`] gives, and hands out each
 //! [`Batch`] as bytes, `[B, C, H, W]`. What a sample looks like is a pure function of (seed, pass, sample index). A
-//! [`Doctor`] examines a folder before it is trained on. This crate knows no tensor and no model; `mae-image` decodes.
+//! [`Doctor`] examines a folder before it is trained on. For semantic segmentation, [`Segmented`] adds the class of each pixel from
+//! [`LabelMaps`], and [`SegmentTransform`] transforms both together. This crate knows no tensor and no model; `mae-image` decodes.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -45,7 +46,8 @@ mod statistics;
 mod transform;
 
 pub use doctor::{
-    ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, Smaller, Spread, data_warnings,
+    ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, MapClass, MapReport, Smaller, Spread,
+    StrayValue, data_warnings,
 };
 pub use error::DataError;
 #[cfg(feature = "burn")]
@@ -53,14 +55,14 @@ pub use loader::BurnLoader;
 pub use loader::{BadFile, BadFilePolicy, Batch, Batches, DistributedSampler, Loader, LoaderConfig};
 pub use mae_image::{
     AnyImage, Crop, DecodeLimits, Encoded, Image, ImageError, Pixel, PixelFormat, PixelType, decode_file,
-    path_name, stored_format,
+    decode_labels, path_name, stored_format,
 };
 pub use maps::{
     ClassMap, IGNORE, LabelMap, LabelMapOptions, LabelMaps, SegmentationFolders, Segmented, label_colour,
     load_with_map,
 };
 pub use rng::{SampleRng, below, sample_rng, uniform};
-pub use shapes::Shapes;
+pub use shapes::{SegmentedShapes, Shapes};
 #[cfg(feature = "parquet")]
 pub use source::ParquetImages;
 pub use source::{

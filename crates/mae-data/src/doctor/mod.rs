@@ -4,11 +4,13 @@ mod advice;
 mod channels;
 mod classes;
 mod examine;
+mod maps;
 mod report;
 mod sizes;
 mod warning;
 
 pub use examine::Doctor;
+pub use maps::{MapClass, MapReport, StrayValue};
 pub use report::{DataReport, DuplicateGroup, Smaller, Spread};
 pub use sizes::data_warnings;
 pub use warning::{ClassCount, DataWarning};

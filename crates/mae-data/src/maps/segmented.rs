@@ -20,7 +20,8 @@ pub struct Segmented {
     maps: LabelMaps,
     /// Which images, and their label images.
     places: Vec<(usize, PathBuf)>,
-    without_map: usize,
+    /// The images that have none.
+    without_map: Vec<usize>,
 }
 
 impl Segmented {
@@ -31,7 +32,7 @@ impl Segmented {
     /// image has several label images.
     pub fn new(source: Arc<dyn ImageSource>, maps: LabelMaps) -> Result<Self, DataError> {
         let refused = |reason: String| DataError::LabelMaps { path: maps.root().into(), reason };
-        let mut places = Vec::new();
+        let (mut places, mut without_map) = (Vec::new(), Vec::new());
         for index in 0..source.len() {
             let Some(name) = source.relative_name(index) else {
                 let image = source.name(index);
@@ -39,8 +40,9 @@ impl Segmented {
                     "the image {image} has no path below a folder, by which label images are found"
                 )));
             };
-            if let Some(map) = maps.of(&name)? {
-                places.push((index, map));
+            match maps.of(&name)? {
+                Some(map) => places.push((index, map)),
+                None => without_map.push(index),
             }
         }
         if places.is_empty() {
@@ -53,7 +55,6 @@ impl Segmented {
                 maps.expected(&image)
             )));
         }
-        let without_map = source.len() - places.len();
         Ok(Self { source, maps, places, without_map })
     }
 
@@ -93,7 +94,12 @@ impl Segmented {
     /// How many images of the source were left out because they have no label image.
     #[must_use]
     pub fn without_map(&self) -> usize {
-        self.without_map
+        self.without_map.len()
+    }
+
+    /// What the source calls these.
+    pub fn images_without_map(&self) -> impl Iterator<Item = String> {
+        self.without_map.iter().map(|index| self.source.name(*index))
     }
 
     /// The label images, relative to their folder, that belong to no image of this set.

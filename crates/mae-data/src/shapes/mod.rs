@@ -1,13 +1,16 @@
 //! The built-in data set: shapes of warm tiles on grounds of cool ones, drawn when asked for.
 
+mod crowd;
 mod mosaic;
 mod outline;
 mod scene;
+mod segmented;
 mod turn;
 
 use crate::{AnyImage, DataError, Image, ImageSource, sample_rng};
 use outline::Outline;
 use scene::Scene;
+pub use segmented::SegmentedShapes;
 
 /// Stands where an epoch does in the key of an image's random numbers: one that no training reaches, so that
 /// what an image shows and how it is cropped have nothing in common.

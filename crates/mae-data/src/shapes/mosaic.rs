@@ -9,6 +9,12 @@ pub(super) type Colour = [f32; 3];
 /// What belongs together on one side of an outline.
 pub(super) type Inks = [[u8; 3]; 4];
 
+/// Orange, red, straw and pink.
+pub(super) const WARM: Inks = [[242, 165, 65], [224, 79, 58], [243, 211, 120], [244, 154, 165]];
+
+/// Navy, blue, forest and violet.
+pub(super) const COOL: Inks = [[29, 53, 87], [42, 111, 151], [31, 85, 58], [75, 59, 143]];
+
 /// How far a tile may be mixed with white or with black.
 const SHADE: f32 = 0.6;
 

@@ -38,6 +38,11 @@ impl Outline {
         Self::Heart,
     ];
 
+    /// Its place in [`ALL`](Self::ALL).
+    pub(super) fn label(self) -> usize {
+        self as usize
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Disc => "disc",

@@ -1,15 +1,9 @@
 //! One image: a shape of warm tiles on a ground of cool ones.
 
-use super::mosaic::{Colour, Inks, Mosaic};
+use super::mosaic::{COOL, Colour, Mosaic, WARM};
 use super::outline::Outline;
 use super::turn::{Turn, between};
 use crate::rng::SampleRng;
-
-/// Orange, red, straw and pink.
-const WARM: Inks = [[242, 165, 65], [224, 79, 58], [243, 211, 120], [244, 154, 165]];
-
-/// Navy, blue, forest and violet.
-const COOL: Inks = [[29, 53, 87], [42, 111, 151], [31, 85, 58], [75, 59, 143]];
 
 /// Tiles along the image's shorter side.
 const TILES: usize = 8;
@@ -34,11 +28,29 @@ pub(super) struct Scene {
 impl Scene {
     /// Draws where a shape lies, how large it is and how it is turned.
     pub(super) fn draw(rng: &mut SampleRng, outline: Outline) -> Self {
-        let radius = between(rng, RADIUS.0, RADIUS.1);
-        // An outline reaches about 0.9 units from its centre.
-        let reach = (0.5 - 0.9 * radius).max(0.0) * OFFSET;
-        let centre = [between(rng, -reach, reach), between(rng, -reach, reach)];
+        Self::draw_within(rng, outline, RADIUS, [0.5; 2], OFFSET)
+    }
+
+    /// The same of a radius within `radius` and a centre up to `offset` of the way from the middle to where the shape would touch the
+    /// border of a rectangle that reaches `extent`, (x, y), from the middle.
+    pub(super) fn draw_within(
+        rng: &mut SampleRng,
+        outline: Outline,
+        radius: (f32, f32),
+        extent: [f32; 2],
+        offset: f32,
+    ) -> Self {
+        let radius = between(rng, radius.0, radius.1);
+        let centre = extent.map(|extent| {
+            // An outline reaches about 0.9 units from its centre.
+            let reach = (extent - 0.9 * radius).max(0.0) * offset;
+            between(rng, -reach, reach)
+        });
         Self { outline, centre, radius, turn: Turn::draw(rng, TILT) }
+    }
+
+    pub(super) fn outline(&self) -> Outline {
+        self.outline
     }
 
     /// The image, row by row, in red, green and blue bytes; the tiles are drawn here, to fit its size.
@@ -66,7 +78,7 @@ impl Scene {
     }
 
     /// The share of the pixel at (x, y) that lies within the outline.
-    fn inside(&self, x: f32, y: f32, pixel: f32) -> f32 {
+    pub(super) fn inside(&self, x: f32, y: f32, pixel: f32) -> f32 {
         let (u, v) = self.turn.apply(x - self.centre[0], y - self.centre[1]);
         let distance = self.outline.distance(u / self.radius, v / self.radius) * self.radius;
         (0.5 - distance / pixel).clamp(0.0, 1.0)
