@@ -21,7 +21,7 @@ use clap_complete::Shell;
 use mae_trainer::cli::{PretrainArgs, TrainArgs, output, with_ranks};
 
 use verbs::{
-    attention, classify, convert, doctor, embed, inspect, knn, predict, pretrain, reconstruct, runs,
+    attention, classify, convert, doctor, embed, inspect, knn, predict, pretrain, reconstruct, runs, segment,
 };
 
 /// Masked autoencoders: pre-training, probes and fine-tuning, features and pictures of images, weights to and from Python.
@@ -46,6 +46,9 @@ enum Verb {
     /// Trains an encoder further to tell classes apart: all of it, or its last blocks.
     #[command(after_help = classify::FINETUNE_EXAMPLES)]
     Finetune(TrainArgs<classify::FinetuneArgs>),
+    /// Trains an encoder further to segment images into classes, or predicts label maps.
+    #[command(after_help = segment::EXAMPLES)]
+    Segment(Box<segment::Args>),
     /// Measures an encoder by a linear classifier that is trained on its features.
     #[command(after_help = classify::PROBE_EXAMPLES)]
     Probe(TrainArgs<classify::ProbeArgs>),
@@ -107,6 +110,8 @@ fn main() -> ExitCode {
         Verb::Pretrain(args) => with_ranks(|ranks| pretrain::run(&args, ranks)),
         Verb::Finetune(args) => with_ranks(|ranks| classify::finetune(&args, ranks)),
         Verb::Probe(args) => with_ranks(|ranks| classify::probe(&args, ranks)),
+        Verb::Segment(args) if args.trains() => with_ranks(|ranks| segment::train(&args, ranks)),
+        Verb::Segment(args) => ended(segment::predict(&args)),
         Verb::Inspect(args) => done(inspect::run(&args)),
         Verb::Convert(args) => done(convert::run(&args)),
         Verb::Embed(args) => ended(embed::run(&args)),

@@ -129,7 +129,7 @@ impl Pass<'_> {
 }
 
 /// Of all bytes of files: others may have come in their place.
-fn checksum(paths: &[PathBuf]) -> Result<u32> {
+pub fn checksum(paths: &[PathBuf]) -> Result<u32> {
     let (mut crc, mut buffer) = (crc32fast::Hasher::new(), vec![0; 1 << 20]);
     for path in paths {
         let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;

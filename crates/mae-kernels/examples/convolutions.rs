@@ -45,8 +45,12 @@ fn main() {
         println!(
             "| {name} | {height} x {width} | {c_in} to {c_out} | {} | {} | {} |",
             shown(Box::new(move || drop(black_box(conv3x3(x, weight, map, channels, products))))),
-            shown(Box::new(move || drop(black_box(conv3x3_input_backward(grad, weight, map, channels, products))))),
-            shown(Box::new(move || drop(black_box(conv3x3_weight_backward(grad, x, map, channels, products))))),
+            shown(Box::new(move || drop(black_box(conv3x3_input_backward(
+                grad, weight, map, channels, products
+            ))))),
+            shown(Box::new(move || drop(black_box(conv3x3_weight_backward(
+                grad, x, map, channels, products
+            ))))),
         );
     }
 }

@@ -1,7 +1,7 @@
-//! Training of masked autoencoders and of what is made of them: pre-training, linear probes, fine-tuning, and tasks of one's own.
+//! Training of masked autoencoders and of what is made of them: pre-training, linear probes, fine-tuning, segmentation, and tasks of one's own.
 //!
 //! A [`Recipe`] says what to do; a [`Run`] is that recipe with its data and its folder; a [`TrainState`] is what trains; a [`Trainer`]
-//! is the loop. What is trained is a [`Task`]: [`Pretrain`], [`Probe`] and [`Finetune`] are here.
+//! is the loop. What is trained is a [`Task`]: [`Pretrain`], [`Probe`], [`Finetune`] and [`Segment`] are here.
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -76,6 +76,11 @@ pub use tasks::layers::layer_scales;
 pub use tasks::pretrain::{
     Accuracies, FeatureReport, KnnRecipe, KnnSettings, MaskingRecipe, MaskingSettings, ModelRecipe,
     ModelSettings, Pretrain, PretrainRecipe, PretrainSettings, draw_sheet, reconstruct,
+};
+pub use tasks::segment::{
+    HeadKind, MapsRecipe, MapsSettings, PredictMode, PredictRecipe, PredictSettings, Segment, SegmentRecipe,
+    SegmentSettings, SegmentationPass, SegmentationSettings, SegmenterScores, SegmentingRecipe,
+    SegmentingSettings, most_probable,
 };
 pub use training::{
     AdamW, BASE_BATCH, Backward, Ema, Groups, Measurement, OnNan, Pace, Schedule, ScheduleConfig, StepReport,

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
-use transfer::digits;
+use transfer::{digits, segment};
 
 /// What can be measured.
 #[derive(Subcommand)]
@@ -26,6 +26,12 @@ Example:
   python scripts/make_data.py --out data
   cargo xtask bench digits data/digits")]
     Digits(digits::Options),
+    /// What pre-training is worth for segmentation: 16, 64 and all labelled images, with a linear head and UPerNet, from scratch.
+    #[command(after_help = "\
+Example:
+  python scripts/make_data.py --out data
+  cargo xtask bench segment data/digits-on-photos")]
+    Segment(segment::Options),
     /// Everything that is to be known of a graphics card, beside PyTorch on the same one: parity, rates, memory, loading.
     #[command(after_help = "\
 Examples:
@@ -116,6 +122,7 @@ impl Bench {
     pub fn run(self) -> Result<()> {
         match self {
             Self::Digits(options) => digits::digits(&options),
+            Self::Segment(options) => segment::segment(&options),
             Self::Gpu(options) => gpu::gpu(&options),
             Self::Load(options) => load::load(&options),
             Self::Encoder { rounds, batch } => ours::encoder(rounds, batch),

@@ -1,4 +1,4 @@
-//! The verbs of `mae`, one file each; probes and fine-tuning share one.
+//! The verbs of `mae`, one file or folder each; probes and fine-tuning share one.
 
 pub mod attention;
 pub mod classify;
@@ -11,3 +11,4 @@ pub mod predict;
 pub mod pretrain;
 pub mod reconstruct;
 pub mod runs;
+pub mod segment;

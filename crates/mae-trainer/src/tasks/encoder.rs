@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use mae_model::{Classifier, ClassifierConfig, Hints, Source, WeightFile};
+use mae_model::{Classifier, ClassifierConfig, Hints, Segmenter, SegmenterConfig, Source, WeightFile};
 use mae_vit::{Geometry, Pooling, VisionTransformer, VitConfig};
 
 use crate::pixels::{dtype, pixel_format};
@@ -87,6 +87,20 @@ impl EncoderSettings {
     ) -> Result<Classifier, TrainerError> {
         let (file, hints) = self.open()?;
         Ok(file.new_classifier(config, seed, &hints, device)?.0)
+    }
+
+    /// The file's encoder under a new segmentation head.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(super) fn segmenter(
+        &self,
+        config: SegmenterConfig,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Segmenter, TrainerError> {
+        let (file, hints) = self.open()?;
+        Ok(file.new_segmenter(config, seed, &hints, device)?.0)
     }
 
     /// The file, and what it may not say and is known.

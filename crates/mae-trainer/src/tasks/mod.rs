@@ -4,3 +4,4 @@ pub(crate) mod classify;
 pub(crate) mod encoder;
 pub(crate) mod layers;
 pub(crate) mod pretrain;
+pub(crate) mod segment;

@@ -1,0 +1,62 @@
+//! Semantic segmentation: training, and prediction of label maps.
+
+mod predict;
+mod train;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Subcommand;
+use mae_trainer::Collective;
+use mae_trainer::cli::TrainArgs;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  mae segment runs/photos-tiny-1 train/images train/masks --val-images val/images --val-masks val/masks
+  mae segment runs/photos-tiny-1 images masks --val-share 0.2 --head linear
+  mae segment mae_pretrain_vit_base.pth ADEChallengeData2016/images/training ADEChallengeData2016/annotations/training \\
+      --val-images ADEChallengeData2016/images/validation --val-masks ADEChallengeData2016/annotations/validation \\
+      --classes ade20k --recipe uper-base
+  mae segment --resume runs/train-segment-1 --epochs 200
+  mae segment predict runs/train-segment-1 photos predicted
+
+A label map has the name of its image, as PNG or TIFF, and a number for each pixel: grey levels, indices of a palette, or colours that
+--classes names. Without --classes, the numbers that occur are the classes, and 255 is ignored. `mae doctor IMAGES --masks MASKS`
+examines both folders.";
+
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    train: TrainArgs<train::SegmentArgs>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Writes the label maps that a trained model predicts for images of any size, and overlays of them.
+    #[command(after_help = predict::EXAMPLES)]
+    Predict(predict::Args),
+}
+
+impl Args {
+    /// Whether it trains, and may be one of several processes.
+    pub fn trains(&self) -> bool {
+        self.verb.is_none()
+    }
+}
+
+/// Predicts.
+pub fn predict(args: &Args) -> Result<ExitCode> {
+    match &args.verb {
+        Some(Verb::Predict(args)) => predict::run(args),
+        None => anyhow::bail!("mae segment trains unless `predict` follows"),
+    }
+}
+
+/// Trains.
+pub fn train(args: &Args, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {
+    train::run(&args.train, ranks)
+}

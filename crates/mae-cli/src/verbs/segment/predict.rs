@@ -1,0 +1,279 @@
+//! Label maps of images without any.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use mae_data::{AnyImage, ImageSource};
+use mae_model::{Segmenter, WeightFile};
+use mae_report::{class_colour, make_folder, overlay_labels, save_label_png, save_png, write_atomic};
+use mae_trainer::cli::output;
+use mae_trainer::{
+    Compute, DeviceName, INTERRUPTED, Precision, PredictMode, PublicRecipe, SegmentationPass,
+    SegmentationSettings, Shown, StopFlag, most_probable, pixel_format,
+};
+use serde_json::json;
+
+use crate::images;
+use crate::pass::checksum;
+use crate::progress::{Progress, say};
+use crate::weights::Described;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  mae segment predict runs/train-segment-1 photo.jpg predicted
+  mae segment predict runs/train-segment-1 photos predicted --flip --scales 0.75,1,1.25
+  mae segment predict segmenter.safetensors scenes predicted --short-side 0 --no-overlays
+
+OUT/masks has a palette PNG for each image, of its size, whose indices are the classes; OUT/overlays the classes' colours over the
+image; OUT/classes.toml the classes' names, which --classes of `mae segment` reads. Interrupted with Ctrl-C, the same command continues.
+
+Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted.";
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Weights with a segmentation head: a run's folder, or a file.
+    weights: PathBuf,
+    /// An image, a folder of images, or packed images.
+    images: PathBuf,
+    /// Folder for the label maps.
+    out: PathBuf,
+    /// Overlapping windows of the model's size, or the whole image resized to it [default: as in the run's evaluations].
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// Step from one window to the next, as a share of the window's side [default: the run's, 2/3].
+    #[arg(long, value_name = "SHARE")]
+    stride: Option<f64>,
+    /// Average probabilities with those of the mirrored image.
+    #[arg(long)]
+    flip: bool,
+    /// Average probabilities over the image at these factors of its size, such as 0.75,1,1.25 [default: the run's, 1].
+    #[arg(long, value_name = "X,…", value_delimiter = ',')]
+    scales: Option<Vec<f64>>,
+    /// Resize images to PX pixels on the shorter side for the model; 0 leaves them as they are [default: the run's].
+    #[arg(long, value_name = "PX")]
+    short_side: Option<usize>,
+    /// Write label maps alone.
+    #[arg(long)]
+    no_overlays: bool,
+    /// Channels that overlays show, counted from 1: one, or those for red, green and blue, such as 4,3,2 [default: 1,2,3].
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    show: Option<Vec<usize>>,
+    /// Replace label maps that other weights or options have made.
+    #[arg(long)]
+    force: bool,
+    /// Where to compute: flex, tch, tch:cuda:0, vulkan, wgpu, …; other than flex each needs its feature.
+    #[arg(long, default_value = "flex")]
+    device: DeviceName,
+    /// Type of matrix products, f32 or bf16; bf16 is faster on devices with bf16 instructions.
+    #[arg(long, default_value_t = Precision::F32)]
+    precision: Precision,
+    #[command(flatten)]
+    described: Described,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Mode {
+    /// Windows.
+    Slide,
+    /// The whole image.
+    Whole,
+}
+
+/// What says how the label maps of a folder were made.
+const ABOUT: &str = "predict.json";
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let device = args.device.open()?;
+    ensure!(
+        args.precision.is_supported_by(&device),
+        "--precision is {}, but {} computes in f32 alone",
+        args.precision,
+        args.device
+    );
+    let file = args.described.open(&args.weights)?;
+    let (model, _) = file.segmenter(&device)?;
+    let model = model.with_compute(Compute { precision: args.precision, ..Compute::default() });
+    let normalize = file.normalize()?;
+    let pixels = pixel_format(&normalize, model.config().vit.geometry.in_chans());
+    let source = images::open(&args.images, pixels)?;
+    let shown = Shown::new(normalize.clone(), args.show.as_deref())?;
+    let settings = args.settings(&file, &model)?;
+    let outputs = Outputs::new(&args.out, source.as_ref())?;
+    outputs.begin(args, &file, &settings)?;
+    let pass = SegmentationPass::new(settings, normalize, device);
+    Predictor { args, model, source, shown, pass, outputs }.run()
+}
+
+impl Args {
+    /// How images are seen: as the options say, else as in the evaluations of the run that made the weights.
+    fn settings(&self, file: &WeightFile, model: &Segmenter) -> Result<SegmentationSettings> {
+        let recipe = file.metadata().get(PublicRecipe::KEY).cloned();
+        let size = model.config().vit.geometry.image_size();
+        let mut settings = SegmentationSettings::of_run(recipe.as_deref(), file.path(), size)?;
+        if let Some(mode) = self.mode {
+            settings.predict.mode = match mode {
+                Mode::Slide => PredictMode::Slide,
+                Mode::Whole => PredictMode::Whole,
+            };
+        }
+        mae_trainer::cli::set(&mut settings.predict.stride, &self.stride);
+        mae_trainer::cli::set(&mut settings.predict.scales, &self.scales);
+        mae_trainer::cli::set(&mut settings.short_side, &self.short_side);
+        settings.predict.flip |= self.flip;
+        settings.check()?;
+        Ok(settings)
+    }
+}
+
+/// Where the label maps of images go.
+struct Outputs {
+    folder: PathBuf,
+    /// By image, below the folders of label maps and overlays.
+    names: Vec<PathBuf>,
+}
+
+impl Outputs {
+    /// Below `folder`, each image by its name in the source.
+    fn new(folder: &Path, source: &dyn ImageSource) -> Result<Self> {
+        let mut taken: HashMap<PathBuf, usize> = HashMap::new();
+        let mut names = Vec::with_capacity(source.len());
+        for index in 0..source.len() {
+            let name = source.relative_name(index).unwrap_or_else(|| file_name(&source.name(index)));
+            let name = name.with_extension("png");
+            if let Some(other) = taken.insert(name.clone(), index) {
+                let (other, this) = (source.name(other), source.name(index));
+                bail!(
+                    "the label maps of {other} and {this} would both be {}: rename one image",
+                    name.display()
+                );
+            }
+            names.push(name);
+        }
+        Ok(Self { folder: folder.into(), names })
+    }
+
+    fn mask(&self, index: usize) -> PathBuf {
+        self.folder.join("masks").join(&self.names[index])
+    }
+
+    fn overlay(&self, index: usize) -> PathBuf {
+        self.folder.join("overlays").join(&self.names[index])
+    }
+
+    /// Makes the folder, or checks that the maps in it were made as these would be.
+    fn begin(&self, args: &Args, file: &WeightFile, settings: &SegmentationSettings) -> Result<()> {
+        let about = json!({
+            "weights": file.path().display().to_string(),
+            "checksum": checksum(file.files())?,
+            "settings": settings,
+            "precision": args.precision.to_string(),
+        });
+        let text = serde_json::to_string_pretty(&about)? + "\n";
+        let path = self.folder.join(ABOUT);
+        match std::fs::read_to_string(&path) {
+            Ok(before) if before == text => return Ok(()),
+            Ok(_) if !args.force => bail!(
+                "{} has label maps of other weights or options, named in {ABOUT}: choose another folder, or replace them by --force",
+                self.folder.display()
+            ),
+            Err(_) if !args.force && self.mask_exists() => {
+                bail!(
+                    "{} has label maps of unknown origin: choose another folder, or replace them by --force",
+                    self.folder.display()
+                )
+            }
+            _ => {}
+        }
+        for index in 0..self.names.len() {
+            // Maps that were made otherwise are made again.
+            let mask = self.mask(index);
+            if mask.exists() {
+                std::fs::remove_file(&mask).with_context(|| format!("cannot remove {}", mask.display()))?;
+            }
+        }
+        make_folder(&self.folder)?;
+        Ok(write_atomic(path, |file| file.write_all(text.as_bytes()))?)
+    }
+
+    fn mask_exists(&self) -> bool {
+        (0..self.names.len()).any(|index| self.mask(index).exists())
+    }
+}
+
+/// The last part of a name, of an image that has no path below a folder.
+fn file_name(name: &str) -> PathBuf {
+    Path::new(name).file_name().map_or_else(|| "image".into(), PathBuf::from)
+}
+
+struct Predictor<'a> {
+    args: &'a Args,
+    model: Segmenter,
+    source: Arc<dyn ImageSource>,
+    shown: Shown,
+    pass: SegmentationPass,
+    outputs: Outputs,
+}
+
+impl Predictor<'_> {
+    fn run(&self) -> Result<ExitCode> {
+        let len = self.source.len();
+        self.write_classes()?;
+        let todo: Vec<usize> = (0..len).filter(|index| !self.outputs.mask(*index).exists()).collect();
+        if todo.len() < len {
+            say(format_args!("continuing after {} of {len} images", len - todo.len()));
+        }
+        let (stop, mut progress, mut unread) = (StopFlag::listen()?, Progress::start(), 0);
+        for (done, &index) in todo.iter().enumerate() {
+            match self.source.load(index) {
+                Ok(image) => self.write(index, &image)?,
+                Err(error) => {
+                    unread += 1;
+                    output::warn(format_args!("not read: {}\n", mae_trainer::chain(&error)));
+                }
+            }
+            if stop.raised() && done + 1 < todo.len() {
+                output::warn("stopped; the same command continues\n");
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+            progress.tell(done + 1, todo.len(), len, "images", String::new);
+        }
+        let folder = self.outputs.folder.display();
+        ensure!(unread < len, "none of the {len} images in {} can be read", self.args.images.display());
+        output::tell(format_args!("written         {} label maps in {folder}\n", len - unread));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Predicts the label map of an image, and writes it, after its overlay: where there is a map, all is written.
+    fn write(&self, index: usize, image: &AnyImage) -> Result<()> {
+        let labels = most_probable(self.pass.probabilities(&self.model, image)?)?;
+        if !self.args.no_overlays {
+            let shape = [1, image.channels(), image.height(), image.width()];
+            let shown = self.shown.images(&image.planes(), shape)?.remove(0);
+            let path = self.outputs.overlay(index);
+            make_folder(path.parent().unwrap_or(&path))?;
+            save_png(&overlay_labels(&shown, &labels, 0.5)?, path)?;
+        }
+        let path = self.outputs.mask(index);
+        make_folder(path.parent().unwrap_or(&path))?;
+        Ok(save_label_png(&labels, self.model.config().classes.len(), path)?)
+    }
+
+    /// Writes the classes as `mae segment --classes` reads them.
+    fn write_classes(&self) -> Result<()> {
+        let class = |(value, name): (usize, &String)| {
+            let [red, green, blue] = class_colour(u16::try_from(value)?);
+            // As JSON, strings are TOML's too.
+            let name = serde_json::to_string(name)?;
+            Ok(format!(
+                "[[class]]\nname = {name}\nvalue = {value}\ncolour = \"#{red:02x}{green:02x}{blue:02x}\"\n"
+            ))
+        };
+        let classes =
+            self.model.config().classes.iter().enumerate().map(class).collect::<Result<Vec<_>>>()?;
+        let path = self.outputs.folder.join("classes.toml");
+        Ok(write_atomic(path, |file| file.write_all(classes.join("\n").as_bytes()))?)
+    }
+}

@@ -1,0 +1,146 @@
+//! Training of a segmenter.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use mae_trainer::cli::{Ended, TaskArgs, TrainArgs, fill, output, set, task_and_recipe};
+use mae_trainer::{
+    Collective, HeadKind, INTERRUPTED, Recipe, Segment, SegmentRecipe, TaskRecipe, TrainerError,
+};
+
+use crate::weights::Described;
+
+/// What is trained on which label maps.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SegmentArgs {
+    /// Weights with an encoder: a file, or a folder of a run or of transformers.
+    #[arg(required_unless_present_any = ["resume", "config"])]
+    weights: Option<PathBuf>,
+    /// Images to learn from.
+    #[arg(required_unless_present_any = ["resume", "config"], conflicts_with = "data")]
+    images: Option<PathBuf>,
+    /// Their label maps: a folder with a PNG or TIFF file for each image, of the same name.
+    #[arg(required_unless_present_any = ["resume", "config"])]
+    masks: Option<PathBuf>,
+    /// Held-out images to measure on.
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present_any = ["resume", "config", "val_share"],
+        conflicts_with_all = ["val", "val_share"]
+    )]
+    val_images: Option<PathBuf>,
+    /// Their label maps.
+    #[arg(long, value_name = "DIR", requires = "val_images")]
+    val_masks: Option<PathBuf>,
+    /// Names, values and colours of the classes: a TOML or JSON file, or voc or ade20k [default: the values in the label maps].
+    #[arg(long, value_name = "FILE", help_heading = "Recipe")]
+    classes: Option<String>,
+    /// Name of an image's label map below the folder, such as {stem}_mask.png [default: the image's name, as PNG or TIFF].
+    #[arg(long, value_name = "TEMPLATE", help_heading = "Recipe")]
+    mask_name: Option<String>,
+    /// Head on the encoder: a linear layer on frozen tokens, or UPerNet [default: upernet].
+    #[arg(long, value_enum, help_heading = "Recipe")]
+    head: Option<Head>,
+    /// Channels of UPerNet's layers [default: 256].
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    channels: Option<usize>,
+    /// Train the last N blocks of the encoder [default: all below UPerNet, none below a linear head].
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    blocks: Option<usize>,
+    /// Start from random weights of the same shape, to compare with.
+    #[arg(long, help_heading = "Recipe")]
+    from_scratch: bool,
+    /// Factor of the learning rate from each layer to the one below it [default: 0.75].
+    #[arg(long, value_name = "X", help_heading = "Recipe")]
+    layer_decay: Option<f64>,
+    /// Share of the samples for which a branch of the last block is left out [default: 0].
+    #[arg(long, value_name = "SHARE", help_heading = "Recipe")]
+    drop_path: Option<f64>,
+    /// Resize images to PX pixels on the shorter side before they are scaled and cropped, or evaluated; 0 leaves them as they are
+    /// [default: the model's shorter side].
+    #[arg(long, value_name = "PX", help_heading = "Recipe")]
+    short_side: Option<usize>,
+    /// Weight of the Dice loss beside the cross entropy [default: 0].
+    #[arg(long, value_name = "X", help_heading = "Recipe")]
+    dice: Option<f64>,
+    /// Print the scores as JSON, with the confusion matrix: rows are the true classes.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    described: Described,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Head {
+    /// Batch norm and a 1x1 convolution on the last tokens of a frozen encoder.
+    Linear,
+    /// UPerNet on the tokens after four blocks.
+    Upernet,
+}
+
+impl TaskArgs for SegmentArgs {
+    type Task = Segment;
+
+    fn apply(&self, recipe: &mut Recipe<SegmentRecipe>) -> Result<(), TrainerError> {
+        fill(&mut recipe.data.path, &self.images);
+        fill(&mut recipe.data.val, &self.val_images);
+        let SegmentRecipe { model, maps, segment, .. } = &mut recipe.task;
+        set(&mut maps.path, &self.masks);
+        fill(&mut maps.val, &self.val_masks);
+        fill(&mut maps.classes, &self.classes);
+        fill(&mut maps.template, &self.mask_name);
+        if let Some(head) = self.head {
+            segment.head = match head {
+                Head::Linear => HeadKind::Linear,
+                Head::Upernet => HeadKind::UperNet,
+            };
+        }
+        set(&mut segment.channels, &self.channels);
+        fill(&mut segment.blocks, &self.blocks);
+        segment.from_scratch |= self.from_scratch;
+        set(&mut segment.layer_decay, &self.layer_decay);
+        set(&mut segment.drop_path, &self.drop_path);
+        fill(&mut segment.short_side, &self.short_side);
+        set(&mut segment.dice, &self.dice);
+        fill(&mut segment.image_size, &self.described.hints().image_size);
+        set(&mut model.weights, &self.weights);
+        fill(&mut model.weights_key, &self.described.weights_key);
+        if self.weights.is_some() {
+            // Says which model is taken where there are several.
+            let file = crate::weights::open(&model.weights, model.weights_key.as_deref())?;
+            model.encoder = Some(file.vit_config(&self.described.hints())?);
+        }
+        Ok(())
+    }
+
+    fn folder_name(recipe: &Recipe<SegmentRecipe>, named: Option<&str>) -> String {
+        let name = task_and_recipe(SegmentRecipe::TASK, named);
+        match (recipe.task.segment.from_scratch, recipe.task.segment.head) {
+            (true, _) => format!("{name}-scratch"),
+            (false, HeadKind::Linear) if !name.contains("linear") => format!("{name}-linear"),
+            _ => name,
+        }
+    }
+}
+
+pub fn run(args: &TrainArgs<SegmentArgs>, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {
+    let json = args.own.json;
+    let tell = |text: String| if json { output::warn(text) } else { output::tell(text) };
+    let quiet = args.quiet || json;
+    match (TrainArgs { quiet, ..args.clone() }).train(ranks, &tell)? {
+        Ended::Stopped => return Ok(ExitCode::from(INTERRUPTED)),
+        _ if !ranks.is_main() => {}
+        Ended::DryRun(text) => output::print(text)?,
+        Ended::Finished(run, summary) => match run.task.scores() {
+            Some(scores) if json => {
+                output::print(format_args!("{}\n", serde_json::to_string_pretty(&scores.to_json()?)?))?;
+            }
+            Some(scores) => output::tell(format_args!("\n{}\n{}\n", scores.table()?, summary.trim_end())),
+            None => output::tell(format_args!("\n{summary}")),
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,175 @@
+//! Segmentation: training, resuming, prediction and what is refused.
+
+#[allow(dead_code, reason = "other tests use the rest")]
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{BLUE, RED, mae, refused, setting};
+use image::{GrayImage, ImageReader, Luma, Rgb, RgbImage};
+use serde_json::Value;
+
+const CLASSES: usize = 3;
+
+/// Grey images with a red and a blue rectangle, of several sizes, and their label maps. A row of pixels is ignored.
+fn rectangles(at: &Path, count: usize) {
+    fs::create_dir_all(at.join("images/sub")).unwrap();
+    fs::create_dir_all(at.join("masks/sub")).unwrap();
+    for i in 0..count as u32 {
+        let (width, height) = (20 + i % 3 * 6, 18 + i % 2 * 10);
+        let (left, top) = (i * 5 % 9, i * 7 % 8);
+        let class = |x: u32, y: u32| match (x.wrapping_sub(left) < 8, y.wrapping_sub(top) < 8) {
+            (true, true) => 1,
+            (false, true) if x > left + 9 && x < left + 18 => 2,
+            _ => 0,
+        };
+        let noise = |x: u32, y: u32| ((x * 7 + y * 5 + i * 11) % 20) as u8;
+        let colour = |x, y| Rgb([[110; 3], RED, BLUE][class(x, y)].map(|value| value + noise(x, y)));
+        let label = |x, y| Luma([if y == 0 { 255 } else { class(x, y) as u8 }]);
+        let name = if i % 2 == 0 { format!("{i:02}") } else { format!("sub/{i:02}") };
+        RgbImage::from_fn(width, height, colour).save(at.join(format!("images/{name}.png"))).unwrap();
+        GrayImage::from_fn(width, height, label).save(at.join(format!("masks/{name}.png"))).unwrap();
+    }
+}
+
+fn printed(at: &Path, args: &str) -> String {
+    let output = mae(at, args);
+    assert!(output.status.success(), "{args}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The losses of a run's updates and the bytes of its weights, without the header.
+fn outcome(run: &Path) -> (Vec<Value>, Vec<u8>) {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let losses =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].clone()).collect();
+    let bytes = fs::read(run.join("model.safetensors")).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    (losses, bytes[8 + header..].to_vec())
+}
+
+/// The indices that a palette PNG stores.
+fn indices(path: &Path) -> (u32, u32, Vec<u8>) {
+    let mut decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(path).unwrap()));
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let mut reader = decoder.read_info().unwrap();
+    assert_eq!(reader.info().color_type, png::ColorType::Indexed);
+    assert_eq!(reader.info().bit_depth, png::BitDepth::Eight);
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    pixels.truncate(info.buffer_size());
+    (info.width, info.height, pixels)
+}
+
+#[test]
+fn a_segmenter_learns_resumes_and_predicts_what_it_was_measured_by() {
+    let at = tempfile::tempdir().unwrap();
+    let at = at.path();
+    setting(at);
+    rectangles(&at.join("train"), 16);
+    rectangles(&at.join("val"), 5);
+    let data = "train/images train/masks --val-images val/images --val-masks val/masks";
+    let options =
+        "--epochs 24 --batch-size 4 --base-lr 0.5 --seed 1 --channels 16 --drop-path 0.1 --dice 0.5";
+    let text = printed(at, &format!("segment . {data} {options} --out whole"));
+    assert!(text.contains("UPerNet, 16 channels") && text.contains("mIoU"), "{text}");
+
+    let scores = json(&at.join("whole/scores.json"));
+    let miou = scores["mean_iou"].as_f64().unwrap();
+    assert!(miou > 0.7, "mIoU {miou}: {text}");
+    for picture in ["classes.png", "confusion.png", "worst.png", "pictures/examples.png", "report.html"] {
+        assert!(at.join("whole").join(picture).exists(), "{picture} is missing");
+    }
+    for stop in ["--stop-after 7", ""] {
+        let begun = at.join("parts").exists();
+        let what = if begun { "--resume parts".into() } else { format!(". {data} {options} --out parts") };
+        let output = mae(at, &format!("segment {what} {stop}"));
+        assert_eq!(output.status.code(), Some(if stop.is_empty() { 0 } else { 130 }), "{output:?}");
+    }
+    assert!(outcome(&at.join("parts")) == outcome(&at.join("whole")), "an interruption changes something");
+
+    // What is predicted for the held-out images is what was measured on them.
+    printed(at, "segment predict whole val/images predicted");
+    let mut confusion = vec![vec![0_u64; CLASSES]; CLASSES];
+    for i in 0..5 {
+        let name = if i % 2 == 0 { format!("{i:02}.png") } else { format!("sub/{i:02}.png") };
+        let truth =
+            ImageReader::open(at.join("val/masks").join(&name)).unwrap().decode().unwrap().into_luma8();
+        let (width, height, predicted) = indices(&at.join("predicted/masks").join(&name));
+        assert_eq!((width, height), truth.dimensions());
+        assert!(at.join("predicted/overlays").join(&name).exists());
+        for (truth, predicted) in truth.pixels().zip(predicted).filter(|(truth, _)| truth.0 != [255]) {
+            confusion[usize::from(truth.0[0])][usize::from(predicted)] += 1;
+        }
+    }
+    assert_eq!(scores["confusion"], serde_json::to_value(&confusion).unwrap());
+
+    // A map that is there is not made again; those of other options are not mixed with these.
+    let map = at.join("predicted/masks/00.png");
+    let before = fs::metadata(&map).unwrap().modified().unwrap();
+    fs::remove_file(at.join("predicted/masks/02.png")).unwrap();
+    printed(at, "segment predict whole val/images predicted");
+    assert_eq!(fs::metadata(&map).unwrap().modified().unwrap(), before);
+    assert!(at.join("predicted/masks/02.png").exists());
+    refused(
+        at,
+        "segment predict whole val/images predicted --flip",
+        &["predicted", "other weights or options", "--force"],
+    );
+    printed(at, "segment predict whole val/images predicted --flip --scales 0.75,1 --force");
+    refused(
+        at,
+        "segment predict whole val/images p --mode whole --scales 2",
+        &["scales is 2", "1 for whole images"],
+    );
+    refused(at, "segment predict . val/images p", &["holds", "no segmentation head"]);
+
+    // The classes that prediction writes are a class map.
+    let classes = format!(
+        "segment . {data} --classes predicted/classes.toml --head linear --epochs 1 --batch-size 4 --out linear"
+    );
+    assert!(printed(at, &classes).contains("linear"));
+    let text = printed(at, "inspect whole/model.safetensors");
+    assert!(text.contains("segment") && text.contains("3 classes"), "{text}");
+}
+
+#[test]
+fn label_maps_that_do_not_fit_are_refused_by_name() {
+    let at = tempfile::tempdir().unwrap();
+    let at = at.path();
+    setting(at);
+    rectangles(&at.join("train"), 4);
+    let data = "train/images train/masks --val-share 0.25 --epochs 1 --batch-size 1 --out run";
+    let refuse = |args: &str, words: &[&str]| {
+        refused(at, args, words);
+        assert!(!at.join("run").exists() || fs::remove_dir_all(at.join("run")).is_ok());
+    };
+    refuse(&format!("segment . {data} --blocks 99"), &["blocks is 99", "the encoder's"]);
+    refuse(
+        &format!("segment . {data} --set segment.class_weights=[1,2]"),
+        &["class_weights", "2 numbers", "3 numbers"],
+    );
+    refuse("segment . train/images nowhere --val-share 0.25", &["nowhere"]);
+
+    fs::write(
+        at.join("two.toml"),
+        "[[class]]\nname = \"a\"\nvalue = 0\n[[class]]\nname = \"b\"\nvalue = 1\n",
+    )
+    .unwrap();
+    refuse(&format!("segment . {data} --classes two.toml"), &["masks", "2"]);
+    fs::write(at.join("one.toml"), "[[class]]\nname = \"all\"\nvalue = 0\n").unwrap();
+    refuse(&format!("segment . {data} --classes one.toml"), &["one.toml", "2"]);
+
+    fs::create_dir_all(at.join("others")).unwrap();
+    GrayImage::new(8, 8).save(at.join("others/else.png")).unwrap();
+    refuse("segment . train/images others --val-share 0.25 --out run", &["others", "else.png"]);
+
+    // One map is of another size than its image.
+    GrayImage::new(9, 8).save(at.join("train/masks/00.png")).unwrap();
+    refuse(&format!("segment . {data}"), &["00.png", "9", "20"]);
+}

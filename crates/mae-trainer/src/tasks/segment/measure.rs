@@ -1,0 +1,268 @@
+//! What a segmenter is worth on held-out images, and what is written and drawn of it.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use mae_data::{BadFile, load_with_map, path_name};
+use mae_eval::{PixelCounts, SegmentationScores, image_mean_iou};
+use mae_model::Segmenter;
+use mae_report::{
+    Figure, Outcome, SegmentationRow, draw_class_scores, draw_confusion, draw_segmentation, make_folder,
+    save_png, write_atomic,
+};
+
+use super::inference::{SegmentationPass, SegmentationSettings, most_probable};
+use super::loss::Truth;
+use super::{MIOU, Segment};
+use crate::context::Context;
+use crate::{ImageSet, Measured, TrainerError};
+
+/// What was measured on held-out images, on every rank.
+pub(super) struct HeldOut {
+    /// Updates before it.
+    step: u64,
+    counts: PixelCounts,
+    scores: SegmentationScores,
+    /// The mean cross entropy of pixels.
+    loss: f64,
+    /// Each image with the mean IoU of its classes, the worst first.
+    images: Vec<(usize, f64)>,
+}
+
+/// What a segmenter is worth on held-out images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmenterScores {
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Held-out images.
+    pub images: usize,
+    /// The mean cross entropy of their pixels.
+    pub loss: f64,
+    /// What is made of the counts.
+    pub scores: SegmentationScores,
+    /// Pixels by their true class, then by the predicted one.
+    pub confusion: Vec<Vec<usize>>,
+}
+
+impl SegmenterScores {
+    /// For a program.
+    ///
+    /// # Errors
+    /// If the number of classes is not that of the scores.
+    pub fn to_json(&self) -> Result<serde_json::Value, TrainerError> {
+        let mut json = self.scores.to_json(&self.classes)?;
+        json["images"] = self.images.into();
+        json["loss"] = self.loss.into();
+        json["confusion"] = serde_json::json!(self.confusion);
+        Ok(json)
+    }
+
+    /// A table of classes, for people.
+    ///
+    /// # Errors
+    /// As [`to_json`](Self::to_json).
+    pub fn table(&self) -> Result<String, TrainerError> {
+        Ok(self.scores.table(&self.classes)?)
+    }
+}
+
+const SCORES: &str = "scores.json";
+const CONFUSION: &str = "confusion.png";
+const CLASSES: &str = "classes.png";
+const WORST: &str = "worst.png";
+const PICTURES: &str = "Held-out images with their true classes, the predicted ones and the errors.";
+const LOWEST: &str = "held-out images with the lowest mIoU";
+
+impl Segment {
+    /// The last scores that were measured on held-out images.
+    pub fn scores(&self) -> Option<SegmenterScores> {
+        let held_out = self.measured()?;
+        let classes = self.config.classes.clone();
+        let row = |row: &[u64]| row.iter().map(|count| *count as usize).collect();
+        let confusion = held_out.counts.counts().chunks(classes.len()).map(row).collect();
+        let (images, loss, scores) = (held_out.images.len(), held_out.loss, held_out.scores.clone());
+        Some(SegmenterScores { classes, images, loss, scores, confusion })
+    }
+
+    fn measured(&self) -> Option<Arc<HeldOut>> {
+        self.measured.lock().expect("nothing panics with it").clone()
+    }
+
+    fn pass(&self, context: &Context, device: &Device) -> SegmentationPass {
+        let task = &self.settings.task;
+        let normalize = context.common.data.normalize.clone();
+        let settings =
+            SegmentationSettings { predict: task.predict.clone(), short_side: task.segment.short_side };
+        SegmentationPass::new(settings, normalize, device.clone())
+    }
+
+    /// Measures a model on all held-out images, each at its own size, on all ranks.
+    pub(super) fn measure(
+        &self,
+        context: &Context,
+        model: &Segmenter,
+        step: u64,
+        device: &Device,
+    ) -> Result<Measured, TrainerError> {
+        let set = context.data.all_held_out()?;
+        let held_out = self.held_out(context, &set, &model.valid(), step, device)?;
+        let scores = &held_out.scores;
+        let measured = Measured { val_loss: Some(held_out.loss), ..Measured::default() }
+            .with("miou", Some(scores.mean_iou))
+            .with("pixel_accuracy", Some(scores.pixel_accuracy))
+            .with("mean_accuracy", Some(scores.mean_accuracy))
+            .with("dice", Some(scores.mean_dice));
+        *self.measured.lock().expect("nothing panics with it") = Some(Arc::new(held_out));
+        Ok(measured)
+    }
+
+    fn held_out(
+        &self,
+        context: &Context,
+        set: &ImageSet,
+        model: &Segmenter,
+        step: u64,
+        device: &Device,
+    ) -> Result<HeldOut, TrainerError> {
+        let (pass, ranks, classes) = (self.pass(context, device), context.ranks(), self.config.classes.len());
+        let (mut counts, mut loss, mut pixels) = (PixelCounts::new(classes)?, 0.0, 0.0);
+        let (mut images, mut bad) = (Vec::new(), Vec::new());
+        for &index in set.indices.iter().skip(ranks.rank()).step_by(ranks.size()) {
+            let (image, map) = match load_with_map(set.source.as_ref(), index) {
+                Ok(both) => both,
+                // As in training: an unreadable image is left out, a label map that is wrong is not.
+                Err(error) if !context.common.data.strict && !error.is_of_label_maps() => {
+                    let (name, reason) = (set.source.name(index), crate::chain(&error));
+                    bad.push(BadFile { index, name, reason });
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let probabilities = pass.probabilities(model, &image)?;
+            let truth = Truth::new(map.labels(), [1, map.height(), map.width()], device);
+            let (of_image, counted) = truth.surprisal(probabilities.clone());
+            (loss, pixels) = (loss + of_image, pixels + counted);
+            let predicted = most_probable(probabilities)?;
+            counts.add(predicted.data(), map.labels())?;
+            // An image all of which is ignored is neither good nor bad.
+            let score = image_mean_iou(classes, predicted.data(), map.labels())?.unwrap_or(1.0);
+            images.push((index, score));
+        }
+        context.log_bad_files(bad)?;
+        let numbers =
+            |counts: &PixelCounts| counts.counts().iter().map(|count| *count as f64).collect::<Vec<_>>();
+        let sums = ranks.gather_numbers(&[numbers(&counts), vec![loss, pixels]].concat())?;
+        let images: Vec<_> = images.into_iter().flat_map(|(index, score)| [index as f64, score]).collect();
+        let images = ranks.gather_numbers(&images)?.concat();
+        let sum = |at: usize| sums.iter().map(|numbers| numbers[at]).sum::<f64>();
+        let counted = (0..classes * classes).map(|at| sum(at) as u64).collect();
+        let mut images: Vec<_> =
+            images.as_chunks::<2>().0.iter().map(|[index, score]| (*index as usize, *score)).collect();
+        if images.is_empty() {
+            return Err(TrainerError::argument("the number of images that can be read", 0, "at least 1"));
+        }
+        images.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        let loss = sum(classes * classes) / sum(classes * classes + 1).max(1.0);
+        let counts = PixelCounts::from_counts(classes, counted)?;
+        Ok(HeldOut { step, scores: counts.scores()?, counts, loss, images })
+    }
+
+    /// Image, truth, prediction and error of some held-out images.
+    fn gallery(
+        &self,
+        context: &Context,
+        (title, set): (&str, &ImageSet),
+        model: &Segmenter,
+        device: &Device,
+    ) -> Result<mae_data::Image, TrainerError> {
+        let (pass, model) = (self.pass(context, device), model.valid());
+        let mut rows = Vec::new();
+        for &index in &set.indices {
+            let (image, map) = match load_with_map(set.source.as_ref(), index) {
+                Ok(both) => both,
+                Err(error) if !error.is_of_label_maps() => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let predicted = most_probable(pass.probabilities(&model, &image)?)?;
+            let score = image_mean_iou(self.config.classes.len(), predicted.data(), map.labels())?;
+            let shape = [1, image.channels(), image.height(), image.width()];
+            let image = context.shown.images(&image.planes(), shape)?.remove(0);
+            let name = set.source.relative_name(index).map_or_else(|| set.source.name(index), path_name);
+            rows.push(SegmentationRow { name, image, truth: map.into_image(), predicted, score });
+        }
+        Ok(draw_segmentation(title, &rows, &self.config.classes)?)
+    }
+
+    /// Draws the run's picture images, and writes and draws the last scores, on the main rank.
+    pub(super) fn draw_step(
+        &self,
+        context: &Context,
+        model: &Segmenter,
+        step: u64,
+        device: &Device,
+    ) -> Result<(), TrainerError> {
+        let set = context.data.picture_set(context.common.eval.pictures);
+        let (folder, title) = (context.path("pictures"), format!("held-out images after step {step}"));
+        make_folder(&folder)?;
+        save_png(
+            &self.gallery(context, (&title, &set), model, device)?,
+            folder.join(format!("step-{step:09}.png")),
+        )?;
+        self.draw_scores(context)
+    }
+
+    fn draw_scores(&self, context: &Context) -> Result<(), TrainerError> {
+        let Some(scores) = self.scores() else { return Ok(()) };
+        let json = scores.to_json()?;
+        write_atomic(context.path(SCORES), |file| {
+            serde_json::to_writer_pretty(&mut *file, &json)?;
+            file.write_all(b"\n")
+        })?;
+        let title = format!("mIoU {}", MIOU.text(scores.scores.mean_iou));
+        let matrix = draw_confusion(&title, &scores.classes, &scores.confusion)?;
+        save_png(&matrix, context.path(CONFUSION))?;
+        let SegmentationScores { iou, accuracy, share, .. } = &scores.scores;
+        let chart = draw_class_scores(&title, &scores.classes, iou, accuracy, share)?;
+        Ok(save_png(&chart, context.path(CLASSES))?)
+    }
+
+    /// What is to be said of a finished run.
+    pub(super) fn report(
+        &self,
+        context: &Context,
+        model: &Segmenter,
+        step: u64,
+        device: &Device,
+    ) -> Result<Outcome, TrainerError> {
+        if self.measured().is_none_or(|known| known.step != step) {
+            // A run that was at its end already is measured again.
+            self.measure(context, model, step, device)?;
+        }
+        let (Some(held_out), Some(scores), true) =
+            (self.measured(), self.scores(), context.ranks().is_main())
+        else {
+            return Ok(Outcome::default());
+        };
+        self.draw_scores(context)?;
+        let mut worst = context.data.all_held_out()?;
+        worst.indices =
+            held_out.images.iter().take(context.common.eval.pictures).map(|(index, _)| *index).collect();
+        save_png(&self.gallery(context, (LOWEST, &worst), model, device)?, context.path(WORST))?;
+        let mut outcome = Outcome { pictures_note: Some(PICTURES), ..Outcome::default() };
+        let SegmentationScores { mean_iou, pixel_accuracy, mean_dice, .. } = scores.scores;
+        outcome.line("mIoU", format!("{} on {} held-out images", MIOU.text(mean_iou), scores.images));
+        outcome.line("pixel accuracy", MIOU.text(pixel_accuracy));
+        outcome.line("mean Dice", MIOU.text(mean_dice));
+        outcome.line("scores", context.path(SCORES).display());
+        for (name, title, file) in [
+            ("classes", "IoU by class", CLASSES),
+            ("confusion", "Confusion matrix of pixels", CONFUSION),
+            ("worst", LOWEST, WORST),
+        ] {
+            outcome.line(name, context.path(file).display());
+            outcome.figures.push(Figure::new(title, context.path(file)));
+        }
+        Ok(outcome)
+    }
+}
