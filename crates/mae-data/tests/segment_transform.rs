@@ -42,7 +42,7 @@ fn pixels_keep_their_labels_and_the_border_is_ignored() {
             assert!(off.count() <= 2 * 2 * (40 + 56), "sample {sample}");
             bordered += usize::from(labels.labels()[40 * 56 - 1] == IGNORE);
             let row = &labels.labels()[..56];
-            mirrored += usize::from(row.windows(2).any(|two| two[0] == two[1] + 1));
+            mirrored += usize::from(row.windows(2).any(|two| two[0] == two[1].wrapping_add(1)));
         }
     }
     assert!(bordered > 50 && mirrored > 50, "{bordered} {mirrored}");
@@ -154,6 +154,24 @@ fn images_are_resized_to_a_size() {
     assert_eq!(resize_to(image(), (30, 50)).unwrap(), image());
     assert_eq!(resize_to(image(), (3, 5)).unwrap(), Image::new(3, 5, 3, vec![7_u8; 45]).unwrap().into());
     assert!(matches!(resize_to(image(), (0, 5)), Err(DataError::Image(_))));
+}
+
+#[test]
+fn a_window_stands_for_a_scene() {
+    // Each label is the row's and the column's eighth.
+    let (image, map) = labelled(64, 96, |y, x| (y / 8 * 12 + x / 8) as u16 % 25);
+    let transform = SegmentTransform::new((16, 16)).unwrap().with_scale((1.0, 1.0)).unwrap().with_flip(false);
+    let transform = transform.with_window(16).unwrap().with_largest_share(1.0).unwrap();
+    let mut places = std::collections::BTreeSet::new();
+    for sample in 0..300 {
+        let (seen, labels) = apply(&transform, &image, &map, sample);
+        // Nothing is resized: every pixel is one of the scene, with its label.
+        let pixels = seen.data().as_chunks::<3>().0.iter().zip(labels.labels());
+        assert!(pixels.clone().all(|(pixel, label)| u16::from(pixel[0]) == label * 10), "sample {sample}");
+        places.insert(labels.into_labels());
+    }
+    assert!(places.len() > 250, "{}", places.len());
+    assert!(SegmentTransform::new((8, 8)).unwrap().with_window(0).is_err());
 }
 
 #[test]

@@ -4,7 +4,8 @@ mod pixel_files;
 
 use std::path::{Path, PathBuf};
 
-use mae_image::{AnyImage, DecodeLimits, Image, ImageError, decode_labels};
+use image::metadata::Orientation;
+use mae_image::{AnyImage, DecodeLimits, Encoded, Image, ImageError, decode_labels};
 use pixel_files::{DEFLATE, GREY, RGB, UNCOMPRESSED, Value, bytes_of, numbers, tag, tags, tiff, tiled, zlib};
 use png::{BitDepth, ColorType};
 
@@ -95,7 +96,14 @@ fn tiff_files_have_numbers_of_many_types() {
 #[test]
 fn a_label_image_is_turned_by_its_own_orientation() {
     let turned = [tags([1, 3, 1, 8, UNCOMPRESSED, GREY]), vec![tag(274, 6)]].concat();
-    assert_eq!(decode(&tiff(&turned, &[vec![4, 5, 6]])).unwrap(), bytes(3, 1, 1, &[4, 5, 6]));
+    let file = tiff(&turned, &[vec![4, 5, 6]]);
+    assert_eq!(decode(&file).unwrap(), bytes(3, 1, 1, &[4, 5, 6]));
+    // An image says how it was turned, however it is read.
+    for format in ["rgb8", "u8x1"] {
+        let encoded =
+            Encoded::new("a.tif", file.clone(), format.parse().unwrap(), &DecodeLimits::default()).unwrap();
+        assert_eq!((encoded.orientation(), encoded.size()), (Orientation::Rotate90, (3, 1)));
+    }
     let mut png = png((1, 3), ColorType::Grayscale, BitDepth::Eight, &[4, 5, 6]);
     let exif = b"II\x2a\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x08\0\0\0";
     // Behind the signature and the header; the checksum is not looked at there.

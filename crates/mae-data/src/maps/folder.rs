@@ -15,7 +15,7 @@ use crate::loader::worker::without_panic;
 use crate::{DataError, DecodeLimits, PassedOver, path_name};
 
 /// The extensions of label images, as they are looked for.
-const EXTENSIONS: [&str; 6] = ["png", "PNG", "tif", "tiff", "TIF", "TIFF"];
+const EXTENSIONS: [&str; 6] = ["png", "PNG", "tif", "TIF", "tiff", "TIFF"];
 
 /// What stands for the name of an image in a template.
 const STEM: &str = "{stem}";

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
@@ -63,8 +62,11 @@ def labels(height, width):
 
 
 def both(image, mask, resized, crop, mirrored, upside_down, quarters, size):
-    """The same geometry of a Pillow image, or a tensor of floats, and of a mask."""
-    mask = tv_tensors.Mask(torch.from_numpy(mask)[None])
+    """The same geometry of a Pillow image, or a tensor of floats, and of a mask.
+
+    The mask is no `tv_tensors.Mask`: these are always resized by `nearest`, which shifts them by up to half a pixel.
+    """
+    mask = torch.from_numpy(mask)[None]
     image = F.resize(image, list(resized), BILINEAR, antialias=True)
     mask = F.resize(mask, list(resized), NEAREST_EXACT)
     outputs = []

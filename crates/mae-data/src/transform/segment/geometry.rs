@@ -11,6 +11,8 @@ use crate::{AnyImage, Crop, Filter, Image, LabelMap, View};
 pub(super) struct Geometry {
     rows: Span,
     columns: Span,
+    /// The row and column of the image where what is resized begins.
+    origin: (usize, usize),
     /// What the crop is turned by, one after the other.
     turns: [Orientation; 3],
     /// `(height, width)` of what comes out.
@@ -22,7 +24,18 @@ impl Geometry {
     pub(super) fn new(side: (usize, usize), resized: (usize, usize), size: (usize, usize)) -> Self {
         let whole = |side, resized| Span::whole(side, resized, Filter::Bilinear);
         let turns = [Orientation::NoTransforms; 3];
-        Self { rows: whole(side.0, resized.0), columns: whole(side.1, resized.1), turns, size }
+        Self {
+            rows: whole(side.0, resized.0),
+            columns: whole(side.1, resized.1),
+            origin: (0, 0),
+            turns,
+            size,
+        }
+    }
+
+    /// The same of a window of the image whose first pixel is at `origin`.
+    pub(super) fn moved(self, origin: (usize, usize)) -> Self {
+        Self { origin, ..self }
     }
 
     /// A crop of the resized image, which holds it.
@@ -46,7 +59,8 @@ impl Geometry {
 
     /// How the pixels of an image become those of the crop: bilinear and antialiased.
     fn view(&self) -> View {
-        View::of_resized(self.rows, self.columns, (0, 0), (self.rows.length, self.columns.length))
+        let size = (self.rows.length, self.columns.length);
+        View::of_resized(self.rows, self.columns, (0, 0), size).moved(self.origin.0, self.origin.1)
     }
 
     /// The pixels of the image that have a part in it.
@@ -94,8 +108,9 @@ impl Geometry {
 
     /// Gives `f` the row of the map that each row of the crop is made of, and the columns that are taken.
     fn each_row(&self, map: &LabelMap, mut f: impl FnMut(&[u16], &[usize])) {
-        let columns: Vec<usize> = nearest(self.columns).collect();
-        for row in nearest(self.rows) {
+        let (top, left) = self.origin;
+        let columns: Vec<usize> = nearest(self.columns).map(|column| left + column).collect();
+        for row in nearest(self.rows).map(|row| top + row) {
             f(&map.labels()[row * map.width()..][..map.width()], &columns);
         }
     }
@@ -105,8 +120,8 @@ impl Geometry {
 ///
 /// # Source
 /// PyTorch's `nearest-exact`, in whole numbers: its floats differ where a middle lies just between two pixels.
-/// Deviation: mmsegmentation resizes masks by OpenCV's and torchvision by PyTorch's `nearest`, which take the pixel at the upper left of the middle and so
-/// shift labels by up to half a pixel against the image.
+/// Deviation: mmsegmentation resizes masks by OpenCV's `nearest`, and torchvision its `Mask` by PyTorch's. These take the pixel at the
+/// upper left of the middle, and so shift labels by up to half a pixel against the image.
 fn nearest(Span { side, resized, start, length, .. }: Span) -> impl Iterator<Item = usize> {
     let (side, resized) = (side as u128, resized as u128);
     (start..start + length).map(move |at| ((2 * at as u128 + 1) * side / (2 * resized)) as usize)

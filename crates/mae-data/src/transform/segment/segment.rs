@@ -8,6 +8,7 @@ use super::geometry::Geometry;
 use super::joint::JointTransform;
 use super::photometric::PhotometricDistortion;
 use super::scale::scaled_size;
+use crate::transform::crop::{check_window, random_window};
 use crate::{
     AnyImage, Crop, DataError, Encoded, IGNORE, LabelMap, PixelFormat, SampleRng, Transform, below, uniform,
 };
@@ -25,6 +26,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentTransform {
     size: (usize, usize),
+    window: Option<usize>,
     short_side: Option<usize>,
     scale: (f64, f64),
     largest_share: f64,
@@ -48,6 +50,7 @@ impl SegmentTransform {
         check_size(size)?;
         Ok(Self {
             size,
+            window: None,
             short_side: Some(size.0.min(size.1)),
             scale: (0.5, 2.0),
             largest_share: 0.75,
@@ -57,6 +60,16 @@ impl SegmentTransform {
             photometric: None,
             fill: vec![0.0],
         })
+    }
+
+    /// Takes a square window of so many pixels on each side, at a random place, for the image: for scenes that are much larger than what is
+    /// to be seen at a time. No more of a scene than the crop is decoded where its format allows it.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] for a window of 0 pixels.
+    pub fn with_window(self, side: usize) -> Result<Self, DataError> {
+        check_window(side)?;
+        Ok(Self { window: Some(side), ..self })
     }
 
     /// The range of the random factor, uniform in it.
@@ -138,6 +151,10 @@ impl SegmentTransform {
         /// # Source
         /// mmsegmentation's `RandomCrop`.
         const TRIES: usize = 10;
+        let window = self.window.map(|window| random_window(window, side, rng));
+        let Crop { top, left, height, width } =
+            window.unwrap_or(Crop { top: 0, left: 0, height: side.0, width: side.1 });
+        let (origin, side) = ((top, left), (height, width));
         let (low, high) = self.scale;
         let resized = scaled_size(side, self.short_side, low + (high - low) * uniform(rng));
         // Drawn only where wanted: what a view is without them stays the same.
@@ -146,7 +163,8 @@ impl SegmentTransform {
         let quarters = if self.quarter_turns { below(rng, 4) } else { 0 };
         let (height, width) = if quarters % 2 == 1 { (self.size.1, self.size.0) } else { self.size };
         let (height, width) = (height.min(resized.0), width.min(resized.1));
-        let all = Geometry::new(side, resized, self.size).turned(mirrored, upside_down, quarters);
+        let all =
+            Geometry::new(side, resized, self.size).moved(origin).turned(mirrored, upside_down, quarters);
         let mut crop = || {
             let top = below(rng, (resized.0 - height + 1) as u64) as usize;
             let left = below(rng, (resized.1 - width + 1) as u64) as usize;
