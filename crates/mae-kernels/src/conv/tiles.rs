@@ -82,7 +82,14 @@ impl Tiles {
     ///
     /// # Shapes
     /// `[B, H, W, C]` → `[16, tiles, C]`
-    pub fn read_all(&self, out: &mut [f32], x: &[f32], channels: usize, rows: Range<usize>, reading: Reading) {
+    pub fn read_all(
+        &self,
+        out: &mut [f32],
+        x: &[f32],
+        channels: usize,
+        rows: Range<usize>,
+        reading: Reading,
+    ) {
         // Of each of the 16 parts, a row of tiles.
         let mut of_rows: Vec<Vec<&mut [f32]>> = rows.clone().map(|_| Vec::with_capacity(POINTS)).collect();
         for part in self.parts(out, channels, &rows) {
@@ -118,7 +125,8 @@ impl Tiles {
             let (these, rest) =
                 y.split_at_mut((self.first_pixel(row + 1) - self.first_pixel(row)) * channels);
             let (upper, lower) = these.split_at_mut(self.map.width * channels);
-            let parts = std::array::from_fn(|point| &products[point * count * channels + i * of_row..][..of_row]);
+            let parts =
+                std::array::from_fn(|point| &products[point * count * channels + i * of_row..][..of_row]);
             write_row([upper, lower], parts, channels);
             y = rest;
         }
@@ -180,8 +188,9 @@ fn write_row(mut rows: [&mut [f32]; 2], parts: [&[f32]; POINTS], channels: usize
     for tile in 0..tiles {
         for first in (0..channels).step_by(LANES) {
             let (at, end) = (tile * channels + first, channels.min(first + LANES));
-            let lanes: [[Lanes; 4]; 4] =
-                std::array::from_fn(|i| std::array::from_fn(|j| load(&parts[4 * i + j][at..at + end - first])));
+            let lanes: [[Lanes; 4]; 4] = std::array::from_fn(|i| {
+                std::array::from_fn(|j| load(&parts[4 * i + j][at..at + end - first]))
+            });
             let made = outputs(lanes);
             for (row, made) in rows.iter_mut().zip(made) {
                 for (j, lanes) in made.into_iter().enumerate() {

@@ -78,7 +78,8 @@ impl<C: CheckpointStrategy> Convolution for Autodiff<Flex, C> {
                     handover::register::<Flex>(grads, to.id, pooled::tensor(x_grad, x.shape()));
                 }
                 if let Some(to) = to_weight {
-                    let weight_grad = mae_kernels::conv3x3_weight_backward(&grad, &x, map, channels, products);
+                    let weight_grad =
+                        mae_kernels::conv3x3_weight_backward(&grad, &x, map, channels, products);
                     handover::register::<Flex>(grads, to.id, pooled::tensor(weight_grad, weight.shape()));
                 }
             }
