@@ -1,7 +1,7 @@
 """Times training steps of a PyTorch masked autoencoder on one batch: the other side of `cargo xtask bench step` and
 `cargo xtask bench gpu`.
 
-usage: python bench_peers.py {timm,transformers,lightly} EXPORT --steps N [--work encode] [--threads N] [--compile]
+usage: python bench_peers.py {timm,transformers,lightly,timm-uper} EXPORT --steps N [--work encode] [--threads N] [--compile]
                              [--device cuda] [--precision bf16] [--read-every N]
 (Python 3.11, pip install -r requirements-bench.txt)
 
@@ -11,6 +11,7 @@ torch.optim.AdamW (fused), in float32 with TF32 off, or under bfloat16 autocast.
 N steps: a card works ahead until then.
 
 timm is the paper's model of timm's blocks, with the exported weights and masks, so that its losses are ours.
+timm-uper is timm's encoder under the pyramid and heads of transformers' BeitForSemanticSegmentation, with the exported weights.
 transformers is ViTMAEForPreTraining and lightly the model of its MAE example, each with weights and masks of its own.
 """
 
@@ -117,6 +118,87 @@ def lightly_model(export: Path, config: dict, mask: torch.Tensor, encode: bool):
     return model, (lambda images: model.backbone.encode(images=images).abs().mean()) if encode else model
 
 
+class Uper(nn.Module):
+    """timm's encoder under the pyramid and heads of transformers' BeitForSemanticSegmentation."""
+
+    def __init__(self, config: dict) -> None:
+        super().__init__()
+        from functools import partial
+
+        from timm.models.vision_transformer import VisionTransformer
+        from transformers import BeitConfig
+        from transformers.models.beit import modeling_beit as beit
+
+        vit, head = config["vit"], config["head"]["uper_net"]
+        stack, geometry = vit["stack"], vit["geometry"]
+        width, channels, scales = stack["embed_dim"], head["channels"], head["pool_scales"]
+        self.blocks = [block - 1 for block in head["blocks"]]
+        self.encoder = VisionTransformer(
+            img_size=tuple(geometry["image_size"]),
+            patch_size=geometry["patch_size"],
+            embed_dim=width,
+            depth=stack["depth"],
+            num_heads=stack["num_heads"],
+            num_classes=0,
+            norm_layer=partial(nn.LayerNorm, eps=vit["norm_eps"]),
+        )
+        options = {"num_labels": len(config["classes"]), "pool_scales": scales}
+        options["auxiliary_channels"] = head["auxiliary"]["channels"]
+        wide, narrow = (BeitConfig(hidden_size=size, **options) for size in (width, channels))
+        self.fpn, self.auxiliary_head = beit.BeitFPNNeck(wide), beit.BeitFCNHead(wide)
+        self.decode_head = beit.BeitUperHead(narrow)
+        # As many channels come in as the encoder is wide.
+        self.decode_head.psp_modules = beit.BeitPyramidPoolingModule(scales, width, channels)
+        joined = width + len(scales) * channels
+        self.decode_head.psp_bottleneck = beit.BeitConvLayer(joined, channels, kernel_size=3, padding=1)
+        lateral = (beit.BeitConvLayer(width, channels, kernel_size=1) for _ in range(3))
+        self.decode_head.lateral_convs = nn.ModuleList(lateral)
+
+    @staticmethod
+    def published(name: str) -> str:
+        """A parameter's name in published checkpoints, which are ours."""
+        for ours, theirs in {
+            "encoder.": "",
+            "fpn.fpn1.conv_transpose1": "fpn1.0",
+            "fpn.fpn1.normalization": "fpn1.1",
+            "fpn.fpn1.conv_transpose2": "fpn1.3",
+            "fpn.fpn2": "fpn2.0",
+            "psp_bottleneck": "bottleneck",
+            ".convolution": ".conv",
+            ".normalization": ".bn",
+        }.items():
+            name = name.replace(ours, theirs)
+        head, blocks, rest = name.partition("psp_modules.blocks.")
+        index, _, rest = rest.partition(".conv.")
+        return f"{head}psp_modules.{index}.1.{rest}" if blocks else name
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        maps = self.encoder.forward_intermediates(
+            images, indices=self.blocks, norm=False, intermediates_only=True
+        )
+        pyramid = self.fpn(maps)
+        return [self.decode_head(pyramid), self.auxiliary_head(pyramid)]
+
+
+def uper_model(export: Path, config: dict, labels: torch.Tensor, encode: bool):
+    """A segmenter with the exported weights, and its step."""
+    if encode:
+        raise SystemExit("of a segmenter, training steps are timed")
+    model = Uper(config)
+    weights = load_file(export / "initial.safetensors")
+    state = {name: weights.get(model.published(name), value) for name, value in model.state_dict().items()}
+    model.load_state_dict(state, strict=True)
+
+    def loss(images: torch.Tensor) -> torch.Tensor:
+        total = 0.0
+        for scores, share in zip(model(images), (1.0, 0.4)):
+            resized = nn.functional.interpolate(scores, size=labels.shape[1:], mode="bilinear", align_corners=False)
+            total = total + share * nn.functional.cross_entropy(resized, labels.long())
+        return total
+
+    return model, loss
+
+
 def memory_mib(name: str) -> float:
     """A line of Linux's account of this process."""
     status = Path("/proc/self/status").read_text().splitlines()
@@ -125,7 +207,7 @@ def memory_mib(name: str) -> float:
 
 def main() -> None:
     """Parses the command line, times the steps, prints them."""
-    models = {"timm": timm_model, "transformers": transformers_model, "lightly": lightly_model}
+    models = {"timm": timm_model, "transformers": transformers_model, "lightly": lightly_model, "timm-uper": uper_model}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("peer", choices=models, help="whose model")
     parser.add_argument("export", type=Path, metavar="EXPORT", help="folder that bench_step has written")
@@ -147,7 +229,9 @@ def main() -> None:
     batch = load_file(args.export / "batch.safetensors")
     encode = args.work == "encode"
     before = memory_mib("VmRSS")
-    model, step = models[args.peer](args.export, config, batch["mask"].bool().to(device), encode)
+    # What a step takes besides images: masks, or a segmenter's labels.
+    target = batch["labels"] if "labels" in batch else batch["mask"].bool()
+    model, step = models[args.peer](args.export, config, target.to(device), encode)
     model.to(device).train(not encode)
     if args.compile:
         step = torch.compile(step)

@@ -31,12 +31,13 @@ struct Work {
     peers: &'static [&'static str],
 }
 
-const WORKS: [Work; 6] = [
+const WORKS: [Work; 7] = [
     train("ViT-B/16, decoder 512 × 8", "base", 8, &["timm", "transformers"]),
     train("lightly's example, ViT-B/32", "lightly", 32, &["timm", "transformers", "lightly"]),
     train("ViT-Ti/16, decoder 128 × 4", "tiny", 16, &["timm", "transformers"]),
     train("8 px digits, 96 × 4, decoder 48 × 2", "digits", 128, &["timm", "transformers"]),
     Work { mask_ratio: "0.5", ..train("the digits recipe: batch 32, half masked", "digits", 32, &["timm"]) },
+    train("UPerNet 128 on ViT-Ti/16 at 128 px", "segment", 8, &["timm-uper"]),
     Work { work: "encode", ..train("encoding, ViT-B/16, no mask", "base", 8, &["timm", "transformers"]) },
 ];
 
@@ -89,7 +90,7 @@ pub struct Options {
     /// Threads of each.
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Rows to measure: base, lightly, tiny, digits [default: all]
+    /// Rows to measure: base, lightly, tiny, digits, segment [default: all]
     #[arg(long = "shape", value_name = "SHAPE")]
     shapes: Vec<String>,
     /// Type of matrix products: f32, or bf16, in which the peers run under autocast.

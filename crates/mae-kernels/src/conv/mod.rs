@@ -21,7 +21,7 @@ use transform::{POINTS, kernel_gradient, kernels};
 /// Tiles of a task, about: enough for products of many rows, few enough that their windows stay in a core's cache.
 const TASK: usize = 96;
 /// Tiles whose windows are held at once for the kernel's gradient, about.
-const HELD: usize = 768;
+const HELD: usize = 256;
 
 /// The convolution at stride 1 with zeros around the map. Factors of products are rounded behind the transforms.
 ///
@@ -93,9 +93,9 @@ fn convolve(
         tiles.read(&mut windows, x, c_in, rows.clone(), Reading::Window);
         let mut outputs = Buffer::any(POINTS * count * c_out);
         let points = outputs.chunks_exact_mut(count * c_out);
-        let factors = windows.chunks_exact(count * c_in).zip(kernels.chunks_exact(c_in * c_out));
-        for (outputs, (windows, kernels)) in points.zip(factors) {
-            let (windows, kernels) = (Mat::dense(windows, c_in), Mat::dense(kernels, c_out));
+        for (point, (outputs, windows)) in points.zip(windows.chunks_exact(count * c_in)).enumerate() {
+            let kernels = Mat::new(&kernels[point * c_out..], c_in, c_out, POINTS * c_out);
+            let windows = Mat::dense(windows, c_in);
             products.matmul(outputs, c_out, windows, kernels, Write::Set, Threads::One);
         }
         tiles.write(y, &outputs, c_out, rows);

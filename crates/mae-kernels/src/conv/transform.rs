@@ -58,45 +58,64 @@ pub fn output_gradient(window: [[Lanes; 4]; 4]) -> [[Lanes; 4]; 4] {
     both_ways(middle, |[a, b]| [a, add(a, b), sub(a, b), sub([0.0; LANES], b)])
 }
 
-/// G: what each number of a kernel's row counts in each of its transform.
-const KERNEL: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
-
-/// The same in two dimensions, for one number of the transform.
-fn shares(point: usize) -> [f32; 9] {
-    std::array::from_fn(|i| KERNEL[point / 4][i / 3] * KERNEL[point % 4][i % 3])
+/// G g Gᵀ of a kernel.
+#[inline(always)]
+fn kernel(g: [[Lanes; 3]; 3]) -> [[Lanes; 4]; 4] {
+    both_ways(g, |[a, b, c]| {
+        let outer = half(add(a, c));
+        [a, add(outer, half(b)), sub(outer, half(b)), c]
+    })
 }
 
-/// G g Gᵀ of kernels, turned by half a turn with inputs and outputs exchanged if they are to carry gradients back.
+/// Gᵀ u G of a transformed kernel's gradient.
+#[inline(always)]
+fn kernel_gradient_of(u: [[Lanes; 4]; 4]) -> [[Lanes; 3]; 3] {
+    both_ways(u, |[a, b, c, d]| {
+        let inner = half(add(b, c));
+        [add(a, inner), half(sub(b, c)), add(inner, d)]
+    })
+}
+
+#[inline(always)]
+fn half(a: Lanes) -> Lanes {
+    a.map(|a| 0.5 * a)
+}
+
+/// The transform of kernels, turned by half a turn with inputs and outputs exchanged if they are to carry gradients back.
 ///
 /// # Shapes
-/// `[C_out, C_in, 3, 3]` → `[16, C_in, C_out]`, or `[16, C_out, C_in]` if turned
+/// `[C_out, C_in, 3, 3]` → `[C_in, 16, C_out]`, or `[C_out, 16, C_in]` if turned
 pub fn kernels(weight: &[f32], [c_in, c_out]: [usize; 2], turned: bool) -> Buffer {
     let mut transformed = Buffer::any(POINTS * c_in * c_out);
-    transformed.par_chunks_mut(c_in * c_out).enumerate().for_each(|(point, out)| {
-        let mut shares = shares(point);
-        if turned {
-            shares.reverse();
-            weighted(out, weight, shares);
-        } else {
-            for (i, out) in out.chunks_exact_mut(c_out).enumerate() {
-                let kernels = weight.chunks_exact(9 * c_in).map(|kernels| &kernels[9 * i..][..9]);
-                for (out, kernel) in out.iter_mut().zip(kernels) {
-                    *out = kernel.iter().zip(&shares).map(|(w, share)| w * share).sum();
-                }
-            }
-        }
+    // Kernels of a row, and from one to the next and of a row to the next.
+    let (count, step, row_step) = if turned { (c_in, 9, 9 * c_in) } else { (c_out, 9 * c_in, 9) };
+    transformed.par_chunks_mut(POINTS * count).enumerate().for_each(|(row, out)| {
+        kernels_row(out, &weight[row * row_step..], step, turned);
     });
     transformed
 }
 
+/// Kernels each `step` numbers behind the one before.
 #[multiversion(targets = "simd")]
-fn weighted(out: &mut [f32], weight: &[f32], shares: [f32; 9]) {
-    for (out, kernel) in out.iter_mut().zip(weight.as_chunks::<9>().0) {
-        *out = (0..9).map(|i| kernel[i] * shares[i]).sum();
+fn kernels_row(out: &mut [f32], weight: &[f32], step: usize, turned: bool) {
+    let count = out.len() / POINTS;
+    for first in (0..count).step_by(LANES) {
+        let lanes = LANES.min(count - first);
+        let mut g = [[[0.0; LANES]; 3]; 3];
+        for lane in 0..lanes {
+            let numbers = &weight[(first + lane) * step..][..9];
+            for (k, number) in numbers.iter().enumerate() {
+                let k = if turned { 8 - k } else { k };
+                g[k / 3][k % 3][lane] = *number;
+            }
+        }
+        for (point, of_point) in kernel(g).as_flattened().iter().enumerate() {
+            store(&mut out[point * count + first..][..lanes], *of_point);
+        }
     }
 }
 
-/// Gᵀ u G of the products' sums: the kernels' gradient.
+/// The kernels' gradient, of the sums of products.
 ///
 /// # Shapes
 /// `[16, C_in, C_out]` → `[C_out, C_in, 3, 3]`
@@ -111,21 +130,15 @@ pub fn kernel_gradient(sums: &[f32], [c_in, c_out]: [usize; 2]) -> Buffer {
 /// For the outputs from `first` on, at most [`LANES`].
 #[multiversion(targets = "simd")]
 fn kernel_gradient_block(out: &mut [f32], sums: &[f32], [c_in, c_out]: [usize; 2], first: usize) {
-    let shares: [[f32; 9]; POINTS] = std::array::from_fn(shares);
-    let count = LANES.min(c_out - first);
+    let lanes = LANES.min(c_out - first);
     for i in 0..c_in {
-        let mut kernel = [[0.0; LANES]; 9];
-        for (point, shares) in shares.iter().enumerate() {
-            let lanes = load(&sums[(point * c_in + i) * c_out + first..][..count]);
-            for (kernel, share) in kernel.iter_mut().zip(shares) {
-                for (kernel, lane) in kernel.iter_mut().zip(&lanes) {
-                    *kernel += share * lane;
-                }
-            }
-        }
-        for lane in 0..count {
-            for (k, kernel) in kernel.iter().enumerate() {
-                out[(lane * c_in + i) * 9 + k] = kernel[lane];
+        let at = |point: usize| load(&sums[(point * c_in + i) * c_out + first..][..lanes]);
+        let gradient =
+            kernel_gradient_of([0, 4, 8, 12].map(|row| [0, 1, 2, 3].map(|column| at(row + column))));
+        for lane in 0..lanes {
+            let out = &mut out[(lane * c_in + i) * 9..][..9];
+            for (out, of_number) in out.iter_mut().zip(gradient.as_flattened()) {
+                *out = of_number[lane];
             }
         }
     }

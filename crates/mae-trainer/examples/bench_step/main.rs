@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
 
 mod breakdown;
+mod segment;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -87,6 +88,8 @@ enum Shape {
     Large,
     Huge,
     Digits,
+    /// A segmenter, by its own training step.
+    Segment,
 }
 
 impl Shape {
@@ -97,6 +100,7 @@ impl Shape {
             Self::Lightly => Preset::Lightly,
             Self::Large => Preset::Large,
             Self::Huge => Preset::Huge,
+            Self::Segment => anyhow::bail!("segment is no masked autoencoder"),
             Self::Digits => {
                 return Ok(MaeConfig {
                     geometry: Geometry::new((8, 8), 2, 3)?,
@@ -141,6 +145,9 @@ fn main() -> ExitCode {
 fn bench(cli: &Cli) -> Result<()> {
     ensure!(cli.batch >= 1 && cli.steps >= 2, "batch is at least 1 and steps at least 2");
     ensure!(cli.read_every >= 1, "there is at least one step to a reading");
+    if let Shape::Segment = cli.shape {
+        return bench_segment(cli);
+    }
     let mut config = cli.shape.config()?;
     config.decoder.depth = cli.decoder_depth.unwrap_or(config.decoder.depth);
     if let Work::Flops = cli.work {
@@ -169,6 +176,31 @@ fn bench(cli: &Cli) -> Result<()> {
         Work::Flops => unreachable!("printed above"),
         Work::Encode => encode(&model, &batch, cli.steps, &device),
     };
+    report.peak_mib = memory_mib("VmHWM")? - before;
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(())
+}
+
+/// The same for a segmenter.
+fn bench_segment(cli: &Cli) -> Result<()> {
+    ensure!(
+        matches!(cli.work, Work::Train | Work::Flops) && !cli.breakdown,
+        "of a segmenter, steps are timed"
+    );
+    let config = segment::config()?;
+    if let Work::Flops = cli.work {
+        println!("{}", 3.0 * config.flops());
+        return Ok(());
+    }
+    let device = cli.device.open()?;
+    let before = memory_mib("VmRSS")?;
+    ensure!(cli.precision.is_supported_by(&device), "{} has no {}", cli.device, cli.precision);
+    let batch = segment::Batch::new(&config, cli.batch);
+    if let Some(folder) = &cli.export {
+        return batch.export(&config.init(0, &device)?, folder);
+    }
+    let compute = Compute { precision: cli.precision, grad_checkpointing: cli.grad_checkpointing };
+    let mut report = segment::train(&config, &batch, cli.steps, compute, &device)?;
     report.peak_mib = memory_mib("VmHWM")? - before;
     println!("{}", serde_json::to_string(&report)?);
     Ok(())

@@ -152,7 +152,10 @@ impl Task for Segment {
             .with_quarter_turns(settings.data.quarter_turns)
             .with_photometric(segment.distortion.then(PhotometricDistortion::default))
             .with_fill(normalize.mean().iter().map(|mean| white * f64::from(*mean)).collect());
-        Ok(Arc::new(transform))
+        Ok(match settings.data.window {
+            Some(side) => Arc::new(transform.with_window(side)?),
+            None => Arc::new(transform),
+        })
     }
 
     fn init(&self, seed: u64, device: &Device) -> Result<Segmenter, TrainerError> {

@@ -160,7 +160,6 @@ fn within_data(data: &DataRecipe) -> Result<(), TrainerError> {
         data.resize.unwrap_or(0),
         "left out: segment.short_side says it",
     )?;
-    within("window", data.window.is_none(), data.window.unwrap_or(0), "left out: segmentation crops images")?;
     for (name, value) in [("rand_augment", data.rand_augment), ("erasing", data.erasing)] {
         within(name, value == 0.0, value, "0 for segmentation, which has segment.distortion")?;
     }
