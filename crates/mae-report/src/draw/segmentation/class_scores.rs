@@ -132,7 +132,7 @@ fn key(sheet: &Sheet<'_>, middle: usize, mean: Option<f64>) -> Result<(), DrawEr
     let mut entry = |name: &str, symbol: &dyn Fn(i32, i32) -> Result<(), DrawError>| {
         symbol(px(left), px(middle))?;
         left += 26;
-        sheet.draw(&Text::new(name, (px(left), px(middle) + 1), style.clone()))?;
+        sheet.draw(&Text::new(name, (px(left), px(middle + 2)), style.clone()))?;
         left += text_width(name, FONT_PX)? + 20;
         Ok::<_, DrawError>(())
     };
@@ -217,7 +217,7 @@ impl Column {
         let swatch_top = middle - SWATCH_PX / 2;
         let swatch = [(px(left), px(swatch_top)), (px(left + SWATCH_PX), px(swatch_top + SWATCH_PX))];
         sheet.draw(&Rectangle::new(swatch, RGBColor(r, g, b).filled()))?;
-        let at = |x: usize| (px(left + x), px(middle) + 1);
+        let at = |x: usize| (px(left + x), px(middle + 2));
         sheet.draw(&Text::new(scores.name, at(SWATCH_PX + GAP_PX), style(HPos::Left)))?;
         let start = self.at(left, 0.0);
         bar(sheet, (start, self.at(left, 1.0)), px(middle), GROUND)?;

@@ -93,7 +93,7 @@ impl Legend {
             let left = left + i % self.columns * self.column_px;
             let middle = top + i / self.columns * LINE_PX + LINE_PX / 2;
             entry.swatch.draw(sheet, (left, middle - SWATCH_PX / 2))?;
-            let at = (px(left + SWATCH_PX + SPACE_PX), px(middle) + 1);
+            let at = (px(left + SWATCH_PX + SPACE_PX), px(middle + 2));
             sheet.draw(&Text::new(entry.name.as_str(), at, style.clone()))?;
         }
         Ok(())
