@@ -312,7 +312,7 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: ImageError,
+        source: Box<ImageError>,
     },
 
     /// A label image that cannot be used.

@@ -4,7 +4,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::class_map::{Class, Colour};
+/// A colour: red, green, blue.
+pub(super) type Colour = [u8; 3];
+
+/// A class and what stands for it.
+pub(super) struct Class {
+    pub(super) name: String,
+    pub(super) values: Vec<u16>,
+    pub(super) colours: Vec<Colour>,
+}
 
 /// What a file of a class map holds.
 #[derive(Serialize, Deserialize)]

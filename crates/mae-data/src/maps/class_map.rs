@@ -5,13 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::class_file::{self, ClassFile};
+use super::class_file::{self, Class, ClassFile, Colour};
 use super::known;
 use super::label_map::IGNORE;
 use crate::DataError;
-
-/// A colour: red, green, blue.
-pub(super) type Colour = [u8; 3];
 
 /// Marks a value that stands for nothing in the table of values.
 const UNKNOWN: u16 = IGNORE - 1;
@@ -212,13 +209,6 @@ impl ClassMap {
             Some(before) => Err(twice(&class_file::text(&colour), [before, label], classes)),
         }
     }
-}
-
-/// A class and what stands for it.
-pub(super) struct Class {
-    pub(super) name: String,
-    pub(super) values: Vec<u16>,
-    pub(super) colours: Vec<Colour>,
 }
 
 /// What is said of a value or colour that occurs twice.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::class_map::{Class, ClassMap};
+use super::class_file::Class;
+use super::class_map::ClassMap;
 use super::read::{decode, is_grey, whole};
 use crate::{AnyImage, DataError, DecodeLimits, path_name};
 

@@ -38,7 +38,8 @@ pub(crate) struct Stray {
 
 /// Decodes a label image.
 pub(crate) fn decode(path: &Path, limits: &DecodeLimits) -> Result<AnyImage, DataError> {
-    decode_labels(path, limits).map_err(|source| DataError::UnreadableMap { path: path.into(), source })
+    decode_labels(path, limits)
+        .map_err(|source| DataError::UnreadableMap { path: path.into(), source: Box::new(source) })
 }
 
 /// Whether a colour is a grey value, which some tools write three times.
