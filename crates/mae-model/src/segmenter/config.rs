@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use burn::tensor::Device;
-use mae_vit::{InitRng, StackConfig, VitConfig, VitError};
+use mae_vit::{StackConfig, VitConfig, VitError};
 use serde::{Deserialize, Serialize};
 
-use super::Segmenter;
 use crate::ModelError;
 
 /// Everything that determines a [`Segmenter`] but its weights.
@@ -106,20 +104,6 @@ mod bounds {
 }
 
 impl SegmenterConfig {
-    /// A segmenter with random weights.
-    ///
-    /// # Errors
-    /// As [`check`](Self::check).
-    pub fn init(&self, seed: u64, device: &Device) -> Result<Segmenter, ModelError> {
-        self.check()?;
-        let mut rng = InitRng::new(seed);
-        let encoder = self
-            .vit
-            .init(&mut rng, device)
-            .map_err(|source| ModelError::Config { part: "encoder", source })?;
-        Ok(Segmenter::assemble(encoder, self.clone(), &mut rng, device))
-    }
-
     /// Checks the description.
     ///
     /// # Errors

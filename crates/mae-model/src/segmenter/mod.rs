@@ -51,6 +51,22 @@ pub struct TrainForward {
     pub statistics: BatchStatistics,
 }
 
+impl SegmenterConfig {
+    /// A segmenter with random weights.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn init(&self, seed: u64, device: &Device) -> Result<Segmenter, ModelError> {
+        self.check()?;
+        let mut rng = InitRng::new(seed);
+        let encoder = self
+            .vit
+            .init(&mut rng, device)
+            .map_err(|source| ModelError::Config { part: "encoder", source })?;
+        Ok(Segmenter::assemble(encoder, self.clone(), &mut rng, device))
+    }
+}
+
 impl Segmenter {
     /// A new head on an encoder.
     ///
