@@ -77,7 +77,7 @@ fn a_segmenter_learns_resumes_and_predicts_what_it_was_measured_by() {
     let options =
         "--epochs 24 --batch-size 4 --base-lr 0.5 --seed 1 --channels 16 --drop-path 0.1 --dice 0.5";
     let text = printed(at, &format!("segment . {data} {options} --out whole"));
-    assert!(text.contains("UPerNet, 16 channels") && text.contains("mIoU"), "{text}");
+    assert!(text.contains("UPerNet of 16 channels") && text.contains("mIoU"), "{text}");
 
     let scores = json(&at.join("whole/scores.json"));
     let miou = scores["mean_iou"].as_f64().unwrap();
@@ -144,11 +144,15 @@ fn label_maps_that_do_not_fit_are_refused_by_name() {
     let at = at.path();
     setting(at);
     rectangles(&at.join("train"), 4);
-    let data = "train/images train/masks --val-share 0.25 --epochs 1 --batch-size 1 --out run";
+    let data = "train/images train/masks --val-share 0.25 --epochs 1 --batch-size 2 --out run";
     let refuse = |args: &str, words: &[&str]| {
         refused(at, args, words);
         assert!(!at.join("run").exists() || fs::remove_dir_all(at.join("run")).is_ok());
     };
+    refuse(
+        &format!("segment . {data} --set batch_size=1"),
+        &["batch_size is 1", "at least 2", "batch norms"],
+    );
     refuse(&format!("segment . {data} --blocks 99"), &["blocks is 99", "the encoder's"]);
     refuse(
         &format!("segment . {data} --set segment.class_weights=[1,2]"),
@@ -167,7 +171,7 @@ fn label_maps_that_do_not_fit_are_refused_by_name() {
 
     fs::create_dir_all(at.join("others")).unwrap();
     GrayImage::new(8, 8).save(at.join("others/else.png")).unwrap();
-    refuse("segment . train/images others --val-share 0.25 --out run", &["others", "else.png"]);
+    refuse("segment . train/images others --val-share 0.25 --classes two.toml --out run", &["others", "else.png"]);
 
     // One map is of another size than its image.
     GrayImage::new(9, 8).save(at.join("train/masks/00.png")).unwrap();

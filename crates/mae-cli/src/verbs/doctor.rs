@@ -1,12 +1,12 @@
 //! A folder of images, examined.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
 use mae_data::{
-    DataError, DataReport, Doctor, FolderOptions, ImageFolder, ImageSource, LabelTable, PixelFormat, Subset,
-    open_images,
+    ClassMap, DataError, DataReport, Doctor, FolderOptions, ImageFolder, ImageSource, LabelMapOptions,
+    LabelMaps, LabelTable, MapReport, PixelFormat, Segmented, Subset, open_images,
 };
 use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
@@ -20,6 +20,7 @@ Examples:
   mae doctor photos --image-size 224
   mae doctor photos --labels photos.csv --val-share 0.2
   mae doctor photos.parquet
+  mae doctor train/images --masks train/masks --classes classes.toml
   mae doctor photos --json > report.json";
 
 #[derive(clap::Args)]
@@ -42,6 +43,15 @@ pub struct Args {
     /// Count what this share of each class holds out, such as 0.2, of the images that have a class.
     #[arg(long, value_name = "SHARE")]
     val_share: Option<f64>,
+    /// Folder of the images' label maps for segmentation, each of which is read.
+    #[arg(long, value_name = "DIR")]
+    masks: Option<PathBuf>,
+    /// Names, values and colours of their classes: a TOML or JSON file, or voc or ade20k [default: the values in the label maps].
+    #[arg(long, value_name = "FILE", requires = "masks")]
+    classes: Option<PathBuf>,
+    /// Name of an image's label map below the folder, such as {stem}_mask.png [default: the image's name, as PNG or TIFF].
+    #[arg(long, value_name = "TEMPLATE", requires = "masks")]
+    mask_name: Option<String>,
     /// Prints everything as JSON; otherwise long lists are shortened.
     #[arg(long)]
     json: bool,
@@ -80,19 +90,36 @@ fn examine(args: &Args, images: Arc<dyn ImageSource>) -> Result<()> {
 }
 
 fn tell(args: &Args, report: &DataReport, images: Arc<dyn ImageSource>) -> Result<()> {
+    let maps = args.masks.as_deref().map(|masks| examine_maps(args, images.clone(), masks)).transpose()?;
     let held_out = args.val_share.map(|share| held_out(images, share)).transpose()?;
     if args.json {
         let mut json = serde_json::to_value(report)?;
         if let Some((train, val)) = held_out {
             json["val_share"] = json!({ "train": train, "val": val });
         }
+        if let Some(maps) = maps {
+            json["label_maps"] = serde_json::to_value(maps)?;
+        }
         return Ok(output::print(format_args!("{json:#}\n"))?);
     }
     output::print(report)?;
+    if let Some(maps) = maps {
+        output::print(format_args!("\n{maps}"))?;
+    }
     if let Some((train, val)) = held_out {
         output::print(format_args!("held out        {val} images; {train} are left to train on\n"))?;
     }
     Ok(())
+}
+
+/// Examines the label maps of images.
+fn examine_maps(args: &Args, images: Arc<dyn ImageSource>, masks: &Path) -> Result<MapReport> {
+    let classes = args.classes.as_ref().map(ClassMap::open).transpose()?;
+    let options = LabelMapOptions { template: args.mask_name.clone(), ..LabelMapOptions::default() };
+    let segmented = Segmented::new(images, LabelMaps::open(masks, classes, options)?)?;
+    let mut progress = Progress::start();
+    let tell_progress = |done, total| progress.tell(done, total, total, "label maps", String::new);
+    Ok(Doctor::default().examine_maps(&segmented, tell_progress)?)
 }
 
 /// How many images are trained on and how many held out.

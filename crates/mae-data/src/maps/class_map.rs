@@ -68,6 +68,21 @@ impl ClassMap {
             .map_err(|reason| DataError::ClassMap { path: path.into(), reason })
     }
 
+    /// The names that [`open`](Self::open) knows.
+    pub const NAMES: [&str; 2] = ["voc", "ade20k"];
+
+    /// The class map of a data set by its name, one of [`NAMES`](Self::NAMES), or else that in a file.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn open(name: impl AsRef<Path>) -> Result<Self, DataError> {
+        match name.as_ref().to_str() {
+            Some("voc") => Ok(Self::voc()),
+            Some("ade20k") => Ok(Self::ade20k()),
+            _ => Self::load(name),
+        }
+    }
+
     /// Classes whose values are 0, 1, 2 and so on, in the order of the names.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use mae_data::{AnyImage, ImageSource};
-use mae_model::{Segmenter, WeightFile};
+use mae_model::{Contents, Segmenter, WeightFile};
 use mae_report::{class_colour, make_folder, overlay_labels, save_label_png, save_png, write_atomic};
 use mae_trainer::cli::output;
 use mae_trainer::{
@@ -94,6 +94,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         args.device
     );
     let file = args.described.open(&args.weights)?;
+    ensure!(
+        matches!(file.contents(), Contents::Segmenter { .. }),
+        "{} holds {} and no segmentation head: mae segment trains one",
+        file.path().display(),
+        file.contents()
+    );
     let (model, _) = file.segmenter(&device)?;
     let model = model.with_compute(Compute { precision: args.precision, ..Compute::default() });
     let normalize = file.normalize()?;
@@ -273,7 +279,9 @@ impl Predictor<'_> {
         };
         let classes =
             self.model.config().classes.iter().enumerate().map(class).collect::<Result<Vec<_>>>()?;
-        let path = self.outputs.folder.join("classes.toml");
-        Ok(write_atomic(path, |file| file.write_all(classes.join("\n").as_bytes()))?)
+        // As label maps of 8 bits have it.
+        let ignore = if classes.len() <= 255 { "ignore = [255]\n\n" } else { "" };
+        let (path, text) = (self.outputs.folder.join("classes.toml"), ignore.to_owned() + &classes.join("\n"));
+        Ok(write_atomic(path, |file| file.write_all(text.as_bytes()))?)
     }
 }

@@ -61,12 +61,7 @@ impl Task for Segment {
     fn join(recipe: &Recipe<SegmentRecipe>, mut data: Data) -> Result<Data, TrainerError> {
         let maps = &recipe.task.maps;
         let options = LabelMapOptions { template: maps.template.clone(), ..LabelMapOptions::default() };
-        let classes = match maps.classes.as_deref() {
-            None => None,
-            Some("voc") => Some(ClassMap::voc()),
-            Some("ade20k") => Some(ClassMap::ade20k()),
-            Some(path) => Some(ClassMap::load(path)?),
-        };
+        let classes = maps.classes.as_ref().map(ClassMap::open).transpose()?;
         let train = LabelMaps::open(&maps.path, classes, options.clone())?;
         let val = match (&data.val, &maps.val) {
             (None, None) => None,

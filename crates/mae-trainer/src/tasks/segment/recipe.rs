@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mae_data::PixelFormat;
+use mae_data::{ClassMap, PixelFormat};
 use mae_model::UperNetConfig;
 use mae_vit::{Geometry, StackConfig};
 use serde::{Deserialize, Serialize};
@@ -172,7 +172,8 @@ impl MapsRecipe {
         if self.path.as_os_str().is_empty() {
             return Err(TrainerError::argument("maps.path", "not given", "a folder of label maps"));
         }
-        let Some(classes) = self.classes.as_mut().filter(|name| !NAMED_MAPS.contains(&name.as_str())) else {
+        let Some(classes) = self.classes.as_mut().filter(|name| !ClassMap::NAMES.contains(&name.as_str()))
+        else {
             return Ok(());
         };
         let mut path = PathBuf::from(classes.as_str());
@@ -185,9 +186,6 @@ impl MapsRecipe {
         Ok(())
     }
 }
-
-/// The class maps that have a name: PASCAL VOC's, and ADE20K's with 150 classes.
-pub(super) const NAMED_MAPS: [&str; 2] = ["voc", "ade20k"];
 
 impl SegmentingRecipe {
     fn fill(&mut self, stack: Option<&StackConfig>, pixels: PixelFormat) -> Result<(), TrainerError> {
