@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 
-/// Everything that determines a [`Segmenter`] but its weights.
+/// Everything that determines a [`Segmenter`](crate::Segmenter) but its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SegmenterConfig {
