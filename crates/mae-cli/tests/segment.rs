@@ -171,7 +171,10 @@ fn label_maps_that_do_not_fit_are_refused_by_name() {
 
     fs::create_dir_all(at.join("others")).unwrap();
     GrayImage::new(8, 8).save(at.join("others/else.png")).unwrap();
-    refuse("segment . train/images others --val-share 0.25 --classes two.toml --out run", &["others", "else.png"]);
+    refuse(
+        "segment . train/images others --val-share 0.25 --classes two.toml --out run",
+        &["others", "else.png"],
+    );
 
     // One map is of another size than its image.
     GrayImage::new(9, 8).save(at.join("train/masks/00.png")).unwrap();

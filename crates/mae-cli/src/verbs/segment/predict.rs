@@ -281,7 +281,8 @@ impl Predictor<'_> {
             self.model.config().classes.iter().enumerate().map(class).collect::<Result<Vec<_>>>()?;
         // As label maps of 8 bits have it.
         let ignore = if classes.len() <= 255 { "ignore = [255]\n\n" } else { "" };
-        let (path, text) = (self.outputs.folder.join("classes.toml"), ignore.to_owned() + &classes.join("\n"));
+        let (path, text) =
+            (self.outputs.folder.join("classes.toml"), ignore.to_owned() + &classes.join("\n"));
         Ok(write_atomic(path, |file| file.write_all(text.as_bytes()))?)
     }
 }
