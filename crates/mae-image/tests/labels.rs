@@ -1,5 +1,6 @@
 //! Label images are read as the numbers that they store, whatever they look like.
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod pixel_files;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! Small TIFF and NumPy files with numbers of any type, for tests.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::iter::once;
 
