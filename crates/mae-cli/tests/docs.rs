@@ -21,11 +21,10 @@ fn every_verbs_help_is_the_programs() {
         let Some(verb) = line.strip_prefix("$ mae ").and_then(|args| args.strip_suffix(" -h")) else {
             continue;
         };
-        verbs.push(verb);
-        help(&[verb, "-h"])
-            .trim_end()
-            .lines()
-            .for_each(|line| writeln!(fresh, "{}", line.trim_end()).unwrap());
+        let args: Vec<_> = verb.split(' ').chain(["-h"]).collect();
+        // A verb below another is in that one's help.
+        verbs.extend((args.len() == 2).then_some(verb));
+        help(&args).trim_end().lines().for_each(|line| writeln!(fresh, "{}", line.trim_end()).unwrap());
         let end = lines.find(|line| line.starts_with("```")).expect("the block ends");
         writeln!(fresh, "{end}").unwrap();
     }

@@ -3,12 +3,15 @@
 #![allow(clippy::print_stdout, reason = "a test says what it measured")]
 
 mod common;
+#[path = "common/label_maps.rs"]
+mod label_maps;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use common::{BLUE, RED, colours, mae, refused, setting};
+use label_maps::rectangles;
 
 fn mpirun(at: &Path, ranks: usize, args: &str) -> Output {
     let mut command = Command::new("mpirun");
@@ -86,4 +89,30 @@ fn two_processes_train_a_classifier_as_one_does() {
             .success()
     );
     assert!(difference(&losses(&at.join("whole")), &losses(&at.join("parts"))) < 1e-4);
+}
+
+#[test]
+fn two_processes_train_a_segmenter_as_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    setting(at);
+    rectangles(&at.join("train"), 16);
+    rectangles(&at.join("val"), 5);
+    let args = "segment . train/images train/masks --val-images val/images --val-masks val/masks --channels 8 --drop-path 0.2 \
+                --dice 0.5 --base-lr 0.05 --epochs 4 --batch-size 4 --quiet";
+    let output = mae(at, &format!("{args} --accum-iter 2 --out one"));
+    assert!(output.status.success(), "{output:?}");
+    let output = mpirun(at, 2, &format!("{args} --out two"));
+    assert!(output.status.success(), "{output:?}");
+    let (one, two) = (at.join("one"), at.join("two"));
+    let (losses, weights) = (difference(&losses(&one), &losses(&two)), distance(&one, &two));
+    let miou = |run: &Path| {
+        let text = fs::read_to_string(run.join("scores.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["mean_iou"].as_f64().unwrap()
+    };
+    let (first, second) = (miou(&one), miou(&two));
+    println!("segment: losses within {losses:.1e}, weights within {weights:.1e}, mIoU {first} and {second}");
+    // The weights hold the running numbers of the batch norms.
+    assert!(losses < 1e-4 && weights < 1e-3, "{losses} and {weights}");
+    assert!((first - second).abs() < 5e-3, "{first} and {second}");
 }

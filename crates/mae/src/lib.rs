@@ -60,8 +60,8 @@ pub mod prelude {
     pub use mae_trainer::cli;
     pub use mae_trainer::{
         At, Context, Data, EncoderRecipe, Finetune, FinetuneRecipe, Measured, Metric, Pretrain,
-        PretrainRecipe, Probe, ProbeRecipe, Recipe, Run, SettingsOf, Task, TaskRecipe, TrainState, Trainer,
-        TrainerError, section, sections, summarize,
+        PretrainRecipe, Probe, ProbeRecipe, Recipe, Run, Segment, SegmentRecipe, SettingsOf, Task,
+        TaskRecipe, TrainState, Trainer, TrainerError, section, sections, summarize,
     };
     pub use mae_vit::{Geometry, InitRng, Linear, Normalize, Pooling, VisionTransformer, VitConfig};
 }

@@ -49,19 +49,20 @@ mod tests {
     use mae_vit::Normalize;
 
     use super::*;
-    use crate::{FinetuneRecipe, Pace, PretrainRecipe, ProbeRecipe, Section};
+    use crate::{FinetuneRecipe, Pace, PretrainRecipe, ProbeRecipe, Section, SegmentRecipe};
 
     const IMAGES: usize = 1_281_167;
+    const ADE20K: usize = 20_210;
 
-    /// Every recipe of a task says where it comes from; returns each with its pace on ImageNet.
-    fn paces<S: TaskRecipe>(command: &str) -> Vec<(&'static str, Pace)> {
+    /// Every recipe of a task says where it comes from; returns each with its pace on so many images.
+    fn paces<S: TaskRecipe>(command: &str, images: usize) -> Vec<(&'static str, Pace)> {
         let each = S::NAMED.iter().map(|(name, text)| {
             for word in ["# Source: ", command, "# Expect: "] {
                 assert!(text.contains(word), "{name} has no {word}");
             }
             let mut recipe = Recipe::<S>::named(name).unwrap();
             recipe.data.normalize.get_or_insert_with(Normalize::imagenet);
-            recipe.fill(IMAGES).unwrap();
+            recipe.fill(images).unwrap();
             let Recipe { train, data, optim, eval, .. } = recipe;
             (*name, Pace::new(&train.settle(), &data.settle(), &optim.settle(), &eval.settle()).unwrap())
         });
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn recipes_have_the_papers_numbers() {
-        for (name, pace) in paces::<PretrainRecipe>("# Command: cargo xtask train") {
+        for (name, pace) in paces::<PretrainRecipe>("# Command: cargo xtask train", IMAGES) {
             assert!(pace.total_steps > 0, "{name}");
             if let Some((_, epochs)) = name.split_once('-') {
                 assert_eq!(
@@ -92,8 +93,17 @@ mod tests {
             assert_eq!(pace.effective_batch, batch, "{name}");
             assert!((pace.schedule.peak_lr() - base_lr * batch as f64 / 256.0).abs() < 1e-12, "{name}");
         };
-        paces::<ProbeRecipe>("# Command: mae ").into_iter().for_each(|(name, pace)| check(name, pace));
-        paces::<FinetuneRecipe>("# Command: mae ").into_iter().for_each(|(name, pace)| check(name, pace));
+        paces::<ProbeRecipe>("# Command: mae ", IMAGES)
+            .into_iter()
+            .for_each(|(name, pace)| check(name, pace));
+        paces::<FinetuneRecipe>("# Command: mae ", IMAGES)
+            .into_iter()
+            .for_each(|(name, pace)| check(name, pace));
+        // MAE §A.4: 160,000 updates of 16 images at a rate of 1e-4, on ADE20K.
+        let (_, pace) = paces::<SegmentRecipe>("# Command: mae segment ", ADE20K).pop().unwrap();
+        assert_eq!(pace.effective_batch, 16);
+        assert!(pace.total_steps.abs_diff(160_000) < 1000, "{} updates", pace.total_steps);
+        assert!((pace.schedule.peak_lr() - 1e-4).abs() < 1e-12);
     }
 
     #[test]

@@ -4,8 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use mae_data::IGNORE;
 use serde::Deserialize;
 
-use super::channels_last;
-use super::loss::Truth;
+use super::loss::{Truth, channels_last};
 
 #[derive(Deserialize)]
 struct Golden {

@@ -9,7 +9,7 @@ use mae_vit::Normalize;
 use mae_vit::dense::resize_bilinear;
 use serde::Serialize;
 
-use super::channels_last;
+use super::loss::channels_last;
 use super::recipe::{PredictMode, PredictSettings, SegmentRecipe};
 use crate::{Recipe, Section, TrainerError};
 

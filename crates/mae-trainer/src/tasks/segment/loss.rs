@@ -82,3 +82,8 @@ impl Truth {
         (number(sum), number(self.counted.clone().sum()))
     }
 }
+
+/// `[B, K, H, W]` → `[B, H, W, K]`
+pub(super) fn channels_last(scores: Tensor<4>) -> Tensor<4> {
+    scores.permute([0, 2, 3, 1])
+}

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod golden;
+mod held_out;
 mod inference;
 mod loss;
 mod measure;
@@ -26,8 +27,8 @@ use crate::context::Context;
 use crate::recipe::within;
 use crate::tasks::layers::{decays, layer_wise};
 use crate::{At, Backward, Data, Measured, Recipe, SettingsOf, Shown, Task, TrainerError};
-use loss::Truth;
-use measure::HeldOut;
+use held_out::HeldOut;
+use loss::{Truth, channels_last};
 
 pub use inference::{SegmentationPass, SegmentationSettings, most_probable};
 pub use measure::SegmenterScores;
@@ -235,8 +236,7 @@ impl Task for Segment {
         self.draw_step(context, model, step, device)
     }
 
-    fn examples(&self, batch: Batch, at: &At<'_>, shown: &Shown) -> Result<Vec<Image>, TrainerError> {
-        let _ = at;
+    fn examples(&self, batch: Batch, _: &At<'_>, shown: &Shown) -> Result<Vec<Image>, TrainerError> {
         let [_, _, height, width] = batch.shape;
         let images = shown.images(&batch.images, batch.shape)?;
         let maps = batch.maps.unwrap_or_default();
@@ -294,7 +294,12 @@ impl Task for Segment {
 impl Segment {
     /// A model with what is not trained marked.
     fn trained(&self, model: Segmenter) -> Segmenter {
-        model.with_compute(self.settings.compute()).with_trained_blocks(self.settings.task.segment.blocks)
+        let model = model.with_compute(self.settings.compute());
+        match (&self.config.head, self.settings.task.segment.blocks) {
+            // A linear head alone shows what features are, as they are.
+            (SegmentationHead::Linear, 0) => model.with_frozen_encoder(),
+            (_, blocks) => model.with_trained_blocks(blocks),
+        }
     }
 
     /// The loss of a batch, and the statistics of its batch norms.
@@ -326,11 +331,6 @@ impl Segment {
         }
         (loss, forward.statistics)
     }
-}
-
-/// `[B, K, H, W]` → `[B, H, W, K]`
-fn channels_last(scores: Tensor<4>) -> Tensor<4> {
-    scores.permute([0, 2, 3, 1])
 }
 
 /// Names that a line of the plan has room for.
