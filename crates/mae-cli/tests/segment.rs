@@ -135,6 +135,7 @@ fn label_maps_that_do_not_fit_are_refused_by_name() {
         &format!("segment . {data} --set batch_size=1"),
         &["batch_size is 1", "at least 2", "batch norms"],
     );
+    refuse(&format!("segment . {data} --min-crop 0.5"), &["crop_scale is 0.5 to 1", "segment.scale"]);
     refuse(&format!("segment . {data} --blocks 99"), &["blocks is 99", "the encoder's"]);
     refuse(
         &format!("segment . {data} --set segment.class_weights=[1,2]"),

@@ -54,8 +54,8 @@ pub use error::DataError;
 pub use loader::BurnLoader;
 pub use loader::{BadFile, BadFilePolicy, Batch, Batches, DistributedSampler, Loader, LoaderConfig};
 pub use mae_image::{
-    AnyImage, Crop, DecodeLimits, Encoded, Image, ImageError, Pixel, PixelFormat, PixelType, decode_file,
-    decode_labels, path_name, stored_format,
+    AnyImage, Crop, DecodeLimits, Encoded, GeoValue, Georeference, Image, ImageError, Pixel, PixelFormat,
+    PixelType, decode_file, decode_labels, path_name, stored_format,
 };
 pub use maps::{
     ClassMap, IGNORE, LabelMap, LabelMapOptions, LabelMaps, SegmentationFolders, Segmented, label_colour,

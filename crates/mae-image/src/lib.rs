@@ -51,6 +51,7 @@ pub use limits::DecodeLimits;
 pub use name::{byte_name, path_name};
 pub use pixel::{PixelFormat, PixelType};
 pub use stored::{format_of, stored_format};
+pub use tiff::{GeoValue, Georeference};
 
 /// The README's examples, as tests.
 #[cfg(doctest)]

@@ -4,8 +4,10 @@
 use std::error::Error;
 use std::path::Path;
 
+use mae_data::Georeference;
 use mae_report::{
-    Image, SegmentationRow, draw_class_scores, draw_segmentation, overlay_labels, save_label_png, save_png,
+    Image, SegmentationRow, draw_class_scores, draw_segmentation, overlay_labels, save_label_png,
+    save_label_tiff, save_png,
 };
 
 const IGNORED: u16 = u16::MAX;
@@ -34,11 +36,19 @@ const VOC: [&str; 21] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args_os().nth(1).ok_or("usage: segmentation FOLDER")?;
+    let folder = std::env::args_os().nth(1).ok_or("usage: segmentation FOLDER [GEOTIFF]")?;
     let folder = Path::new(&folder);
     for (classes, ignores) in [(2, true), (21, true), (255, true), (256, false), (256, true), (1000, true)] {
         let name = format!("labels-{classes}{}.png", if ignores { "-ignored" } else { "" });
         save_label_png(&pattern(61, 83, classes, ignores)?, classes.into(), folder.join(name))?;
+    }
+    if let Some(scene) = std::env::args_os().nth(2) {
+        let georeference = Georeference::read(scene)?.ok_or("the scene has no georeference")?;
+        for classes in [21, 1000] {
+            let labels = pattern(61, 83, classes, true)?;
+            let path = folder.join(format!("labels-{classes}-ignored.tif"));
+            save_label_tiff(&labels, classes.into(), &georeference, path)?;
+        }
     }
     let names = |count: usize| {
         (0..count).map(move |class| match VOC.get(class) {

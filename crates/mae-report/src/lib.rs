@@ -31,7 +31,7 @@ pub use atomic::{make_folder, write_atomic};
 pub use draw::{
     Heatmap, ReconstructionRow, SegmentationRow, class_colour, draw_class_scores, draw_confusion, draw_grid,
     draw_heatmaps, draw_loss_curve, draw_reconstructions, draw_segmentation, draw_tiles, error_picture,
-    label_picture, overlay_labels, save_label_png, save_png, with_note,
+    label_picture, overlay_labels, save_label_png, save_label_tiff, save_png, with_note,
 };
 pub use duration::duration;
 pub use error::ReportError;

@@ -80,7 +80,7 @@ pub use tasks::pretrain::{
 pub use tasks::segment::{
     HeadKind, MapsRecipe, MapsSettings, PredictMode, PredictRecipe, PredictSettings, Segment, SegmentRecipe,
     SegmentSettings, SegmentationPass, SegmentationSettings, SegmenterScores, SegmentingRecipe,
-    SegmentingSettings, most_probable,
+    SegmentingSettings,
 };
 pub use training::{
     AdamW, BASE_BATCH, Backward, Ema, Groups, Measurement, OnNan, Pace, Schedule, ScheduleConfig, StepReport,

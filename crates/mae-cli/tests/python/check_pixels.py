@@ -11,10 +11,12 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import rasterio
 import tifffile
 import timm
 import torch
 from PIL import Image
+from rasterio.transform import from_origin
 from safetensors.torch import save_file
 
 SIZE = 64
@@ -126,6 +128,31 @@ def check_run(mae: str, folder: Path) -> None:
     assert "grey.png" in refused.stderr and "u16x1" in refused.stderr and "u16x4" in refused.stderr, refused.stderr
 
 
+def check_segment(mae: str, folder: Path, run: Path) -> None:
+    """A segmenter of four bands of 16 bits; label maps of GeoTIFF scenes lie where the scenes do."""
+    rng = np.random.default_rng(7)
+    images, masks, out = folder / "scenes", folder / "labels", folder / "predicted"
+    images.mkdir(), masks.mkdir()
+    place = dict(crs="EPSG:32633", transform=from_origin(432100.5, 5291000.25, 10.0, 20.0))
+    sizes = [(40, 56), (64, 33), (90, 120), (47, 47)] * 3
+    for i, size in enumerate(sizes):
+        image = scene(rng, *size, 4, np.uint16)
+        with rasterio.open(images / f"{i}.tif", "w", driver="GTiff", height=size[0], width=size[1], count=4, dtype="uint16", **place) as file:
+            file.write(np.moveaxis(image, -1, 0))
+        Image.fromarray((image[..., 0] > np.median(image[..., 0])).astype(np.uint8)).save(masks / f"{i}.png")
+    quiet = dict(check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([mae, "segment", run, images, masks, "--val-share", "0.25", "--channels", "8", "--short-side", "0", "--epochs", "2",
+                    "--batch-size", "3", "--out", folder / "segment"], **quiet)  # fmt: skip
+    subprocess.run([mae, "segment", "predict", folder / "segment", images, out, "--show", "4,3,2"], **quiet)
+    for i, size in enumerate(sizes):
+        with rasterio.open(out / "masks" / f"{i}.tif") as labels:
+            assert labels.crs.to_epsg() == 32633 and labels.transform == place["transform"], (i, labels.crs, labels.transform)
+            values = labels.read(1)
+        assert values.shape == size and set(np.unique(values)) <= {0, 1}, (i, values.shape, np.unique(values))
+        assert (out / "overlays" / f"{i}.png").exists(), i
+    print(f"a segmenter of u16x4: {len(sizes)} label maps with the georeference of their scenes")
+
+
 def main() -> None:
     mae = sys.argv[1]
     for suffix, channels, dtype in [(".png", 1, np.uint16), (".npy", 13, np.uint16), (".tif", 5, np.float32), (".npy", 1, np.float32)]:
@@ -133,6 +160,7 @@ def main() -> None:
             check_features(mae, Path(folder), suffix, channels, dtype)
     with tempfile.TemporaryDirectory() as folder:
         check_run(mae, Path(folder))
+        check_segment(mae, Path(folder), Path(folder) / "run")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 
 mod chunk;
 mod directory;
+mod georeference;
 mod page;
 mod stack;
 
@@ -20,6 +21,7 @@ use crate::source::Source;
 use crate::stored::canvas::Canvas;
 use crate::stored::header::{Header, Problem, Stored};
 use directory::File;
+pub use georeference::{GeoValue, Georeference};
 pub(crate) use stack::Tiff;
 
 impl Tiff {

@@ -1,4 +1,5 @@
-"""Reads label maps that the example `segmentation` wrote, with Pillow: labels, palette and mode are what other programs expect.
+"""Reads label maps that the example `segmentation` wrote, with Pillow and GDAL: labels, palette, mode and georeference are what other
+programs expect.
 
     python check_labels.py PROGRAM
 """
@@ -9,7 +10,9 @@ import sys
 import tempfile
 
 import numpy as np
+import rasterio
 from PIL import Image
+from rasterio.transform import from_origin
 
 IGNORED = 65535
 
@@ -22,11 +25,14 @@ def voc_palette():
     return colours
 
 
-def check_labels(path, classes, ignores):
+def pattern(classes, ignores):
     y, x = np.mgrid[:61, :83]
-    expected = (7 * x + 13 * y) % classes
-    if ignores:
-        expected = np.where((x + 2 * y) % 11 == 0, IGNORED, expected)
+    labels = (7 * x + 13 * y) % classes
+    return np.where((x + 2 * y) % 11 == 0, IGNORED, labels) if ignores else labels
+
+
+def check_labels(path, classes, ignores):
+    expected = pattern(classes, ignores)
     with Image.open(path) as image:
         if classes < 256 or (classes == 256 and not ignores):
             assert image.mode == "P", (path.name, image.mode)
@@ -41,10 +47,34 @@ def check_labels(path, classes, ignores):
     print(f"{path.name}: agrees")
 
 
+PLACE = dict(crs="EPSG:32633", transform=from_origin(432100.5, 5291000.25, 10.0, 20.0))
+
+
+def write_scene(path):
+    with rasterio.open(path, "w", driver="GTiff", height=61, width=83, count=4, dtype="uint16", **PLACE) as scene:
+        scene.write(np.ones((4, 61, 83), "uint16"))
+
+
+def check_place(path, classes):
+    expected = pattern(classes, True)
+    with rasterio.open(path) as labels:
+        assert labels.crs.to_epsg() == 32633, (path.name, labels.crs)
+        assert labels.transform == PLACE["transform"], (path.name, labels.transform)
+        if classes < 256:
+            expected = np.where(expected == IGNORED, 255, expected)
+            colours = labels.colormap(1)
+            assert all((voc_palette()[label] == colours[label][:3]).all() for label in range(256)), path.name
+        assert (labels.read(1) == expected).all(), path.name
+    print(f"{path.name}: agrees")
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        subprocess.run([sys.argv[1], folder], check=True)
+        write_scene(folder / "scene.tif")
+        subprocess.run([sys.argv[1], folder, folder / "scene.tif"], check=True)
+        for classes in (21, 1000):
+            check_place(folder / f"labels-{classes}-ignored.tif", classes)
         checked = 0
         for path in sorted(folder.glob("labels-*.png")):
             _, classes, *ignores = path.stem.split("-")

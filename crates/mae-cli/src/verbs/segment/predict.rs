@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use mae_data::{AnyImage, ImageSource};
+use mae_data::{AnyImage, Georeference, ImageSource};
 use mae_model::{Contents, Segmenter, WeightFile};
-use mae_report::{class_colour, make_folder, overlay_labels, save_label_png, save_png, write_atomic};
+use mae_report::{
+    class_colour, make_folder, overlay_labels, save_label_png, save_label_tiff, save_png, write_atomic,
+};
 use mae_trainer::cli::output;
 use mae_trainer::{
     Compute, DeviceName, INTERRUPTED, Precision, PredictMode, PublicRecipe, SegmentationPass,
-    SegmentationSettings, Shown, StopFlag, most_probable, pixel_format,
+    SegmentationSettings, Shown, StopFlag, pixel_format,
 };
 use serde_json::json;
 
@@ -27,8 +29,9 @@ Examples:
   mae segment predict runs/train-segment-1 photos predicted --flip --scales 0.75,1,1.25
   mae segment predict segmenter.safetensors scenes predicted --short-side 0 --no-overlays
 
-OUT/masks has a palette PNG for each image, of its size, whose indices are the classes; OUT/overlays the classes' colours over the
-image; OUT/classes.toml the classes' names, which --classes of `mae segment` reads. Interrupted with Ctrl-C, the same command continues.
+OUT/masks has a label map for each image, of its size: a palette PNG whose indices are the classes, or for a GeoTIFF image a GeoTIFF
+file. OUT/overlays has the classes' colours over the images. OUT/classes.toml has the classes' names, for --classes of `mae segment`.
+Interrupted with Ctrl-C, the same command continues.
 
 Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted.";
 
@@ -107,7 +110,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let source = images::open(&args.images, pixels)?;
     let shown = Shown::new(normalize.clone(), args.show.as_deref())?;
     let settings = args.settings(&file, &model)?;
-    let outputs = Outputs::new(&args.out, source.as_ref())?;
+    let outputs = Outputs::new(&args.out, &args.images, source.as_ref())?;
     outputs.begin(args, &file, &settings)?;
     let pass = SegmentationPass::new(settings, normalize, device);
     Predictor { args, model, source, shown, pass, outputs }.run()
@@ -142,13 +145,16 @@ struct Outputs {
 }
 
 impl Outputs {
-    /// Below `folder`, each image by its name in the source.
-    fn new(folder: &Path, source: &dyn ImageSource) -> Result<Self> {
+    /// Below `folder`, each of the `images` by its name in the source.
+    fn new(folder: &Path, images: &Path, source: &dyn ImageSource) -> Result<Self> {
         let mut taken: HashMap<PathBuf, usize> = HashMap::new();
         let mut names = Vec::with_capacity(source.len());
         for index in 0..source.len() {
             let name = source.relative_name(index).unwrap_or_else(|| file_name(&source.name(index)));
-            let name = name.with_extension("png");
+            let name = name.with_extension(match georeference(images, source, index)? {
+                Some(_) => "tif",
+                None => "png",
+            });
             if let Some(other) = taken.insert(name.clone(), index) {
                 let (other, this) = (source.name(other), source.name(index));
                 bail!(
@@ -166,7 +172,7 @@ impl Outputs {
     }
 
     fn overlay(&self, index: usize) -> PathBuf {
-        self.folder.join("overlays").join(&self.names[index])
+        self.folder.join("overlays").join(self.names[index].with_extension("png"))
     }
 
     /// Makes the folder, or checks that the maps in it were made as these would be.
@@ -207,6 +213,17 @@ impl Outputs {
     fn mask_exists(&self) -> bool {
         (0..self.names.len()).any(|index| self.mask(index).exists())
     }
+}
+
+/// Where on earth the pixels of an image are, if it is a GeoTIFF file.
+fn georeference(images: &Path, source: &dyn ImageSource, index: usize) -> Result<Option<Georeference>> {
+    let path = match source.relative_name(index) {
+        Some(name) => images.join(name),
+        None => images.to_path_buf(),
+    };
+    let ending = path.extension().unwrap_or_default();
+    let tiff = ["tif", "tiff"].iter().any(|known| ending.eq_ignore_ascii_case(known));
+    Ok(if tiff && path.is_file() { Georeference::read(path)? } else { None })
 }
 
 /// The last part of a name, of an image that has no path below a folder.
@@ -254,7 +271,7 @@ impl Predictor<'_> {
 
     /// Predicts the label map of an image, and writes it, after its overlay: where there is a map, all is written.
     fn write(&self, index: usize, image: &AnyImage) -> Result<()> {
-        let labels = most_probable(self.pass.probabilities(&self.model, image)?)?;
+        let labels = self.pass.labels(&self.model, image)?;
         if !self.args.no_overlays {
             let shape = [1, image.channels(), image.height(), image.width()];
             let shown = self.shown.images(&image.planes(), shape)?.remove(0);
@@ -264,7 +281,12 @@ impl Predictor<'_> {
         }
         let path = self.outputs.mask(index);
         make_folder(path.parent().unwrap_or(&path))?;
-        Ok(save_label_png(&labels, self.model.config().classes.len(), path)?)
+        let classes = self.model.config().classes.len();
+        match georeference(&self.args.images, self.source.as_ref(), index)? {
+            Some(georeference) => save_label_tiff(&labels, classes, &georeference, path)?,
+            None => save_label_png(&labels, classes, path)?,
+        }
+        Ok(())
     }
 
     /// Writes the classes as `mae segment --classes` reads them.

@@ -12,9 +12,9 @@ use crate::ReportError;
 use crate::atomic::write_atomic;
 
 /// The colours of a palette of 8-bit labels.
-const COLOURS: u16 = 256;
+pub(super) const COLOURS: u16 = 256;
 /// The 8-bit label of pixels to ignore, as in VOC's files.
-const VOID: u8 = 255;
+pub(super) const VOID: u8 = 255;
 
 /// Writes a label map as a PNG file, completely or not at all.
 ///
@@ -34,8 +34,7 @@ pub fn save_label_png(
     path: impl AsRef<Path>,
 ) -> Result<(), ReportError> {
     check_labels(labels, classes)?;
-    let pixels = labels.data();
-    let palette = classes < COLOURS.into() || (classes <= COLOURS.into() && !pixels.contains(&IGNORED));
+    let (pixels, palette) = (labels.data(), fits_palette(labels, classes));
     write_atomic(path, |file| {
         let mut encoder = Encoder::new(file, labels.width() as u32, labels.height() as u32);
         let data: Vec<u8> = if palette {
@@ -52,6 +51,11 @@ pub fn save_label_png(
         writer.write_image_data(&data).map_err(io::Error::other)?;
         writer.finish().map_err(io::Error::other)
     })
+}
+
+/// Whether labels of so many classes are written as 8-bit indices of a palette.
+pub(super) fn fits_palette(labels: &Image<u16>, classes: usize) -> bool {
+    classes < COLOURS.into() || (classes <= COLOURS.into() && !labels.data().contains(&IGNORED))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod class_scores;
 mod gallery;
 mod label_png;
+mod label_tiff;
 mod labels;
 mod legend;
 mod palette;
@@ -10,5 +11,6 @@ mod palette;
 pub use class_scores::draw_class_scores;
 pub use gallery::{SegmentationRow, draw_segmentation};
 pub use label_png::save_label_png;
+pub use label_tiff::save_label_tiff;
 pub use labels::{error_picture, label_picture, overlay_labels};
 pub use palette::class_colour;

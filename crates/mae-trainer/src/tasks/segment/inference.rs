@@ -75,21 +75,19 @@ impl SegmentationPass {
     /// If the image cannot be resized.
     pub fn probabilities(&self, model: &Segmenter, image: &AnyImage) -> Result<Tensor<4>, TrainerError> {
         let size = (image.height(), image.width());
-        let SegmentationSettings { predict, short_side } = &self.settings;
-        let short_side = Some(*short_side).filter(|side| *side > 0);
+        let PredictSettings { flip, scales, .. } = &self.settings.predict;
         let mut sum: Option<Tensor<4>> = None;
         let mut count = 0.0;
-        for scale in &predict.scales {
-            let target = match predict.mode {
-                PredictMode::Whole => model.config().vit.geometry.image_size(),
-                PredictMode::Slide => scaled_size(size, short_side, *scale),
-            };
-            let resized = resize_to(image.clone(), target)?;
-            let shape = [1, resized.channels(), resized.height(), resized.width()];
-            let images = self.normalize.images(resized.planes(), shape, &self.device);
-            for mirrored in [false, true].into_iter().take(1 + usize::from(predict.flip)) {
+        for scale in scales {
+            let images = self.normalised(&resize_to(image.clone(), self.resized(model, size, *scale))?);
+            for mirrored in [false, true].into_iter().take(1 + usize::from(*flip)) {
                 let images = if mirrored { images.clone().flip([3]) } else { images.clone() };
-                let scores = self.windows(model, images);
+                let mut bands = Vec::new();
+                self.windows(model, images, |scores| {
+                    bands.push(scores);
+                    Ok(())
+                })?;
+                let scores = Tensor::cat(bands, 1);
                 let scores = if mirrored { scores.flip([2]) } else { scores };
                 let probabilities = activation::softmax(resize_bilinear(scores, size), 3);
                 sum = Some(match sum {
@@ -103,11 +101,57 @@ impl SegmentationPass {
         Ok(sum.div_scalar(count))
     }
 
-    /// The scores of a normalised image of any size: the mean of those of the windows that a pixel lies in.
+    /// The most probable class of each pixel of an image, the first of equal ones: that of [`probabilities`](Self::probabilities). Where an
+    /// image is seen once and at its own size, the scores of a band of it are held at a time, and not those of all.
     ///
     /// # Shapes
-    /// `[1, C, H, W]` → `[1, H, W, K]`
-    fn windows(&self, model: &Segmenter, image: Tensor<4>) -> Tensor<4> {
+    /// `[H, W, 1]`
+    ///
+    /// # Errors
+    /// As [`probabilities`](Self::probabilities).
+    pub fn labels(&self, model: &Segmenter, image: &AnyImage) -> Result<Image<u16>, TrainerError> {
+        let size @ (height, width) = (image.height(), image.width());
+        let PredictSettings { mode, flip, scales, .. } = &self.settings.predict;
+        let once = *mode == PredictMode::Slide && !flip && scales.len() == 1;
+        if !once || self.resized(model, size, scales[0]) != size {
+            return most_probable(self.probabilities(model, image)?);
+        }
+        let mut labels = Vec::with_capacity(height * width);
+        self.windows(model, self.normalised(image), |scores| {
+            let band = most_probable(activation::softmax(scores, 3))?;
+            labels.extend_from_slice(band.data());
+            Ok(())
+        })?;
+        Ok(Image::new(height, width, 1, labels)?)
+    }
+
+    /// The (height, width) at which an image of `size` is seen.
+    fn resized(&self, model: &Segmenter, size: (usize, usize), scale: f64) -> (usize, usize) {
+        match self.settings.predict.mode {
+            PredictMode::Whole => model.config().vit.geometry.image_size(),
+            PredictMode::Slide => {
+                scaled_size(size, Some(self.settings.short_side).filter(|side| *side > 0), scale)
+            }
+        }
+    }
+
+    /// # Shapes
+    /// `[1, C, H, W]`
+    fn normalised(&self, image: &AnyImage) -> Tensor<4> {
+        let shape = [1, image.channels(), image.height(), image.width()];
+        self.normalize.images(image.planes(), shape, &self.device)
+    }
+
+    /// Hands on the scores of a normalised image of any size, from top to bottom: of each pixel the mean over the windows that it lies in.
+    ///
+    /// # Shapes
+    /// `[1, C, H, W]` → `[1, h, W, K]`, of heights that add up to H
+    fn windows(
+        &self,
+        model: &Segmenter,
+        image: Tensor<4>,
+        mut each: impl FnMut(Tensor<4>) -> Result<(), TrainerError>,
+    ) -> Result<(), TrainerError> {
         let [_, channels, height, width] = image.dims();
         let window = model.config().vit.geometry.image_size();
         // Beyond the image is the mean colour.
@@ -117,16 +161,21 @@ impl SegmentationPass {
         let corners: Vec<_> =
             tops.iter().flat_map(|top| lefts.iter().map(move |left| (*top, *left))).collect();
         let classes = model.config().classes.len();
-        let mut mean = MeanOfWindows::new(padded_height, padded_width, classes);
-        for corners in corners.chunks(BATCH) {
+        let mut mean = MeanOfWindows::new(padded_width, classes);
+        for (i, some) in corners.chunks(BATCH).enumerate() {
             let cut = |(top, left): &(usize, usize)| {
                 image.clone().slice([0..1, 0..channels, *top..top + window.0, *left..left + window.1])
             };
-            let windows = Tensor::cat(corners.iter().map(cut).collect(), 0);
-            let scores = resize_bilinear(channels_last(model.forward(windows)), window); // [n, h, w, K]
-            mean.add(scores, corners);
+            let windows = Tensor::cat(some.iter().map(cut).collect(), 0);
+            mean.add(resize_bilinear(channels_last(model.forward(windows)), window), some); // [n, h, w, K]
+            // No later window has a part in what is above it.
+            let next = corners.get((i + 1) * BATCH).map_or(height, |(top, _)| *top);
+            if next > mean.first {
+                let rows = next - mean.first;
+                each(mean.take(next, &self.device).slice([0..1, 0..rows, 0..width, 0..classes]))?;
+            }
         }
-        mean.finish(&self.device).slice([0..1, 0..height, 0..width, 0..classes])
+        Ok(())
     }
 
     /// Where windows begin along a side: a step apart, and the last at the end.
@@ -137,44 +186,51 @@ impl SegmentationPass {
     }
 }
 
-/// The mean of the scores of overlapping windows.
+/// The mean of the scores of overlapping windows, of the rows that are not taken yet.
 struct MeanOfWindows {
     width: usize,
     classes: usize,
-    /// `[H, W, K]`
+    /// The first of these rows.
+    first: usize,
+    /// `[h, W, K]`
     sums: Vec<f32>,
-    /// `[H, W]`
+    /// `[h, W]`
     counts: Vec<f32>,
 }
 
 impl MeanOfWindows {
-    fn new(height: usize, width: usize, classes: usize) -> Self {
-        let pixels = height * width;
-        Self { width, classes, sums: vec![0.0; pixels * classes], counts: vec![0.0; pixels] }
+    fn new(width: usize, classes: usize) -> Self {
+        Self { width, classes, first: 0, sums: Vec::new(), counts: Vec::new() }
     }
 
-    /// Adds the scores `[n, h, w, K]` of windows with these (top, left) corners.
+    /// Adds the scores `[n, h, w, K]` of windows with these (top, left) corners, in the order of their tops.
     fn add(&mut self, scores: Tensor<4>, corners: &[(usize, usize)]) {
         let [_, rows, columns, classes] = scores.dims();
         let scores = scores.into_data().convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
+        let end = corners.last().map_or(0, |(top, _)| (top + rows - self.first) * self.width);
+        self.sums.resize(end * classes, 0.0);
+        self.counts.resize(end, 0.0);
         let windows = scores.chunks(rows * columns * classes);
         for (scores, (top, left)) in windows.zip(corners) {
             for (row, line) in scores.chunks(columns * classes).enumerate() {
-                let first = (top + row) * self.width + left;
-                let sums = &mut self.sums[first * classes..(first + columns) * classes];
+                let start = (top - self.first + row) * self.width + left;
+                let sums = &mut self.sums[start * classes..(start + columns) * classes];
                 sums.iter_mut().zip(line).for_each(|(sum, score)| *sum += score);
-                self.counts[first..first + columns].iter_mut().for_each(|count| *count += 1.0);
+                self.counts[start..start + columns].iter_mut().for_each(|count| *count += 1.0);
             }
         }
     }
 
-    /// `[1, H, W, K]`
-    fn finish(mut self, device: &Device) -> Tensor<4> {
-        for (sums, count) in self.sums.chunks_mut(self.classes).zip(&self.counts) {
+    /// Takes the rows above row `end`: `[1, h, W, K]`.
+    fn take(&mut self, end: usize, device: &Device) -> Tensor<4> {
+        let rows = end - self.first;
+        let rest = self.sums.split_off(rows * self.width * self.classes);
+        let mut sums = std::mem::replace(&mut self.sums, rest);
+        for (sums, count) in sums.chunks_mut(self.classes).zip(self.counts.drain(..rows * self.width)) {
             sums.iter_mut().for_each(|sum| *sum /= count);
         }
-        let height = self.counts.len() / self.width;
-        Tensor::from_data(TensorData::new(self.sums, [1, height, self.width, self.classes]), device)
+        self.first = end;
+        Tensor::from_data(TensorData::new(sums, [1, rows, self.width, self.classes]), device)
     }
 }
 
@@ -185,7 +241,7 @@ impl MeanOfWindows {
 ///
 /// # Errors
 /// Of what cannot be an image.
-pub fn most_probable(probabilities: Tensor<4>) -> Result<Image<u16>, TrainerError> {
+pub(super) fn most_probable(probabilities: Tensor<4>) -> Result<Image<u16>, TrainerError> {
     let [_, height, width, classes] = probabilities.dims();
     let values = probabilities.into_data().convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
     let best = |scores: &[f32]| {
@@ -197,6 +253,11 @@ pub fn most_probable(probabilities: Tensor<4>) -> Result<Image<u16>, TrainerErro
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use mae_model::{Preset, SegmentationHead, SegmenterConfig};
+    use mae_vit::Geometry;
+
     use super::*;
 
     #[test]
@@ -210,12 +271,41 @@ mod tests {
     }
 
     #[test]
-    fn a_pixel_has_the_mean_of_its_windows() {
+    fn a_pixel_has_the_mean_of_its_windows_and_finished_rows_are_taken() {
         let device = Device::flex();
-        let mut mean = MeanOfWindows::new(2, 3, 2);
+        let mut mean = MeanOfWindows::new(3, 2);
         let window = |value: f32| Tensor::<4>::full([1, 2, 2, 2], value, &device);
+        let taken =
+            |mean: &mut MeanOfWindows, end| mean.take(end, &device).into_data().try_to_vec::<f32>().unwrap();
         mean.add(Tensor::cat(vec![window(1.0), window(3.0)], 0), &[(0, 0), (0, 1)]);
-        let all = mean.finish(&device).into_data().try_to_vec::<f32>().unwrap();
-        assert_eq!(all, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0].repeat(2));
+        assert_eq!(taken(&mut mean, 1), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
+        mean.add(Tensor::cat(vec![window(5.0), window(7.0)], 0), &[(1, 0), (1, 1)]);
+        assert_eq!(
+            taken(&mut mean, 3),
+            [[3.0, 3.0, 4.0, 4.0, 5.0, 5.0], [5.0, 5.0, 6.0, 6.0, 7.0, 7.0]].concat()
+        );
+    }
+
+    #[test]
+    fn labels_by_bands_are_those_of_the_probabilities() {
+        let device = Device::flex();
+        let vit = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).vit();
+        let classes = (0..8).map(|class| class.to_string()).collect();
+        let config = SegmenterConfig { vit, head: SegmentationHead::Linear, classes };
+        let model = config.init(3, &device).unwrap();
+        let mut settings = SegmentationSettings::of_run(None, Path::new(""), (16, 16)).unwrap();
+        settings.short_side = 0;
+        let pass = SegmentationPass::new(settings, Normalize::half(3), device);
+        let mut found = BTreeSet::<u16>::new();
+        for (height, width) in [(70, 53), (16, 40), (9, 100), (33, 7)] {
+            // Squares of another colour each.
+            let pixel = |i: usize| (i / 3 / width / 9 * 83 + i / 3 % width / 9 * 59 + i % 3 * 101) % 251;
+            let pixels = (0..height * width * 3).map(|i| pixel(i) as u8).collect();
+            let image = AnyImage::from(Image::new(height, width, 3, pixels).unwrap());
+            let all = most_probable(pass.probabilities(&model, &image).unwrap()).unwrap();
+            found.extend(all.data());
+            assert_eq!(pass.labels(&model, &image).unwrap(), all, "{height}x{width}");
+        }
+        assert!(found.len() > 2, "{found:?}");
     }
 }

@@ -13,7 +13,7 @@ use mae_report::{
 };
 
 use super::held_out::HeldOut;
-use super::inference::{SegmentationPass, SegmentationSettings, most_probable};
+use super::inference::{SegmentationPass, SegmentationSettings};
 use super::{MIOU, Segment};
 use crate::context::Context;
 use crate::{ImageSet, Measured, TrainerError};
@@ -121,7 +121,7 @@ impl Segment {
                 Err(error) if !error.is_of_label_maps() => continue,
                 Err(error) => return Err(error.into()),
             };
-            let predicted = most_probable(pass.probabilities(&model, &image)?)?;
+            let predicted = pass.labels(&model, &image)?;
             let score = image_mean_iou(self.config.classes.len(), predicted.data(), map.labels())?;
             let shape = [1, image.channels(), image.height(), image.width()];
             let image = context.shown.images(&image.planes(), shape)?.remove(0);

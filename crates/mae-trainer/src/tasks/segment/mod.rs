@@ -30,7 +30,7 @@ use crate::{At, Backward, Data, Measured, Recipe, SettingsOf, Shown, Task, Train
 use held_out::HeldOut;
 use loss::{Truth, channels_last};
 
-pub use inference::{SegmentationPass, SegmentationSettings, most_probable};
+pub use inference::{SegmentationPass, SegmentationSettings};
 pub use measure::SegmenterScores;
 pub use recipe::{
     HeadKind, MapsRecipe, MapsSettings, PredictMode, PredictRecipe, PredictSettings, SegmentRecipe,

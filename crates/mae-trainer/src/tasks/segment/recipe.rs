@@ -153,13 +153,19 @@ impl SegmentRecipe {
 
 /// Refuses settings of the section `data` that would change nothing here.
 fn within_data(data: &DataRecipe) -> Result<(), TrainerError> {
-    within("repeats", data.repeats == 1, data.repeats, "1 for segmentation")?;
     within(
         "resize",
         data.resize.is_none(),
         data.resize.unwrap_or(0),
         "left out: segment.short_side says it",
     )?;
+    let (low, high) = data.crop_scale;
+    let usual = data.crop_scale == DataRecipe::default().crop_scale;
+    within("crop_scale", usual, format!("{low} to {high}"), "left out: segment.scale says it")?;
+    for (name, table) in [("labels", &data.labels), ("val_labels", &data.val_labels)] {
+        let table = table.as_ref().map_or_else(String::new, |path| path.display().to_string());
+        within(name, table.is_empty(), table, "left out for segmentation, whose pixels have the classes")?;
+    }
     for (name, value) in [("rand_augment", data.rand_augment), ("erasing", data.erasing)] {
         within(name, value == 0.0, value, "0 for segmentation, which has segment.distortion")?;
     }
