@@ -123,9 +123,11 @@ fn crc(bytes: &[u8]) -> u32 {
 
 #[test]
 fn lossy_and_other_formats_are_refused_with_the_reason() {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mae-data/tests/files");
-    let limits = DecodeLimits::default();
-    let error = decode_labels(tests.join("full-chroma.jpg"), &limits).unwrap_err().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let (tests, limits) = (folder.path(), DecodeLimits::default());
+    image::RgbImage::new(8, 8).save(tests.join("lossy.jpg")).unwrap();
+    std::fs::write(tests.join("grey.pgm"), b"P5 2 2 255\n\x01\x02\x03\x04").unwrap();
+    let error = decode_labels(tests.join("lossy.jpg"), &limits).unwrap_err().to_string();
     assert!(
         error.ends_with("export label images as PNG or TIFF") && error.contains("in the format JPEG"),
         "{error}"
