@@ -152,8 +152,11 @@ pub fn read_records(path: impl AsRef<Path>) -> Result<Vec<Record>, ReportError> 
 /// # Errors
 /// As those of [`read_records`].
 pub fn read_evaluations(path: impl AsRef<Path>) -> Result<Vec<Evaluation>, ReportError> {
-    let path = path.as_ref();
-    if path.exists() { read_lines(path) } else { Ok(Vec::new()) }
+    match read_lines(path.as_ref()) {
+        // Looked for and opened at once: the folder may be moved at any time.
+        Err(ReportError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
 }
 
 fn read_lines<L: Line>(path: &Path) -> Result<Vec<L>, ReportError> {
