@@ -4,37 +4,13 @@
 use std::error::Error;
 use std::path::Path;
 
-use mae_data::Georeference;
+use mae_data::{ClassMap, Georeference};
 use mae_report::{
     Image, SegmentationRow, draw_class_scores, draw_segmentation, overlay_labels, save_label_png,
     save_label_tiff, save_png,
 };
 
 const IGNORED: u16 = u16::MAX;
-const VOC: [&str; 21] = [
-    "background",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "dining table",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "potted plant",
-    "sheep",
-    "sofa",
-    "train",
-    "tv monitor",
-];
-
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).ok_or("usage: segmentation FOLDER [GEOTIFF]")?;
     let folder = Path::new(&folder);
@@ -50,9 +26,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             save_label_tiff(&labels, classes.into(), &georeference, path)?;
         }
     }
+    let voc = ClassMap::voc();
+    let voc = voc.classes();
     let names = |count: usize| {
-        (0..count).map(move |class| match VOC.get(class) {
-            Some(name) if count == VOC.len() => (*name).to_owned(),
+        (0..count).map(move |class| match voc.get(class) {
+            Some(name) if count == voc.len() => name.clone(),
             _ if class % 9 == 4 => format!("class {class}, whose name is longer than there is room for"),
             _ => format!("class {class}"),
         })
