@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use common::{mae, refused, setting};
-use image::{GrayImage, ImageReader};
+use image::{GrayImage, ImageReader, Luma, Rgb, RgbImage};
 use label_maps::rectangles;
 use serde_json::Value;
 
@@ -75,6 +75,17 @@ fn a_segmenter_learns_resumes_and_predicts_what_it_was_measured_by() {
     }
     assert!(outcome(&at.join("parts")) == outcome(&at.join("whole")), "an interruption changes something");
 
+    // Labels of other classes are not gone on with.
+    let classes = ["a", "b", "c"]
+        .map(|name| format!("[[class]]\nname = \"{name}\"\nvalue = {}\n", name.as_bytes()[0] - b'a'));
+    fs::write(at.join("renamed.toml"), "ignore = [255]\n".to_owned() + &classes.concat()).unwrap();
+    refused(at, "segment --resume parts --epochs 25 --set maps.classes=renamed.toml", &["maps.classes"]);
+    let map = at.join("train/masks/00.png");
+    let kept = fs::read(&map).unwrap();
+    GrayImage::from_pixel(20, 18, Luma([7])).save(&map).unwrap();
+    refused(at, "segment --resume parts --epochs 25", &["the classes 0, 1, 2, and have 0, 1, 2, 7 now"]);
+    fs::write(&map, kept).unwrap();
+
     // What is predicted for the held-out images is what was measured on them.
     printed(at, "segment predict whole val/images predicted");
     let mut confusion = vec![vec![0_u64; CLASSES]; CLASSES];
@@ -101,15 +112,41 @@ fn a_segmenter_learns_resumes_and_predicts_what_it_was_measured_by() {
     refused(
         at,
         "segment predict whole val/images predicted --flip",
-        &["predicted", "other weights or options", "--force"],
+        &["predicted", "other weights, images or options", "--force"],
     );
+    refused(
+        at,
+        "segment predict whole train/images predicted",
+        &["predicted", "other weights, images or options"],
+    );
+    fs::remove_file(at.join("predicted/overlays/02.png")).unwrap();
+    printed(at, "segment predict whole val/images predicted");
+    assert!(at.join("predicted/overlays/02.png").exists());
+    // An image that is newer than its label map is segmented again.
+    let blank = RgbImage::from_pixel(20, 18, Rgb([110; 3]));
+    blank.save(at.join("val/images/00.png")).unwrap();
+    let (.., old) = indices(&map);
+    printed(at, "segment predict whole val/images predicted");
+    assert_ne!(indices(&map).2, old);
     printed(at, "segment predict whole val/images predicted --flip --scales 0.75,1 --force");
+    blank.save(at.join("val/images/00.jpg")).unwrap();
+    refused(at, "segment predict whole val/images p", &["00.png", "00.jpg", "would both be named 00"]);
+    fs::remove_file(at.join("val/images/00.jpg")).unwrap();
     refused(
         at,
         "segment predict whole val/images p --mode whole --scales 2",
         &["scales is 2", "1 for whole images"],
     );
     refused(at, "segment predict . val/images p", &["holds", "no segmentation head"]);
+
+    // Crops of another size than the encoder was trained on.
+    printed(
+        at,
+        &format!("segment . {data} --crop-size 24x16 --channels 8 --epochs 2 --batch-size 4 --out crops"),
+    );
+    printed(at, "segment predict crops val/images predicted-by-crops");
+    assert!(printed(at, "inspect crops/model.safetensors").contains("24 x 16 px"));
+    refused(at, &format!("segment . {data} --crop-size 18 --out odd"), &["18", "patch", "4"]);
 
     // The classes that prediction writes are a class map.
     let classes = format!(

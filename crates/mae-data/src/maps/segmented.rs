@@ -173,8 +173,11 @@ impl ImageSource for Segmented {
         self.source.relative_name(self.index(index).ok()?)
     }
 
+    /// Those of the image and of its label image.
     fn bytes(&self, index: usize) -> Option<u64> {
-        self.source.bytes(self.index(index).ok()?)
+        let (image, map) = self.places.get(index)?;
+        let map = std::fs::metadata(self.maps.root().join(map)).ok()?.len();
+        Some(self.source.bytes(*image)? + map)
     }
 
     /// None: pixels have classes here, and images have not.

@@ -38,8 +38,11 @@ struct SetContents {
     order: String,
     /// By name; images without a class are under no name.
     classes: BTreeMap<String, ClassContents>,
-    /// Bytes of up to [`SIZES`] images, where they are files.
+    /// Bytes of up to [`SIZES`] images, with their label maps, where they are files.
     sizes: Vec<Option<u64>>,
+    /// The classes of pixels, of images with label maps: labels are counted by them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pixel_classes: Vec<String>,
 }
 
 /// The images of a class.
@@ -185,11 +188,16 @@ impl SetContents {
             order: text(order.finalize()),
             classes: classes.into_iter().map(class).collect(),
             sizes,
+            pixel_classes: source.map_classes().to_vec(),
         }
     }
 
     /// What differs in names, classes or order, for people.
     fn changes(&self, now: &Self) -> Option<String> {
+        if self.pixel_classes != now.pixel_classes {
+            let [before, now] = [self, now].map(|set| set.pixel_classes.join(", "));
+            return Some(format!("their pixels had the classes {before}, and have {now} now"));
+        }
         if (self.images, &self.order) == (now.images, &now.order) && self.classes == now.classes {
             return None;
         }

@@ -64,7 +64,7 @@ pub struct Args {
     /// Channels that overlays show, counted from 1: one, or those for red, green and blue, such as 4,3,2 [default: 1,2,3].
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     show: Option<Vec<usize>>,
-    /// Replace label maps that other weights or options have made.
+    /// Replace label maps of other weights, images or options.
     #[arg(long)]
     force: bool,
     /// Where to compute: flex, tch, tch:cuda:0, vulkan, wgpu, …; other than flex each needs its feature.
@@ -155,12 +155,11 @@ impl Outputs {
                 Some(_) => "tif",
                 None => "png",
             });
-            if let Some(other) = taken.insert(name.clone(), index) {
-                let (other, this) = (source.name(other), source.name(index));
-                bail!(
-                    "the label maps of {other} and {this} would both be {}: rename one image",
-                    name.display()
-                );
+            // Their overlays have the same ending in any case.
+            let stem = name.with_extension("");
+            if let Some(other) = taken.insert(stem.clone(), index) {
+                let (other, this, stem) = (source.name(other), source.name(index), stem.display());
+                bail!("the label maps of {other} and {this} would both be named {stem}: rename one image");
             }
             names.push(name);
         }
@@ -180,7 +179,9 @@ impl Outputs {
         let about = json!({
             "weights": file.path().display().to_string(),
             "checksum": checksum(file.files())?,
+            "images": std::path::absolute(&args.images)?.display().to_string(),
             "settings": settings,
+            "show": args.show,
             "precision": args.precision.to_string(),
         });
         let text = serde_json::to_string_pretty(&about)? + "\n";
@@ -188,7 +189,7 @@ impl Outputs {
         match std::fs::read_to_string(&path) {
             Ok(before) if before == text => return Ok(()),
             Ok(_) if !args.force => bail!(
-                "{} has label maps of other weights or options, named in {ABOUT}: choose another folder, or replace them by --force",
+                "{} has label maps of other weights, images or options, named in {ABOUT}: choose another folder, or replace them by --force",
                 self.folder.display()
             ),
             Err(_) if !args.force && self.mask_exists() => {
@@ -215,12 +216,14 @@ impl Outputs {
     }
 }
 
+/// The file of an image; one that packs several for images that have none of their own.
+fn file_of(images: &Path, source: &dyn ImageSource, index: usize) -> PathBuf {
+    source.relative_name(index).map_or_else(|| images.to_path_buf(), |name| images.join(name))
+}
+
 /// Where on earth the pixels of an image are, if it is a GeoTIFF file.
 fn georeference(images: &Path, source: &dyn ImageSource, index: usize) -> Result<Option<Georeference>> {
-    let path = match source.relative_name(index) {
-        Some(name) => images.join(name),
-        None => images.to_path_buf(),
-    };
+    let path = file_of(images, source, index);
     let ending = path.extension().unwrap_or_default();
     let tiff = ["tif", "tiff"].iter().any(|known| ending.eq_ignore_ascii_case(known));
     Ok(if tiff && path.is_file() { Georeference::read(path)? } else { None })
@@ -244,7 +247,7 @@ impl Predictor<'_> {
     fn run(&self) -> Result<ExitCode> {
         let len = self.source.len();
         self.write_classes()?;
-        let todo: Vec<usize> = (0..len).filter(|index| !self.outputs.mask(*index).exists()).collect();
+        let todo: Vec<usize> = (0..len).filter(|index| !self.is_written(*index)).collect();
         if todo.len() < len {
             say(format_args!("continuing after {} of {len} images", len - todo.len()));
         }
@@ -267,6 +270,15 @@ impl Predictor<'_> {
         ensure!(unread < len, "none of the {len} images in {} can be read", self.args.images.display());
         output::tell(format_args!("written         {} label maps in {folder}\n", len - unread));
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether all of an image is written, and later than the image was.
+    fn is_written(&self, index: usize) -> bool {
+        let changed = |path: PathBuf| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let Some(written) = changed(self.outputs.mask(index)) else { return false };
+        let image = changed(file_of(&self.args.images, self.source.as_ref(), index));
+        image.is_none_or(|image| image <= written)
+            && (self.args.no_overlays || self.outputs.overlay(index).exists())
     }
 
     /// Predicts the label map of an image, and writes it, after its overlay: where there is a map, all is written.

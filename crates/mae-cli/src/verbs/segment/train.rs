@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use mae_trainer::cli::{Ended, TaskArgs, TrainArgs, fill, output, set, task_and_recipe};
+use mae_trainer::cli::{Ended, TaskArgs, TrainArgs, fill, output, parse_size, set, task_and_recipe};
 use mae_trainer::{
     Collective, HeadKind, INTERRUPTED, Recipe, Segment, SegmentRecipe, TaskRecipe, TrainerError,
 };
@@ -44,6 +44,10 @@ pub struct SegmentArgs {
     /// Head on the encoder: a linear layer on frozen tokens, or UPerNet [default: upernet].
     #[arg(long, value_enum, help_heading = "Recipe")]
     head: Option<Head>,
+    /// Height and width in pixels of training crops and of the windows of an evaluation, such as 512 or 512x640, for which the encoder's
+    /// positions are resampled [default: the encoder's image size].
+    #[arg(long, value_name = "PX", value_parser = parse_size, help_heading = "Recipe")]
+    crop_size: Option<(usize, usize)>,
     /// Channels of UPerNet's layers [default: 256].
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     channels: Option<usize>,
@@ -105,7 +109,7 @@ impl TaskArgs for SegmentArgs {
         set(&mut segment.drop_path, &self.drop_path);
         fill(&mut segment.short_side, &self.short_side);
         set(&mut segment.dice, &self.dice);
-        fill(&mut segment.image_size, &self.described.hints().image_size);
+        fill(&mut segment.crop_size, &self.crop_size);
         set(&mut model.weights, &self.weights);
         fill(&mut model.weights_key, &self.described.weights_key);
         if self.weights.is_some() {

@@ -108,7 +108,7 @@ impl SegmentationPass {
     /// `[H, W, 1]`
     ///
     /// # Errors
-    /// As [`probabilities`](Self::probabilities).
+    /// As [`probabilities`](Self::probabilities); if one of them is infinite or NaN.
     pub fn labels(&self, model: &Segmenter, image: &AnyImage) -> Result<Image<u16>, TrainerError> {
         let size @ (height, width) = (image.height(), image.width());
         let PredictSettings { mode, flip, scales, .. } = &self.settings.predict;
@@ -240,10 +240,19 @@ impl MeanOfWindows {
 /// `[1, H, W, K]` → `[H, W, 1]`
 ///
 /// # Errors
-/// Of what cannot be an image.
+/// If one of them is infinite or NaN.
 pub(super) fn most_probable(probabilities: Tensor<4>) -> Result<Image<u16>, TrainerError> {
     let [_, height, width, classes] = probabilities.dims();
     let values = probabilities.into_data().convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
+    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+        let (row, column) = (at / classes / width, at / classes % width);
+        let value = format!("{} at row {row}, column {column}", values[at]);
+        return Err(TrainerError::argument(
+            "a class's probability",
+            value,
+            "finite: the model or the image is not",
+        ));
+    }
     let best = |scores: &[f32]| {
         let first = |best, class| if scores[class] > scores[best] { class } else { best };
         (1..classes).fold(0, first) as u16
@@ -268,6 +277,14 @@ mod tests {
         assert_eq!(pass.places(7, 6), [0, 1]);
         assert_eq!(pass.places(10, 6), [0, 4]);
         assert_eq!(pass.places(15, 6), [0, 4, 8, 9]);
+    }
+
+    #[test]
+    fn probabilities_that_are_not_finite_are_no_class() {
+        let values = vec![0.5, 0.5, 0.25, f32::NAN];
+        let probabilities = Tensor::from_data(TensorData::new(values, [1, 1, 2, 2]), &Device::flex());
+        let error = most_probable(probabilities).unwrap_err().to_string();
+        assert!(error.contains("NaN at row 0, column 1"), "{error}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use mae_model::{
 };
 use mae_report::{Metric, Outcome, overlay_labels};
 use mae_vit::dense::resize_bilinear;
-use mae_vit::{Compute, DropPath, Geometry};
+use mae_vit::{Compute, DropPath, Geometry, VitConfig};
 
 use crate::context::Context;
 use crate::recipe::within;
@@ -123,7 +123,10 @@ impl Task for Segment {
                 })
             }
         };
-        let config = SegmenterConfig { vit: settings.task.model.encoder, head, classes };
+        let file = settings.task.model.encoder;
+        let (patch, channels) = (file.geometry.patch_size(), file.geometry.in_chans());
+        let vit = VitConfig { geometry: Geometry::new(segment.crop_size, patch, channels)?, ..file };
+        let config = SegmenterConfig { vit, head, classes };
         config.check()?;
         let (batch, least) = (settings.train.batch_size, config.min_batch());
         within("batch_size", batch >= least, batch, &format!("at least {least} for the head's batch norms"))?;

@@ -58,7 +58,7 @@ crate::section! {
         Fixed head: HeadKind = HeadKind::default();
         /// (height, width) in pixels of training crops and of the windows of an evaluation; the encoder's by default. Positions are
         /// resampled where it is another.
-        Fixed image_size: (usize, usize);
+        Fixed crop_size: (usize, usize);
         /// Channels of UPerNet's layers.
         Fixed channels: usize = 256;
         /// Blocks whose tokens UPerNet takes, counted from 1; by default a third, a half and two thirds of the blocks, and the last.
@@ -77,7 +77,7 @@ crate::section! {
         /// Share of the samples for which a branch of the last block is left out; linearly fewer before it.
         Free drop_path: f64 = 0.0;
         /// Pixels of the shorter side that images are resized to before they are scaled and cropped, or evaluated; 0 leaves them as they
-        /// are. By default the shorter side of `image_size`.
+        /// are. By default the shorter side of `crop_size`.
         Free short_side: usize;
         /// Range of the factor by which training images are scaled.
         Free scale: (f64, f64) = (0.5, 2.0);
@@ -137,13 +137,9 @@ impl SegmentRecipe {
     pub(super) fn fill(&mut self, data: &mut DataRecipe) -> Result<Geometry, TrainerError> {
         self.maps.fill()?;
         let file = self.model.fill(data)?;
-        let encoder = self.model.encoder.as_mut();
-        let size = *self.segment.image_size.get_or_insert(file.image_size());
+        let size = *self.segment.crop_size.get_or_insert(file.image_size());
         let geometry = Geometry::new(size, file.patch_size(), file.in_chans())?;
-        let stack = encoder.map(|encoder| {
-            encoder.geometry = geometry;
-            &encoder.stack
-        });
+        let stack = self.model.encoder.as_ref().map(|encoder| &encoder.stack);
         self.segment.fill(stack, data.pixels.unwrap_or_default())?;
         self.predict.clone().settle().check()?;
         within_data(data)?;
@@ -195,7 +191,7 @@ impl MapsRecipe {
 
 impl SegmentingRecipe {
     fn fill(&mut self, stack: Option<&StackConfig>, pixels: PixelFormat) -> Result<(), TrainerError> {
-        let (height, width) = self.image_size.unwrap_or_default();
+        let (height, width) = self.crop_size.unwrap_or_default();
         self.short_side.get_or_insert(height.min(width));
         let colours = pixels == PixelFormat::Rgb8;
         let distortion = *self.distortion.get_or_insert(colours);
