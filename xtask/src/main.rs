@@ -18,7 +18,7 @@ mod programs;
 mod signals;
 mod soak;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -152,8 +152,9 @@ fn main() -> Result<ExitCode> {
             signals.pass_on(child)
         }
         Task::Pack { args } => {
-            let run = ["run", "--quiet", "--release", "--package=mae-data", "--example=pack", "--"];
-            let status = cargo().args(run).args(args).status().context("cannot start cargo")?;
+            let program = programs::build_example_of_data("pack")?;
+            let status =
+                Command::new(program).args(args).status().context("cannot start the packing program")?;
             Ok(signals::exit_code(status))
         }
         Task::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),

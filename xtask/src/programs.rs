@@ -32,7 +32,14 @@ pub fn build_bench_step() -> Result<PathBuf> {
     Ok(target().join("release/examples/bench_step"))
 }
 
-/// The same with libtorch, taken from a Python's torch; returns the program and where its libraries are.
+/// Builds an example of `mae-data`, and says where it is.
+pub fn build_example_of_data(name: &str) -> Result<PathBuf> {
+    // With a program that trains: alone, its features would ask for another Burn.
+    build(&["--package=managed", "--package=mae-data", "--example", name])?;
+    Ok(target().join("release/examples").join(name))
+}
+
+/// The program that times steps with libtorch, taken from a Python's torch; returns the program and where its libraries are.
 pub fn build_bench_step_on_libtorch(python: &Path) -> Result<(PathBuf, String)> {
     build_on_libtorch(
         python,

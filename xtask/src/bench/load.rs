@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::median::median;
-use crate::programs::{build, install, python, run, target};
+use crate::programs::{build_example_of_data, install, python, run, target};
 
 /// Images in a batch.
 const BATCH: &str = "20";
@@ -66,9 +66,9 @@ struct Report {
 /// Measures, prints, and writes the table if asked to.
 pub fn load(options: &Options) -> Result<()> {
     ensure!(options.rounds >= 1 && options.passes >= 1, "rounds and passes are at least 1");
-    build(&["--package=mae-data", "--example=bench_load", "--example=pack"])?;
     let target = target();
-    let examples = target.join("release/examples");
+    let [bench_load, pack] = ["bench_load", "pack"].map(build_example_of_data);
+    let (bench_load, pack) = (bench_load?, pack?);
     let python = python(options.python.as_deref())?;
     if options.dali && options.python.is_none() {
         install(&python, "scripts/requirements-bench-dali.txt")?;
@@ -77,8 +77,8 @@ pub fn load(options: &Options) -> Result<()> {
         Some(folder) => folder.clone(),
         None => make_photos(&python, &target)?,
     };
-    let mut rows = rows(options, &folder, &examples, &target)?;
-    measure(options, &mut rows, &examples.join("bench_load"), &python)?;
+    let mut rows = rows(options, &folder, &pack, &target)?;
+    measure(options, &mut rows, &bench_load, &python)?;
     let table = table(options, &rows)?;
     println!("\n{table}");
     if let Some(path) = &options.write {
@@ -88,7 +88,7 @@ pub fn load(options: &Options) -> Result<()> {
 }
 
 /// What is measured, with the shards packed.
-fn rows(options: &Options, folder: &Path, examples: &Path, target: &Path) -> Result<Vec<Row>> {
+fn rows(options: &Options, folder: &Path, pack: &Path, target: &Path) -> Result<Vec<Row>> {
     let from = |name, args: &[&str], ours| {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         Row { name, args, ours, float: false, rates: Vec::new() }
@@ -102,8 +102,7 @@ fn rows(options: &Options, folder: &Path, examples: &Path, target: &Path) -> Res
         if out.exists() {
             fs::remove_dir_all(&out).with_context(|| format!("cannot remove {}", out.display()))?;
         }
-        let packed =
-            Command::new(examples.join("pack")).arg(folder).arg(&out).args(["--store", store]).status()?;
+        let packed = Command::new(pack).arg(folder).arg(&out).args(["--store", store]).status()?;
         ensure!(packed.success(), "the shards could not be packed");
         rows.push(from(name, &[&out.display().to_string()], true));
     }
