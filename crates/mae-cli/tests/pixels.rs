@@ -173,3 +173,46 @@ fn missing_pixels_take_no_part() {
         &["u16x1", "deviation", "0 in channel 1"],
     );
 }
+
+#[test]
+fn missing_pixels_have_no_class() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for part in ["images", "masks"] {
+        fs::create_dir(at.join(part)).unwrap();
+    }
+    const SIZE: (u32, u32) = (36, 40);
+    for i in 0..6 {
+        heights(&at.join(format!("images/{i}.npy")), i);
+        let halves = image::GrayImage::from_fn(SIZE.1, SIZE.0, |x, _| Luma([u8::from(x >= 20)]));
+        halves.save(at.join(format!("masks/{i}.png"))).unwrap();
+    }
+    done(at, "pretrain --data images --out run --epochs 1 --batch-size 3 --set model.image_size=[32,32]");
+    let plan = done(
+        at,
+        "segment run images masks --val-share 0.34 --epochs 2 --batch-size 2 --channels 8 --short-side 0 --out segmenter",
+    );
+    assert!(plan.contains("f32x1"), "{plan}");
+    let scores: serde_json::Value =
+        serde_json::from_slice(&fs::read(at.join("segmenter/scores.json")).unwrap()).unwrap();
+    let counted: u64 = scores["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+        .map(|n| n.as_u64().unwrap())
+        .sum();
+    assert_eq!(counted, 2 * (36 * 40 - 6 * 9), "{scores}");
+    done(at, "segment predict segmenter images predicted");
+    let mut decoder =
+        png::Decoder::new(std::io::BufReader::new(fs::File::open(at.join("predicted/masks/0.png")).unwrap()));
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let mut reader = decoder.read_info().unwrap();
+    let mut labels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut labels).unwrap();
+    for (pixel, label) in labels.into_iter().enumerate() {
+        let (y, x) = (pixel / 40, pixel % 40);
+        let hole = (3..9).contains(&y) && x > 30;
+        assert_eq!(label == 255, hole, "{label} at row {y}, column {x}");
+    }
+}

@@ -158,6 +158,76 @@ fn a_segmenter_learns_resumes_and_predicts_what_it_was_measured_by() {
 }
 
 #[test]
+fn windows_and_averages_survive_an_interruption() {
+    let at = tempfile::tempdir().unwrap();
+    let at = at.path();
+    setting(at);
+    rectangles(&at.join("train"), 6);
+    rectangles(&at.join("val"), 2);
+    // The folder of a data set, whose parts are found.
+    let options =
+        "--epochs 2 --batch-size 2 --channels 8 --base-lr 0.1 --ema 0.8 --window 14 --crops-per-image 2";
+    printed(at, &format!("segment . . {options} --out whole"));
+    let parts = "train/images train/masks --val-images val/images --val-masks val/masks";
+    let stopped = mae(at, &format!("segment . {parts} {options} --out parts --stop-after 5"));
+    assert_eq!(stopped.status.code(), Some(130), "{stopped:?}");
+    printed(at, "segment --resume parts");
+    let whole = outcome(&at.join("whole"));
+    assert_eq!(whole.0.len(), 12);
+    assert!(
+        outcome(&at.join("parts")) == whole,
+        "an interruption, or a data set's folder, changes something"
+    );
+    printed(at, &format!("segment . . {} --out without", options.replace("--ema 0.8", "")));
+    let without = outcome(&at.join("without"));
+    assert!(
+        without.0 == whole.0 && without.1 != whole.1,
+        "an average is what is kept, and not what is trained"
+    );
+}
+
+#[test]
+fn vocs_folder_is_trained_on_as_it_is_distributed() {
+    let at = tempfile::tempdir().unwrap();
+    let at = at.path();
+    setting(at);
+    rectangles(&at.join("voc"), 6);
+    fs::rename(at.join("voc/images"), at.join("voc/JPEGImages")).unwrap();
+    fs::rename(at.join("voc/masks"), at.join("voc/SegmentationClass")).unwrap();
+    fs::create_dir_all(at.join("voc/ImageSets/Segmentation")).unwrap();
+    fs::write(at.join("voc/ImageSets/Segmentation/train.txt"), "00\nsub/01\n02\n").unwrap();
+    fs::write(at.join("voc/ImageSets/Segmentation/val.txt"), "sub/03\n04\n").unwrap();
+    let options = "--epochs 2 --batch-size 3 --head linear --blocks 1";
+    let text = printed(at, &format!("segment . voc {options} --out found"));
+    assert!(text.contains("train.txt: 3 of 6 images") && text.contains("21: background"), "{text}");
+    assert_eq!(json(&at.join("found/scores.json"))["images"], 2);
+    let (images, masks) = ("voc/JPEGImages", "voc/SegmentationClass");
+    let lists = "--list voc/ImageSets/Segmentation/train.txt --val-list voc/ImageSets/Segmentation/val.txt";
+    printed(
+        at,
+        &format!(
+            "segment . {images} {masks} --val-images {images} --val-masks {masks} {lists} --classes voc {options} --out named"
+        ),
+    );
+    assert!(outcome(&at.join("found")) == outcome(&at.join("named")));
+    printed(at, "segment --resume found --epochs 3");
+    fs::write(at.join("voc/ImageSets/Segmentation/train.txt"), "00\nsub/01\n04\n").unwrap();
+    refused(
+        at,
+        "segment --resume found --epochs 4",
+        &["the training images are not those that the run began with"],
+    );
+    fs::write(at.join("voc/ImageSets/Segmentation/train.txt"), "00\nsub/07\n").unwrap();
+    refused(at, &format!("segment . voc {options} --out no"), &["train.txt", "line 2", "sub/07"]);
+    refused(
+        at,
+        &format!("segment . voc {options} --val-share 0.5 --out no"),
+        &["maps.list", "train.txt", "val_share"],
+    );
+    refused(at, &format!("segment . train {options} --out no"), &["IMAGES is train", "label maps", "(VOC)"]);
+}
+
+#[test]
 fn label_maps_that_do_not_fit_are_refused_by_name() {
     let at = tempfile::tempdir().unwrap();
     let at = at.path();

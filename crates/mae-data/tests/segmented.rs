@@ -258,25 +258,27 @@ fn images_without_label_maps_are_no_match_for_a_joint_transform() {
 fn data_sets_are_found_as_they_are_distributed() {
     let root = tempfile::tempdir().unwrap();
     let make = |path: &str| fs::create_dir_all(root.path().join(path)).unwrap();
-    assert_eq!(SegmentationFolders::find(root.path(), "train").unwrap(), None);
+    assert_eq!(SegmentationFolders::find(root.path(), "train"), None);
     make("val/images");
     make("val/masks");
-    let own = SegmentationFolders::find(root.path(), "val").unwrap().unwrap();
+    let own = SegmentationFolders::find(root.path(), "val").unwrap();
     assert_eq!((own.classes, own.list, own.maps), (None, None, root.path().join("val/masks")));
-    fs::write(root.path().join("classes.toml"), "").unwrap();
-    assert!(refused(SegmentationFolders::find(root.path(), "val")).contains("missing field `class`"));
-    fs::remove_file(root.path().join("classes.toml")).unwrap();
+    let classes = root.path().join("classes.toml");
+    fs::write(&classes, "").unwrap();
+    assert_eq!(SegmentationFolders::find(root.path(), "val").unwrap().classes.as_ref(), Some(&classes));
+    assert!(refused(ClassMap::open(&classes)).contains("missing field `class`"));
+    fs::remove_file(&classes).unwrap();
     make("images/training");
     make("annotations/training");
-    let ade = SegmentationFolders::find(root.path(), "train").unwrap().unwrap();
-    assert_eq!((ade.classes, ade.images), (Some(ClassMap::ade20k()), root.path().join("images/training")));
+    let ade = SegmentationFolders::find(root.path(), "train").unwrap();
+    assert_eq!((ade.classes, ade.images), (Some("ade20k".into()), root.path().join("images/training")));
     make("JPEGImages");
     make("SegmentationClass");
     make("ImageSets/Segmentation");
     let list = root.path().join("ImageSets/Segmentation/train.txt");
     fs::write(&list, "2007_000032\n2007_000042\n").unwrap();
-    let voc = SegmentationFolders::find(root.path(), "train").unwrap().unwrap();
-    assert_eq!((voc.classes.as_ref(), voc.list.as_ref()), (Some(&ClassMap::voc()), Some(&list)));
+    let voc = SegmentationFolders::find(root.path(), "train").unwrap();
+    assert_eq!((voc.classes, voc.list.as_ref()), (Some("voc".into()), Some(&list)));
     for name in ["2007_000027", "2007_000032", "2007_000042", "2007_000061"] {
         image::RgbImage::new(2, 2).save(voc.images.join(format!("{name}.jpg"))).unwrap();
         palette(&voc.maps.join(format!("{name}.png")), (2, 2), &[0, 15, 255, 0]);
@@ -284,7 +286,7 @@ fn data_sets_are_found_as_they_are_distributed() {
     fs::remove_file(voc.maps.join("2007_000061.png")).unwrap();
     let open = || {
         let images = Arc::new(ImageFolder::open(&voc.images, FolderOptions::default()).unwrap());
-        let maps = LabelMaps::open(&voc.maps, voc.classes.clone(), LabelMapOptions::default()).unwrap();
+        let maps = LabelMaps::open(&voc.maps, Some(ClassMap::voc()), LabelMapOptions::default()).unwrap();
         Segmented::new(images, maps).unwrap()
     };
     let source = open().listed(&list).unwrap();

@@ -83,8 +83,8 @@ pub use tasks::segment::{
     SegmentingSettings,
 };
 pub use training::{
-    AdamW, BASE_BATCH, Backward, Ema, Groups, Measurement, OnNan, Pace, Schedule, ScheduleConfig, StepReport,
-    Trainer, Update, Updates, evaluate, train_step,
+    AdamW, BASE_BATCH, Backward, Ema, Groups, Measurement, OnNan, Pace, RateDecay, Schedule, ScheduleConfig,
+    StepReport, Trainer, Update, Updates, evaluate, train_step,
 };
 pub use view::{Observer, Progress, draw_examples, summarize, write_report};
 

@@ -2,7 +2,7 @@
 
 use ::image::metadata::Orientation;
 
-use crate::{DataError, Image};
+use crate::{AnyImage, DataError, Image};
 
 /// The label of a pixel that counts nowhere: not in a loss and not in a measure.
 pub const IGNORE: u16 = u16::MAX;
@@ -75,6 +75,22 @@ impl LabelMap {
     #[must_use]
     pub fn upright(self, orientation: Orientation) -> Self {
         Self(self.0.upright(orientation))
+    }
+
+    /// The same without the labels of pixels that are missing in `image`, which has the map's size: those whose numbers are all NaN or
+    /// infinite.
+    #[must_use]
+    pub fn where_known(self, image: &AnyImage) -> Self {
+        let AnyImage::F32(image) = image else { return self };
+        let size = self.size();
+        debug_assert_eq!((image.height(), image.width()), size);
+        let mut labels = self.into_labels();
+        for (label, pixel) in labels.iter_mut().zip(image.data().chunks_exact(image.channels())) {
+            if pixel.iter().all(|number| !number.is_finite()) {
+                *label = IGNORE;
+            }
+        }
+        Self(Image::new(size.0, size.1, 1, labels).expect("as many labels as before"))
     }
 
     /// The pixels of each of `classes` classes; those of no class, [`IGNORE`] among them, are not counted.

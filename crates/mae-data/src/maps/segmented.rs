@@ -205,7 +205,7 @@ impl ImageSource for Segmented {
     }
 }
 
-/// Decodes an image and its label map at full size, for evaluation.
+/// Decodes an image and its label map at full size, for evaluation. Pixels that are missing in the image are [ignored](crate::IGNORE).
 ///
 /// # Errors
 /// As [`ImageSource::open`] and [`ImageSource::label_map`]; [`DataError::NoLabelMap`] for an image without one.
@@ -213,5 +213,7 @@ pub fn load_with_map(source: &dyn ImageSource, index: usize) -> Result<(AnyImage
     let image = source.open(index)?;
     let map = source.label_map(index, &image)?;
     let map = map.ok_or_else(|| DataError::NoLabelMap { name: source.name(index) })?;
-    Ok((image.decode()?, map))
+    let image = image.decode()?;
+    let map = map.where_known(&image);
+    Ok((image, map))
 }

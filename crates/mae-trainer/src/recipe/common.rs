@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use mae_data::PixelFormat;
 use mae_vit::{Normalize, Precision};
 
-use crate::{AdamW, OnNan};
+use crate::{AdamW, OnNan, RateDecay};
 
 crate::section! {
     /// How long a run trains, in which batches, and with which numbers: the keys at the top of a [`Recipe`](crate::Recipe).
@@ -101,8 +101,10 @@ crate::section! {
         /// Learning rate for an effective batch of 256 images.
         // Small batches need a higher rate per image than the paper's 1.5e-4 at 4096 images.
         Free base_lr: f64 = 2e-3;
-        /// Where the cosine ends.
+        /// The rate at the end.
         Free min_lr: f64 = 0.0;
+        /// How the rate falls after warm-up: cosine or linear.
+        Free decay: RateDecay = RateDecay::default();
         /// Linear warm-up; a tenth of the epochs by default.
         Free warmup_epochs: f64;
         /// AdamW's decay rates of the first and second moment; 0.9 and 0.999 by default for fine-tuning.

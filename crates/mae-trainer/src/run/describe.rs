@@ -69,11 +69,12 @@ impl<T: Task> Run<T> {
         line(
             "learning rate",
             format!(
-                "{:.3e} = {:e} x {} / 256, {} epochs of warm-up, then cosine to {}",
+                "{:.3e} = {:e} x {} / 256, {} epochs of warm-up, then {} to {}",
                 self.pace.schedule.peak_lr(),
                 optim.base_lr,
                 self.pace.effective_batch,
                 optim.warmup_epochs,
+                optim.decay,
                 optim.min_lr
             ),
         );

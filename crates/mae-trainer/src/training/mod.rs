@@ -18,7 +18,7 @@ pub use measurement::{Measurement, StepReport};
 pub use nonfinite::OnNan;
 pub use optimizer::{AdamW, Groups};
 pub use pace::Pace;
-pub use schedule::{BASE_BATCH, Schedule, ScheduleConfig};
+pub use schedule::{BASE_BATCH, RateDecay, Schedule, ScheduleConfig};
 #[cfg(feature = "managed")]
 pub(crate) use step::Engine;
 pub use step::{Update, Updates, train_step};

@@ -1,13 +1,47 @@
-//! The learning rate at every step: linear warm-up, then half a cosine.
+//! The learning rate at every step: linear warm-up, then half a cosine or a line.
+
+use std::f64::consts::PI;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
-use std::f64::consts::PI;
 
 /// The batch that a base learning rate is stated for.
 ///
 /// # Source
 /// MAE, table 8: `lr = base_lr * batch size / 256`, the linear scaling rule of arXiv 1706.02677.
 pub const BASE_BATCH: f64 = 256.0;
+
+/// How the rate falls after warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RateDecay {
+    /// Half a cosine.
+    #[default]
+    Cosine,
+    /// A line: mmsegmentation's `PolyLR` with a power of 1.
+    Linear,
+}
+
+impl RateDecay {
+    /// The share of the way from the lowest rate to the peak that is left after this share of the updates.
+    fn share(self, progress: f64) -> f64 {
+        match self {
+            Self::Cosine => 0.5 * (1.0 + (PI * progress).cos()),
+            Self::Linear => 1.0 - progress,
+        }
+    }
+}
+
+impl fmt::Display for RateDecay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cosine => "cosine",
+            Self::Linear => "linear",
+        })
+    }
+}
 
 /// What a [`Schedule`] is made from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,11 +54,13 @@ pub struct ScheduleConfig {
     pub warmup_steps: u64,
     /// Updates in all, warm-up included.
     pub total_steps: u64,
-    /// Where the cosine ends.
+    /// The rate at the end.
     pub min_lr: f64,
+    /// How the rate falls after warm-up.
+    pub decay: RateDecay,
 }
 
-/// Linear warm-up from 0 and half a cosine down to `min_lr`, set at every update.
+/// Linear warm-up from 0, then half a cosine or a line down to `min_lr`, set at every update.
 ///
 /// # Source
 /// MAE, table 8; the official `util/lr_sched.py::adjust_learning_rate`, whose fractional epoch at the update `step`
@@ -35,6 +71,7 @@ pub struct Schedule {
     min_lr: f64,
     warmup_steps: u64,
     total_steps: u64,
+    decay: RateDecay,
 }
 
 impl Schedule {
@@ -44,7 +81,7 @@ impl Schedule {
     /// [`TrainerError::Argument`] unless `effective_batch` and `total_steps` are at least 1, `warmup_steps` at most
     /// `total_steps`, `base_lr` is positive and finite, and `min_lr` lies between 0 and the peak.
     pub fn new(config: &ScheduleConfig) -> Result<Self, TrainerError> {
-        let &ScheduleConfig { base_lr, effective_batch, warmup_steps, total_steps, min_lr } = config;
+        let &ScheduleConfig { base_lr, effective_batch, warmup_steps, total_steps, min_lr, decay } = config;
         let peak_lr = base_lr * effective_batch as f64 / BASE_BATCH;
         if !(base_lr > 0.0 && base_lr.is_finite()) {
             return Err(TrainerError::argument("base_lr", base_lr, "positive and finite"));
@@ -65,7 +102,7 @@ impl Schedule {
             );
             return Err(TrainerError::argument("min_lr", min_lr, bound));
         }
-        Ok(Self { peak_lr, min_lr, warmup_steps, total_steps })
+        Ok(Self { peak_lr, min_lr, warmup_steps, total_steps, decay })
     }
 
     /// The rate at the end of warm-up: `base_lr * effective_batch / 256`.
@@ -86,7 +123,7 @@ impl Schedule {
             return self.min_lr;
         }
         let progress = (step - self.warmup_steps) as f64 / (self.total_steps - self.warmup_steps) as f64;
-        self.min_lr + (self.peak_lr - self.min_lr) * 0.5 * (1.0 + (PI * progress).cos())
+        self.min_lr + (self.peak_lr - self.min_lr) * self.decay.share(progress)
     }
 }
 
@@ -101,6 +138,7 @@ mod tests {
         warmup_steps: 10,
         total_steps: 40,
         min_lr: 0.0,
+        decay: RateDecay::Cosine,
     };
 
     fn assert_near(actual: f64, expected: f64, peak: f64) {
@@ -135,6 +173,7 @@ mod tests {
         warmup_steps: u64,
         total_steps: u64,
         min_lr: f64,
+        decay: RateDecay,
         lr: Vec<(u64, f64)>,
     }
 
@@ -143,8 +182,9 @@ mod tests {
         let cases: Vec<Case> =
             serde_json::from_str(include_str!("../../tests/golden/schedule.json")).unwrap();
         assert!(cases.len() >= 3);
-        for Case { base_lr, effective_batch, warmup_steps, total_steps, min_lr, lr } in cases {
-            let config = ScheduleConfig { base_lr, effective_batch, warmup_steps, total_steps, min_lr };
+        for Case { base_lr, effective_batch, warmup_steps, total_steps, min_lr, decay, lr } in cases {
+            let config =
+                ScheduleConfig { base_lr, effective_batch, warmup_steps, total_steps, min_lr, decay };
             let schedule = Schedule::new(&config).unwrap();
             assert!(lr.len() > 20);
             for (step, expected) in lr {

@@ -1,4 +1,4 @@
-"""Writes schedule.json: learning rates of timm's CosineLRScheduler, which the Rust schedule must reproduce.
+"""Writes schedule.json: learning rates of timm's CosineLRScheduler and PolyLRScheduler, which the Rust schedule must reproduce.
 
 pip install -r requirements.txt && python make_schedule.py    # --check compares instead of writing
 """
@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 import torch
-from timm.scheduler import CosineLRScheduler
+from timm.scheduler import CosineLRScheduler, PolyLRScheduler
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[4] / "scripts"))
 from golden_store import store
@@ -20,14 +20,19 @@ CASES = [
     dict(base_lr=5e-4, effective_batch=1024, warmup_steps=5 * 1252, total_steps=100 * 1252, min_lr=1e-6),
     dict(base_lr=1e-3, effective_batch=48, warmup_steps=7, total_steps=53, min_lr=3e-5),
     dict(base_lr=1e-3, effective_batch=100, warmup_steps=0, total_steps=31, min_lr=0.0),
+    # MAE's segmentation: 160,000 updates, 1,500 of them warm-up.
+    dict(base_lr=1.6e-3, effective_batch=16, warmup_steps=1500, total_steps=160_000, min_lr=0.0, decay="linear"),
+    dict(base_lr=1e-3, effective_batch=48, warmup_steps=7, total_steps=53, min_lr=3e-5, decay="linear"),
 ]
+CASES = [{"decay": "cosine"} | case for case in CASES]
 
 
 def rates(case):
     peak = case["base_lr"] * case["effective_batch"] / 256
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
     warmup, total = case["warmup_steps"], case["total_steps"]
-    scheduler = CosineLRScheduler(
+    kind = {"cosine": CosineLRScheduler, "linear": lambda *args, **named: PolyLRScheduler(*args, power=1.0, **named)}
+    scheduler = kind[case["decay"]](
         optimizer,
         t_initial=total - warmup,
         lr_min=case["min_lr"],

@@ -15,9 +15,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   mae segment runs/photos-tiny-1 train/images train/masks --val-images val/images --val-masks val/masks
   mae segment runs/photos-tiny-1 images masks --val-share 0.2 --head linear
-  mae segment mae_pretrain_vit_base.pth ADEChallengeData2016/images/training ADEChallengeData2016/annotations/training \\
-      --val-images ADEChallengeData2016/images/validation --val-masks ADEChallengeData2016/annotations/validation \\
-      --classes ade20k --recipe uper-base
+  mae segment mae_pretrain_vit_base.pth ADEChallengeData2016 --recipe uper-base
   mae segment --resume runs/train-segment-1 --epochs 200
   mae segment predict runs/train-segment-1 photos predicted
 

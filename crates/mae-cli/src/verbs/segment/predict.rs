@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use mae_data::{AnyImage, Georeference, ImageSource};
+use mae_data::{AnyImage, Georeference, ImageSource, LabelMap};
 use mae_model::{Contents, Segmenter, WeightFile};
 use mae_report::{
     class_colour, make_folder, overlay_labels, save_label_png, save_label_tiff, save_png, write_atomic,
@@ -284,6 +284,10 @@ impl Predictor<'_> {
     /// Predicts the label map of an image, and writes it, after its overlay: where there is a map, all is written.
     fn write(&self, index: usize, image: &AnyImage) -> Result<()> {
         let labels = self.pass.labels(&self.model, image)?;
+        // Where the image is missing, there is nothing to tell.
+        let labels = LabelMap::new(labels.height(), labels.width(), labels.into_data())?
+            .where_known(image)
+            .into_image();
         if !self.args.no_overlays {
             let shape = [1, image.channels(), image.height(), image.width()];
             let shown = self.shown.images(&image.planes(), shape)?.remove(0);

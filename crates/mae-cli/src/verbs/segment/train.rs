@@ -1,13 +1,15 @@
 //! Training of a segmenter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use mae_data::SegmentationFolders;
 use mae_trainer::cli::{Ended, TaskArgs, TrainArgs, fill, output, parse_size, set, task_and_recipe};
 use mae_trainer::{
-    Collective, HeadKind, INTERRUPTED, Recipe, Segment, SegmentRecipe, TaskRecipe, TrainerError,
+    Collective, DataRecipe, HeadKind, INTERRUPTED, MapsRecipe, Recipe, Segment, SegmentRecipe, TaskRecipe,
+    TrainerError,
 };
 
 use crate::weights::Described;
@@ -18,23 +20,24 @@ pub struct SegmentArgs {
     /// Weights with an encoder: a file, or a folder of a run or of transformers.
     #[arg(required_unless_present_any = ["resume", "config"])]
     weights: Option<PathBuf>,
-    /// Images to learn from.
+    /// Images to learn from; without MASKS, a data set's folder: train/images, train/masks, val/images and val/masks, or the layout of VOC
+    /// or ADE20K as they are distributed.
     #[arg(required_unless_present_any = ["resume", "config"], conflicts_with = "data")]
     images: Option<PathBuf>,
     /// Their label maps: a folder with a PNG or TIFF file for each image, of the same name.
-    #[arg(required_unless_present_any = ["resume", "config"])]
     masks: Option<PathBuf>,
     /// Held-out images to measure on.
-    #[arg(
-        long,
-        value_name = "DIR",
-        required_unless_present_any = ["resume", "config", "val_share"],
-        conflicts_with_all = ["val", "val_share"]
-    )]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["val", "val_share"])]
     val_images: Option<PathBuf>,
     /// Their label maps.
     #[arg(long, value_name = "DIR", requires = "val_images")]
     val_masks: Option<PathBuf>,
+    /// Text file with the names of the images to learn from, one a line [default: all that have a label map].
+    #[arg(long, value_name = "FILE", requires = "masks")]
+    list: Option<PathBuf>,
+    /// The same of the held-out images.
+    #[arg(long, value_name = "FILE", requires = "val_images")]
+    val_list: Option<PathBuf>,
     /// Names, values and colours of the classes: a TOML or JSON file, or voc or ade20k [default: the values in the label maps].
     #[arg(long, value_name = "FILE", help_heading = "Recipe")]
     classes: Option<String>,
@@ -94,6 +97,11 @@ impl TaskArgs for SegmentArgs {
         let SegmentRecipe { model, maps, segment, .. } = &mut recipe.task;
         set(&mut maps.path, &self.masks);
         fill(&mut maps.val, &self.val_masks);
+        fill(&mut maps.list, &self.list);
+        fill(&mut maps.val_list, &self.val_list);
+        if let (Some(root), None) = (&self.images, &self.masks) {
+            lay_out(root, &mut recipe.data, maps)?;
+        }
         fill(&mut maps.classes, &self.classes);
         fill(&mut maps.template, &self.mask_name);
         if let Some(head) = self.head {
@@ -128,6 +136,29 @@ impl TaskArgs for SegmentArgs {
             _ => name,
         }
     }
+}
+
+/// Takes the folders, lists and classes of a data set as it is distributed. What it holds out is left where something else is measured on.
+fn lay_out(root: &Path, data: &mut DataRecipe, maps: &mut MapsRecipe) -> Result<(), TrainerError> {
+    let Some(train) = SegmentationFolders::find(root, "train") else {
+        let bound = "followed by the folder of the label maps, or have train/images and train/masks, JPEGImages and SegmentationClass with \
+                     ImageSets/Segmentation/train.txt (VOC), or images/training and annotations/training (ADE20K)";
+        let (value, bound) = (root.display().to_string(), bound.into());
+        return Err(TrainerError::Argument { name: "IMAGES", value, bound });
+    };
+    data.path = Some(train.images);
+    (maps.path, maps.list) = (train.maps, train.list);
+    if maps.classes.is_none() {
+        maps.classes = train.classes.map(|classes| classes.display().to_string());
+    }
+    if data.val.is_none()
+        && data.val_share.is_none()
+        && let Some(val) = SegmentationFolders::find(root, "val")
+    {
+        data.val = Some(val.images);
+        (maps.val, maps.val_list) = (Some(val.maps), val.list);
+    }
+    Ok(())
 }
 
 pub fn run(args: &TrainArgs<SegmentArgs>, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {

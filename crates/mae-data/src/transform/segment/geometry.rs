@@ -86,13 +86,18 @@ impl Geometry {
         of_any!(image, image => set(image, self.size, fill).into())
     }
 
-    /// The label map, resized, turned, and above and left of pixels that are ignored.
-    pub(super) fn map(&self, map: &LabelMap) -> LabelMap {
+    /// The label map, resized and turned, without a border.
+    pub(super) fn shown_map(&self, map: &LabelMap) -> LabelMap {
         let (height, width) = (self.rows.length, self.columns.length);
         let mut labels = Vec::with_capacity(height * width);
         self.each_row(map, |row, columns| labels.extend(columns.iter().map(|column| row[*column])));
         let shown = Image::new(height, width, 1, labels).expect("a label for each pixel of the crop");
-        LabelMap::of(border(turn(shown, self.turns), self.size, &[crate::IGNORE]))
+        LabelMap::of(turn(shown, self.turns))
+    }
+
+    /// `map`, as [`shown_map`](Self::shown_map) makes it, above and left of pixels that are ignored.
+    pub(super) fn bordered_map(&self, map: LabelMap) -> LabelMap {
+        LabelMap::of(border(map.into_image(), self.size, &[crate::IGNORE]))
     }
 
     /// The labels of the crop: how many pixels each has.

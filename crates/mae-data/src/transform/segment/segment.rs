@@ -17,8 +17,8 @@ use crate::{
 /// time, its colours changed, and set above and left of a border if it is smaller than the model's size.
 ///
 /// The image is resized bilinearly and antialiased, as [`resize_to`](crate::resize_to) does. The label map goes through the same geometry, and each of its
-/// pixels takes the label of the pixel whose middle is nearest: labels are never mixed. In the border, pixels are
-/// [ignored](crate::IGNORE).
+/// pixels takes the label of the pixel whose middle is nearest: labels are never mixed. In the border, and where the image is missing,
+/// pixels are [ignored](crate::IGNORE).
 ///
 /// # Source
 /// mmsegmentation's `RandomResize`, `RandomCrop`, `RandomFlip`, `PhotoMetricDistortion` and padding, in this order.
@@ -181,8 +181,12 @@ impl SegmentTransform {
     }
 
     /// Changes the colours of what is shown and puts the border around it.
-    fn finish(&self, geometry: &Geometry, part: &Part, rng: &mut SampleRng) -> Result<AnyImage, DataError> {
-        let mut image = geometry.shown(part);
+    fn finish(
+        &self,
+        geometry: &Geometry,
+        mut image: AnyImage,
+        rng: &mut SampleRng,
+    ) -> Result<AnyImage, DataError> {
         if let Some(photometric) = &self.photometric {
             image = photometric.apply(image, rng)?;
         }
@@ -213,7 +217,8 @@ impl Transform for SegmentTransform {
     /// Without a label map, every crop is taken. Panics if colours are to be changed of an image that is not 8-bit RGB.
     fn apply(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage {
         let geometry = self.draw((image.height(), image.width()), rng, |_| true);
-        self.finish(&geometry, &Part::whole(image), rng).expect("images that the transform was made for")
+        let shown = geometry.shown(&Part::whole(image));
+        self.finish(&geometry, shown, rng).expect("images that the transform was made for")
     }
 
     fn output_size(&self) -> (usize, usize) {
@@ -242,8 +247,9 @@ impl JointTransform for SegmentTransform {
             let (all, most) = (counts.values().sum::<usize>(), counts.values().max().copied().unwrap_or(0));
             counts.len() > 1 && (most as f64) < self.largest_share * all as f64
         });
-        let part = image.decode_part(geometry.visible(), Vec::new())?;
-        Ok((self.finish(&geometry, &part, rng)?, geometry.map(map)))
+        let shown = geometry.shown(&image.decode_part(geometry.visible(), Vec::new())?);
+        let map = geometry.bordered_map(geometry.shown_map(map).where_known(&shown));
+        Ok((self.finish(&geometry, shown, rng)?, map))
     }
 
     fn check(&self, pixels: PixelFormat) -> Result<(), DataError> {

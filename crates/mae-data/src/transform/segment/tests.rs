@@ -59,7 +59,7 @@ fn images_and_label_maps_are_those_of_torchvision() {
         let whole = Part::whole(picture(&format!("{source}.png")));
         let image = geometry.bordered(geometry.shown(&whole), &FILL);
         assert_eq!(image, picture(&format!("{at:02}.png")).into(), "image {at}");
-        let seen = geometry.map(&map(&format!("{source}-map.png")));
+        let seen = geometry.bordered_map(geometry.shown_map(&map(&format!("{source}-map.png"))));
         assert_eq!(seen, map(&format!("{at:02}-map.png")), "label map {at}");
     }
 }

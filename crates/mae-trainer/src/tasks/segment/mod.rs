@@ -8,6 +8,7 @@ mod loss;
 mod measure;
 mod recipe;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use burn::optim::ModuleOptimizer;
@@ -78,20 +79,35 @@ impl Task for Segment {
                 return Err(TrainerError::argument("maps.val", path.display(), bound));
             }
         };
-        let mut join = |images: Arc<dyn ImageSource>, maps| -> Result<Arc<dyn ImageSource>, TrainerError> {
+        let drawn = data.val.is_some() && recipe.data.val.is_none();
+        if let (true, Some(list)) = (drawn, maps.list.as_ref().or(maps.val_list.as_ref())) {
+            let bound = "left out where val_share draws the held-out images";
+            return Err(TrainerError::argument("maps.list", list.display(), bound));
+        }
+        if let (None, Some(list)) = (&data.val, &maps.val_list) {
+            let bound = "left out where there are no held-out images";
+            return Err(TrainerError::argument("maps.val_list", list.display(), bound));
+        }
+        let tables = &mut data.tables;
+        let mut join = |images: Arc<dyn ImageSource>, maps, list: &Option<PathBuf>| {
             let all = images.len();
             let segmented = Segmented::new(images, maps)?;
-            if segmented.without_map() > 0 {
-                let root = segmented.maps().root().display();
-                data.tables.push(format!(
-                    "{root}: {} of {all} images have no label map and are left out",
-                    segmented.without_map()
-                ));
+            let segmented = match list {
+                Some(list) => {
+                    let segmented = segmented.listed(list)?;
+                    tables.push(format!("{}: {} of {all} images", list.display(), segmented.len()));
+                    segmented
+                }
+                None => segmented,
+            };
+            if list.is_none() && segmented.without_map() > 0 {
+                let (root, left_out) = (segmented.maps().root().display(), segmented.without_map());
+                tables.push(format!("{root}: {left_out} of {all} images have no label map and are left out"));
             }
-            Ok(Arc::new(segmented))
+            Ok::<Arc<dyn ImageSource>, TrainerError>(Arc::new(segmented))
         };
-        data.train = join(data.train, train)?;
-        data.val = data.val.zip(val).map(|(images, maps)| join(images, maps)).transpose()?;
+        data.train = join(data.train, train, &maps.list)?;
+        data.val = data.val.zip(val).map(|(images, val)| join(images, val, &maps.val_list)).transpose()?;
         Ok(data)
     }
 

@@ -32,6 +32,11 @@ crate::section! {
         Images path: PathBuf = PathBuf::new();
         /// Folder of the held-out images' label maps.
         Local val: Option<PathBuf> = None;
+        /// A text file with the names of the images that are learnt from, one a line, with or without extension, such as
+        /// `ImageSets/Segmentation/train.txt` of VOC; by default all that have a label map.
+        Images list: Option<PathBuf> = None;
+        /// The same of the held-out images.
+        Local val_list: Option<PathBuf> = None;
         /// A class map, as TOML or JSON file, or the name of one: voc or ade20k. By default the values that the maps contain, in
         /// order, and 255 is ignored.
         Fixed classes: Option<String> = None;
