@@ -1,13 +1,16 @@
 //! `cargo xtask bench segment`: what pre-training is worth for segmentation, by labelled images, with both heads.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 
 use super::mae;
 use crate::bench::median::median;
-use crate::programs::build;
+use crate::programs::{build, run};
 
 /// Where the images are and how often they are learnt.
 #[derive(clap::Args)]
@@ -26,6 +29,9 @@ pub struct Options {
     /// Updates of each segmenter.
     #[arg(long, default_value_t = 600)]
     updates: u64,
+    /// A Python with what scripts/requirements-bench.txt names: the last case is trained in PyTorch too.
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
     /// Folder of the runs, which is to be a new one.
     #[arg(long, default_value = "runs/bench-segment")]
     out: PathBuf,
@@ -41,55 +47,145 @@ const CASES: [(&str, &[&str]); 3] = [
     ("linear, pre-trained", &["--recipe", "segment-linear"]),
 ];
 
+/// The case that is trained in PyTorch too, on all labelled images.
+const IN_PYTORCH: &str = "UPerNet, pre-trained";
+
 /// Pre-trains, then trains segmenters on 16, 64 and all labelled images.
 pub fn segment(options: &Options) -> Result<()> {
     ensure!(options.seeds >= 1, "seeds are at least 1");
     ensure!(!options.out.exists(), "{} exists already", options.out.display());
     build(&["--package=mae-cli"])?;
-    let text = |path: &Path| path.display().to_string();
     let names = names(&options.data.join("train/images"))?;
-    let [val_images, val_masks] = ["val/images", "val/masks"].map(|part| text(&options.data.join(part)));
-    let classes = text(&options.data.join("classes.toml"));
     let counts: Vec<usize> =
         options.labelled.iter().copied().filter(|count| *count < names.len()).chain([names.len()]).collect();
-    let mut table: Vec<(String, Vec<f64>)> = Vec::new();
+    let (mut table, mut seconds) = (Table::default(), [Vec::new(), Vec::new()]);
     for seed in 0..options.seeds {
-        let at = |name: &str| options.out.join(format!("{name}-{seed}"));
-        let (pretrained, number, epochs) =
-            (text(&at("pretrain")), seed.to_string(), options.pretrain_epochs.to_string());
-        mae(&["pretrain", "--quiet", "--preset", "nano", "--image-size", "64", "--patch-size", "8"])
-            .args(["--data", &text(&options.data.join("train/images")), "--epochs", &epochs])
-            .args(["--flip", "false", "--seed", &number, "--out", &pretrained])
-            .succeed()?;
+        let pretrained = options.pretrain(seed)?;
         for &count in &counts {
-            let part = at(&format!("labelled-{count}"));
+            let part = options.at(&format!("labelled-{count}"), seed);
             take(&options.data.join("train"), &names, count, seed as usize, &part)?;
-            let [images, masks] = ["images", "masks"].map(|folder| text(&part.join(folder)));
-            let epochs = (options.updates as usize).div_ceil((count / BATCH).max(1)).to_string();
-            for (name, recipe) in CASES {
-                let out = text(&at(&format!("{}-{count}", name.replace(", ", "-").replace(' ', "-"))));
-                let miou = mae(&["segment", &pretrained, &images, &masks, "--quiet", "--json"])
-                    .args(["--val-images", &val_images, "--val-masks", &val_masks, "--classes", &classes])
-                    .args(["--epochs", &epochs, "--eval-epochs", &epochs, "--batch-size", &BATCH.to_string()])
-                    .args(["--flip", "false", "--seed", &number, "--out", &out])
-                    .args(recipe)
-                    .percent("mean_iou")?;
+            for case @ (name, _) in CASES {
                 let row = format!("{count} labelled images: {name}");
-                println!("seed {seed}  {row}: mIoU {miou:.1}%");
-                match table.iter_mut().find(|(known, _)| *known == row) {
-                    Some((_, all)) => all.push(miou),
-                    None => table.push((row, vec![miou])),
+                let (run, miou) = options.segment(case, &pretrained, &part, count, seed)?;
+                table.add(seed, &row, miou);
+                if let Some(python) =
+                    options.python.as_ref().filter(|_| count == names.len() && name == IN_PYTORCH)
+                {
+                    let theirs = options.in_pytorch(python, &run, &pretrained, seed)?;
+                    table.add(seed, &format!("{row}, in PyTorch"), 100.0 * theirs.mean_iou);
+                    seconds[0].push(seconds_of(&run)?);
+                    seconds[1].push(theirs.seconds);
                 }
             }
         }
     }
-    let seeds = (0..options.seeds).map(|seed| format!(" seed {seed} |")).collect::<String>();
-    println!("\n| held-out mIoU, % |{seeds} median |\n|---|{}", "---|".repeat(options.seeds as usize + 1));
-    for (name, mut percents) in table {
+    let heads = (0..options.seeds).map(|seed| format!(" seed {seed} |")).collect::<String>();
+    println!("\n| held-out mIoU, % |{heads} median |\n|---|{}", "---|".repeat(options.seeds as usize + 1));
+    for (name, mut percents) in table.0 {
         let cells: String = percents.iter().map(|percent| format!(" {percent:.1} |")).collect();
         println!("| {name} |{cells} {:.1} |", median(&mut percents));
     }
+    if options.python.is_some() {
+        let [ours, theirs] = seconds.map(|mut seconds| median(&mut seconds));
+        println!(
+            "\nseconds of training, medians: {ours:.1}, in PyTorch {theirs:.1}, ratio {:.2}",
+            theirs / ours
+        );
+    }
     Ok(())
+}
+
+/// Rows of percents by seed, in the order in which they came.
+#[derive(Default)]
+struct Table(Vec<(String, Vec<f64>)>);
+
+impl Table {
+    fn add(&mut self, seed: u64, row: &str, percent: f64) {
+        println!("seed {seed}  {row}: mIoU {percent:.1}%");
+        match self.0.iter_mut().find(|(known, _)| known == row) {
+            Some((_, all)) => all.push(percent),
+            None => self.0.push((row.to_owned(), vec![percent])),
+        }
+    }
+}
+
+/// What scripts/segment_pytorch.py prints.
+#[derive(Deserialize)]
+struct InPytorch {
+    mean_iou: f64,
+    seconds: f64,
+}
+
+impl Options {
+    /// A folder of a seed.
+    fn at(&self, name: &str, seed: u64) -> PathBuf {
+        self.out.join(format!("{name}-{seed}"))
+    }
+
+    /// Pre-trains on all training images; returns the run.
+    fn pretrain(&self, seed: u64) -> Result<PathBuf> {
+        let out = self.at("pretrain", seed);
+        mae(&["pretrain", "--quiet", "--preset", "nano", "--image-size", "64", "--patch-size", "8"])
+            .args([OsStr::new("--data"), self.data.join("train/images").as_os_str()])
+            .args([
+                "--epochs",
+                &self.pretrain_epochs.to_string(),
+                "--flip",
+                "false",
+                "--seed",
+                &seed.to_string(),
+            ])
+            .args([OsStr::new("--out"), out.as_os_str()])
+            .succeed()?;
+        Ok(out)
+    }
+
+    /// Trains a segmenter on the labelled images of a folder; returns the run and its mIoU in percent.
+    fn segment(
+        &self,
+        (name, recipe): (&str, &[&str]),
+        pretrained: &Path,
+        labelled: &Path,
+        count: usize,
+        seed: u64,
+    ) -> Result<(PathBuf, f64)> {
+        let out = self.at(&format!("{}-{count}", name.replace(", ", "-").replace(' ', "-")), seed);
+        let epochs = (self.updates as usize).div_ceil((count / BATCH).max(1)).to_string();
+        let val = |part: &str| self.data.join("val").join(part);
+        let miou = mae(&["segment", "--quiet", "--json"])
+            .args([pretrained, &labelled.join("images"), &labelled.join("masks")])
+            .args([OsStr::new("--val-images"), val("images").as_os_str()])
+            .args([OsStr::new("--val-masks"), val("masks").as_os_str()])
+            .args([OsStr::new("--classes"), self.data.join("classes.toml").as_os_str()])
+            .args(["--epochs", &epochs, "--eval-epochs", &epochs, "--set", "eval.first_epoch=false"])
+            .args(["--batch-size", &BATCH.to_string(), "--flip", "false", "--seed", &seed.to_string()])
+            .args([OsStr::new("--out"), out.as_os_str()])
+            .args(recipe)
+            .percent("mean_iou")?;
+        Ok((out, miou))
+    }
+
+    /// Trains the same as a run in PyTorch.
+    fn in_pytorch(&self, python: &Path, trained: &Path, pretrained: &Path, seed: u64) -> Result<InPytorch> {
+        let encoder = self.at("encoder", seed).with_extension("safetensors");
+        mae(&["convert", "--to", "timm"]).args([pretrained, encoder.as_path()]).succeed()?;
+        run(Command::new(python)
+            .arg("scripts/segment_pytorch.py")
+            .args([trained, encoder.as_path()])
+            .args(["--seed", &seed.to_string()]))
+    }
+}
+
+/// The seconds of all updates of a run.
+fn seconds_of(trained: &Path) -> Result<f64> {
+    #[derive(Deserialize)]
+    struct Record {
+        elapsed_s: f64,
+    }
+    let path = trained.join("metrics.jsonl");
+    let records = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let last: Record = serde_json::from_str(records.lines().last().context("the run has no records")?)?;
+    Ok(last.elapsed_s)
 }
 
 /// The files of a folder, in order.
