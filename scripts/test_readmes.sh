@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a program of each `toml` block of a library's README and the `rust` block that follows it, and runs it outside the workspace, as
 # who copies them does. Crates are arguments; without any, all libraries. The sources are those of this checkout. PROFILE names a profile
-# of cargo.
+# of cargo; COMMAND is what cargo does, in place of run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,6 +32,6 @@ for crate in "${crates[@]}"; do
         } >"$folder/Cargo.toml"
         cp Cargo.lock "$folder"
         echo "program $n of crates/$crate/README.md"
-        (cd "$folder" && cargo run --quiet --profile "${PROFILE:-dev}")
+        (cd "$folder" && cargo "${COMMAND:-run}" --quiet --profile "${PROFILE:-dev}")
     done
 done
