@@ -119,8 +119,8 @@ impl Args {
         // The path is always set, so the size of built-in images is unused.
         let data = Data::open(&recipe, (0, 0), self.seed, true)?;
         data.check_classes()?;
-        let Data { train, val, tables } = data;
-        tables.iter().for_each(say);
+        let Data { train, val, notes } = data;
+        notes.iter().for_each(|(_, note)| say(note));
         let val = val.context("there are no images that are voted on")?;
         for (source, path) in [(&train, &self.train), (&val, self.test.as_ref().unwrap_or(&self.train))] {
             ensure!(

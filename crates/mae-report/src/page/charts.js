@@ -43,7 +43,7 @@
     return within.length >= 3 ? within : ticks(low, high, most).filter((v) => v > 0);
   }
 
-  /** The lowest and the highest value to show; rare spikes far above the rest are left to the reader's pointer. */
+  /** The lowest and the highest value to show; spikes far above the rest, of which one value in fifty may be one, are left to the reader's pointer. */
   function extent(chart, log) {
     const values = chart.series.flatMap((s) => s.y).concat(chart.levels.map((l) => l.y)).filter((v) => !log || v > 0);
     values.sort((a, b) => a - b);
@@ -52,7 +52,7 @@
     // Below this a share of time is nothing: what is left would be noise drawn large.
     const least = chart.from_zero && chart.format === "percent" ? 0.05 : 0;
     const usual = Math.max(values[Math.floor(0.98 * (values.length - 1))], least);
-    if (usual > 0 && high > 3 * usual) high = 1.3 * usual;
+    if (values.length >= 50 && usual > 0 && high > 3 * usual) high = 1.3 * usual;
     high = Math.max(high, least);
     if (chart.from_zero || (low >= 0 && low < 0.4 * high)) low = 0;
     const height = high - low || Math.abs(high) || 1;

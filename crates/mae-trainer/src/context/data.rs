@@ -26,8 +26,8 @@ pub struct Data {
     pub train: Arc<dyn ImageSource>,
     /// Held-out images, where there are any.
     pub val: Option<Arc<dyn ImageSource>>,
-    /// How the tables of classes fit the images, a line each.
-    pub tables: Vec<String>,
+    /// What is to be said of them, each by a name: how tables of classes or label maps fit the images.
+    pub notes: Vec<(&'static str, String)>,
 }
 
 /// Seeds of the built-in shapes: held-out ones share nothing with those trained on.
@@ -51,7 +51,7 @@ impl Data {
         seed: u64,
         need_labels: bool,
     ) -> Result<Self, TrainerError> {
-        let Folders { train, val, tables } = folders(recipe, need_labels)?;
+        let Folders { train, val, notes } = folders(recipe, need_labels)?;
         let shapes = |seed, len| -> Result<Arc<dyn ImageSource>, DataError> {
             Ok(Arc::new(Shapes::new(seed, len, image_size)?))
         };
@@ -72,7 +72,7 @@ impl Data {
                 return Err(TrainerError::argument("val_share", share, bound));
             }
         };
-        Ok(Self { train, val, tables })
+        Ok(Self { train, val, notes })
     }
 
     /// Checks that both sets have the same classes, if the held-out images have any.

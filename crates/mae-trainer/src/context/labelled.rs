@@ -14,8 +14,8 @@ use crate::{DataRecipe, TrainerError};
 pub(super) struct Folders {
     pub train: Option<Arc<dyn ImageSource>>,
     pub val: Option<Arc<dyn ImageSource>>,
-    /// A line on each table of classes.
-    pub tables: Vec<String>,
+    /// A note on each table of classes.
+    pub notes: Vec<(&'static str, String)>,
 }
 
 /// Opens the folders of a recipe. Where `need_labels`, images that a table does not name are left out.
@@ -49,7 +49,7 @@ pub(super) fn folders(recipe: &DataRecipe, need_labels: bool) -> Result<Folders,
         };
         let train = open(&recipe.path, recipe.pixels)?;
         let val = open(&recipe.val, Some(pixels_of(recipe, train.as_deref())))?;
-        return Ok(Folders { train, val, tables: Vec::new() });
+        return Ok(Folders { train, val, notes: Vec::new() });
     };
     let mut train = folder(path, recipe.pixels, table.as_ref().map(|table| ("labels", table)))?;
     let mut val = None;
@@ -63,15 +63,15 @@ pub(super) fn folders(recipe: &DataRecipe, need_labels: bool) -> Result<Folders,
         let (first, second) = train.with_common_classes(folder);
         (train, val) = (first, Some(second));
     }
-    let mut tables = Vec::new();
+    let mut notes = Vec::new();
     let mut source = |folder: ImageFolder, table: Option<&LabelTable>| -> Arc<dyn ImageSource> {
         let (Some(table), Some(rows)) = (table, folder.table_rows()) else { return Arc::new(folder) };
-        tables.push(line(&folder, table, rows, need_labels));
+        notes.push(("class table", line(&folder, table, rows, need_labels)));
         if need_labels { Arc::new(Subset::labelled(Arc::new(folder))) } else { Arc::new(folder) }
     };
     let train = source(train, table.as_ref());
     let val = val.map(|val| source(val, own.as_ref().or(table.as_ref())));
-    Ok(Folders { train: Some(train), val, tables })
+    Ok(Folders { train: Some(train), val, notes })
 }
 
 fn options(pixels: Option<PixelFormat>) -> FolderOptions {

@@ -43,7 +43,7 @@ impl<T: Task> Run<T> {
         if data.pixels != PixelFormat::Rgb8 {
             line("pixels", format!("{}, {}", data.pixels, data.normalize));
         }
-        self.data.tables.iter().for_each(|table| line("classes", table.clone()));
+        self.data.notes.iter().for_each(|(name, note)| line(name, note.clone()));
         self.task.describe().into_iter().for_each(|(name, value)| line(name, value));
         let all: usize =
             mae_model::list_params(model).iter().map(|p| p.shape.iter().product::<usize>()).sum();

@@ -63,15 +63,18 @@ fn data<T: Task>(run: &Run<T>) -> Vec<(&'static str, String)> {
                 None => "none".into(),
             },
         ),
-        (
+    ];
+    // Of images with label maps, the task has the classes.
+    if run.data.train.map_classes().is_empty() {
+        rows.push((
             "classes",
             match classes.len() {
                 0 => "none".into(),
                 len => format!("{len}: {}", first_names(classes, ", ")),
             },
-        ),
-    ];
-    rows.extend(run.data.tables.iter().map(|table| ("table of classes", table.clone())));
+        ));
+    }
+    rows.extend(run.data.notes.iter().cloned());
     let bad = std::fs::read_to_string(run.path(BAD_FILES)).unwrap_or_default();
     let bad: Vec<String> = bad.lines().map(str::to_owned).collect();
     rows.push((

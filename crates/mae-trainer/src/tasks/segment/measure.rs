@@ -195,7 +195,7 @@ impl Segment {
         for (name, title, file) in [
             ("classes", "IoU by class", CLASSES),
             ("confusion", "Confusion matrix of pixels", CONFUSION),
-            ("worst", LOWEST, WORST),
+            ("worst", "Held-out images with the lowest mIoU", WORST),
         ] {
             outcome.line(name, context.path(file).display());
             outcome.figures.push(Figure::new(title, context.path(file)));

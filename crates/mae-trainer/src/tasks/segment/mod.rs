@@ -88,21 +88,23 @@ impl Task for Segment {
             let bound = "left out where there are no held-out images";
             return Err(TrainerError::argument("maps.val_list", list.display(), bound));
         }
-        let tables = &mut data.tables;
+        let notes = &mut data.notes;
         let mut join = |images: Arc<dyn ImageSource>, maps, list: &Option<PathBuf>| {
             let all = images.len();
-            let segmented = Segmented::new(images, maps)?;
-            let segmented = match list {
-                Some(list) => {
-                    let segmented = segmented.listed(list)?;
-                    tables.push(format!("{}: {} of {all} images", list.display(), segmented.len()));
-                    segmented
+            let mut segmented = Segmented::new(images, maps)?;
+            match (list, segmented.without_map()) {
+                (Some(list), _) => {
+                    segmented = segmented.listed(list)?;
+                    notes.push(("list", format!("{}: {} of {all} images", list.display(), segmented.len())));
                 }
-                None => segmented,
-            };
-            if list.is_none() && segmented.without_map() > 0 {
-                let (root, left_out) = (segmented.maps().root().display(), segmented.without_map());
-                tables.push(format!("{root}: {left_out} of {all} images have no label map and are left out"));
+                (None, 0) => {}
+                (None, left_out) => {
+                    let root = segmented.maps().root().display();
+                    notes.push((
+                        "left out",
+                        format!("{left_out} of {all} images, which have no label map in {root}"),
+                    ));
+                }
             }
             Ok::<Arc<dyn ImageSource>, TrainerError>(Arc::new(segmented))
         };
@@ -279,6 +281,7 @@ impl Task for Segment {
             ),
             ("model", format!("{} wide, {} blocks, {} heads", stack.embed_dim, stack.depth, stack.num_heads)),
             ("head", self.config.head.to_string()),
+            ("label maps", self.settings.task.maps.path.display().to_string()),
             ("images", format!("{height}x{width} px, patch {}", geometry.patch_size())),
             ("classes", format!("{}: {}", self.config.classes.len(), first_names(&self.config.classes))),
         ]
