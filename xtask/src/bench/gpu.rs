@@ -19,8 +19,6 @@ use crate::programs::{Gpu, python, run};
 /// Bounds of the losses' distance from those of PyTorch in f32, relative.
 const F32_TOLERANCE: f64 = 1e-3;
 const BF16_TOLERANCE: f64 = 2e-2;
-/// Updates of the two runs that are compared as wholes.
-const LONG_RUN: u64 = 300;
 
 /// Options of the benchmark.
 #[derive(Args)]
@@ -55,6 +53,9 @@ pub struct Options {
     /// Runs of each, in turns.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Updates of the two runs, in f32 and in bf16, whose losses are compared at their end.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..))]
+    updates: u64,
     /// Folder of JPEG files, for training with loading beside training without.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -91,7 +92,7 @@ enum Part {
     Visible,
     /// Training from JPEG files.
     Loading,
-    /// 300 updates in bf16 beside the same in f32.
+    /// A longer run in bf16 beside the same in f32.
     LongRuns,
 }
 
@@ -280,7 +281,8 @@ impl Bench<'_> {
     /// Two runs that differ in precision alone, by the mean loss of their last tenth.
     fn long_runs(&mut self) -> Result<()> {
         self.say(&format!(
-            "| device | loss after {LONG_RUN} updates in f32 | in bf16 | ratio |\n|---|---|---|---|"
+            "| device | loss after {} updates in f32 | in bf16 | ratio |\n|---|---|---|---|",
+            self.options.updates
         ));
         for device in &self.options.devices.clone() {
             let row =
@@ -300,7 +302,8 @@ impl Bench<'_> {
 
     /// The mean loss of a run's last tenth.
     fn long_run(&self, device: &str, precision: &str) -> Result<f64> {
-        let lines = self.train(device, &["--precision", precision, "--metric-steps", "1"], LONG_RUN)?;
+        let lines =
+            self.train(device, &["--precision", precision, "--metric-steps", "1"], self.options.updates)?;
         let last = &lines[lines.len() - lines.len() / 10..];
         Ok(last.iter().map(|line| line.loss).sum::<f64>() / last.len() as f64)
     }
