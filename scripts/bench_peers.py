@@ -121,7 +121,7 @@ def lightly_model(export: Path, config: dict, mask: torch.Tensor, encode: bool):
 class Uper(nn.Module):
     """timm's encoder under the pyramid and heads of transformers' BeitForSemanticSegmentation."""
 
-    def __init__(self, config: dict) -> None:
+    def __init__(self, config: dict, drop_path: float = 0.0) -> None:
         super().__init__()
         from functools import partial
 
@@ -139,7 +139,9 @@ class Uper(nn.Module):
             embed_dim=width,
             depth=stack["depth"],
             num_heads=stack["num_heads"],
+            mlp_ratio=stack["mlp_dim"] / width,
             num_classes=0,
+            drop_path_rate=drop_path,
             norm_layer=partial(nn.LayerNorm, eps=vit["norm_eps"]),
         )
         options = {"num_labels": len(config["classes"]), "pool_scales": scales}

@@ -17,7 +17,6 @@ import math
 import random
 import time
 import tomllib
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +24,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
-from transformers import BeitConfig
-from transformers.models.beit import modeling_beit as beit
+
+from bench_peers import Uper
 
 IGNORE = 255
 POOL_SCALES = (1, 2, 3, 6)
@@ -39,56 +37,25 @@ AUXILIARY_CHANNELS = 256
 TRIES = 10
 
 
-class Segmenter(nn.Module):
-    """UPerNet on a vision transformer."""
+class Segmenter(Uper):
+    """UPerNet on a vision transformer, with dropout before the scores and mmsegmentation's initial weights."""
 
     def __init__(self, recipe: dict, classes: int) -> None:
-        super().__init__()
-        encoder, settings = recipe["model"]["encoder"], recipe["segment"]
-        stack, geometry = encoder["stack"], encoder["geometry"]
-        width, channels = stack["embed_dim"], settings["channels"]
-        self.levels, self.dropout = settings["levels"], nn.Dropout2d(settings["dropout"])
-        self.encoder = VisionTransformer(
-            img_size=tuple(settings["crop_size"]),
-            patch_size=geometry["patch_size"],
-            embed_dim=width,
-            depth=stack["depth"],
-            num_heads=stack["num_heads"],
-            mlp_ratio=stack["mlp_dim"] / width,
-            num_classes=0,
-            drop_path_rate=settings["drop_path"],
-            norm_layer=partial(nn.LayerNorm, eps=encoder["norm_eps"]),
-        )
-        options = {"num_labels": classes, "pool_scales": POOL_SCALES, "auxiliary_channels": AUXILIARY_CHANNELS}
-        wide, narrow = (BeitConfig(hidden_size=size, **options) for size in (width, channels))
-        self.fpn = beit.BeitFPNNeck(wide)
-        self.auxiliary_head = beit.BeitFCNHead(wide)
-        self.decode_head = head = beit.BeitUperHead(narrow)
-        # As many channels come in as the encoder is wide.
-        head.psp_modules = beit.BeitPyramidPoolingModule(POOL_SCALES, width, channels)
-        joined = width + len(POOL_SCALES) * channels
-        head.psp_bottleneck = beit.BeitConvLayer(joined, channels, kernel_size=3, padding=1)
-        head.lateral_convs = nn.ModuleList(beit.BeitConvLayer(width, channels, kernel_size=1) for _ in range(3))
+        settings, encoder = recipe["segment"], recipe["model"]["encoder"]
+        geometry = encoder["geometry"] | {"image_size": settings["crop_size"]}
+        head = {"channels": settings["channels"], "blocks": settings["levels"], "pool_scales": POOL_SCALES}
+        head["auxiliary"] = {"channels": AUXILIARY_CHANNELS}
+        config = {"vit": encoder | {"geometry": geometry}, "head": {"uper_net": head}, "classes": range(classes)}
+        super().__init__(config, settings["drop_path"])
+        dropout = nn.Dropout2d(settings["dropout"])
         for head in (self.decode_head, self.auxiliary_head):
-            head.classifier.register_forward_pre_hook(lambda _, inputs: (self.dropout(inputs[0]),))
-        self.initialise()
-
-    def initialise(self) -> None:
-        """mmsegmentation's weights to start from."""
-        for head in (self.decode_head, self.auxiliary_head):
+            head.classifier.register_forward_pre_hook(lambda _, inputs: (dropout(inputs[0]),))
             for module in head.modules():
                 if isinstance(module, nn.Conv2d):
                     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             nn.init.normal_(head.classifier.weight, std=0.01)
             nn.init.zeros_(head.classifier.bias)
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        maps = self.encoder.forward_intermediates(
-            images, indices=[level - 1 for level in self.levels], norm=False, intermediates_only=True
-        )
-        pyramid = self.fpn(maps)
-        scores = self.decode_head(pyramid)
-        return [scores, self.auxiliary_head(pyramid)] if self.training else [scores]
+        self.dropout = dropout  # a module of this one, so that it knows train() and eval()
 
 
 class Images(Dataset):
@@ -246,8 +213,10 @@ def main() -> None:
     random.seed(args.seed)
     recipe = tomllib.loads((args.run / "recipe.toml").read_text())
     assert recipe["segment"]["head"] == "upernet" and recipe["accum_iter"] == 1, "only UPerNet, without accumulation"
-    assert recipe["optim"].get("decay", "cosine") == "cosine" and recipe["segment"]["dice"] == 0
-    classes = len(tomllib.loads(Path(recipe["maps"]["classes"]).read_text())["class"])
+    assert recipe["optim"].get("schedule", "cosine") == "cosine" and recipe["segment"]["dice"] == 0
+    classes = tomllib.loads(Path(recipe["maps"]["classes"]).read_text())["class"]
+    assert [known["value"] for known in classes] == list(range(len(classes))), "labels are the classes' numbers"
+    classes = len(classes)
     train = Images(recipe["data"]["path"], recipe["maps"]["path"], recipe, train=True)
     val = Images(recipe["data"]["val"], recipe["maps"]["val"], recipe, train=False)
     model = Segmenter(recipe, classes)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Packages the published crates, unpacks them elsewhere, and builds their own tests there; runs those that read files.
+# Packages the published crates, unpacks them elsewhere and type-checks their tests there. Runs the tests that read files of the package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,7 +29,7 @@ cp Cargo.lock "$elsewhere"
 cd "$elsewhere"
 # In the workspace, these depend on themselves for their tests, which a package cannot.
 features=mae-data/burn,mae-vit/flex,mae-model/flex,mae-trainer/flex
-# What a package lacks is missed when its tests are built, or when those run that read files: these are run, all are built.
+# A file that is missing from a package fails either the build of a test or a test that reads it at run time.
 cargo check --quiet --offline --workspace --tests --features "$features"
 reads=(--lib --test 'golden*' --test tars --test shards --test passed_over --test refusals --test hostile --test segmentation)
 cargo test --quiet --offline --workspace --features "$features" "${reads[@]}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a program of each `toml` block of a library's README and the `rust` block that follows it, and runs it outside the workspace, as
-# who copies them does. Crates are arguments; without any, all libraries. The sources are those of this checkout. PROFILE names a profile
-# of cargo; COMMAND is what cargo does, in place of run.
+# who copies them does. Crates are arguments; without any, all libraries. The sources are those of this checkout. PROFILE names a cargo
+# profile; COMMAND is the cargo command, `run` by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -32,9 +32,9 @@ pub fn build_bench_step() -> Result<PathBuf> {
     Ok(target().join("release/examples/bench_step"))
 }
 
-/// Builds an example of `mae-data`, and says where it is.
+/// Builds an example of `mae-data` and returns its path.
 pub fn build_example_of_data(name: &str) -> Result<PathBuf> {
-    // With a program that trains: alone, its features would ask for another Burn.
+    // Together with `managed`, so that the features of Burn, and its build, are the same.
     build(&["--package=managed", "--package=mae-data", "--example", name])?;
     Ok(target().join("release/examples").join(name))
 }

@@ -174,6 +174,9 @@ fn windows_and_averages_survive_an_interruption() {
     printed(at, "segment --resume parts");
     let whole = outcome(&at.join("whole"));
     assert_eq!(whole.0.len(), 12);
+    // A recipe may have the label maps, and the command line the images.
+    printed(at, "segment . train/images --config whole/recipe.toml --out by-recipe");
+    assert!(outcome(&at.join("by-recipe")) == whole);
     assert!(
         outcome(&at.join("parts")) == whole,
         "an interruption, or a data set's folder, changes something"

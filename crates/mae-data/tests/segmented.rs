@@ -295,6 +295,14 @@ fn data_sets_are_found_as_they_are_distributed() {
     fs::write(&list, "2007_000032\n\n2007_000061\n").unwrap();
     let error = refused(open().listed(&list));
     assert!(error.ends_with("line 3: there is no image 2007_000061 with a label image"), "{error}");
+    // Two images of one name.
+    image::RgbImage::new(2, 2).save(voc.images.join("2007_000032.png")).unwrap();
+    fs::write(&list, "2007_000042\n2007_000032\n").unwrap();
+    let error = refused(open().listed(&list));
+    assert!(error.contains("line 2: 2007_000032 may be ") && error.ends_with("add the extension"), "{error}");
+    fs::write(&list, "2007_000042\n2007_000032.png\n").unwrap();
+    assert_eq!(open().listed(&list).unwrap().len(), 2);
+    fs::remove_file(voc.images.join("2007_000032.png")).unwrap();
     fs::write(&list, "\n").unwrap();
     assert!(refused(open().listed(&list)).ends_with("it names no image"));
     assert!(refused(open().listed("missing.txt")).starts_with("cannot use the label images missing.txt: "));

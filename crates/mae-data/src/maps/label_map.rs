@@ -77,8 +77,8 @@ impl LabelMap {
         Self(self.0.upright(orientation))
     }
 
-    /// The same without the labels of pixels that are missing in `image`, which has the map's size: those whose numbers are all NaN or
-    /// infinite.
+    /// Sets the label of every pixel without data in `image` to [`IGNORE`]: of pixels whose channels are all NaN or infinite. The image has
+    /// the map's size.
     #[must_use]
     pub fn where_known(self, image: &AnyImage) -> Self {
         let AnyImage::F32(image) = image else { return self };

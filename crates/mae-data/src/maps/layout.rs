@@ -24,7 +24,7 @@ impl SegmentationFolders {
     /// | ADE20K, SceneParsing | `images/training`, `images/validation` | `annotations/training`, `annotations/validation` | | ade20k |
     /// | others | `PART/images` | `PART/masks` | | `classes.toml` or `classes.json`, if it is there |
     ///
-    /// A `classes.toml` or `classes.json` is taken instead of ADE20K's classes too. Nothing if the folder is laid out otherwise.
+    /// A `classes.toml` or `classes.json` in an ADE20K folder replaces its classes. Returns `None` for any other layout.
     #[must_use]
     pub fn find(root: impl AsRef<Path>, part: &str) -> Option<Self> {
         let root = root.as_ref();

@@ -62,21 +62,37 @@ impl Segmented {
     /// of images, with or without the extension. They stay in the order of the source.
     ///
     /// # Errors
-    /// [`DataError::LabelMaps`] if the list cannot be read, is empty, or names an image that is missing or has no label image.
+    /// [`DataError::LabelMaps`] if the list cannot be read or is empty, if it names an image that is missing or has no label image, or
+    /// names without extension what may be one of several images.
     pub fn listed(self, list: impl AsRef<Path>) -> Result<Self, DataError> {
         let list = list.as_ref();
         let refused = |reason: String| DataError::LabelMaps { path: list.into(), reason };
         let text = std::fs::read_to_string(list).map_err(|error| refused(error.to_string()))?;
-        let known: HashMap<PathBuf, usize> = (0..self.places.len())
-            .filter_map(|place| Some((self.source.relative_name(self.places[place].0)?, place)))
-            .flat_map(|(name, place)| [(name.with_extension(""), place), (name, place)])
-            .collect();
+        // By name with and without extension; several images may share the latter.
+        let mut known = HashMap::<PathBuf, Vec<usize>>::new();
+        for (place, (index, _)) in self.places.iter().enumerate() {
+            if let Some(name) = self.source.relative_name(*index) {
+                let stem = name.with_extension("");
+                if stem != name {
+                    known.entry(stem).or_default().push(place);
+                }
+                known.entry(name).or_default().push(place);
+            }
+        }
         let mut wanted = BTreeSet::new();
         for (line, name) in (1..).zip(text.lines().map(str::trim)).filter(|(_, name)| !name.is_empty()) {
-            let place = known.get(Path::new(name));
-            wanted.insert(*place.ok_or_else(|| {
-                refused(format!("line {line}: there is no image {name} with a label image"))
-            })?);
+            match known.get(Path::new(name)).map(Vec::as_slice) {
+                Some(&[place]) => wanted.insert(place),
+                Some(&[first, second, ..]) => {
+                    let [first, second] = [first, second].map(|place| self.source.name(self.places[place].0));
+                    return Err(refused(format!(
+                        "line {line}: {name} may be {first} or {second}: add the extension"
+                    )));
+                }
+                _ => {
+                    return Err(refused(format!("line {line}: there is no image {name} with a label image")));
+                }
+            };
         }
         if wanted.is_empty() {
             return Err(refused("it names no image".into()));
@@ -205,7 +221,7 @@ impl ImageSource for Segmented {
     }
 }
 
-/// Decodes an image and its label map at full size, for evaluation. Pixels that are missing in the image are [ignored](crate::IGNORE).
+/// Decodes an image and its label map at full size, for evaluation. Pixels without data in the image are [ignored](crate::IGNORE).
 ///
 /// # Errors
 /// As [`ImageSource::open`] and [`ImageSource::label_map`]; [`DataError::NoLabelMap`] for an image without one.

@@ -43,7 +43,7 @@
     return within.length >= 3 ? within : ticks(low, high, most).filter((v) => v > 0);
   }
 
-  /** The lowest and the highest value to show; spikes far above the rest, of which one value in fifty may be one, are left to the reader's pointer. */
+  /** The lowest and the highest value to show. Of 50 values or more, the top 2% are cut off if they are far above the rest; the tooltip still shows them. */
   function extent(chart, log) {
     const values = chart.series.flatMap((s) => s.y).concat(chart.levels.map((l) => l.y)).filter((v) => !log || v > 0);
     values.sort((a, b) => a - b);

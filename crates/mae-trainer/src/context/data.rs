@@ -26,7 +26,7 @@ pub struct Data {
     pub train: Arc<dyn ImageSource>,
     /// Held-out images, where there are any.
     pub val: Option<Arc<dyn ImageSource>>,
-    /// What is to be said of them, each by a name: how tables of classes or label maps fit the images.
+    /// Notes for the plan and the report, each a name and a text, such as how many rows of a class table name an image.
     pub notes: Vec<(&'static str, String)>,
 }
 

@@ -66,7 +66,7 @@ pub(super) fn folders(recipe: &DataRecipe, need_labels: bool) -> Result<Folders,
     let mut notes = Vec::new();
     let mut source = |folder: ImageFolder, table: Option<&LabelTable>| -> Arc<dyn ImageSource> {
         let (Some(table), Some(rows)) = (table, folder.table_rows()) else { return Arc::new(folder) };
-        notes.push(("class table", line(&folder, table, rows, need_labels)));
+        notes.push(("labels", line(&folder, table, rows, need_labels)));
         if need_labels { Arc::new(Subset::labelled(Arc::new(folder))) } else { Arc::new(folder) }
     };
     let train = source(train, table.as_ref());

@@ -101,10 +101,10 @@ crate::section! {
         /// Learning rate for an effective batch of 256 images.
         // Small batches need a higher rate per image than the paper's 1.5e-4 at 4096 images.
         Free base_lr: f64 = 2e-3;
-        /// The rate at the end.
+        /// Learning rate at the end of the schedule.
         Free min_lr: f64 = 0.0;
-        /// How the rate falls after warm-up: cosine or linear.
-        Free decay: RateDecay = RateDecay::default();
+        /// Shape of the decay of the learning rate after warm-up: cosine or linear.
+        Free schedule: RateDecay = RateDecay::default();
         /// Linear warm-up; a tenth of the epochs by default.
         Free warmup_epochs: f64;
         /// AdamW's decay rates of the first and second moment; 0.9 and 0.999 by default for fine-tuning.

@@ -74,7 +74,7 @@ impl<T: Task> Run<T> {
                 optim.base_lr,
                 self.pace.effective_batch,
                 optim.warmup_epochs,
-                optim.decay,
+                optim.schedule,
                 optim.min_lr
             ),
         );

@@ -48,7 +48,7 @@ impl Pace {
             warmup_steps: (optim.warmup_epochs * steps_per_epoch as f64).round() as u64,
             total_steps,
             min_lr: optim.min_lr,
-            decay: optim.decay,
+            decay: optim.schedule,
         })?;
         Ok(Self {
             epochs: train.epochs,

@@ -1,4 +1,4 @@
-//! The learning rate at every step: linear warm-up, then half a cosine or a line.
+//! The learning rate at every step: linear warm-up, then cosine or linear decay.
 
 use std::f64::consts::PI;
 use std::fmt;
@@ -13,19 +13,19 @@ use crate::TrainerError;
 /// MAE, table 8: `lr = base_lr * batch size / 256`, the linear scaling rule of arXiv 1706.02677.
 pub const BASE_BATCH: f64 = 256.0;
 
-/// How the rate falls after warm-up.
+/// The shape of the decay of the learning rate after warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RateDecay {
     /// Half a cosine.
     #[default]
     Cosine,
-    /// A line: mmsegmentation's `PolyLR` with a power of 1.
+    /// A straight line: mmsegmentation's `PolyLR` with a power of 1.
     Linear,
 }
 
 impl RateDecay {
-    /// The share of the way from the lowest rate to the peak that is left after this share of the updates.
+    /// The learning rate after the share `progress` of the decay, from 1 at its start to 0 at its end.
     fn share(self, progress: f64) -> f64 {
         match self {
             Self::Cosine => 0.5 * (1.0 + (PI * progress).cos()),
@@ -54,13 +54,13 @@ pub struct ScheduleConfig {
     pub warmup_steps: u64,
     /// Updates in all, warm-up included.
     pub total_steps: u64,
-    /// The rate at the end.
+    /// The learning rate at the end.
     pub min_lr: f64,
-    /// How the rate falls after warm-up.
+    /// The shape of the decay after warm-up.
     pub decay: RateDecay,
 }
 
-/// Linear warm-up from 0, then half a cosine or a line down to `min_lr`, set at every update.
+/// Linear warm-up from 0, then cosine or linear decay to `min_lr`, set at every update.
 ///
 /// # Source
 /// MAE, table 8; the official `util/lr_sched.py::adjust_learning_rate`, whose fractional epoch at the update `step`

@@ -64,7 +64,7 @@ fn data<T: Task>(run: &Run<T>) -> Vec<(&'static str, String)> {
             },
         ),
     ];
-    // Of images with label maps, the task has the classes.
+    // With label maps, the classes are those of pixels, which the task describes.
     if run.data.train.map_classes().is_empty() {
         rows.push((
             "classes",

@@ -284,7 +284,7 @@ impl Predictor<'_> {
     /// Predicts the label map of an image, and writes it, after its overlay: where there is a map, all is written.
     fn write(&self, index: usize, image: &AnyImage) -> Result<()> {
         let labels = self.pass.labels(&self.model, image)?;
-        // Where the image is missing, there is nothing to tell.
+        // Pixels without data have no class.
         let labels = LabelMap::new(labels.height(), labels.width(), labels.into_data())?
             .where_known(image)
             .into_image();

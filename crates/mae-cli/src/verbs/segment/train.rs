@@ -20,8 +20,8 @@ pub struct SegmentArgs {
     /// Weights with an encoder: a file, or a folder of a run or of transformers.
     #[arg(required_unless_present_any = ["resume", "config"])]
     weights: Option<PathBuf>,
-    /// Images to learn from; without MASKS, a data set's folder: train/images, train/masks, val/images and val/masks, or the layout of VOC
-    /// or ADE20K as they are distributed.
+    /// Training images. Without MASKS, the folder of a data set with train/images, train/masks, val/images and val/masks, or of PASCAL VOC or
+    /// ADE20K as distributed.
     #[arg(required_unless_present_any = ["resume", "config"], conflicts_with = "data")]
     images: Option<PathBuf>,
     /// Their label maps: a folder with a PNG or TIFF file for each image, of the same name.
@@ -32,10 +32,10 @@ pub struct SegmentArgs {
     /// Their label maps.
     #[arg(long, value_name = "DIR", requires = "val_images")]
     val_masks: Option<PathBuf>,
-    /// Text file with the names of the images to learn from, one a line [default: all that have a label map].
+    /// Text file that names the training images, one per line [default: all images that have a label map].
     #[arg(long, value_name = "FILE", requires = "masks")]
     list: Option<PathBuf>,
-    /// The same of the held-out images.
+    /// Text file that names the held-out images, one per line [default: all images that have a label map].
     #[arg(long, value_name = "FILE", requires = "val_images")]
     val_list: Option<PathBuf>,
     /// Names, values and colours of the classes: a TOML or JSON file, or voc or ade20k [default: the values in the label maps].
@@ -138,9 +138,14 @@ impl TaskArgs for SegmentArgs {
     }
 }
 
-/// Takes the folders, lists and classes of a data set as it is distributed. What it holds out is left where something else is measured on.
+/// Fills in the folders, lists and classes of the data set at `root`. Its held-out images are used unless the recipe has others.
+///
+/// A recipe that already has a folder of label maps may name a folder of images alone.
 fn lay_out(root: &Path, data: &mut DataRecipe, maps: &mut MapsRecipe) -> Result<(), TrainerError> {
     let Some(train) = SegmentationFolders::find(root, "train") else {
+        if !maps.path.as_os_str().is_empty() {
+            return Ok(());
+        }
         let bound = "followed by the folder of the label maps, or have train/images and train/masks, JPEGImages and SegmentationClass with \
                      ImageSets/Segmentation/train.txt (VOC), or images/training and annotations/training (ADE20K)";
         let (value, bound) = (root.display().to_string(), bound.into());

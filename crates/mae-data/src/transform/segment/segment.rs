@@ -17,8 +17,8 @@ use crate::{
 /// time, its colours changed, and set above and left of a border if it is smaller than the model's size.
 ///
 /// The image is resized bilinearly and antialiased, as [`resize_to`](crate::resize_to) does. The label map goes through the same geometry, and each of its
-/// pixels takes the label of the pixel whose middle is nearest: labels are never mixed. In the border, and where the image is missing,
-/// pixels are [ignored](crate::IGNORE).
+/// pixels takes the label of the pixel whose middle is nearest: labels are never mixed. Pixels of the border and
+/// pixels without data are [ignored](crate::IGNORE).
 ///
 /// # Source
 /// mmsegmentation's `RandomResize`, `RandomCrop`, `RandomFlip`, `PhotoMetricDistortion` and padding, in this order.

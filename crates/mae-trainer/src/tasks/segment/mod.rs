@@ -102,7 +102,7 @@ impl Task for Segment {
                     let root = segmented.maps().root().display();
                     notes.push((
                         "left out",
-                        format!("{left_out} of {all} images, which have no label map in {root}"),
+                        format!("{left_out} of {all} images without a label map in {root}"),
                     ));
                 }
             }

@@ -32,10 +32,10 @@ crate::section! {
         Images path: PathBuf = PathBuf::new();
         /// Folder of the held-out images' label maps.
         Local val: Option<PathBuf> = None;
-        /// A text file with the names of the images that are learnt from, one a line, with or without extension, such as
-        /// `ImageSets/Segmentation/train.txt` of VOC; by default all that have a label map.
+        /// Text file that names the training images, one per line, with or without extension, such as VOC's
+        /// `ImageSets/Segmentation/train.txt`; by default all images that have a label map.
         Images list: Option<PathBuf> = None;
-        /// The same of the held-out images.
+        /// Text file that names the held-out images, as `list` does.
         Local val_list: Option<PathBuf> = None;
         /// A class map, as TOML or JSON file, or the name of one: voc or ade20k. By default the values that the maps contain, in
         /// order, and 255 is ignored.
