@@ -1,6 +1,7 @@
 //! What pre-training is worth: the command `mae` on several seeds.
 
 pub mod digits;
+mod done;
 pub mod segment;
 
 use std::ffi::OsStr;

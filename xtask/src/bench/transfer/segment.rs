@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::done::Done;
 use super::mae;
 use crate::bench::median::median;
 use crate::programs::{build, run};
@@ -29,10 +31,10 @@ pub struct Options {
     /// Updates of each segmenter.
     #[arg(long, default_value_t = 600)]
     updates: u64,
-    /// A Python with what scripts/requirements-bench.txt names: the last case is trained in PyTorch too.
+    /// Python with the packages of scripts/requirements-bench.txt: trains UPerNet on all labelled images in PyTorch as well.
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
-    /// Folder of the runs, which is to be a new one.
+    /// Folder of the runs. The same command continues what is in it.
     #[arg(long, default_value = "runs/bench-segment")]
     out: PathBuf,
 }
@@ -53,27 +55,37 @@ const IN_PYTORCH: &str = "UPerNet, pre-trained";
 /// Pre-trains, then trains segmenters on 16, 64 and all labelled images.
 pub fn segment(options: &Options) -> Result<()> {
     ensure!(options.seeds >= 1, "seeds are at least 1");
-    ensure!(!options.out.exists(), "{} exists already", options.out.display());
+    let data =
+        fs::canonicalize(&options.data).with_context(|| format!("cannot open {}", options.data.display()))?;
+    let settings =
+        json!({ "data": data, "pretrain_epochs": options.pretrain_epochs, "updates": options.updates });
+    let mut done = Done::open(&options.out, settings)?;
     build(&["--package=mae-cli"])?;
     let names = names(&options.data.join("train/images"))?;
     let counts: Vec<usize> =
         options.labelled.iter().copied().filter(|count| *count < names.len()).chain([names.len()]).collect();
     let (mut table, mut seconds) = (Table::default(), [Vec::new(), Vec::new()]);
     for seed in 0..options.seeds {
-        let pretrained = options.pretrain(seed)?;
+        let pretrained = options.at("pretrain", seed);
+        done.result(&format!("pretrain {seed}"), || options.pretrain(&pretrained, seed))?;
         for &count in &counts {
             let part = options.at(&format!("labelled-{count}"), seed);
             take(&options.data.join("train"), &names, count, seed as usize, &part)?;
             for case @ (name, _) in CASES {
                 let row = format!("{count} labelled images: {name}");
-                let (run, miou) = options.segment(case, &pretrained, &part, count, seed)?;
-                table.add(seed, &row, miou);
-                if let Some(python) =
-                    options.python.as_ref().filter(|_| count == names.len() && name == IN_PYTORCH)
-                {
-                    let theirs = options.in_pytorch(python, &run, &pretrained, seed)?;
-                    table.add(seed, &format!("{row}, in PyTorch"), 100.0 * theirs.mean_iou);
-                    seconds[0].push(seconds_of(&run)?);
+                let run = options.at(&format!("{}-{count}", name.replace(", ", "-").replace(' ', "-")), seed);
+                let ours = done.result(&format!("{row} {seed}"), || {
+                    options.segment(case, &pretrained, &part, count, seed, &run)
+                })?;
+                table.add(seed, &row, ours.mean_iou);
+                let Some(python) = &options.python else { continue };
+                if count == names.len() && name == IN_PYTORCH {
+                    let row = format!("{row}, in PyTorch");
+                    let theirs = done.result(&format!("{row} {seed}"), || {
+                        options.in_pytorch(python, &run, &pretrained, seed)
+                    })?;
+                    table.add(seed, &row, theirs.mean_iou);
+                    seconds[0].push(ours.seconds);
                     seconds[1].push(theirs.seconds);
                 }
             }
@@ -100,7 +112,8 @@ pub fn segment(options: &Options) -> Result<()> {
 struct Table(Vec<(String, Vec<f64>)>);
 
 impl Table {
-    fn add(&mut self, seed: u64, row: &str, percent: f64) {
+    fn add(&mut self, seed: u64, row: &str, mean_iou: f64) {
+        let percent = 100.0 * mean_iou;
         println!("seed {seed}  {row}: mIoU {percent:.1}%");
         match self.0.iter_mut().find(|(known, _)| known == row) {
             Some((_, all)) => all.push(percent),
@@ -109,10 +122,12 @@ impl Table {
     }
 }
 
-/// What scripts/segment_pytorch.py prints.
-#[derive(Deserialize)]
-struct InPytorch {
+/// A trained segmenter, as scripts/segment_pytorch.py prints it too.
+#[derive(Serialize, Deserialize)]
+struct Trained {
+    /// Of held-out images, from 0 to 1.
     mean_iou: f64,
+    /// Of all updates.
     seconds: f64,
 }
 
@@ -122,9 +137,9 @@ impl Options {
         self.out.join(format!("{name}-{seed}"))
     }
 
-    /// Pre-trains on all training images; returns the run.
-    fn pretrain(&self, seed: u64) -> Result<PathBuf> {
-        let out = self.at("pretrain", seed);
+    /// Pre-trains on all training images.
+    fn pretrain(&self, out: &Path, seed: u64) -> Result<()> {
+        remove(out)?;
         mae(&["pretrain", "--quiet", "--preset", "nano", "--image-size", "64", "--patch-size", "8"])
             .args([OsStr::new("--data"), self.data.join("train/images").as_os_str()])
             .args([
@@ -137,42 +152,54 @@ impl Options {
             ])
             .args([OsStr::new("--out"), out.as_os_str()])
             .succeed()?;
-        Ok(out)
+        Ok(())
     }
 
-    /// Trains a segmenter on the labelled images of a folder; returns the run and its mIoU in percent.
+    /// Trains a segmenter on the labelled images of a folder.
     fn segment(
         &self,
-        (name, recipe): (&str, &[&str]),
+        (_, recipe): (&str, &[&str]),
         pretrained: &Path,
         labelled: &Path,
         count: usize,
         seed: u64,
-    ) -> Result<(PathBuf, f64)> {
-        let out = self.at(&format!("{}-{count}", name.replace(", ", "-").replace(' ', "-")), seed);
-        let epochs = (self.updates as usize).div_ceil((count / BATCH).max(1)).to_string();
+        out: &Path,
+    ) -> Result<Trained> {
+        remove(out)?;
+        let epochs = (self.updates as usize).div_ceil((count / BATCH).max(1));
+        // A tenth of the updates, however many images there are.
+        let (warmup, epochs) = ((epochs as f64 / 10.0).to_string(), epochs.to_string());
         let val = |part: &str| self.data.join("val").join(part);
-        let miou = mae(&["segment", "--quiet", "--json"])
+        let percent = mae(&["segment", "--quiet", "--json"])
             .args([pretrained, &labelled.join("images"), &labelled.join("masks")])
             .args([OsStr::new("--val-images"), val("images").as_os_str()])
             .args([OsStr::new("--val-masks"), val("masks").as_os_str()])
             .args([OsStr::new("--classes"), self.data.join("classes.toml").as_os_str()])
             .args(["--epochs", &epochs, "--eval-epochs", &epochs, "--set", "eval.first_epoch=false"])
+            .args(["--warmup-epochs", &warmup])
             .args(["--batch-size", &BATCH.to_string(), "--flip", "false", "--seed", &seed.to_string()])
             .args([OsStr::new("--out"), out.as_os_str()])
             .args(recipe)
             .percent("mean_iou")?;
-        Ok((out, miou))
+        Ok(Trained { mean_iou: percent / 100.0, seconds: seconds_of(out)? })
     }
 
     /// Trains the same as a run in PyTorch.
-    fn in_pytorch(&self, python: &Path, trained: &Path, pretrained: &Path, seed: u64) -> Result<InPytorch> {
+    fn in_pytorch(&self, python: &Path, trained: &Path, pretrained: &Path, seed: u64) -> Result<Trained> {
         let encoder = self.at("encoder", seed).with_extension("safetensors");
-        mae(&["convert", "--to", "timm"]).args([pretrained, encoder.as_path()]).succeed()?;
+        mae(&["convert", "--force", "--to", "timm"]).args([pretrained, encoder.as_path()]).succeed()?;
         run(Command::new(python)
             .arg("scripts/segment_pytorch.py")
             .args([trained, encoder.as_path()])
             .args(["--seed", &seed.to_string()]))
+    }
+}
+
+/// Removes the folder of a run that was interrupted.
+fn remove(run: &Path) -> Result<()> {
+    match run.exists() {
+        true => fs::remove_dir_all(run).with_context(|| format!("cannot remove {}", run.display())),
+        false => Ok(()),
     }
 }
 

@@ -1,0 +1,69 @@
+//! What is done of a long benchmark, kept in a file, so that the same command continues.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Results by name.
+pub struct Done {
+    path: PathBuf,
+    known: Known,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Known {
+    /// What all results depend on.
+    settings: Value,
+    results: BTreeMap<String, Value>,
+}
+
+impl Done {
+    /// Those of a folder, which is made if it is missing. Fails if the folder has other things, or results of other settings.
+    pub fn open(folder: &Path, settings: Value) -> Result<Self> {
+        let path = folder.join("results.json");
+        if !folder.exists() {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            let done = Self { path, known: Known { settings, results: BTreeMap::new() } };
+            done.write()?;
+            return Ok(done);
+        }
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let known: Known =
+            serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?;
+        ensure!(
+            known.settings == settings,
+            "{} was begun with {}, not with {settings}",
+            folder.display(),
+            known.settings
+        );
+        Ok(Self { path, known })
+    }
+
+    /// The result of this name; where there is none yet, what `make` returns.
+    pub fn result<T: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        if let Some(known) = self.known.results.get(name) {
+            return T::deserialize(known).with_context(|| format!("{}: {name}", self.path.display()));
+        }
+        let made = make()?;
+        self.known.results.insert(name.to_owned(), serde_json::to_value(&made)?);
+        self.write()?;
+        Ok(made)
+    }
+
+    /// In one step: an interruption leaves the old file or the new one.
+    fn write(&self) -> Result<()> {
+        let new = self.path.with_extension("new");
+        fs::write(&new, serde_json::to_string_pretty(&self.known)?)
+            .and_then(|()| fs::rename(&new, &self.path))
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
