@@ -13,6 +13,19 @@ fn cdf(x: f32) -> f32 {
     0.5 + 0.5 * erf(x * std::f32::consts::FRAC_1_SQRT_2)
 }
 
+/// The GELU of a number.
+#[inline(always)]
+pub(crate) fn gelu_of(x: f32) -> f32 {
+    x * cdf(x)
+}
+
+/// The derivative of the GELU.
+#[inline(always)]
+pub(crate) fn gelu_slope(x: f32) -> f32 {
+    const INV_SQRT_TAU: f32 = 0.398_942_3;
+    x.mul_add(INV_SQRT_TAU * exp(-0.5 * x * x), cdf(x))
+}
+
 /// `out = GELU(x + bias)`.
 ///
 /// # Shapes
@@ -30,8 +43,7 @@ pub fn gelu(out: &mut [f32], x: &[f32], bias: &[f32], threads: Threads) {
 fn forward_rows(out: &mut [f32], x: &[f32], bias: &[f32]) {
     for (out, x) in out.chunks_exact_mut(bias.len()).zip(x.chunks_exact(bias.len())) {
         for ((out, x), bias) in out.iter_mut().zip(x).zip(bias) {
-            let x = x + bias;
-            *out = x * cdf(x);
+            *out = gelu_of(x + bias);
         }
     }
 }
@@ -55,16 +67,14 @@ pub fn gelu_backward(grad: &mut [f32], out: &mut [f32], x: &[f32], bias: &[f32],
 
 #[multiversion(targets = "simd")]
 fn backward_rows(grad: &mut [f32], out: &mut [f32], x: &[f32], bias: &[f32], sums: &mut [f32]) {
-    const INV_SQRT_TAU: f32 = 0.398_942_3;
     let cols = bias.len();
     let rows = grad.chunks_exact_mut(cols).zip(out.chunks_exact_mut(cols)).zip(x.chunks_exact(cols));
     for ((grad, out), x) in rows {
         let row = grad.iter_mut().zip(out).zip(x).zip(bias).zip(sums.iter_mut());
         for ((((grad, out), x), bias), sum) in row {
             let x = x + bias;
-            let (density, cdf) = (INV_SQRT_TAU * exp(-0.5 * x * x), cdf(x));
-            *out = x * cdf;
-            *grad *= x.mul_add(density, cdf);
+            *out = gelu_of(x);
+            *grad *= gelu_slope(x);
             *sum += *grad;
         }
     }

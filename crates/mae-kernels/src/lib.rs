@@ -20,7 +20,7 @@ mod adamw;
 mod attention;
 mod bf16;
 mod branch;
-mod conv;
+mod dense;
 mod gelu;
 mod gemm;
 mod layer_norm;
@@ -38,12 +38,15 @@ pub use branch::{
     AttentionSaved, Branch, BranchGradients, MlpSaved, attention_branch, attention_branch_backward,
     mlp_branch, mlp_branch_backward,
 };
-pub use conv::{Map, conv3x3, conv3x3_input_backward, conv3x3_weight_backward};
+pub use dense::{
+    ChannelMoments, ChannelNorm, Map, Nonlinearity, Taps, batch_norm, batch_norm_backward, conv3x3,
+    conv3x3_input_backward, conv3x3_weight_backward, cross_entropy, mix_rows,
+};
 pub use gelu::{gelu, gelu_backward};
 pub use gemm::{Mat, ProductType, Threads, Write, matmul};
 pub use layer_norm::{layer_norm, layer_norm_again, layer_norm_backward};
 pub use linear::{linear, linear_backward, linear_input_backward};
-pub use loss::{reconstruction, reconstruction_backward};
+pub use loss::{reconstruction, reconstruction_backward, scale};
 pub use pool::{Buffer, release_idle};
 pub use rows::{add_bias, set_bias, sum_rows};
 

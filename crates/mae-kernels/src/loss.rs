@@ -58,11 +58,15 @@ fn difference_rows(
 
 /// The prediction's gradient from the differences.
 pub fn reconstruction_backward(out: &mut [f32], difference: &[f32], grad: f32) {
-    let factor = 2.0 * grad / difference.len() as f32;
+    scale(out, difference, 2.0 * grad / difference.len() as f32);
+}
+
+/// `out = x · factor`
+pub fn scale(out: &mut [f32], x: &[f32], factor: f32) {
     let chunk = 16 * 1024;
-    out.par_chunks_mut(chunk).zip(difference.par_chunks(chunk)).for_each(|(out, difference)| {
-        for (out, difference) in out.iter_mut().zip(difference) {
-            *out = difference * factor;
+    out.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(out, x)| {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = x * factor;
         }
     });
 }

@@ -1,6 +1,6 @@
 //! Each kernel against the formula in f64, and its backward pass against finite differences of that formula.
 
-use mae_kernels::{Branch, Buffer, Heads, ProductType};
+use mae_kernels::{Branch, Buffer, ChannelMoments, ChannelNorm, Heads, Nonlinearity, ProductType, Taps};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -49,6 +49,20 @@ mod formula {
             (0..d).map(|i| (x[i] - mean) / (var + eps).sqrt() * weight[i] + bias[i]).collect::<Vec<f64>>()
         };
         x.chunks_exact(d).flat_map(row).collect()
+    }
+
+    pub fn batch_norm(x: &[f64], weight: &[f64], bias: &[f64], eps: f64, f: fn(f64) -> f64) -> Vec<f64> {
+        let (channels, rows) = (weight.len(), (x.len() / weight.len()) as f64);
+        let column = |c: usize| x.iter().skip(c).step_by(channels);
+        let mut y = x.to_vec();
+        for c in 0..channels {
+            let mean = column(c).sum::<f64>() / rows;
+            let var = column(c).map(|x| (x - mean).powi(2)).sum::<f64>() / rows;
+            for y in y.iter_mut().skip(c).step_by(channels) {
+                *y = f((*y - mean) / (var + eps).sqrt() * weight[c] + bias[c]);
+            }
+        }
+        y
     }
 
     /// x times the normal distribution, by its series.
@@ -240,6 +254,95 @@ fn linear_and_its_gradients() {
         let (weight, bias) = mae_kernels::linear_backward(&grad, &inputs[0], d_in, d_out, ProductType::F32);
         let x = mae_kernels::linear_input_backward(&grad, &inputs[1], d_out, ProductType::F32);
         check_gradients(&inputs, &grad, [x, weight, bias], &f);
+    }
+}
+
+#[test]
+fn batch_norm_and_its_gradients() {
+    for activation in [Nonlinearity::Identity, Nonlinearity::Relu, Nonlinearity::Gelu] {
+        let of = match activation {
+            Nonlinearity::Identity => |x| x,
+            Nonlinearity::Relu => |x: f64| x.max(0.0),
+            Nonlinearity::Gelu => formula::gelu,
+        };
+        for (rows, channels) in [(5, 1), (9, 3), (40, 17)] {
+            let inputs = [random(rows * channels, 0), random(channels, 1), random(channels, 2)];
+            let f = |inputs: &[Vec<f64>]| {
+                formula::batch_norm(&inputs[0], &inputs[1], &inputs[2], f64::from(EPS), of)
+            };
+            let [x, weight, bias] = &inputs;
+            let moments = ChannelMoments::new(x, channels);
+            let norm = ChannelNorm { moments: &moments, weight, bias, eps: EPS, activation };
+            let y = mae_kernels::batch_norm(x, norm);
+            assert_near("batch norm", &y, &f(&inputs.each_ref().map(|x| wide(x))));
+            let grad = random(y.len(), 99);
+            check_gradients(&inputs, &grad, mae_kernels::batch_norm_backward(&grad, x, norm), &f);
+        }
+    }
+}
+
+/// Numbers far from zero, in more rows than a chunk has.
+#[test]
+fn moments_of_many_rows_are_those_of_all() {
+    let (rows, channels) = (20_011, 3);
+    let x: Vec<f32> =
+        random(rows * channels, 0).iter().enumerate().map(|(i, x)| x + (1000 * (i % 3)) as f32).collect();
+    let moments = ChannelMoments::new(&x, channels);
+    for c in 0..channels {
+        let column = || x.iter().skip(c).step_by(channels).map(|x| f64::from(*x));
+        let mean = column().sum::<f64>() / rows as f64;
+        let var = column().map(|x| (x - mean).powi(2)).sum::<f64>() / rows as f64;
+        assert!((f64::from(moments.mean[c]) - mean).abs() < 1e-4, "{} is not {mean}", moments.mean[c]);
+        assert!((f64::from(moments.var[c]) / var - 1.0).abs() < 1e-4, "{} is not {var}", moments.var[c]);
+    }
+}
+
+#[test]
+fn the_cross_entropy_and_its_gradient() {
+    for (rows, count) in [(1, 2), (5, 3), (3, 21)] {
+        let scores: Vec<f32> = random(rows * count, 0).iter().map(|score| 20.0 * score).collect();
+        let classes: Vec<u32> = (0..rows).map(|row| (5 * row % count) as u32).collect();
+        // One row has no weight.
+        let weights: Vec<f32> = (0..rows).map(|row| [1.0, 2.5, 0.0][row % 3]).collect();
+        let f = |inputs: &[Vec<f64>]| {
+            let of_row = |(row, scores): (usize, &[f64])| {
+                let all: f64 = scores.iter().map(|score| score.exp()).sum();
+                f64::from(weights[row]) * (all.ln() - scores[classes[row] as usize])
+            };
+            let sum: f64 = inputs[0].chunks_exact(count).enumerate().map(of_row).sum();
+            vec![sum / f64::from(weights.iter().sum::<f32>())]
+        };
+        let (loss, grad) = mae_kernels::cross_entropy(&scores, &classes, &weights);
+        assert_near("loss", &[loss], &f(&[wide(&scores)]));
+        check_gradients(&[scores], &[1.0], [grad], &f);
+    }
+    let (loss, grad) = mae_kernels::cross_entropy(&[1.0, 2.0], &[0], &[0.0]);
+    assert_eq!((loss, &*grad), (0.0, &[0.0, 0.0][..]));
+}
+
+#[test]
+fn weighted_sums_and_their_gradients() {
+    let matrix: [f32; 12] = [0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.0, 1.0];
+    let taps = Taps::new(&matrix, 3);
+    for (count, len) in [(1, 1), (2, 5), (700, 33)] {
+        let x = random(count * 3 * len, 0);
+        let f = |inputs: &[Vec<f64>]| {
+            let mut y = Vec::new();
+            for axis in inputs[0].chunks_exact(3 * len) {
+                for (output, i) in (0..4 * len).map(|j| (j / len, j % len)) {
+                    let tap = |input: usize| f64::from(matrix[3 * output + input]) * axis[input * len + i];
+                    y.push((0..3).map(tap).sum());
+                }
+            }
+            y
+        };
+        let y = mae_kernels::mix_rows(&x, &taps, len);
+        assert_near("mixed", &y, &f(&[wide(&x)]));
+        if count < 100 {
+            let grad = random(y.len(), 99);
+            let of_x = mae_kernels::mix_rows(&grad, &taps.transposed(), len);
+            check_gradients(&[x], &grad, [of_x], &f);
+        }
     }
 }
 

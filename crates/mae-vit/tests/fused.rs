@@ -1,7 +1,7 @@
 //! The fused operations against the portable ones: outputs, and gradients of everything that has one.
 
-use burn::tensor::{Device, Tensor, TensorData};
-use mae_vit::ops::{self, AdamWStep, BranchParams, portable};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use mae_vit::ops::{self, Activation, AdamWStep, BranchParams, portable};
 use mae_vit::{Compute, InitRng, Precision};
 
 /// The backends with operations of their own: libtorch where it is compiled in.
@@ -157,6 +157,53 @@ fn linear_and_norm_agree_with_the_portable_ones() {
                 portable::layer_norm(x, scale.clone(), shift.clone(), 1e-6)
             }),
         );
+    }
+}
+
+#[test]
+fn batch_norm_agrees_with_the_portable_one() {
+    type Norm = fn(Tensor<4>, Tensor<1>, Tensor<1>, f64, Activation) -> (Tensor<4>, [Tensor<1>; 2]);
+    for device in devices().into_iter().map(Device::autodiff) {
+        for activation in [Activation::Identity, Activation::Relu, Activation::Gelu] {
+            let x = random([3, 6, 5, 4], 0, &device).require_grad();
+            let [weight, bias] = [1, 2].map(|seed| random([6], seed, &device).require_grad());
+            let run = |norm: Norm| {
+                // A strided input, and one that is used twice.
+                let view = x.clone().permute([0, 3, 2, 1]); // [3, 4, 5, 6]
+                let (y, [mean, var]) = norm(view.clone(), weight.clone(), bias.clone(), 1e-5, activation);
+                let grads = (objective(y.clone()) + objective(view)).backward();
+                let inputs = [floats(weight.grad(&grads).unwrap()), floats(bias.grad(&grads).unwrap())];
+                let [of_weight, of_bias] = inputs;
+                vec![
+                    floats(y),
+                    floats(mean),
+                    floats(var),
+                    floats(x.grad(&grads).unwrap()),
+                    of_weight,
+                    of_bias,
+                ]
+            };
+            compare(run(ops::batch_norm), run(portable::batch_norm));
+        }
+    }
+}
+
+#[test]
+fn weighted_sums_and_cross_entropy_agree_with_the_portable_ones() {
+    type Mix = fn(Tensor<3>, &[f32]) -> Tensor<3>;
+    type Loss = fn(Tensor<2>, Tensor<1, Int>, Tensor<1>) -> Tensor<1>;
+    for device in devices().into_iter().map(Device::autodiff) {
+        let x = random([4, 2, 3], 0, &device).require_grad();
+        let matrix = [0.5, 0.5, 0.0, 0.25, 0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.2, 0.3, 0.1, 0.4];
+        let classes = Tensor::<1, Int>::from_data([2, 0, 1, 1, 0, 2, 2, 1], &device);
+        let weights = Tensor::<1>::from_data([1.0, 0.0, 2.0, 1.0, 1.0, 0.5, 1.0, 3.0], &device);
+        let run = |mix: Mix, loss: Loss| {
+            let mixed = mix(x.clone().swap_dims(0, 1), &matrix); // [2, 4, 3]
+            let loss = loss(mixed.reshape([8, 3]).mul_scalar(5.0), classes.clone(), weights.clone());
+            let grads = loss.clone().mul_scalar(0.4).backward();
+            vec![floats(loss), floats(x.grad(&grads).unwrap())]
+        };
+        compare(run(ops::mix_rows, ops::cross_entropy), run(portable::mix_rows, portable::cross_entropy));
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the heads are made of.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
-use mae_vit::dense::{BatchNorm, Conv};
+use burn::tensor::{Device, Tensor};
+use mae_vit::dense::{Activation, BatchNorm, Conv};
 use mae_vit::{InitRng, Precision};
 
 use super::BatchStatistics;
@@ -18,11 +18,11 @@ pub(super) enum Pass<'a> {
 impl Pass<'_> {
     /// # Shapes
     /// `[B, H, W, C]` → `[B, H, W, C]`
-    pub fn norm(&mut self, norm: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
+    pub fn norm(&mut self, norm: &BatchNorm, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         match self {
-            Self::Evaluate => norm.forward(x),
+            Self::Evaluate => norm.forward(x, activation),
             Self::Train(statistics) => {
-                let (y, moments) = norm.train_forward(x);
+                let (y, moments) = norm.train_forward(x, activation);
                 statistics.push(norm, moments);
                 y
             }
@@ -54,7 +54,7 @@ impl ConvNorm {
     /// # Shapes
     /// `[B, H, W, C_in]` → `[B, H, W, C_out]`
     pub(super) fn forward(&self, x: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
-        activation::relu(pass.norm(&self.bn, self.conv.forward(x)))
+        pass.norm(&self.bn, self.conv.forward(x), Activation::Relu)
     }
 }
 
@@ -85,6 +85,6 @@ impl LinearHead {
     /// # Shapes
     /// `[B, h, w, D]` → `[B, h, w, K]`
     pub(super) fn forward(&self, x: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
-        self.classifier.forward(pass.norm(&self.bn, x))
+        self.classifier.forward(pass.norm(&self.bn, x, Activation::Identity))
     }
 }

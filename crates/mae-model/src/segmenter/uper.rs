@@ -1,8 +1,10 @@
 //! UPerNet on a plain vision transformer: a pyramid of its tokens, and the head that fuses it.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
-use mae_vit::dense::{BatchNorm, Conv, ConvTranspose, adaptive_avg_pool, max_pool, resize_bilinear};
+use burn::tensor::{Device, Tensor};
+use mae_vit::dense::{
+    Activation, BatchNorm, Conv, ConvTranspose, adaptive_avg_pool, max_pool, resize_bilinear,
+};
 use mae_vit::{InitRng, Precision};
 
 use super::layers::{ConvNorm, Pass};
@@ -92,13 +94,8 @@ impl Pyramid {
     /// # Shapes
     /// four times `[B, h, w, D]` → `[B, 4·h, 4·w, D]`, `[B, 2·h, 2·w, D]`, `[B, h, w, D]`, `[B, ⌊h / 2⌋, ⌊w / 2⌋, D]`
     fn forward(&self, [first, second, third, fourth]: [Tensor<4>; 4], pass: &mut Pass<'_>) -> [Tensor<4>; 4] {
-        let doubled = pass.norm(&self.fpn1_norm, self.fpn1_first.forward(first));
-        [
-            self.fpn1_second.forward(activation::gelu(doubled)),
-            self.fpn2.forward(second),
-            third,
-            max_pool(fourth),
-        ]
+        let doubled = pass.norm(&self.fpn1_norm, self.fpn1_first.forward(first), Activation::Gelu);
+        [self.fpn1_second.forward(doubled), self.fpn2.forward(second), third, max_pool(fourth)]
     }
 }
 

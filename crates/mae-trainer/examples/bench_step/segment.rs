@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use mae_model::{
     AuxiliaryConfig, NORM_EPS, Preset, SegmentationHead, Segmenter, SegmenterConfig, UperNetConfig,
 };
@@ -108,5 +108,6 @@ pub fn train(
 fn cross_entropy(scores: Tensor<4>, labels: Tensor<3, Int>) -> Tensor<1> {
     let [_, height, width] = labels.dims();
     let resized = resize_bilinear(scores.permute([0, 2, 3, 1]), (height, width)); // [B, H, W, K]
-    activation::log_softmax(resized, 3).gather(3, labels.unsqueeze_dim(3)).mean().neg()
+    let weights = Tensor::ones([labels.shape().num_elements()], &resized.device());
+    ops::cross_entropy(resized.flatten(0, 2), labels.flatten(0, 2), weights)
 }

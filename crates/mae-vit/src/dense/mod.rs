@@ -7,6 +7,7 @@ mod conv;
 mod norm;
 mod resize;
 
+pub use crate::ops::Activation;
 pub use conv::{Conv, ConvTranspose};
 pub use norm::{BatchMoments, BatchNorm};
 pub use resize::{adaptive_avg_pool, max_pool, resize_bilinear};

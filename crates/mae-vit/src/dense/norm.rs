@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::ops;
+use crate::ops::{self, Activation, portable};
 
 /// Batch normalisation of the channels, with a learnt scale and shift.
 ///
@@ -53,10 +53,10 @@ impl BatchNorm {
     ///
     /// # Shapes
     /// `[B, H, W, C]` → `[B, H, W, C]`
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let scale = self.weight.val() / self.running_var.val().add_scalar(Self::EPS).sqrt(); // [C]
         let shift = self.bias.val() - self.running_mean.val() * scale.clone(); // [C]
-        x * scale.unsqueeze() + shift.unsqueeze()
+        portable::activate(x * scale.unsqueeze() + shift.unsqueeze(), activation)
     }
 
     /// Normalises by the batch's own mean and biased variance, over B·H·W numbers a channel, of which there are two at least. Also
@@ -64,8 +64,9 @@ impl BatchNorm {
     ///
     /// # Shapes
     /// `[B, H, W, C]` → `[B, H, W, C]`
-    pub fn train_forward(&self, x: Tensor<4>) -> (Tensor<4>, BatchMoments) {
-        let (y, [mean, var]) = ops::batch_norm(x, self.weight.val(), self.bias.val(), Self::EPS);
+    pub fn train_forward(&self, x: Tensor<4>, activation: Activation) -> (Tensor<4>, BatchMoments) {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let (y, [mean, var]) = ops::batch_norm(x, weight, bias, Self::EPS, activation);
         (y, BatchMoments { mean, var })
     }
 }

@@ -1,10 +1,10 @@
 //! Feature maps of other sizes: bilinear resizing and pooling.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
+
+use crate::ops;
 
 /// Resizes a feature map bilinearly. Pixels are squares whose centres are what is interpolated, so that the maps' borders meet.
-///
-/// Both axes are products with a matrix of at most two weights a row: differentiable and fast on every backend.
 ///
 /// # Shapes
 /// `[B, H, W, C]`, (height, width) → `[B, height, width, C]`
@@ -57,25 +57,19 @@ fn mix_rows_and_columns(
     weights: fn(usize, usize) -> Vec<f32>,
 ) -> Tensor<4> {
     let [batch, rows, columns, channels] = x.dims();
-    let device = x.device();
-    let matrix = |to: usize, from: usize, device: &Device| {
-        Tensor::<3>::from_data(TensorData::new(weights(to, from), [1, to, from]), device)
+    let x = if rows == height {
+        x
+    } else {
+        let x = x.reshape([batch, rows, columns * channels]);
+        let x = ops::mix_rows(x, &weights(height, rows)); // [B, height, W·C]
+        x.reshape([batch, height, columns, channels]) // [B, height, W, C]
     };
-    let x = match rows == height {
-        true => x,
-        false => {
-            let mix = matrix(height, rows, &device).expand([batch, height, rows]);
-            mix.matmul(x.reshape([batch, rows, columns * channels])) // [B, height, W·C]
-                .reshape([batch, height, columns, channels]) // [B, height, W, C]
-        }
-    };
-    match columns == width {
-        true => x,
-        false => {
-            let mix = matrix(width, columns, &device).expand([batch * height, width, columns]);
-            mix.matmul(x.reshape([batch * height, columns, channels])) // [B·height, width, C]
-                .reshape([batch, height, width, channels]) // [B, height, width, C]
-        }
+    if columns == width {
+        x
+    } else {
+        let x = x.reshape([batch * height, columns, channels]);
+        let x = ops::mix_rows(x, &weights(width, columns)); // [B·height, width, C]
+        x.reshape([batch, height, width, channels]) // [B, height, width, C]
     }
 }
 
@@ -108,6 +102,8 @@ fn bin_weights(to: usize, from: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Device, TensorData};
+
     use super::*;
 
     #[test]

@@ -19,6 +19,17 @@ pub struct BranchParams {
     pub out_bias: Tensor<1>,
 }
 
+/// What follows a batch norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// The positive part.
+    Relu,
+    /// The exact GELU.
+    Gelu,
+}
+
 /// The numbers of one AdamW update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWStep {

@@ -20,7 +20,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 #[cfg(feature = "tch")]
 pub use arguments::CudaMemory;
-pub use arguments::{AdamWStep, BranchParams};
+pub use arguments::{Activation, AdamWStep, BranchParams};
 #[cfg(feature = "flex")]
 pub use mae_kernels::Bf16Products;
 
@@ -129,13 +129,51 @@ pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, precision:
     portable::conv(x, weight, bias, precision)
 }
 
-/// Batch normalisation of the last axis by the batch's mean and biased variance. Also returns the mean and the unbiased variance,
-/// without history.
+/// Batch normalisation of the last axis by the batch's mean and biased variance, with an activation behind it. Also returns the mean
+/// and the unbiased variance, without history.
 ///
 /// # Shapes
 /// `[B, H, W, C]`, `[C]`, `[C]` → `[B, H, W, C]` and twice `[C]`
-pub fn batch_norm(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> (Tensor<4>, [Tensor<1>; 2]) {
-    portable::batch_norm(x, weight, bias, eps)
+pub fn batch_norm(
+    x: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+    activation: Activation,
+) -> (Tensor<4>, [Tensor<1>; 2]) {
+    #[cfg(feature = "flex")]
+    if flex::applies(&x) {
+        return flex::batch_norm(x, weight, bias, eps, activation);
+    }
+    portable::batch_norm(x, weight, bias, eps, activation)
+}
+
+/// Multiplies the middle axis by a matrix of weights `[to, from]`, row by row, of which most are zero. The weights get no gradient.
+///
+/// # Shapes
+/// `[N, from, D]` → `[N, to, D]`
+pub fn mix_rows(x: Tensor<3>, weights: &[f32]) -> Tensor<3> {
+    #[cfg(feature = "flex")]
+    if flex::applies(&x) {
+        return flex::mix_rows(x, weights);
+    }
+    portable::mix_rows(x, weights)
+}
+
+/// The mean of minus the logarithms of the true classes' probabilities, each row weighted; 0 if no row has a weight. Only the scores get a
+/// gradient.
+///
+/// # Shapes
+/// scores `[R, K]`, classes below K and weights `[R]` → `[1]`
+///
+/// # Source
+/// PyTorch's `cross_entropy` with `weight`.
+pub fn cross_entropy(scores: Tensor<2>, classes: Tensor<1, Int>, weights: Tensor<1>) -> Tensor<1> {
+    #[cfg(feature = "flex")]
+    if flex::applies(&scores) {
+        return flex::cross_entropy(scores, classes, weights);
+    }
+    portable::cross_entropy(scores, classes, weights)
 }
 
 /// Layer normalisation over the last axis, with a biased variance.

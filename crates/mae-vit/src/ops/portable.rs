@@ -3,9 +3,9 @@
 
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, Tensor, activation};
+use burn::tensor::{DType, Int, Tensor, TensorData, activation};
 
-use super::arguments::{AdamWStep, BranchParams};
+use super::arguments::{Activation, AdamWStep, BranchParams};
 use crate::{Compute, Precision};
 
 /// `x · weight + bias` over the last axis.
@@ -59,8 +59,38 @@ pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, precision:
     }
 }
 
+/// Weighted sums along an axis, as [`super::mix_rows`].
+pub fn mix_rows(x: Tensor<3>, weights: &[f32]) -> Tensor<3> {
+    let [count, from, _] = x.dims();
+    let to = weights.len() / from;
+    let weights = Tensor::<3>::from_data(TensorData::new(weights.to_vec(), [1, to, from]), &x.device());
+    weights.expand([count, to, from]).matmul(x) // [N, to, D]
+}
+
+/// The weighted cross entropy, as [`super::cross_entropy`].
+pub fn cross_entropy(scores: Tensor<2>, classes: Tensor<1, Int>, weights: Tensor<1>) -> Tensor<1> {
+    let chosen = activation::log_softmax(scores, 1).gather(1, classes.unsqueeze_dim(1)); // [R, 1]
+    let all = weights.clone().sum().clamp_min(f32::MIN_POSITIVE);
+    (chosen.squeeze_dim::<1>(1) * weights).sum().neg() / all
+}
+
+/// Applies an activation to each number.
+pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => activation::relu(x),
+        Activation::Gelu => activation::gelu(x),
+    }
+}
+
 /// Batch normalisation, as [`super::batch_norm`].
-pub fn batch_norm(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> (Tensor<4>, [Tensor<1>; 2]) {
+pub fn batch_norm(
+    x: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+    activation: Activation,
+) -> (Tensor<4>, [Tensor<1>; 2]) {
     let shape = x.dims();
     let [batch, height, width, channels] = shape;
     let rows = batch * height * width;
@@ -71,7 +101,8 @@ pub fn batch_norm(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) ->
     let scale = weight.unsqueeze::<2>() / var.clone().add_scalar(eps).sqrt(); // [1, C]
     let y = centred * scale + bias.unsqueeze(); // [rows, C]
     let unbiased = var.detach().mul_scalar(rows as f64 / (rows - 1) as f64);
-    (y.reshape(shape), [mean.detach(), unbiased].map(|moment| moment.reshape([channels])))
+    let y = activate(y.reshape(shape), activation); // [B, H, W, C]
+    (y, [mean.detach(), unbiased].map(|moment| moment.reshape([channels])))
 }
 
 /// Layer normalisation over the last axis, with a biased variance.

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use mae_data::IGNORE;
+use mae_vit::ops;
 
 /// The true classes of a batch's pixels, on the device.
 pub(super) struct Truth {
@@ -30,13 +31,11 @@ impl Truth {
     /// # Source
     /// PyTorch's `cross_entropy` with `weight` and `ignore_index`.
     pub(super) fn cross_entropy(&self, scores: Tensor<4>, weights: &[f64]) -> Tensor<1> {
-        let chosen = activation::log_softmax(scores, 3).gather(3, self.classes.clone()); // [B, H, W, 1]
         let weights = match weights {
             [] => self.counted.clone(),
             weights => self.counted.clone() * self.weights(weights),
         };
-        let all = weights.clone().sum().clamp_min(f32::MIN_POSITIVE);
-        (chosen * weights).sum().neg() / all
+        ops::cross_entropy(scores.flatten(0, 2), self.classes.clone().flatten(0, 3), weights.flatten(0, 3))
     }
 
     /// The weight of each pixel's class, `[B, H, W, 1]`.

@@ -1,7 +1,10 @@
 //! The seam on Flex: kernels of [`mae_kernels`], through Burn's backend extension.
 
 mod autodiff;
+mod batch_norm;
 mod conv;
+mod cross_entropy;
+mod mix;
 mod pooled;
 
 use std::ops::Deref;
@@ -11,7 +14,10 @@ use burn::backend::{BackendTensor, DispatchTensorKind, Flex, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor};
 use mae_kernels::{AttentionSaved, Branch, Buffer, Heads, MlpSaved, ProductType, Threads};
 
+pub(super) use batch_norm::batch_norm;
 pub(super) use conv::conv3x3;
+pub(super) use cross_entropy::cross_entropy;
+pub(super) use mix::mix_rows;
 
 use super::arguments::AdamWStep;
 use super::fused::{Fused, Params};
