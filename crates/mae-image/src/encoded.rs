@@ -210,8 +210,8 @@ impl<I: Into<AnyImage>> From<I> for Encoded {
 /// blended; the EXIF orientation is applied; a colour profile is ignored.
 ///
 /// Deviation: Pillow cuts 16-bit grey off at 255; here 16 bits are divided by 257 and rounded, so that white stays
-/// white and black black. The part of a GIF's canvas that its first frame leaves bare is black, whatever the
-/// background colour. JPEG files, whatever their layout, are libjpeg-turbo's to the bit.
+/// white and black black. A CMYK TIFF file's colours are within 1 of Pillow's. The part of a GIF's canvas that its first frame leaves bare
+/// is black, whatever the background colour. JPEG files, whatever their layout, are libjpeg-turbo's to the bit.
 ///
 /// # Shapes
 /// `[H, W, 3]`

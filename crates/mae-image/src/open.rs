@@ -168,6 +168,9 @@ pub(crate) fn decoder<'a>(
     limits: &DecodeLimits,
 ) -> Result<impl ImageDecoder + 'a, ImageError> {
     let refuse = |source| ImageError::Decode { path: path.into(), bytes: bytes.len() as u64, source };
+    if format == ImageFormat::WebP {
+        check_webp(bytes).map_err(|problem| problem.refuse(path, "WebP", bytes.len() as u64, limits))?;
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut decoder_limits = Limits::no_limits();
     decoder_limits.max_alloc = Some(limits.max_bytes);
@@ -178,6 +181,31 @@ pub(crate) fn decoder<'a>(
     let held = if format == ImageFormat::WebP { 4 * u64::from(height) * u64::from(width) } else { 0 };
     limits.check(path, (height, width), decoder.total_bytes().max(held))?;
     Ok(decoder)
+}
+
+/// Refuses a WebP file that ends within its metadata, as libwebp does. The decoder would reserve the chunk's announced length before it
+/// reads it.
+fn check_webp(bytes: &[u8]) -> Result<(), Problem> {
+    const HEADER: usize = 12;
+    let mut rest = bytes.get(HEADER..).unwrap_or_default();
+    // Other files have a single chunk.
+    if !rest.starts_with(b"VP8X") {
+        return Ok(());
+    }
+    while let Some((kind, after)) = rest.split_first_chunk::<4>() {
+        let Some((length, data)) = after.split_first_chunk() else { break };
+        let length = u32::from_le_bytes(*length) as usize;
+        if matches!(kind, b"EXIF" | b"XMP " | b"ICCP") && length > data.len() {
+            let (kind, held) = (String::from_utf8_lossy(kind), data.len());
+            let message =
+                format!("the chunk {} announces {length} bytes, but {held} follow", kind.trim_end());
+            return Err(Problem::Damaged(message));
+        }
+        // Chunks begin at even places.
+        let Some(next) = data.get(length.saturating_add(length % 2)..) else { break };
+        rest = next;
+    }
+    Ok(())
 }
 
 /// Decodes a whole image of any kind.

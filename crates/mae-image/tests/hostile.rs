@@ -37,6 +37,15 @@ fn channels_that_a_decoder_holds_count() {
     assert!(matches!(refusal(file), ImageError::TooManyBytes { bytes: 687_185_628, .. }));
 }
 
+/// Its decoder would take 3.7 GB for metadata that 5 KB cannot hold. Pillow refuses the file too.
+#[test]
+fn metadata_beyond_the_end_of_a_file_is_refused() {
+    let file = std::fs::read(tests().join("hostile/metadata.webp")).unwrap();
+    let ImageError::Decode { source, .. } = refusal(file) else { panic!("another reason") };
+    let said = source.to_string();
+    assert!(said.contains("the chunk EXIF announces 3730925594 bytes, but 931 follow"), "{said}");
+}
+
 /// Sides whose product is beyond 64 bits.
 #[test]
 fn a_side_that_no_image_has_is_counted() {
