@@ -1,0 +1,97 @@
+//! Links of the documentation lead to files and headings that exist.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+/// Where the packages' pages find the project's files.
+const REPOSITORY: &str = "https://github.com/mae-rs/mae-rs/tree/main/";
+
+/// Links and the names that links to headings have.
+#[derive(Default)]
+struct Page {
+    links: Vec<String>,
+    headings: BTreeSet<String>,
+}
+
+impl Page {
+    fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap();
+        let (mut page, mut heading) = (Self::default(), None::<String>);
+        for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
+            match event {
+                Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
+                Event::End(TagEnd::Heading(_)) => {
+                    page.headings.extend(heading.take().map(|title| name_of(&title)));
+                }
+                Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+                    page.links.push(dest_url.into_string());
+                }
+                Event::Text(text) | Event::Code(text) => {
+                    if let Some(title) = &mut heading {
+                        title.push_str(&text);
+                    }
+                }
+                _ => {}
+            }
+        }
+        page
+    }
+}
+
+/// What GitHub names a heading in links.
+fn name_of(title: &str) -> String {
+    let kept = title
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c))
+        .collect::<String>();
+    kept.replace(' ', "-")
+}
+
+/// The project's pages; what is built is not among them.
+fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && !name.starts_with('.') && !["target", "runs", "data"].contains(&name.as_str()) {
+            pages(&path, found);
+        } else if name.ends_with(".md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().canonicalize().unwrap();
+    let mut paths = Vec::new();
+    pages(&root, &mut paths);
+    let pages: BTreeMap<PathBuf, Page> =
+        paths.into_iter().map(|path| (path.clone(), Page::read(&path))).collect();
+    assert!(
+        pages.contains_key(&root.join("README.md")) && pages.contains_key(&root.join("docs/training.md"))
+    );
+    let mut broken = Vec::new();
+    for (path, page) in &pages {
+        for link in &page.links {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file.strip_prefix(REPOSITORY) {
+                Some(file) => root.join(file).canonicalize(),
+                None if file.contains("://") || file.starts_with("mailto:") => continue,
+                None if file.is_empty() => Ok(path.clone()),
+                None => path.with_file_name(file).canonicalize(),
+            };
+            let leads = target.is_ok_and(|target| {
+                let known = pages.get(&target).is_some_and(|page| page.headings.contains(heading));
+                heading.is_empty() || known || !target.extension().is_some_and(|kind| kind == "md")
+            });
+            if !leads {
+                broken.push(format!("{}: {link}", path.strip_prefix(&root).unwrap().display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
+}
