@@ -1,6 +1,8 @@
 //! `mae`: masked autoencoders from a shell.
 #![warn(clippy::print_stderr)]
 
+#[cfg(test)]
+mod documented;
 mod encode;
 mod images;
 mod manual;
