@@ -1,4 +1,4 @@
-//! What is done of a long benchmark, kept in a file, so that the same command continues.
+//! Keeps the results of a long benchmark in a file, so that the same command continues it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Results by name.
+/// The finished results of a benchmark, by name.
 pub struct Done {
     path: PathBuf,
     known: Known,
@@ -17,13 +17,13 @@ pub struct Done {
 
 #[derive(Serialize, Deserialize)]
 struct Known {
-    /// What all results depend on.
+    /// The settings that all results depend on.
     settings: Value,
     results: BTreeMap<String, Value>,
 }
 
 impl Done {
-    /// Those of a folder, which is made if it is missing. Fails if the folder has other things, or results of other settings.
+    /// Reads the results of a folder, or makes the folder. Fails if the folder belongs to something else, or to other settings.
     pub fn open(folder: &Path, settings: Value) -> Result<Self> {
         let path = folder.join("results.json");
         if !folder.exists() {
@@ -44,7 +44,7 @@ impl Done {
         Ok(Self { path, known })
     }
 
-    /// The result of this name; where there is none yet, what `make` returns.
+    /// Returns the result of this name. If there is none yet, calls `make` and stores what it returns.
     pub fn result<T: Serialize + DeserializeOwned>(
         &mut self,
         name: &str,
@@ -59,7 +59,7 @@ impl Done {
         Ok(made)
     }
 
-    /// In one step: an interruption leaves the old file or the new one.
+    /// Replaces the file in one step: an interruption leaves the old one or the new one.
     fn write(&self) -> Result<()> {
         let new = self.path.with_extension("new");
         fs::write(&new, serde_json::to_string_pretty(&self.known)?)
