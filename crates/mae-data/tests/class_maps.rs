@@ -93,6 +93,11 @@ fn what_makes_no_class_map_is_refused_in_a_line() {
     assert!(refused(&two("values = 1")).starts_with("line 6: unknown field `values`"));
     assert!(refused(&format!("ignored = [1]\n{}", two("value = 1"))).contains("unknown field `ignored`"));
     assert!(refused("[[class]\n").starts_with("line 1: "));
+    // What a message quotes of the file breaks no line.
+    let error = load("classes.json", r#"{"a\nb": 1}"#).unwrap_err().to_string();
+    assert!(error.contains(r"unknown field `a\nb`") && !error.contains('\n'), "{error}");
+    let line_break = |value: u8| class(r"a\nb", &format!("value = {value}"));
+    assert!(refused(&(line_break(1) + &line_break(2))).contains(r#"two classes are called "a\nb""#));
     let error = load("classes.txt", STREETS).unwrap_err().to_string();
     assert!(error.ends_with("its name must end in .toml or .json"), "{error}");
     assert!(load("a.json", "{").unwrap_err().to_string().contains("line 1"));

@@ -9,6 +9,7 @@ use super::class_file::{self, Class, ClassFile, Colour};
 use super::known;
 use super::label_map::IGNORE;
 use crate::DataError;
+use crate::name::one_line;
 
 /// Marks a value that stands for nothing in the table of values.
 const UNKNOWN: u16 = IGNORE - 1;
@@ -65,7 +66,7 @@ impl ClassMap {
         let path = path.as_ref();
         class_file::read(path)
             .and_then(Self::try_from)
-            .map_err(|reason| DataError::ClassMap { path: path.into(), reason })
+            .map_err(|reason| DataError::ClassMap { path: path.into(), reason: one_line(&reason) })
     }
 
     /// The names that [`open`](Self::open) knows.
