@@ -86,7 +86,7 @@ fn links_lead_somewhere() {
             };
             let leads = target.is_ok_and(|target| {
                 let known = pages.get(&target).is_some_and(|page| page.headings.contains(heading));
-                heading.is_empty() || known || !target.extension().is_some_and(|kind| kind == "md")
+                heading.is_empty() || known || target.extension().is_none_or(|kind| kind != "md")
             });
             if !leads {
                 broken.push(format!("{}: {link}", path.strip_prefix(&root).unwrap().display()));

@@ -46,8 +46,8 @@ mod statistics;
 mod transform;
 
 pub use doctor::{
-    ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, MapClass, MapReport, Smaller, Spread,
-    StrayValue, data_warnings,
+    ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, FormatCount, MapClass, MapReport,
+    SaturatedChannel, Smaller, Spread, StrayValue, data_warnings,
 };
 pub use error::DataError;
 #[cfg(feature = "burn")]

@@ -16,7 +16,7 @@ pub(crate) fn one_line(message: &str) -> String {
     for character in message.chars() {
         match character {
             '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
-                line.extend(character.escape_default())
+                line.extend(character.escape_default());
             }
             _ => line.push(character),
         }

@@ -34,6 +34,8 @@ struct Moments {
     squares: f64,
     min: f64,
     max: f64,
+    /// Numbers that are the smallest, and the largest.
+    at_ends: [f64; 2],
 }
 
 impl PixelStatistics {
@@ -104,10 +106,13 @@ impl PixelStatistics {
         let mut measured = |channel: usize| {
             let numbers = image.data()[channel..].iter().step_by(channels).map(|number| number.to_f64());
             let (mut count, mut sum, mut min, mut max) = (0_u64, 0.0, f64::INFINITY, f64::NEG_INFINITY);
+            let mut at_ends = [0_u64; 2];
             for number in numbers.clone() {
                 if number.is_finite() {
                     count += 1;
                     sum += number;
+                    at_ends[0] = if number < min { 1 } else { at_ends[0] + u64::from(number == min) };
+                    at_ends[1] = if number > max { 1 } else { at_ends[1] + u64::from(number == max) };
                     (min, max) = (min.min(number), max.max(number));
                 } else {
                     missing += 1;
@@ -115,7 +120,14 @@ impl PixelStatistics {
             }
             let mean = if count == 0 { 0.0 } else { sum / count as f64 };
             let squares = numbers.filter(|number| number.is_finite()).map(|number| (number - mean).powi(2));
-            Moments { count: count as f64, mean, squares: squares.sum(), min, max }
+            Moments {
+                count: count as f64,
+                mean,
+                squares: squares.sum(),
+                min,
+                max,
+                at_ends: at_ends.map(|at| at as f64),
+            }
         };
         let channels = (0..channels).map(&mut measured).collect();
         Self { images: 1, missing, channels }
@@ -157,6 +169,25 @@ impl PixelStatistics {
         self.channels.iter().map(|channel| (channel.squares / channel.count.max(1.0)).sqrt()).collect()
     }
 
+    /// The share of all numbers that are not finite, 0 to 1.
+    #[must_use]
+    pub fn missing_share(&self) -> f64 {
+        let finite: f64 = self.channels.iter().map(|channel| channel.count).sum();
+        self.missing as f64 / (self.missing as f64 + finite).max(1.0)
+    }
+
+    /// The share of each channel's numbers that are its largest, 0 to 1: where a detector or a conversion cuts numbers off, it is far above
+    /// that of a continuous quantity. 0 if the largest occurs once, and of a channel of one or two different numbers.
+    #[must_use]
+    pub fn saturated(&self) -> Vec<f64> {
+        let share = |channel: &Moments| {
+            let [smallest, largest] = channel.at_ends;
+            let varies = largest > 1.0 && smallest + largest < channel.count;
+            if varies { largest / channel.count } else { 0.0 }
+        };
+        self.channels.iter().map(share).collect()
+    }
+
     /// Each channel's smallest and largest number; infinite of a channel without a number.
     #[must_use]
     pub fn ranges(&self) -> Vec<(f64, f64)> {
@@ -174,7 +205,13 @@ impl Moments {
             self.squares += other.squares + difference * difference * self.count * share;
             self.mean += difference * share;
         }
-        *self = Self { count, min: self.min.min(other.min), max: self.max.max(other.max), ..*self };
+        let (min, max) = (self.min.min(other.min), self.max.max(other.max));
+        let at_ends = [self, &other].map(|part| {
+            let at = |at_end: f64, is_end: bool| if is_end { at_end } else { 0.0 };
+            [at(part.at_ends[0], part.min == min), at(part.at_ends[1], part.max == max)]
+        });
+        let at_ends = [0, 1].map(|end| at_ends[0][end] + at_ends[1][end]);
+        *self = Self { count, min, max, at_ends, ..*self };
     }
 }
 
@@ -228,6 +265,12 @@ mod tests {
         parts.add(of(numbers[130..].to_vec(), 2)).unwrap();
         assert_eq!((parts.images, parts.missing, whole.missing), (3, 2, 0));
         assert_eq!(parts.ranges(), whole.ranges());
+        assert_eq!(parts.saturated(), whole.saturated());
+        assert_eq!((parts.missing_share(), whole.missing_share()), (2.0 / 602.0, 0.0));
+        let mut cut_off = of(vec![7.0, 1.0, 7.0, 2.0, 3.0, 2.0, f32::NAN, 0.0], 2);
+        assert_eq!(cut_off.saturated(), [0.0, 0.5], "two different numbers, three");
+        cut_off.add(of(vec![7.0, 5.0, 4.0, 1.0], 2)).unwrap();
+        assert_eq!(cut_off.saturated(), [0.6, 0.0], "the largest of the second occurs once");
         for (part, whole) in [(parts.mean(), whole.mean()), (parts.std(), whole.std())] {
             assert!(part.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-9), "{part:?} {whole:?}");
         }

@@ -1,11 +1,12 @@
 //! What the doctor says of folders whose content is known.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use image::{ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 use mae_data::{
-    ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, FolderOptions, ImageFolder, LabelTable,
-    PixelFormat, Spread,
+    ClassCount, DataReport, DataWarning, Doctor, DuplicateGroup, FolderOptions, ImageFolder, ImageSource,
+    LabelTable, PixelFormat, SaturatedChannel, Spread, Subset, data_warnings,
 };
 
 /// An image of noise: a different one for every seed.
@@ -304,12 +305,72 @@ fn numbers_that_are_not_finite_are_counted_and_left_out() {
     assert_eq!(report.min.as_ref().unwrap()[..2], [-1.0, f64::INFINITY]);
     assert_eq!(
         report.warnings,
-        [DataWarning::NotFinite { numbers: 4 }, DataWarning::ConstantChannels { channels: vec![2, 3] }]
+        [
+            DataWarning::NotFinite { numbers: 4, share: 1.0 / 3.0 },
+            DataWarning::ConstantChannels { channels: vec![2, 3] }
+        ]
     );
     let text = report.to_string();
     assert!(text.contains("missing         4 number(s) are not finite\n"), "{text}");
+    assert!(text.contains("warning         4 number(s), 33.33%, are not finite"), "{text}");
     assert!(text.contains("2            0            0         none         none\n"), "{text}");
     assert!(serde_json::to_value(&report).unwrap()["min"][1].is_null());
+}
+
+#[test]
+fn files_that_lose_something_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    for seed in 0..3 {
+        save(root.path(), &format!("rgb{seed}.png"), &noise(16, 20, seed));
+    }
+    let deep: ImageBuffer<Luma<u16>, _> = ImageBuffer::from_fn(4, 4, |x, y| Luma([(1000 * x + y) as u16]));
+    for name in ["deep1.png", "deep2.png"] {
+        deep.save(root.path().join(name)).unwrap();
+    }
+    let report = examine_stored(root.path(), None);
+    assert_eq!((report.pixels, report.readable), (PixelFormat::Rgb8, 5));
+    let text = report.to_string();
+    assert!(
+        text.contains("2 of 5 files looked at hold more than 8-bit RGB and are converted to it ("),
+        "{text}"
+    );
+    assert!(text.contains("deep1.png is u16x1): --pixels FORMAT"), "{text}");
+    // A plan says it too, of a part of the folder as well.
+    let source: Arc<dyn ImageSource> =
+        Arc::new(ImageFolder::open(root.path(), FolderOptions::default()).unwrap());
+    let said = |source: &dyn ImageSource| {
+        let warnings = data_warnings(source, (8, 8));
+        warnings.into_iter().map(|warning| warning.to_string()).find(|text| text.contains("hold more than"))
+    };
+    assert!(said(source.as_ref()).unwrap().starts_with("2 of 5 files"));
+    assert_eq!(said(&Subset::new(source, vec![2, 3, 4]).unwrap()), None);
+}
+
+#[test]
+fn numbers_that_are_cut_off_and_scenes_of_other_sizes_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let save = |name: &str, side: u32, brightest: u32| {
+        let image: ImageBuffer<Luma<u16>, _> =
+            ImageBuffer::from_fn(side, side, |x, y| Luma([(7 * x + 11 * y).min(brightest) as u16]));
+        image.save(root.path().join(name)).unwrap();
+    };
+    save("1.png", 64, 4095);
+    save("2.png", 64, 4095);
+    assert_eq!(examine_stored(root.path(), None).warnings.len(), 1, "the two are equal");
+    // Of 64 x 64 numbers, those beyond 1000 are cut off.
+    save("2.png", 64, 1000);
+    save("1.png", 64, 1000 - 1);
+    let DataWarning::Saturated { channels } = &examine_stored(root.path(), None).warnings[0] else {
+        panic!("another warning")
+    };
+    let beyond =
+        (0..64).flat_map(|x| (0..64).map(move |y| 7 * x + 11 * y)).filter(|number| *number >= 1000).count();
+    let share = beyond as f64 / (2.0 * 64.0 * 64.0);
+    assert_eq!(channels[..], [SaturatedChannel { channel: 1, max: 1000.0, share }]);
+    save("2.png", 2048, 65535);
+    let report = examine_stored(root.path(), None);
+    let scenes = DataWarning::MixedSizes { smallest: (64, 64), largest: (2048, 2048) };
+    assert!(report.warnings.contains(&scenes), "{report}");
 }
 
 #[test]

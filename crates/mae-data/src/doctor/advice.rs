@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::report::DataReport;
 use super::warning::{ClassCount, DataWarning};
-use super::{channels, classes, sizes};
-use crate::{BadFilePolicy, ImageFolder, ImageSource};
+use super::{channels, classes, converted, sizes};
+use crate::{BadFilePolicy, ImageFolder, ImageSource, PixelFormat};
 
 /// How many times as many images as the smallest class the largest may have without a warning. Ours: ImageNet's
 /// classes differ by less than 2, and sets made to be imbalanced begin at 10.
@@ -34,8 +34,10 @@ pub(crate) fn warnings(
     if report.grey > 0 && report.grey == report.readable {
         warnings.push(DataWarning::Grey);
     }
+    warnings.extend(converted::warning(source));
     if report.missing > 0 {
-        warnings.push(DataWarning::NotFinite { numbers: report.missing });
+        let share = report.missing_share;
+        warnings.push(DataWarning::NotFinite { numbers: report.missing, share });
     }
     if let (Some(min), Some(max)) = (&report.min, &report.max) {
         let channels = channels::constant(min, max);
@@ -43,6 +45,15 @@ pub(crate) fn warnings(
             warnings.push(DataWarning::ConstantChannels { channels });
         }
     }
+    if let (Some(min), Some(max), Some(saturated)) = (&report.min, &report.max, &report.saturated)
+        && report.pixels != PixelFormat::Rgb8
+    {
+        let channels = channels::saturated(min, max, saturated);
+        if !channels.is_empty() {
+            warnings.push(DataWarning::Saturated { channels });
+        }
+    }
+    warnings.extend(sizes::mixed(&sizes));
     if report.unlabelled > 0 && !report.classes.is_empty() {
         warnings.push(DataWarning::Unlabelled { files: report.unlabelled });
     }

@@ -1,5 +1,6 @@
 //! Means, deviations and ranges of pixels as a report has them: by channel, in numbers and in lines of text.
 
+use super::warning::SaturatedChannel;
 use crate::{PixelFormat, PixelStatistics, PixelType};
 
 /// Channels that are listed before "and N more".
@@ -32,6 +33,18 @@ impl Channels {
 pub(crate) fn constant(min: &[f64], max: &[f64]) -> Vec<usize> {
     let ranges = (1..).zip(min.iter().zip(max));
     ranges.filter(|(_, (min, max))| min >= max).map(|(channel, _)| channel).collect()
+}
+
+/// The share of a channel's numbers that may be its largest without a warning.
+const SATURATED: f64 = 0.01;
+
+/// The channels that may have been cut off: those that vary, and of which more than a hundredth of the numbers are the largest.
+pub(crate) fn saturated(min: &[f64], max: &[f64], shares: &[f64]) -> Vec<SaturatedChannel> {
+    let channels = (1..).zip(min.iter().zip(max).zip(shares));
+    let cut_off = channels.filter(|(_, ((min, max), share))| min < max && **share > SATURATED);
+    cut_off
+        .map(|(channel, ((_, max), share))| SaturatedChannel { channel, max: *max, share: *share })
+        .collect()
 }
 
 /// A table of a row for each channel, its means, deviations, minima and maxima.

@@ -3,6 +3,7 @@
 mod advice;
 mod channels;
 mod classes;
+mod converted;
 mod examine;
 mod maps;
 mod report;
@@ -13,4 +14,4 @@ pub use examine::Doctor;
 pub use maps::{MapClass, MapReport, StrayValue};
 pub use report::{DataReport, DuplicateGroup, Smaller, Spread};
 pub use sizes::data_warnings;
-pub use warning::{ClassCount, DataWarning};
+pub use warning::{ClassCount, DataWarning, FormatCount, SaturatedChannel};

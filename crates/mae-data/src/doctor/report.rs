@@ -64,8 +64,12 @@ pub struct DataReport {
     pub min: Option<Vec<f64>>,
     /// Each channel's largest number, likewise.
     pub max: Option<Vec<f64>>,
+    /// The share of each channel's numbers that are its largest, 0 to 1.
+    pub saturated: Option<Vec<f64>>,
     /// Numbers that are not finite, in all channels together.
     pub missing: u64,
+    /// Their share of all numbers, 0 to 1.
+    pub missing_share: f64,
     /// Images of equal pixels.
     pub duplicates: Vec<DuplicateGroup>,
     /// Files that cannot be read, and why.
@@ -165,7 +169,9 @@ impl DataReport {
             std,
             min,
             max,
+            saturated: (statistics.images > 0).then(|| statistics.saturated()),
             missing: statistics.missing,
+            missing_share: statistics.missing_share(),
             duplicates: Vec::new(),
             unreadable: Vec::new(),
             warnings: Vec::new(),

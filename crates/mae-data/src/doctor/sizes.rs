@@ -1,6 +1,6 @@
 //! What about a data set shows before its images are decoded: what was passed over, and sizes that do not suit a model.
 
-use super::classes;
+use super::{classes, converted};
 use crate::{DataWarning, ImageSource};
 
 /// Images of a set whose sizes are looked at before training: enough for a median, few enough to decode at once.
@@ -22,7 +22,8 @@ pub fn data_warnings(source: &dyn ImageSource, image_size: (usize, usize)) -> Ve
     let indices = (0..count).map(|i| i * source.len() / count);
     let sizes = indices.filter_map(|index| source.open(index).ok()).map(|image| image.size());
     let sizes = warnings(sizes.collect(), image_size);
-    source.passed_over().warning().into_iter().chain(classes::warnings(source)).chain(sizes).collect()
+    let warnings = source.passed_over().warning().into_iter().chain(classes::warnings(source));
+    warnings.chain(converted::warning(source)).chain(sizes).collect()
 }
 
 /// What about these `(height, width)` should be looked at.
@@ -51,6 +52,21 @@ pub(crate) fn warnings(sizes: Vec<(usize, usize)>, image_size: (usize, usize)) -
         warnings.push(DataWarning::Orientation { image_size, shown, turned });
     }
     warnings
+}
+
+/// A shorter side in pixels from which on an image is called a scene. Ours: more than models see at a time.
+const SCENE: usize = 2048;
+
+/// How many times as many pixels as the smallest the largest scene may have without a warning. Ours.
+const MIXED: usize = 16;
+
+/// Warns of scenes beside much smaller images, given the `(height, width)` of all.
+pub(crate) fn mixed(sizes: &[(usize, usize)]) -> Option<DataWarning> {
+    let pixels = |(height, width): &(usize, usize)| height * width;
+    let smallest = *sizes.iter().min_by_key(|size| pixels(size))?;
+    let largest = *sizes.iter().max_by_key(|size| pixels(size))?;
+    let differ = largest.0.min(largest.1) >= SCENE && pixels(&largest) >= MIXED * pixels(&smallest);
+    differ.then_some(DataWarning::MixedSizes { smallest, largest })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::name::shown;
-use crate::{PassedOver, TableRows};
+use crate::{PassedOver, PixelFormat, TableRows};
 
 /// Something that should be looked at before training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -40,10 +40,31 @@ pub enum DataWarning {
     RowsWithoutImage(TableRows),
     /// All images are grey.
     Grey,
+    /// Image files with more than 8-bit RGB, which are converted to it.
+    Converted {
+        /// Files that were looked at.
+        looked_at: usize,
+        /// What these hold that is not 8-bit RGB.
+        formats: Vec<FormatCount>,
+    },
     /// Numbers that are not finite: NaN or infinite.
     NotFinite {
         /// How many, in all channels together.
         numbers: u64,
+        /// Their share of all numbers, 0 to 1.
+        share: f64,
+    },
+    /// Channels of which many numbers are the largest: they may have been cut off.
+    Saturated {
+        /// These channels.
+        channels: Vec<SaturatedChannel>,
+    },
+    /// Scenes of very different sizes.
+    MixedSizes {
+        /// (height, width) in pixels of the one with the fewest pixels.
+        smallest: (usize, usize),
+        /// And of the one with the most.
+        largest: (usize, usize),
     },
     /// Channels that are the same in all pixels of all images, or have no finite number.
     ConstantChannels {
@@ -108,6 +129,28 @@ pub enum DataWarning {
     },
 }
 
+/// A pixel format and the files that have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FormatCount {
+    /// What the files hold.
+    pub format: PixelFormat,
+    /// How many.
+    pub files: usize,
+    /// The first of them.
+    pub first: String,
+}
+
+/// A channel with many numbers at its largest.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SaturatedChannel {
+    /// Counted from 1.
+    pub channel: usize,
+    /// The largest number.
+    pub max: f64,
+    /// The share of the channel's numbers that are this large, 0 to 1.
+    pub share: f64,
+}
+
 /// A class and its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClassCount {
@@ -122,6 +165,14 @@ impl PassedOver {
     #[must_use]
     pub fn warning(&self) -> Option<DataWarning> {
         (!self.is_empty()).then(|| DataWarning::PassedOver(self.clone()))
+    }
+}
+
+/// A share as people read it.
+fn percent(share: f64) -> String {
+    match 100.0 * share {
+        small if small < 0.01 => "less than 0.01%".to_owned(),
+        percent => format!("{percent:.2}%"),
     }
 }
 
@@ -156,9 +207,33 @@ impl fmt::Display for DataWarning {
                 f,
                 "all images are grey: they are read as three equal channels, and normalised by ImageNet's means of colours unless --mean and --std are given"
             ),
-            Self::NotFinite { numbers } => write!(
+            Self::Converted { looked_at, formats } => {
+                let files: usize = formats.iter().map(|format| format.files).sum();
+                let named = |FormatCount { format, first, .. }: &FormatCount| format!("{first} is {format}");
+                write!(
+                    f,
+                    "{files} of {looked_at} files looked at hold more than 8-bit RGB and are converted to it ({}): --pixels FORMAT takes one \
+                     format as it is",
+                    shown(formats, named).collect::<Vec<_>>().join(", ")
+                )
+            }
+            Self::NotFinite { numbers, share } => write!(
                 f,
-                "{numbers} number(s) are not finite (NaN or infinite): they are left out of the means, deviations and ranges"
+                "{numbers} number(s), {}, are not finite (NaN or infinite): they are left out of the means, deviations and ranges",
+                percent(*share)
+            ),
+            Self::Saturated { channels } => {
+                let named = |SaturatedChannel { channel, max, share }: &SaturatedChannel| {
+                    format!("{} of channel {channel} ({max})", percent(*share))
+                };
+                let listed: Vec<_> = shown(channels, named).collect();
+                write!(f, "numbers may have been cut off: the largest number is {}", listed.join(", "))
+            }
+            Self::MixedSizes { smallest, largest } => write!(
+                f,
+                "scenes have {}x{} to {}x{} px, and each gives as many samples an epoch: cut large ones into parts if all pixels are to \
+                 count alike",
+                smallest.0, smallest.1, largest.0, largest.1
             ),
             Self::ConstantChannels { channels } => {
                 let listed: Vec<_> = shown(channels, usize::to_string).collect();

@@ -88,9 +88,13 @@ impl ImageFolder {
         let (labels, class_names) = classes(&paths);
         let labels = Labels::One(labels);
         let FolderOptions { limits, pixels } = options;
-        let stored = |index: usize| stored_format(root.join(&paths[index]), &limits).ok();
-        let pixels = pixels.unwrap_or_else(|| PixelFormat::common(paths.len(), stored));
-        Ok(Self { root, paths, labels, class_names, table: None, passed_over, limits, pixels })
+        let as_is = pixels.unwrap_or_default();
+        let mut folder =
+            Self { root, paths, labels, class_names, table: None, passed_over, limits, pixels: as_is };
+        if pixels.is_none() {
+            folder.pixels = PixelFormat::common(folder.len(), |index| folder.stored_format(index));
+        }
+        Ok(folder)
     }
 
     /// The same images with the labels of a table instead of those of class folders. The classes are those of the images; an image that
@@ -236,6 +240,10 @@ impl ImageSource for ImageFolder {
 
     fn pixels(&self) -> PixelFormat {
         self.pixels
+    }
+
+    fn stored_format(&self, index: usize) -> Option<PixelFormat> {
+        stored_format(self.root.join(self.paths.get(index)?), &self.limits).ok()
     }
 
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {

@@ -71,11 +71,8 @@ impl ShardSource {
         }
         let FolderOptions { limits, pixels } = options;
         let mut shards = Self { folder, index, passed_over, limits, pixels: PixelFormat::Rgb8 };
-        let stored = |index| {
-            let entry = shards.entry(index).ok()?;
-            format_of(&entry.path, &entry.read(&limits).ok()?, &limits).ok()
-        };
-        shards.pixels = pixels.unwrap_or_else(|| PixelFormat::common(shards.len(), stored));
+        shards.pixels =
+            pixels.unwrap_or_else(|| PixelFormat::common(shards.len(), |index| shards.stored_format(index)));
         Ok(shards)
     }
 
@@ -134,6 +131,11 @@ impl ImageSource for ShardSource {
 
     fn pixels(&self) -> PixelFormat {
         self.pixels
+    }
+
+    fn stored_format(&self, index: usize) -> Option<PixelFormat> {
+        let entry = self.entry(index).ok()?;
+        format_of(&entry.path, &entry.read(&self.limits).ok()?, &self.limits).ok()
     }
 
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {

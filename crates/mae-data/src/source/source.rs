@@ -19,6 +19,12 @@ pub trait ImageSource: Send + Sync {
         PixelFormat::Rgb8
     }
 
+    /// The format that loses nothing of the file of the image at `index`: see [`stored_format`](crate::stored_format). None if the file
+    /// cannot be read, or there is none.
+    fn stored_format(&self, _index: usize) -> Option<PixelFormat> {
+        None
+    }
+
     /// Decodes or draws the image at `index`.
     ///
     /// # Errors

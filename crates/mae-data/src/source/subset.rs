@@ -102,6 +102,10 @@ impl ImageSource for Subset {
         self.source.pixels()
     }
 
+    fn stored_format(&self, index: usize) -> Option<PixelFormat> {
+        self.source.stored_format(self.index(index).ok()?)
+    }
+
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {
         self.source.load(self.index(index)?)
     }

@@ -48,9 +48,12 @@ impl ImageList {
             return Err(DataError::List { path: table, reason });
         }
         let FolderOptions { limits, pixels } = options;
-        let stored = |index: usize| stored_format(&paths[index], &limits).ok();
-        let pixels = pixels.unwrap_or_else(|| PixelFormat::common(paths.len(), stored));
-        Ok(Self { paths, labels, class_names, limits, pixels })
+        let as_is = pixels.unwrap_or_default();
+        let mut list = Self { paths, labels, class_names, limits, pixels: as_is };
+        if pixels.is_none() {
+            list.pixels = PixelFormat::common(list.len(), |index| list.stored_format(index));
+        }
+        Ok(list)
     }
 
     fn path(&self, index: usize) -> Result<&Path, DataError> {
@@ -66,6 +69,10 @@ impl ImageSource for ImageList {
 
     fn pixels(&self) -> PixelFormat {
         self.pixels
+    }
+
+    fn stored_format(&self, index: usize) -> Option<PixelFormat> {
+        stored_format(self.paths.get(index)?, &self.limits).ok()
     }
 
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {

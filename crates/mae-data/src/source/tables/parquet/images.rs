@@ -96,11 +96,8 @@ impl ParquetImages {
         let (paths, pixels_now) = (paths.iter().any(Option::is_some).then_some(paths), PixelFormat::Rgb8);
         let mut images =
             Self { files, chunks, len, paths, labels, class_names, cache, limits, pixels: pixels_now };
-        let stored = |index| match images.encoded(index).ok()? {
-            Some(bytes) => format_of(&images.path(index), &bytes, &limits).ok(),
-            None => stored_format(&images.named(index).ok()?, &limits).ok(),
-        };
-        images.pixels = pixels.unwrap_or_else(|| PixelFormat::common(images.len, stored));
+        images.pixels =
+            pixels.unwrap_or_else(|| PixelFormat::common(images.len, |index| images.stored_format(index)));
         Ok(images)
     }
 
@@ -172,6 +169,13 @@ impl ImageSource for ParquetImages {
 
     fn pixels(&self) -> PixelFormat {
         self.pixels
+    }
+
+    fn stored_format(&self, index: usize) -> Option<PixelFormat> {
+        match self.encoded(index).ok()? {
+            Some(bytes) => format_of(&self.path(index), &bytes, &self.limits).ok(),
+            None => stored_format(self.named(index).ok()?, &self.limits).ok(),
+        }
     }
 
     fn load(&self, index: usize) -> Result<AnyImage, DataError> {
