@@ -51,6 +51,9 @@ pub struct Options {
     /// Leave out the targets that need Burn, which takes minutes to build.
     #[arg(long)]
     without_models: bool,
+    /// Build without optimisation, to run the targets for some seconds.
+    #[arg(long)]
+    dev: bool,
 }
 
 /// Fuzzes each target and prints a line for each.
@@ -95,6 +98,9 @@ fn cargo_fuzz(verb: &str, options: &Options) -> Command {
     command.arg(work("build"));
     if options.without_models {
         command.arg("--no-default-features");
+    }
+    if options.dev {
+        command.arg("--dev");
     }
     command
 }
