@@ -1,9 +1,9 @@
-//! Image files that lose something where they are converted to 8-bit RGB.
+//! Finds image files that lose information when they are converted to 8-bit RGB.
 
 use super::warning::FormatCount;
 use crate::{DataWarning, ImageSource, PixelFormat};
 
-/// Files that are looked at, as many as where the format is looked for.
+/// The number of files whose headers are read: as many as `PixelFormat::common` reads.
 const LOOKED_AT: usize = 32;
 
 /// Warns of files with other pixels than 8-bit RGB, if that is what they are decoded to. Only headers are read, of some files spread over all.

@@ -7,7 +7,7 @@ use crate::gelu::{gelu_of, gelu_slope};
 use crate::rows::{fold, partial_sums, rows_per_chunk};
 use crate::{Buffer, on_pool};
 
-/// What follows a batch norm.
+/// The activation behind a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nonlinearity {
     /// Nothing.
@@ -27,7 +27,7 @@ pub struct ChannelMoments {
     pub var: Vec<f32>,
 }
 
-/// A batch norm's moments and parameters, and what follows it.
+/// The moments, parameters and activation of a batch norm.
 #[derive(Clone, Copy, Debug)]
 pub struct ChannelNorm<'a> {
     /// Of the rows.
@@ -152,7 +152,7 @@ impl ChannelNorm<'_> {
     }
 }
 
-/// An [`Nonlinearity`], known when a loop is compiled.
+/// A [`Nonlinearity`] that is known when a loop is compiled.
 trait Known {
     fn of(x: f32) -> f32;
     fn slope(x: f32) -> f32;
@@ -210,7 +210,7 @@ fn forward_rows<A: Known>(out: &mut [f32], x: &[f32], norm: ChannelNorm<'_>, sca
     }
 }
 
-/// Writes the gradient of what the activation takes, and adds up the gradients of weight and bias.
+/// Writes the gradient of the activation's input, and adds up the gradients of weight and bias.
 #[multiversion(targets = "simd")]
 fn sum_rows<A: Known>(
     out: &mut [f32],

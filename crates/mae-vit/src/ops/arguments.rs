@@ -19,7 +19,7 @@ pub struct BranchParams {
     pub out_bias: Tensor<1>,
 }
 
-/// What follows a batch norm.
+/// The activation behind a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// Nothing.

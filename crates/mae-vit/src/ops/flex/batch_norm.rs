@@ -16,10 +16,10 @@ use super::{Dense, pooled, primitive};
 use crate::ops::arguments::Activation;
 use crate::ops::handover;
 
-/// All of a batch norm that is not a tensor.
+/// The arguments of a batch norm that are not tensors.
 #[derive(Clone, Debug)]
 struct Settings {
-    /// Of the input.
+    /// The moments of the input.
     moments: Arc<ChannelMoments>,
     eps: f32,
     activation: Nonlinearity,

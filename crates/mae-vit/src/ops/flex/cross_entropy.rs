@@ -15,7 +15,7 @@ use mae_kernels::Buffer;
 use super::{Dense, pooled, primitive};
 use crate::ops::handover;
 
-/// What the rows' scores are held against.
+/// The true classes of the rows, and the rows' weights.
 #[derive(Clone, Debug)]
 struct Truth {
     classes: Arc<Vec<u32>>,
