@@ -71,9 +71,11 @@ def run(command, photos, options, out, interrupts, begun):
     """Types the command, and Ctrl-C at so many seconds after it has begun; returns what it printed."""
     terminal = Terminal()
     terminal.until(lambda: "ready> " in terminal.text, 20, "a prompt")
+    # The program may have ended before the last Ctrl-C: the shell's trap lets it go on with its line then, and `stty`, which
+    # such a Ctrl-C ends, is asked again. Programs that the shell starts do not inherit the trap.
     # The words are put together by the shell, so that the line that is typed does not contain what is looked for.
-    line = f"b=$(stty -g); {command} --data {photos} {options} --out {out}; s=$?; "
-    terminal.type(line + '[ "$b" = "$(stty -g)" ] && e=yes || e=no; echo STA""TUS=$s SAME=$e')
+    line = f"trap : INT; b=$(stty -g); {command} --data {photos} {options} --out {out}; s=$?; until a=$(stty -g); do :; done; "
+    terminal.type(line + '[ "$b" = "$a" ] && e=yes || e=no; echo STA""TUS=$s SAME=$e')
     terminal.until(lambda: begun(terminal), 1200, "the training")
     for seconds in interrupts:
         terminal.read(seconds)
