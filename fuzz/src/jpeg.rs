@@ -1,4 +1,4 @@
-//! Our JPEG decoding beside libjpeg-turbo's.
+//! Compares our JPEG decoding with libjpeg-turbo's.
 
 use std::panic::{catch_unwind, resume_unwind};
 
@@ -12,8 +12,8 @@ use mozjpeg_sys::{
 
 use crate::orientation::orientations;
 
-/// Holds `ours` against the second reader: where libjpeg-turbo has nothing to complain of, our pixels are its own, in whatever
-/// orientation.
+/// Compares `ours` with libjpeg-turbo's image. If libjpeg-turbo decodes the file without errors or warnings, our pixels
+/// must equal its pixels in some orientation.
 pub fn compare(file: &[u8], ours: &Image) {
     let Some(theirs) = libjpeg(file) else { return };
     if orientations(&theirs).any(|turned| turned.as_raw() == ours.data()) {
@@ -22,10 +22,11 @@ pub fn compare(file: &[u8], ours: &Image) {
     assert!(overflows(file), "not libjpeg-turbo's pixels");
 }
 
-/// Whether a coefficient is beyond what sums of 16 bits hold; no encoder writes such, and libjpeg's own transforms differ in them.
+/// Whether a coefficient is too large for 16-bit sums. No encoder writes such coefficients, and libjpeg's own
+/// transforms give different results for them.
 fn overflows(file: &[u8]) -> bool {
     const MOST: i32 = i16::MAX as i32 / 4;
-    // SAFETY: libjpeg is called as its manual says; the coefficients are its own until the last call.
+    // SAFETY: libjpeg is called as its manual says; it owns the coefficients until the last call.
     unsafe {
         let (mut manager, mut image) = (strict(), std::mem::zeroed::<jpeg_decompress_struct>());
         image.common.err = &raw mut manager;
@@ -52,7 +53,7 @@ fn overflows(file: &[u8]) -> bool {
     }
 }
 
-/// The pixels by libjpeg-turbo; nothing where it meets damage.
+/// The pixels as libjpeg-turbo decodes them; `None` if the file is damaged or in another colour space.
 fn libjpeg(file: &[u8]) -> Option<RgbImage> {
     catch_unwind(|| {
         let image = Decompress::with_err(strict()).from_mem(file).ok()?;
@@ -72,7 +73,7 @@ fn libjpeg(file: &[u8]) -> Option<RgbImage> {
     .flatten()
 }
 
-/// Errors and warnings alike unwind, without the panic hook, which would end the process.
+/// Makes both errors and warnings unwind, without the panic hook, which would end the process.
 fn strict() -> jpeg_error_mgr {
     extern "C-unwind" fn error(_: &mut jpeg_common_struct) {
         resume_unwind(Box::new(()));

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: limits, a scratch folder, the second readers.
+//! Code that the fuzz targets share: limits, a scratch folder, comparisons with other decoders.
 
 use std::alloc::System;
 use std::fs;
@@ -25,7 +25,7 @@ pub use orientation::exif;
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, 1_000_000_000);
 
-/// Small images: executions are many where each is quick. The target `limits` has the limits that users have.
+/// Limits for small images, so that executions are quick and many. The target `limits` has the limits that users have.
 pub const SMALL: DecodeLimits = DecodeLimits { max_pixels: 1 << 18, max_bytes: 8 << 20 };
 
 /// Whether `data` is a file of this format, by its first bytes.
@@ -33,7 +33,7 @@ pub fn is(format: ImageFormat, data: &[u8]) -> bool {
     image::guess_format(data).is_ok_and(|guess| guess == format)
 }
 
-/// Decodes a file; the image must have the size that the header announced, within the limits.
+/// Decodes a file. The image must have the size that the header announced, within the limits.
 pub fn decode(data: &[u8], limits: &DecodeLimits) -> Result<Image, DataError> {
     let encoded = Encoded::new(Path::new("input"), data.into(), PixelFormat::Rgb8, limits)?;
     let (height, width) = encoded.size();
@@ -43,7 +43,8 @@ pub fn decode(data: &[u8], limits: &DecodeLimits) -> Result<Image, DataError> {
     Ok(image)
 }
 
-/// Decodes a file to the numbers that are stored in it; the image must be of the kind that the header announced, within the limits.
+/// Decodes a file to its stored values, in every stored format and in the one that the header announces. The image must
+/// have that format and be within the limits.
 pub fn decode_stored(data: &[u8], limits: &DecodeLimits) {
     let found = stored_format(file("stored", data), limits);
     let all = (1..=4).flat_map(|channels| {
@@ -54,7 +55,7 @@ pub fn decode_stored(data: &[u8], limits: &DecodeLimits) {
         let Ok(image) = image else { continue };
         assert!((image.height() * image.width()) as u64 <= limits.max_pixels);
         assert_eq!((image.pixel_type(), image.channels()), (format.pixel_type(), format.channels()));
-        // What the whole has, its last pixel has.
+        // If the whole image can be decoded, so can its last pixel.
         let crop = Crop { top: image.height() - 1, left: image.width() - 1, height: 1, width: 1 };
         let encoded = Encoded::new(Path::new("input"), data.into(), format, limits).expect("it was decoded");
         encoded.decode_part(crop, Vec::new()).expect("it was decoded");
@@ -76,7 +77,7 @@ pub fn load_shards(folder: &Path) {
     assert!(images.load(images.len()).is_err());
 }
 
-/// A folder of this process; `cargo xtask fuzz` removes it.
+/// The scratch folder of this process; `cargo xtask fuzz` removes it.
 pub fn scratch() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -100,7 +101,7 @@ pub fn archive<'a>(members: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Ve
         let mut header = tar::Header::new_gnu();
         header.set_size(data.len() as u64);
         header.set_mode(0o644);
-        // A name that tar cannot hold belongs to no archive.
+        // A member whose name tar cannot hold is left out.
         let _ = archive.append_data(&mut header, name, data);
     }
     archive.into_inner().expect("written to memory")

@@ -1,4 +1,4 @@
-//! EXIF segments, within images whose orientation shows.
+//! EXIF segments, in an image that shows its orientation.
 
 use std::io::Cursor;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use mae_data::Image;
 
 use crate::{SMALL, decode};
 
-/// Four colours, wider than high: no two orientations are alike.
+/// Four colours, wider than high, so that no two orientations look alike.
 static PICTURE: LazyLock<DynamicImage> = LazyLock::new(|| {
     RgbImage::from_fn(32, 16, |x, y| match (x < 16, y < 8) {
         (true, true) => Rgb([200, 40, 40]),
@@ -28,15 +28,15 @@ fn encoded(format: ImageFormat) -> Vec<u8> {
     file.into_inner()
 }
 
-/// Whatever the EXIF data says, the image is one of its eight orientations, the same in a JPEG as in a PNG file. The first byte
-/// says where the data is cut in two, for a JPEG file with two EXIF segments.
+/// Checks that with any EXIF data, the image has one of its eight orientations, and the same one in a JPEG and a PNG
+/// file. The first byte says where to split the data, for a JPEG file with two EXIF segments.
 pub fn exif(data: &[u8]) {
     let Some((cut, data)) = data.split_first() else { return };
     if data.len() > 60_000 {
         return;
     }
     let jpeg = orientation(&jpeg_with(&[data]));
-    // A PNG file without a chunk of EXIF data is upright, and so is a JPEG file.
+    // Without EXIF data, a PNG file is upright, and so is a JPEG file.
     assert_eq!(jpeg, orientation(&png_with(data)));
     let (first, second) = data.split_at(data.len() * usize::from(*cut) / 256);
     orientation(&jpeg_with(&[first, second]));
@@ -60,13 +60,13 @@ fn png_with(data: &[u8]) -> Vec<u8> {
     file.extend((data.len() as u32).to_be_bytes());
     file.extend(b"eXIf");
     file.extend(data);
-    // The checksum is not looked at in a build for fuzzing.
+    // Decoders do not check the checksum in a fuzzing build.
     file.extend([0; 4]);
     file.extend(&PNG[HEADER..]);
     file
 }
 
-/// The orientation in which the picture is decoded, 0 for as it lies.
+/// The index of the orientation in which the picture is decoded; 0 is unchanged.
 fn orientation(file: &[u8]) -> usize {
     let image = decode(file, &SMALL).expect("EXIF data makes no image unreadable");
     let same = |turned: &RgbImage| {
@@ -77,7 +77,7 @@ fn orientation(file: &[u8]) -> usize {
     orientations(&picture).position(|turned| same(&turned)).expect("the image is one of its orientations")
 }
 
-/// An image in each of the eight orientations, by EXIF's number.
+/// An image in each of the eight orientations, in the order of EXIF's numbers.
 pub fn orientations(image: &RgbImage) -> impl Iterator<Item = RgbImage> {
     (1..=8).filter_map(Orientation::from_exif).map(|orientation| {
         let mut turned = DynamicImage::from(image.clone());
@@ -86,7 +86,7 @@ pub fn orientations(image: &RgbImage) -> impl Iterator<Item = RgbImage> {
     })
 }
 
-/// By the mean difference: JPEG blurs the edges between the colours.
+/// Compares by the mean difference, because JPEG blurs the edges between the colours.
 fn alike(image: &Image, other: &[u8]) -> bool {
     let sum: u64 = image.data().iter().zip(other).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
     sum < 12 * other.len() as u64

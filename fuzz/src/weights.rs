@@ -1,4 +1,4 @@
-//! Files of weights.
+//! Weight files.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,7 @@ use zip::write::SimpleFileOptions;
 
 use crate::{file, scratch};
 
-/// Reads all that is told of a file without making a model of it.
+/// Reads everything that a file says, without building a model from it.
 fn look(path: &Path) -> Option<Value> {
     let weights = WeightFile::open(path).ok()?;
     let hints = Hints::default();
@@ -25,14 +25,14 @@ fn look(path: &Path) -> Option<Value> {
     Some(weights.to_json(&hints))
 }
 
-/// What we say of the tensors is what the crate says, which must have taken the file too.
+/// Our description of the tensors must be that of the `safetensors` crate, which must accept the file too.
 pub fn safetensors(data: &[u8]) {
     let Some(ours) = look(&file("model.safetensors", data)) else { return };
     let theirs = SafeTensors::deserialize(data).expect("we have taken it");
     for tensor in ours["tensors"].as_object().expect("a map by name").values() {
         let name = tensor["name"].as_str().expect("its name in the file");
         let Ok(their) = theirs.tensor(name) else {
-            // A model without biases of query, key and value has zeros there.
+            // A model without biases of query, key and value gets zeros for them.
             assert!(name.ends_with("attn.qkv.bias"), "{name} is not in the file");
             continue;
         };
@@ -45,13 +45,13 @@ pub fn safetensors(data: &[u8]) {
     }
 }
 
-/// `data` is the index of two files, [`write_shards`]' own.
+/// Reads the two files of [`write_shards`] with `data` as their index.
 pub fn sharded(data: &[u8]) {
     file("model.safetensors.index.json", data);
     look(scratch());
 }
 
-/// Two files of a small model.
+/// Writes a small model in two files.
 pub fn write_shards() {
     let tensors = small_model();
     for (number, part) in [(1, &tensors[..4]), (2, &tensors[4..])] {
@@ -59,12 +59,12 @@ pub fn write_shards() {
     }
 }
 
-/// A checkpoint as it is.
+/// Reads `data` as a checkpoint.
 pub fn pth(data: &[u8]) {
     look(&file("model.pth", data));
 }
 
-/// A checkpoint whose pickle is `data`.
+/// Reads a checkpoint whose pickle is `data`.
 pub fn pickle(data: &[u8]) {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
@@ -78,7 +78,7 @@ pub fn pickle(data: &[u8]) {
     pth(&file);
 }
 
-/// Both of a model's configurations, beside [`write_model`]'s.
+/// Reads both configuration files of a model, next to the weights of [`write_model`].
 pub fn config(text: &str) {
     let (config, preprocessor) = text.split_once("\n==\n").unwrap_or((text, ""));
     file("config.json", config.as_bytes());
@@ -89,7 +89,7 @@ pub fn config(text: &str) {
     look(scratch());
 }
 
-/// A small model of transformers.
+/// Writes a small model under the tensor names of transformers.
 pub fn write_model() {
     file("model.safetensors", &serialized(&small_model()));
 }

@@ -1,4 +1,4 @@
-//! JPEG files: what our decoder, or the one behind it, makes of them, beside libjpeg-turbo.
+//! JPEG files: our decoder compared with libjpeg-turbo.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};

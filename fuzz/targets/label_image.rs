@@ -1,4 +1,4 @@
-//! Label images: PNG and TIFF files as the numbers that they store, and all that they say as a class map's values.
+//! Label images: PNG and TIFF files decoded to their stored values, which a class map then maps to labels.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

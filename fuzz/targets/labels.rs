@@ -1,4 +1,4 @@
-//! Tables of classes beside a folder of three images. The first byte chooses the kind.
+//! Tables of classes for a folder of three images. The first byte chooses the file format.
 #![no_main]
 
 use std::fs;
@@ -28,12 +28,12 @@ fuzz_target!(init: {
     let rows = folder.table_rows().expect("it has a table");
     let labels: Vec<_> = (0..folder.len()).map(|index| folder.labels(index)).collect();
     assert!(labels.iter().flatten().count() <= rows.all - rows.without_image);
-    // Every class has an image, is on one line, and stands in the table.
+    // Every class has an image, and a name that is neither empty nor longer than one line.
     for (label, class) in (0..).zip(folder.class_names()) {
         assert!(labels.iter().flatten().any(|labels| labels.contains(&label)), "{class}");
         assert!(!class.contains(char::is_control) && !class.is_empty());
     }
-    // What was found is found again in a table that names it by paths.
+    // A table that lists the found labels by path gives the same labels.
     let mut lines = String::new();
     for (image, labels) in IMAGES.iter().zip(&labels) {
         if let Some(labels) = labels {
@@ -41,7 +41,7 @@ fuzz_target!(init: {
             lines += &format!("{{\"path\": {image:?}, \"class\": [{}]}}\n", classes.join(","));
         }
     }
-    // Lists of one are one class, in whatever they were found.
+    // A list of one class equals that class, however the first table wrote it.
     let again = LabelTable::read(file("again.jsonl", lines.as_bytes()));
     let Ok(again) = again else { return assert!(labels.iter().flatten().all(Vec::is_empty)) };
     let again = folder.clone().with_labels(&again).expect("its images are there");
@@ -49,7 +49,7 @@ fuzz_target!(init: {
     assert!((0..folder.len()).all(|index| again.labels(index) == labels[index]));
 });
 
-/// A string in JSON.
+/// Writes a string as JSON.
 fn json(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{escaped}\"")

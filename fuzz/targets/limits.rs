@@ -1,4 +1,4 @@
-//! Image files of every format under the limits that users have: none takes more than 1 GB or 10 s.
+//! Image files of every format under the limits that users have: none may take more than 1 GB or 10 s.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! `metrics.jsonl` and `evaluations.jsonl`: read, and opened to go on after the third update.
+//! `metrics.jsonl` and `evaluations.jsonl`: read, and opened to resume after the third update.
 #![no_main]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! The pickle of a PyTorch checkpoint, in an archive that is otherwise whole.
+//! The pickle of a PyTorch checkpoint, in an otherwise valid archive.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| mae_fuzz::weights::pickle(data));

@@ -1,4 +1,4 @@
-//! PPM files, alone and in a tar file, where rows are read without the rest.
+//! PPM files, alone and in a tar file, from which single rows are read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

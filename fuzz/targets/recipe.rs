@@ -1,4 +1,4 @@
-//! Recipes: what is read is written as it was read, and what is resolved stays as it is.
+//! Recipes: reading and writing round-trips, and resolving a resolved recipe does not change it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fn check<T: Task>(data: &[u8]) {
     let Ok(recipe) = read("recipe.toml", data) else { return };
     let text = recipe.to_toml();
     assert_eq!(read("again.toml", text.as_bytes()).expect("written by us").to_toml(), text);
-    // A classifier's file of weights is not there: only what needs none is resolved.
+    // There is no weight file of a classifier, so only recipes that need none are resolved.
     if let Ok(settings) = Run::<T>::resolve(&recipe, 60) {
         let text = settings.to_toml(T::Recipe::TASK);
         let again = read("resolved.toml", text.as_bytes()).expect("written by us");

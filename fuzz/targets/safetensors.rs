@@ -1,4 +1,4 @@
-//! Weights as safetensors: what we make of them, beside the `safetensors` crate.
+//! Weights as safetensors: our reader compared with the `safetensors` crate.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| mae_fuzz::weights::safetensors(data));

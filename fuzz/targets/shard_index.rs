@@ -1,4 +1,4 @@
-//! `index.jsonl` beside a tar file of three images.
+//! `index.jsonl` next to a tar file of three images.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! TIFF, NumPy and other files as the numbers that are stored in them.
+//! TIFF, NumPy and other files, decoded to their stored values.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

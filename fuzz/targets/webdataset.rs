@@ -1,4 +1,4 @@
-//! Folders of WebDataset's tar files: members are parted by `==`, shards by `====`; a member's first line is its name.
+//! Folders of WebDataset tar files: `==` separates members, `====` separates shards; a member's first line is its name.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

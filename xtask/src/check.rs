@@ -1,4 +1,4 @@
-//! `cargo xtask check`: the tools that keep the workspace honest, and its own rules.
+//! `cargo xtask check`: runs the formatter, lints, tests and other tools, and checks the workspace's own rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use syn::{Item, Visibility};
 use crate::circles::circular_imports;
 use crate::programs::cargo;
 
-/// Lines of a source file, tests included.
+/// The largest number of lines of a source file, tests included.
 const MAX_LINES: usize = 400;
 
-/// Source files of a folder.
+/// The largest number of source files in a folder.
 const MAX_FILES: usize = 12;
 
-/// What each library crate may know of the others.
+/// The other library crates that each library crate may depend on.
 const GRAPH: [(&str, &[&str]); 12] = [
     ("mae-random", &[]),
     ("mae-masking", &["mae-random"]),
@@ -66,7 +66,7 @@ const GRAPH: [(&str, &[&str]); 12] = [
 const WITHOUT_BURN: [&str; 7] =
     ["mae-random", "mae-masking", "mae-kernels", "mae-image", "mae-data", "mae-eval", "mae-report"];
 
-/// What none of the library crates may pull in by itself.
+/// Backends that no library crate may depend on by default.
 const BACKENDS: [&str; 6] =
     ["burn-flex", "burn-ndarray", "burn-tch", "burn-wgpu", "burn-cuda", "burn-cubecl"];
 
@@ -97,10 +97,10 @@ fn run(what: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The rules that no tool knows.
+/// Checks the rules that no other tool checks.
 fn rules() -> Result<()> {
     println!("check: house rules");
-    // As cargo says it now: the program may have been built when the workspace lay elsewhere.
+    // Read at run time, because the workspace may have moved since the program was built.
     let manifest = env::var_os("CARGO_MANIFEST_DIR").context("this runs as cargo xtask")?;
     let root = Path::new(&manifest).parent().context("xtask lies in the workspace")?;
     let within = |file: &Path| file.strip_prefix(root).unwrap_or(file).display().to_string();
@@ -131,7 +131,7 @@ fn rules() -> Result<()> {
                 broken.push(format!("{package} must not know {other}"));
             }
         }
-        // The facade has a default, so that it can be used as it is.
+        // The facade has a default backend, so that it can be used as it is.
         for backend in BACKENDS.iter().filter(|b| package != "mae" && tree.contains(**b)) {
             broken.push(format!("{package} pulls in {backend}: a library names no backend"));
         }
@@ -145,12 +145,12 @@ fn rules() -> Result<()> {
     Ok(())
 }
 
-/// Folders of sources with more files side by side than show a crate's parts.
+/// Finds source folders with more than [`MAX_FILES`] files, which no longer show a crate's parts.
 fn crowded(root: &Path) -> Result<Vec<String>> {
     let mut files = BTreeMap::<PathBuf, usize>::new();
     for file in sources(root)? {
         let folder = file.strip_prefix(root).unwrap_or(&file).parent().unwrap_or(root).to_owned();
-        // Tests are programs of their own: each is a part.
+        // Tests do not count, because each is a program of its own.
         if folder.components().any(|part| part.as_os_str() == "src") {
             *files.entry(folder).or_default() += 1;
         }
@@ -162,7 +162,7 @@ fn crowded(root: &Path) -> Result<Vec<String>> {
     Ok(crowded.map(say).collect())
 }
 
-/// Crates that hold more than a quarter of the workspace's lines.
+/// Finds crates with more than a quarter of the workspace's lines.
 fn too_large(root: &Path) -> Result<Vec<String>> {
     let mut lines = BTreeMap::<PathBuf, usize>::new();
     for file in sources(root)? {
@@ -178,7 +178,7 @@ fn too_large(root: &Path) -> Result<Vec<String>> {
     Ok(large.map(say).collect())
 }
 
-/// Public types of the library crates that share a name: who reads one could mean the other.
+/// Finds public types of the library crates that share a name, because readers could confuse them.
 fn namesakes(root: &Path) -> Result<Vec<String>> {
     let mut types = BTreeMap::<String, Vec<String>>::new();
     let libraries = GRAPH.map(|(package, _)| root.join("crates").join(package).join("src"));

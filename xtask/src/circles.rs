@@ -1,4 +1,4 @@
-//! Files of a crate that import each other in a circle.
+//! Finds files of a crate that import each other in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, UseTree, Visibility};
 
-/// A module: its file, what is in it, and what it hands on from elsewhere.
+/// A module: its file, its contents, and what it re-exports.
 #[derive(Default)]
 struct Module {
     file: usize,
@@ -26,8 +26,8 @@ struct Crate {
     modules: BTreeMap<Vec<String>, Module>,
 }
 
-/// The imports among the files of the crate whose root is `root` that close a circle, each as (importing file, imported file). Tests have
-/// no part in it, and neither have modules that only hand names on.
+/// Returns the circular imports among the files of the crate whose root is `root`, each as (importing file, imported
+/// file). Tests do not count, and neither do modules that only re-export names.
 pub fn circular_imports(root: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut found = Crate::default();
     let folder = root.parent().context("a root lies in a folder")?;
@@ -98,7 +98,7 @@ impl Crate {
         Ok(())
     }
 
-    /// For each file those that it imports from.
+    /// For each file, the files that it imports from.
     fn imports(&self) -> Vec<BTreeSet<usize>> {
         let mut imports = vec![BTreeSet::new(); self.files.len()];
         for (path, module) in &self.modules {
@@ -111,7 +111,7 @@ impl Crate {
         imports
     }
 
-    /// The file where what a path names is defined, if it is in this crate.
+    /// The file that defines the item at a path, if it is in this crate.
     fn resolve(&self, from: &[String], named: &[String], depth: usize) -> Option<usize> {
         let mut at = from.to_vec();
         let mut rest = named;
@@ -146,7 +146,7 @@ impl Crate {
     }
 }
 
-/// The paths with more than a name that begin in this crate.
+/// Collects the paths of more than one segment.
 struct Paths<'a>(&'a mut Vec<Vec<String>>);
 
 impl<'ast> Visit<'ast> for Paths<'_> {
@@ -158,11 +158,11 @@ impl<'ast> Visit<'ast> for Paths<'_> {
         visit::visit_path(self, path);
     }
 
-    /// Who may see an item is no import.
+    /// The path in a visibility is no import.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 }
 
-/// Each name that a `use` brings, with its path.
+/// Collects each name that a `use` imports, with its path.
 fn leaves_of(tree: &UseTree, prefix: &mut Vec<String>, leaves: &mut Vec<(String, Vec<String>)>) {
     let leaf = |name: String, last: String, prefix: &[String]| match last.as_str() {
         "self" => (name, prefix.to_vec()),
@@ -176,7 +176,7 @@ fn leaves_of(tree: &UseTree, prefix: &mut Vec<String>, leaves: &mut Vec<(String,
         }
         UseTree::Name(name) => leaves.push(leaf(name.ident.to_string(), name.ident.to_string(), prefix)),
         UseTree::Rename(name) => leaves.push(leaf(name.rename.to_string(), name.ident.to_string(), prefix)),
-        // What all of a module's names are is the module's own matter.
+        // A glob counts as an import of the module itself.
         UseTree::Glob(_) => leaves.push((String::new(), prefix.clone())),
         UseTree::Group(group) => group.items.iter().for_each(|tree| leaves_of(tree, prefix, leaves)),
     }
@@ -218,7 +218,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
 mod tests {
     use super::*;
 
-    /// The names of files in a crate of these files that import each other in a circle.
+    /// Returns the circular imports of a crate with these files, by name.
     fn found(files: &[(&str, &str)]) -> Vec<(String, String)> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::programs::{build, target};
 use crate::signals::Signals;
 
-/// Builds the program and runs it in so many processes, which share the cores.
+/// Builds the program and runs it in `ranks` processes, which share the cores.
 pub fn train(ranks: usize, features: &str, args: &[String]) -> Result<ExitCode> {
     build(&["--package=distributed", "--features", &format!("mpi,{features}")])?;
     let cores = available_parallelism().map_or(1, usize::from);
@@ -19,7 +19,7 @@ pub fn train(ranks: usize, features: &str, args: &[String]) -> Result<ExitCode> 
     };
     let mut command = mpirun(ranks, threads);
     command.arg(target().join("release/distributed")).args(args);
-    // Ctrl-C is for this process: `mpirun` would give its ranks no time for a checkpoint.
+    // Ctrl-C must reach only this process: `mpirun` would give its ranks no time for a checkpoint.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let signals = Signals::listen()?;
@@ -29,7 +29,8 @@ pub fn train(ranks: usize, features: &str, args: &[String]) -> Result<ExitCode> 
     signals.escalate(child)
 }
 
-/// Starts so many processes of the program that is to follow, each with so many threads.
+/// Returns a command to which a program is appended. It runs the program in `ranks` processes of `threads` threads
+/// each.
 pub fn mpirun(ranks: usize, threads: usize) -> Command {
     let mut command = Command::new("mpirun");
     command.args(["--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()]);

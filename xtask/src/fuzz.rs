@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: every target in turn, and a table of what was found.
+//! `cargo xtask fuzz`: runs every fuzz target in turn and prints a table of the findings.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::programs::cargo;
 use crate::programs::target;
 
-/// Files of the crates' own tests that a target begins with, beside `fuzz/corpus/TARGET`.
+/// Test files of the crates that a target starts with, besides `fuzz/corpus/TARGET`.
 const SEEDS: [(&str, &[&str]); 13] = [
     ("jpeg", IMAGES),
     ("png", IMAGES),
@@ -32,9 +32,11 @@ const RECIPES: &[&str] = &[
     "crates/mae-trainer/recipes/pretrain",
     "crates/mae-trainer/recipes/probe",
     "crates/mae-trainer/recipes/finetune",
+    "crates/mae-trainer/recipes/segment",
 ];
 
-/// No input of this length may take more than 10 s or 1 GB; what the targets themselves need comes on top.
+/// No input up to this length may take more than 10 s or 1 GB. The memory that the targets themselves need comes on
+/// top.
 const LIMITS: [&str; 3] = ["-max_len=1000000", "-timeout=10", "-rss_limit_mb=1500"];
 
 /// What is fuzzed, and for how long.
@@ -72,7 +74,7 @@ pub fn fuzz(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The targets that are asked for, of those in the manifest.
+/// Returns the requested targets. Fails if one of them is not in the manifest.
 fn targets(options: &Options) -> Result<Vec<String>> {
     let args = ["metadata", "--no-deps", "--format-version=1", "--manifest-path=fuzz/Cargo.toml"];
     let output = cargo().args(args).output().context("cannot run cargo metadata")?;
@@ -91,7 +93,7 @@ fn targets(options: &Options) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Stable Rust has no sanitizers; ours is safe code, so that little is lost.
+/// Builds without sanitizers, which stable Rust does not have. Our code is safe Rust, so little is lost.
 fn cargo_fuzz(verb: &str, options: &Options) -> Command {
     let mut command = cargo();
     command.args(["fuzz", verb, "--fuzz-dir=fuzz", "--sanitizer=none", "--codegen-units=16", "--target-dir"]);
@@ -105,16 +107,16 @@ fn cargo_fuzz(verb: &str, options: &Options) -> Command {
     command
 }
 
-/// A folder for what is made while fuzzing.
+/// A folder for the build, the corpora and the findings.
 fn work(name: &str) -> PathBuf {
     target().join("fuzz").join(name)
 }
 
-/// Runs a target and prints its line; returns whether nothing was found.
+/// Runs a target and prints its line. Returns whether nothing was found.
 fn run(target: &str, options: &Options) -> Result<bool> {
     let corpus = work("corpus").join(target);
     let findings = work("findings").join(target);
-    // In memory where there is such a place: every execution writes a file.
+    // In memory if possible, because every execution writes a file.
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
     let scratch = parent.join(format!("mae-fuzz-{}", std::process::id()));
@@ -140,7 +142,7 @@ fn run(target: &str, options: &Options) -> Result<bool> {
     Ok(output.status.success())
 }
 
-/// Prints a target's line, and what it died of.
+/// Prints a target's line and, if it failed, the end of its output.
 fn report(target: &str, output: &Output, seconds: f64, findings: &Path) {
     let text = String::from_utf8_lossy(&output.stderr);
     let executions = text.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));

@@ -1,6 +1,6 @@
 //! Development commands of the workspace.
 
-// In place of the standard ones, which panic where nobody reads on.
+// These replace the standard macros, which panic if the reader of the output has stopped.
 macro_rules! println {
     ($($text:tt)*) => { $crate::signals::print(format_args!("{}\n", format_args!($($text)*))) };
 }
@@ -13,6 +13,7 @@ mod check;
 mod circles;
 mod dist;
 mod distributed;
+mod docs;
 mod fuzz;
 mod programs;
 mod signals;
@@ -95,6 +96,12 @@ Examples:
   cargo xtask dist
   cargo xtask dist --profile quick")]
     Dist(dist::Options),
+    /// Build the documentation: the book with mdBook, which is installed if it is missing, and the API with rustdoc.
+    Docs {
+        /// Only the book.
+        #[arg(long)]
+        book: bool,
+    },
     /// Format, lint, document, audit and test, and check the house rules.
     Check {
         /// The house rules alone, which takes a second.
@@ -118,7 +125,7 @@ enum Program {
 }
 
 impl Program {
-    /// The package.
+    /// The name of the package.
     fn name(self) -> &'static str {
         match self {
             Self::Managed => "managed",
@@ -161,6 +168,7 @@ fn main() -> Result<ExitCode> {
         Task::Fuzz(options) => fuzz::fuzz(&options).map(|()| ExitCode::SUCCESS),
         Task::Soak(options) => soak::soak(&options).map(|()| ExitCode::SUCCESS),
         Task::Dist(options) => dist::dist(&options).map(|()| ExitCode::SUCCESS),
+        Task::Docs { book } => docs::docs(book).map(|()| ExitCode::SUCCESS),
         Task::Check { rules, without_tests } => check::check(rules, !without_tests),
     }
 }

@@ -1,4 +1,4 @@
-//! The programs that the benchmarks run: where they are built, what they print, the peers' Python.
+//! Builds and runs the programs of the benchmarks, and sets up the Python of the programs that they are compared with.
 
 use std::env;
 use std::fs;
@@ -13,7 +13,7 @@ pub fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Where cargo builds.
+/// The folder that cargo builds in.
 pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
@@ -25,27 +25,28 @@ pub fn build(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Builds the program that times steps, and says where it is.
+/// Builds the program that times steps and returns its path.
 pub fn build_bench_step() -> Result<PathBuf> {
-    // With the programs that train, so that Burn is built once for all of them.
+    // Built together with the training programs, so that Burn is built once for all of them.
     build(&["--package=plain", "--package=managed", "--package=mae-trainer", "--example=bench_step"])?;
     Ok(target().join("release/examples/bench_step"))
 }
 
 /// Builds an example of `mae-data` and returns its path.
 pub fn build_example_of_data(name: &str) -> Result<PathBuf> {
-    // Together with `managed`, so that the features of Burn, and its build, are the same.
+    // Built together with `managed`, so that Burn has the same features and is built once.
     build(&["--package=managed", "--package=mae-data", "--example", name])?;
     Ok(target().join("release/examples").join(name))
 }
 
-/// The program that times steps with libtorch, taken from a Python's torch; returns the program and where its libraries are.
+/// Builds the program that times steps on libtorch, which is taken from a Python's torch. Returns its path and the
+/// search path of its libraries.
 pub fn build_bench_step_on_libtorch(python: &Path) -> Result<(PathBuf, String)> {
     build_on_libtorch(
         python,
         &["--package=mae-trainer", "--example=bench_step", "--features=mae-trainer/tch"],
     )?;
-    // Out of the way of the one without it.
+    // Under another name than the program without libtorch.
     let program = target().join("release/examples/bench_step_libtorch");
     fs::copy(target().join("release/examples/bench_step"), &program)?;
     Ok((program, libraries(python)?))
@@ -58,22 +59,22 @@ fn build_on_libtorch(python: &Path, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// A cargo that finds a Python's torch.
+/// A cargo command that finds a Python's torch.
 fn with_libtorch(python: &Path) -> Result<Command> {
-    // Build scripts run in other folders.
+    // Build scripts run in other folders, so they need an absolute path.
     let folder = fs::canonicalize(python.parent().context("a Python without a folder")?)?;
     let mut path = vec![folder];
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     let mut command = cargo();
     command
         .env("LIBTORCH_USE_PYTORCH", "1")
-        // tch asks for one version, and builds with later ones too.
+        // tch requires one version, but builds with later ones too.
         .env("LIBTORCH_BYPASS_VERSION_CHECK", "1")
         .env("PATH", env::join_paths(path)?);
     Ok(command)
 }
 
-/// The program of a target, as cargo's messages name it.
+/// The path of a target's program, from cargo's messages.
 fn executable(messages: &[u8], target: &str) -> Option<PathBuf> {
     let messages = String::from_utf8_lossy(messages);
     let artifact = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -81,7 +82,7 @@ fn executable(messages: &[u8], target: &str) -> Option<PathBuf> {
     named.find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
-/// Where the libraries of a Python's torch are.
+/// The search path of the libraries of a Python's torch.
 fn libraries(python: &Path) -> Result<String> {
     const LIBRARIES: &str = "import pathlib, torch; site = pathlib.Path(torch.__file__).parents[1]; \
         print(*[site / 'torch/lib', *site.glob('nvidia/*/lib')], sep=':')";
@@ -90,22 +91,22 @@ fn libraries(python: &Path) -> Result<String> {
     Ok(String::from_utf8(libraries.stdout)?.trim().to_owned())
 }
 
-/// The tests of `mae-vit`, among them those of its kernels for cards.
+/// The name of the program with the tests of `mae-vit`, among them those of its GPU kernels.
 const KERNELS: &str = "kernels";
 
-/// The programs that measure a graphics card, in one folder.
+/// The programs that measure a GPU, in one folder.
 pub struct Gpu {
     folder: PathBuf,
     libraries: String,
 }
 
 impl Gpu {
-    /// Builds them with these backends into a folder.
+    /// Builds the programs with these backends into a folder.
     pub fn build(features: &[String], python: &Path, folder: &Path) -> Result<Self> {
         let with = |package: &str, names: &[String]| -> String {
             names.iter().map(|name| format!("{package}/{name}")).collect::<Vec<_>>().join(",")
         };
-        // The golden tests turn Burn's backends on by themselves; libtorch's operations are the crate's own.
+        // For the golden tests, backends are features of Burn, except `tch`: its operations are the crate's own.
         let (own, burns): (Vec<_>, Vec<_>) = features.iter().cloned().partition(|name| name == "tch");
         let mut golden = vec![with("mae-model", &own), with("burn", &burns)];
         if !burns.is_empty() {
@@ -146,20 +147,20 @@ impl Gpu {
         Self::open(folder, python)
     }
 
-    /// Those that are there.
+    /// Opens the programs that are already in a folder.
     pub fn open(folder: &Path, python: &Path) -> Result<Self> {
         let folder = fs::canonicalize(folder).with_context(|| format!("cannot open {}", folder.display()))?;
         Ok(Self { folder, libraries: libraries(python)? })
     }
 
-    /// One of them.
+    /// A command that runs one of the programs.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.folder.join(name));
         command.env("LD_LIBRARY_PATH", &self.libraries);
         command
     }
 
-    /// The golden tests on a device; run from the root of the workspace.
+    /// A command that runs the golden tests on a device, from the root of the workspace.
     pub fn golden(&self, device: &str) -> Command {
         let mut command = self.command("golden");
         command.env("MAE_TEST_DEVICE", device.trim_end_matches(":0"));
@@ -167,7 +168,7 @@ impl Gpu {
         command
     }
 
-    /// The tests of the kernels that libtorch's cards have.
+    /// A command that runs the tests of the GPU kernels on libtorch.
     pub fn kernels(&self) -> Command {
         let mut command = self.command(KERNELS);
         command.arg("--ignored");
@@ -183,7 +184,7 @@ pub fn run<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
     serde_json::from_str(text.lines().last().unwrap_or_default()).context("it printed no report")
 }
 
-/// The Python with the peers: the one that was named, or a virtual environment, made once.
+/// The Python with the packages to compare with: the one given, or a virtual environment that is made once.
 pub fn python(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(python) = named {
         return Ok(python.to_path_buf());
@@ -191,6 +192,22 @@ pub fn python(named: Option<&Path>) -> Result<PathBuf> {
     let python = environment(&target().join("bench-python"))?;
     install(&python, "scripts/requirements-bench.txt")?;
     Ok(python)
+}
+
+/// Installs a program from crates.io, given as `NAME@VERSION`, if it is missing. Returns the folder of its executable.
+pub fn install_tool(folder: &Path, tool: &str) -> Result<PathBuf> {
+    let root = folder.join(tool);
+    let name = tool.split('@').next().unwrap_or(tool);
+    let programs = root.join("bin");
+    if !programs.join(name).exists() {
+        println!("installing {tool} in {}", root.display());
+        let mut command = cargo();
+        // Cargo builds in a temporary folder, and removes it afterwards.
+        command.args(["install", "--quiet", "--locked", "--debug", tool]).arg("--root").arg(&root);
+        let installed = command.env_remove("CARGO_TARGET_DIR").status().context("cannot start cargo")?;
+        ensure!(installed.success(), "{tool} could not be installed");
+    }
+    Ok(programs)
 }
 
 /// The Python of a virtual environment, which is made if it is missing.
@@ -205,7 +222,7 @@ pub fn environment(folder: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Installs what a requirements file names.
+/// Installs the packages of a requirements file.
 pub fn install(python: &Path, requirements: &str) -> Result<()> {
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements];
     let installed = Command::new(python).args(pip).status().context("cannot start Python")?;

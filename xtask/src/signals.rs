@@ -1,4 +1,4 @@
-//! Programs that this one starts, the signals that are for them, and output that nobody reads any more.
+//! Passes signals on to the programs that this one starts, and handles output that nobody reads any more.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write, stderr, stdout};
@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// A second Ctrl-C that comes later than this after the first is meant; `timeout` and terminals signal twice at once.
+/// A second Ctrl-C counts only if it comes at least this long after the first: `timeout` and terminals signal twice at
+/// once.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Signals by number, with their names for `kill`.
 pub struct Signals(Vec<(i32, &'static str, Arc<AtomicBool>)>);
 
 impl Signals {
-    /// Listens to SIGINT and SIGTERM, and to SIGHUP unless it is ignored, as under `nohup`. To be called before a program is
-    /// started: this process does not end before it, so that its terminal stays the program's until that has left it.
+    /// Listens to SIGINT and SIGTERM, and to SIGHUP unless it is ignored, as under `nohup`. Call this before a program
+    /// is started: this process then does not end before the program, which keeps the terminal until it has exited.
     pub fn listen() -> Result<Self> {
         let mut signals = vec![(SIGINT, "-INT"), (SIGTERM, "-TERM")];
         #[cfg(unix)]
@@ -34,8 +35,8 @@ impl Signals {
         Ok(Self(signals.into_iter().map(listen).collect::<Result<_>>()?))
     }
 
-    /// Waits for a program that understands signals, and passes them on. It hears those of a terminal twice, from there and
-    /// from here, and takes them for one.
+    /// Waits for a program that handles signals, and passes them on. The program receives those of a terminal twice,
+    /// from the terminal and from here, and treats them as one.
     pub fn pass_on(&self, child: Child) -> Result<ExitCode> {
         self.wait(child, |_, name| Some(name))
     }
@@ -74,7 +75,7 @@ impl Signals {
     }
 }
 
-/// Whether SIGHUP is not ignored; Linux says so, and elsewhere the system's default stays.
+/// Whether SIGHUP is known not to be ignored. Only Linux reports this; elsewhere the system's default handling stays.
 #[cfg(unix)]
 fn hears_hangups() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -83,7 +84,7 @@ fn hears_hangups() -> bool {
     ignored.is_some_and(|mask| mask >> (signal_hook::consts::SIGHUP - 1) & 1 == 0)
 }
 
-/// The status of a program as this one's, as shells give it: 128 and the signal that ended it.
+/// Converts a program's status to an exit code as shells do: 128 plus the number of the signal that ended it.
 pub fn exit_code(status: ExitStatus) -> ExitCode {
     #[cfg(unix)]
     let signal = std::os::unix::process::ExitStatusExt::signal(&status).map(|signal| 128 + signal);
@@ -92,7 +93,7 @@ pub fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(status.code().or(signal).and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Prints. A reader that has stopped ends this program quietly, a full disk with an error.
+/// Prints a text. If the reader has stopped, this program ends quietly; if the disk is full, with an error.
 pub fn print(text: impl Display) {
     let mut out = stdout();
     if let Err(error) = write!(out, "{text}").and_then(|()| out.flush()) {

@@ -43,9 +43,9 @@ struct Line {
     restarted: usize,
     /// Jobs that ended in the same bits as the undisturbed one.
     same: usize,
-    /// Jobs that met the broken image and named it; their bits differ rightly.
+    /// Jobs that met the broken image and named it; their bits may differ.
     named: usize,
-    /// Jobs that ended in other bits, or in an error without the cause.
+    /// Jobs that ended in other bits, or in an error that does not name the cause.
     failed: usize,
     usage: Usage,
 }
@@ -95,7 +95,7 @@ fn run(options: &Options, programs: &Path, folder: &Path) -> Result<()> {
     let began = Instant::now();
     let mut round = 0;
     while began.elapsed() < Duration::from_secs(60 * options.minutes) {
-        // Each pair once, in a random order, and again.
+        // Each pair comes once in a random order, then again.
         let place = round % pairs.len();
         let other = place + soak.below(pairs.len() - place);
         pairs.swap(place, other);
@@ -222,7 +222,7 @@ impl Soak<'_> {
         Ok(kept)
     }
 
-    /// Empties the folder of disturbed jobs, which may be a file system and so cannot be removed.
+    /// Empties the folder of disturbed jobs, which may be a mount point and so cannot be removed.
     fn clear(&self) -> Result<()> {
         for entry in fs::read_dir(self.place())? {
             let path = entry?.path();

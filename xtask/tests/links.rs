@@ -1,4 +1,4 @@
-//! Links of the documentation lead to files and headings that exist.
+//! Tests that links in the documentation lead to files and headings that exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-/// Where the packages' pages find the project's files.
+/// The address under which the packages' pages link to the project's files.
 const REPOSITORY: &str = "https://github.com/mae-rs/mae-rs/tree/main/";
 
-/// Links and the names that links to headings have.
+/// The links of a page, and the anchors of its headings.
 #[derive(Default)]
 struct Page {
     links: Vec<String>,
@@ -41,7 +41,7 @@ impl Page {
     }
 }
 
-/// What GitHub names a heading in links.
+/// The anchor that GitHub gives a heading.
 fn name_of(title: &str) -> String {
     let kept = title
         .to_lowercase()
@@ -51,7 +51,7 @@ fn name_of(title: &str) -> String {
     kept.replace(' ', "-")
 }
 
-/// The project's pages; what is built is not among them.
+/// Collects the project's pages, without build output.
 fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! The commands in the documentation are ones that the program understands.
+//! Tests that `mae` understands every command in the documentation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use clap::Parser;
 
 use crate::Cli;
 
-/// The pages with commands.
+/// The pages that contain commands.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let files = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
@@ -19,11 +19,11 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The words of a command of `mae` in a line of a code block, or of a recipe's comment.
+/// Returns the words of the `mae` command in a line of a code block, or of a recipe's comment.
 fn command(line: &str) -> Option<Vec<String>> {
     let line = line.trim_start_matches("# Command: ").trim_start_matches("$ ");
     let line = &line[line.find("mae ")?..];
-    // An ellipsis stands for what is left out.
+    // An ellipsis stands for omitted arguments: such a line is no complete command.
     if line.contains('…') {
         return None;
     }
@@ -33,7 +33,7 @@ fn command(line: &str) -> Option<Vec<String>> {
     Some(words)
 }
 
-/// Whether a line begins a command of `mae`, on several ranks perhaps.
+/// Whether a line starts with a `mae` command, possibly run on several ranks by `mpirun`.
 fn begins(line: &str) -> bool {
     let line = line.trim_start_matches("# Command: ").trim_start_matches("$ ");
     line.starts_with("mae ") || line.starts_with("mpirun -n 2 mae ")
@@ -48,16 +48,16 @@ fn documented_commands_are_understood() {
         let mut lines = text.lines().peekable();
         let mut in_code = is_recipe;
         while let Some(line) = lines.next() {
-            // A block of another language has none.
+            // Only code blocks without a language contain commands.
             if let Some(language) = line.strip_prefix("```") {
                 in_code = !in_code && language.is_empty();
             }
-            // What the program refuses is shown with its error.
+            // A command that the program rejects is followed by its error.
             let refused = lines.peek().is_some_and(|next| next.starts_with("error:"));
             if !in_code || !begins(line) || refused {
                 continue;
             }
-            // Tables of commands say behind two spaces what one does.
+            // In tables of commands, two spaces separate a command from its description.
             let line = line.split("  ").next().unwrap_or(line);
             let Some(words) = command(line) else { continue };
             count += 1;

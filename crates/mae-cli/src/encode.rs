@@ -1,4 +1,4 @@
-//! Features of images.
+//! Computes the features of images.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub struct EncodeArgs {
     pass: PassArgs,
 }
 
-/// An encoder and how images are shown to it.
+/// An encoder and the preparation of its images.
 pub struct Encoder<'a> {
     args: &'a EncodeArgs,
     tokens: Tokens,
@@ -44,7 +44,7 @@ pub struct Encoder<'a> {
 }
 
 impl EncodeArgs {
-    /// The encoder of a file of weights.
+    /// Loads the encoder from a weight file.
     pub fn open(&self, weights: &Path, tokens: Tokens) -> Result<Encoder<'_>> {
         let PassArgs { images_as, described, .. } = &self.pass;
         let device = images_as.device.open()?;
@@ -94,18 +94,18 @@ impl Encoder<'_> {
         self.features.config()
     }
 
-    /// What images are decoded to.
+    /// The pixel format that images are decoded to.
     pub fn pixels(&self) -> PixelFormat {
         self.pass.preparation().pixels
     }
 
-    /// The shape of what is made of an image.
+    /// The shape of the features of one image.
     pub fn row(&self) -> Vec<usize> {
         let (tokens, dim) = (1 + self.config().geometry.num_patches(), self.config().stack.embed_dim);
         if self.tokens == Tokens::All { vec![tokens, dim] } else { vec![dim] }
     }
 
-    /// All that the numbers depend on but the images.
+    /// Everything that the features depend on, except the images.
     pub fn about(&self) -> Result<Value> {
         let mut about = self.pass.about()?;
         about["tokens"] = json!(format!("{:?}", self.tokens));
@@ -113,7 +113,7 @@ impl Encoder<'_> {
         Ok(about)
     }
 
-    /// Hands on the rows of the images from `first` on, as [`Pass::run`].
+    /// Passes the features of the images from index `first` on to `each`, as [`Pass::run`] does.
     pub fn encode(
         &self,
         source: &Arc<dyn ImageSource>,

@@ -1,4 +1,4 @@
-//! Images that verbs take: a file, a folder, packed shards.
+//! The images that verbs read: a file, a folder or packed shards.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,16 +48,16 @@ pub struct ImageArgs {
     workers: Option<usize>,
 }
 
-/// How images are shown to a model.
+/// How images are prepared for a model.
 pub struct Preparation {
     pub transform: EvalTransform,
     pub normalize: Normalize,
-    /// What images are decoded to.
+    /// The pixel format that images are decoded to.
     pub pixels: PixelFormat,
 }
 
 impl ImageArgs {
-    /// What the numbers depend on besides the preparation.
+    /// Names the device and the precision, which results depend on besides the preparation.
     pub fn seen(&self) -> String {
         match self.precision {
             Precision::F32 => format!("on {}", self.device),
@@ -65,7 +65,8 @@ impl ImageArgs {
         }
     }
 
-    /// How a model computes on the opened device.
+    /// The compute settings of a model on the opened device. Fails if the device does not support the requested
+    /// precision.
     pub fn compute(&self, device: &Device) -> Result<Compute> {
         ensure!(
             self.precision.is_supported_by(device),
@@ -76,8 +77,8 @@ impl ImageArgs {
         Ok(Compute { precision: self.precision, ..Compute::default() })
     }
 
-    /// How images are shown to the weights in a file: as the options say, else as the file or what lies beside it does,
-    /// else as runs are evaluated.
+    /// Determines how images are prepared for the weights in a file. Options come first, then the file or the files
+    /// beside it, then the way that runs are evaluated.
     pub fn preparation(&self, file: &WeightFile, geometry: &Geometry) -> Result<Preparation> {
         let (size, channels) = (geometry.image_size(), geometry.in_chans());
         let path = file.path().display();
@@ -118,7 +119,7 @@ impl ImageArgs {
         })
     }
 
-    /// A loader that shows images so, all of them in their order.
+    /// Returns a loader that prepares all images in this way and keeps their order.
     pub fn loader(
         &self,
         source: &Arc<dyn ImageSource>,
@@ -136,7 +137,7 @@ impl ImageArgs {
     }
 }
 
-/// An image file as a data set of one image, a folder or a table as one of all that are in it, decoded to these pixels.
+/// Opens images as a data set decoded to `pixels`: a single image file, or all images of a folder or a table.
 pub fn open(path: &Path, pixels: PixelFormat) -> Result<Arc<dyn ImageSource>> {
     match path.is_file() && !is_table(path) {
         true => Ok(Arc::new(OneFile { path: path.into(), pixels })),

@@ -98,7 +98,7 @@ enum Verb {
     },
 }
 
-// As in the programs that train: the system's allocator gives large buffers back each time.
+// As in the training programs: the system's allocator returns large buffers to the system each time they are freed.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
         progress::be_quiet();
     }
     match verb {
-        // What trains may be one of several processes.
+        // A process that trains may be one of several ranks.
         Verb::Pretrain(args) => with_ranks(|ranks| pretrain::run(&args, ranks)),
         Verb::Finetune(args) => with_ranks(|ranks| classify::finetune(&args, ranks)),
         Verb::Probe(args) => with_ranks(|ranks| classify::probe(&args, ranks)),

@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use mae_data::Image;
 use mae_masking::Masking;
 
-/// Which of the patches of a grid, `(rows, columns)`, a painted image hides; `path` is what errors call it.
+/// Converts a painted image to a mask over a grid of `(rows, columns)` patches: those with a mean brightness above 0.5
+/// are masked. Errors refer to the image as `path`.
 pub fn painted(image: &Image, (rows, columns): (usize, usize), path: &Path) -> Result<Masking> {
     let (height, width) = (image.height(), image.width());
     ensure!(
@@ -27,7 +28,8 @@ pub fn painted(image: &Image, (rows, columns): (usize, usize), path: &Path) -> R
     Ok(Masking::from_mask(&hidden)?)
 }
 
-/// The mean of a part of an image, 0 to 1: the n-th of so many equal stretches of rows and of columns.
+/// The mean brightness, 0 to 1, of one cell of an image: the `row`-th of `rows` and `column`-th of `columns` equal
+/// parts.
 fn brightness(image: &Image, (row, rows): (usize, usize), (column, columns): (usize, usize)) -> f64 {
     let stretch = |n: usize, of: usize, side: usize| n * side / of..(n + 1) * side / of;
     let (down, across) = (stretch(row, rows, image.height()), stretch(column, columns, image.width()));

@@ -1,4 +1,4 @@
-//! Images through a model, in their order, with what is said on the way.
+//! Runs images through a model in order and reports the progress.
 
 use std::fs::File;
 use std::io::Read;
@@ -28,18 +28,18 @@ pub struct PassArgs {
     pub described: Described,
 }
 
-/// How images get through a model.
+/// A pass of images through a model.
 pub struct Pass<'a> {
     args: &'a PassArgs,
     preparation: Preparation,
     device: Device,
     weights: PathBuf,
-    /// All files that the weights are in.
+    /// All files that contain the weights.
     files: Vec<PathBuf>,
 }
 
 impl PassArgs {
-    /// Images as the preparation shows them, to the weights in a file.
+    /// Sets up a pass of images, prepared by `preparation`, through the weights in `file`.
     pub fn prepared(&self, file: &WeightFile, preparation: Preparation, device: Device) -> Pass<'_> {
         Pass { args: self, preparation, device, weights: file.path().into(), files: file.files().to_vec() }
     }
@@ -50,7 +50,7 @@ impl Pass<'_> {
         &self.preparation
     }
 
-    /// All that the rows depend on but the images and what is made of them.
+    /// Everything that the rows depend on, except the images and what the model computes from them.
     pub fn about(&self) -> Result<Value> {
         Ok(json!({
             "weights": self.weights.display().to_string(),
@@ -61,8 +61,9 @@ impl Pass<'_> {
         }))
     }
 
-    /// Hands on the rows that `model` makes of the images from `first` on, a batch at a time, with those of images that cannot be read
-    /// as NaN; whether it was asked to stop. `doing` names what takes the model's time.
+    /// Passes the rows that `model` computes from the images from index `first` on to `each`, one batch at a time. The
+    /// rows of unreadable images are NaN. Returns whether a stop was requested before the last image. `doing` names the
+    /// model's work in the last progress line.
     pub fn run(
         &self,
         source: &Arc<dyn ImageSource>,
@@ -89,11 +90,11 @@ impl Pass<'_> {
             working += at_work.elapsed();
             let size = rows.len() / batch.indices.len();
             for (row, index) in rows.chunks_mut(size).zip(&batch.indices) {
-                // Something else stands in for what cannot be read.
+                // The loader substitutes another image for one that it cannot read.
                 if *index != next {
                     row.fill(f32::NAN);
                 } else {
-                    // NaN is how unreadable images are told from the others.
+                    // NaN marks the rows of unreadable images, so the model itself must not return it.
                     ensure!(
                         row.iter().all(|x| x.is_finite()),
                         "{}: the model's output for {} is infinite or NaN",
@@ -128,7 +129,7 @@ impl Pass<'_> {
     }
 }
 
-/// Of all bytes of files: others may have come in their place.
+/// The CRC-32 of the contents of all files, which shows whether others have replaced them.
 pub fn checksum(paths: &[PathBuf]) -> Result<u32> {
     let (mut crc, mut buffer) = (crc32fast::Hasher::new(), vec![0; 1 << 20]);
     for path in paths {

@@ -1,4 +1,4 @@
-//! A picture of each image in a folder, whatever the images are called and whichever of them can be read.
+//! Writes one picture for each image of a folder, whatever the images' names are and whether or not all can be read.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,11 +14,11 @@ use crate::images::{ImageArgs, Preparation, open};
 use crate::progress::Progress;
 use crate::table::check_free;
 
-/// Bytes of a picture's name, tried in turn: most file systems take 255, which a name has to share with what the file is
-/// called while it is written.
+/// Limits on the bytes of a picture's name, tried in turn. Most file systems allow 255, which must also cover the
+/// longer name that the file has while it is being written.
 const NAME_BYTES: [usize; 2] = [usize::MAX, 200];
 
-/// The same where that is too long: encrypted file systems take 143.
+/// The limit if even these are too long: encrypted file systems allow 143 bytes.
 const SHORT_NAME_BYTES: usize = 100;
 
 /// Where pictures of images go.
@@ -37,8 +37,8 @@ pub struct PictureArgs {
 }
 
 impl PictureArgs {
-    /// Writes a picture of each image, named after it, into a folder. Those that cannot be read are named, once the others
-    /// are done.
+    /// Writes a picture of each image, named after the image, into the output folder. Unreadable images are named once
+    /// all others are written, and then make the result an error.
     pub fn draw(
         &self,
         images_as: &ImageArgs,
@@ -51,7 +51,7 @@ impl PictureArgs {
         let name = |index: usize| {
             let name = source.name(index);
             let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy();
-            // Images of several folders may have one name.
+            // Images in different folders may share a name.
             if len == 1 { stem.into_owned() } else { format!("{index:06}-{stem}") }
         };
         for index in (0..len).filter(|_| out.exists()) {
@@ -64,7 +64,7 @@ impl PictureArgs {
             let batch = batch?;
             let indices = batch.indices.clone();
             for (index, picture) in indices.into_iter().zip(draw(batch, &shown)?) {
-                // Something else stands in for what cannot be read.
+                // The loader substitutes another image for one that it cannot read.
                 if index == next {
                     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
                     save_named(&picture, out, &name(index))?;
@@ -85,7 +85,7 @@ impl PictureArgs {
     }
 }
 
-/// Saves a picture under the longest beginning of its name that the file system takes.
+/// Saves a picture under `name`, shortened if the file system rejects it as too long.
 fn save_named(picture: &Image, out: &Path, name: &str) -> Result<(), ReportError> {
     let save = |bytes: usize| {
         let end = (0..=name.len().min(bytes)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Lines on how work goes, on standard error.
+//! Progress lines on standard error.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,22 +9,22 @@ use mae_trainer::cli::output;
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Often enough to see life, rarely enough to read.
+/// Often enough to show that the program is alive, rarely enough to read.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Prints no further lines.
+/// Suppresses all further lines.
 pub fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
-/// Prints a line on standard error.
+/// Prints a line on standard error unless [`be_quiet`] was called.
 pub fn say(line: impl Display) {
     if !QUIET.load(Ordering::Relaxed) {
         output::warn(format_args!("{line}\n"));
     }
 }
 
-/// Prints every few seconds how far work has come.
+/// Prints every few seconds how much of the work is done.
 pub struct Progress {
     began: Instant,
     told: Instant,
@@ -41,7 +41,8 @@ impl Progress {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Prints a line if it is time for one: `done` of `todo` items are finished since the start; `all` is the total; `more` is appended.
+    /// Prints a line if one is due. `done` of `todo` items have been finished since the start, `all` is the total
+    /// number of items, and `more` is appended.
     pub fn tell(&mut self, done: usize, todo: usize, all: usize, what: &str, more: impl FnOnce() -> String) {
         if self.told.elapsed() < LINE_EVERY {
             return;

@@ -1,4 +1,4 @@
-//! Options about a file of weights that several verbs take.
+//! Options about a weight file, shared by several verbs.
 
 use std::path::Path;
 
@@ -46,13 +46,13 @@ impl Described {
         }
     }
 
-    /// Opens a file of weights, and says which of several models is taken.
+    /// Opens a weight file. If it contains several models, prints which of them is used.
     pub fn open(&self, path: &Path) -> Result<WeightFile> {
         Ok(open(path, self.weights_key.as_deref())?)
     }
 }
 
-/// Opens a file of weights, and says which of several models is taken.
+/// Opens a weight file. If it contains several models, prints which of them is used.
 pub fn open(path: &Path, key: Option<&str>) -> Result<WeightFile, ModelError> {
     let file = WeightFile::open_model(path, key)?;
     if let (taken, others @ [_, ..]) = file.models() {

@@ -9,7 +9,7 @@ use common::{BLUE, RED, colours, mae, refused, setting};
 use mae_data::{FolderOptions, ImageFolder, PackOptions, pack};
 use safetensors::SafeTensors;
 
-/// Weights of a run's folder or of a file in it, by name.
+/// The names and bytes of all tensors in a folder's `model.safetensors`, sorted.
 fn tensors(path: &Path) -> Vec<(String, Vec<u8>)> {
     let bytes = fs::read(path.join("model.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -57,7 +57,7 @@ fn an_interrupted_fine_tuning_ends_as_one_that_was_not() {
     for file in ["scores.json", "confusion.png", "loss.png", "pictures/examples.png", "evaluations.jsonl"] {
         assert!(at.join("parts").join(file).is_file(), "{file}");
     }
-    // A run that is at its end says again what came out of it.
+    // A finished run can be resumed and reports its results again.
     assert!(mae(at, "finetune --resume parts").status.success());
 }
 
@@ -74,7 +74,8 @@ fn what_is_trained_is_what_was_asked_for() {
     let short = "--epochs 2 --batch-size 4 --quiet";
     assert!(mae(at, &format!("finetune . train val {short} --blocks 1 --out one")).status.success());
     let kept = same("one");
-    // The nano has four blocks, of 12 tensors each; class token, positions and the projection's two lie before them.
+    // The nano preset has four blocks of 12 tensors each. Before them come the class token, the positions and the two
+    // tensors of the patch projection.
     assert_eq!(kept.len(), 3 * 12 + 4, "{kept:?}");
     assert!(!kept.iter().any(|name| name.starts_with("blocks.3.")), "{kept:?}");
     assert!(mae(at, &format!("finetune . train val {short} --blocks 0 --out none")).status.success());
@@ -95,13 +96,13 @@ fn what_is_trained_is_what_was_asked_for() {
         inspected("probe")
     );
     refused(at, "reconstruct all val pictures", &["fine-tuned to 2 classes", "decoder is needed"]);
-    // Features of what was fine-tuned on means are what its head sees.
+    // An encoder fine-tuned on means has no norm for single tokens.
     refused(at, "embed all val class.npy --tokens class", &["fine-tuned on means", "--tokens mean"]);
     assert!(mae(at, "embed all val mean.npy --tokens mean").status.success());
     assert!(mae(at, "embed all val class.npy --tokens class --block 4").status.success());
     refused(at, "embed all val tokens.npy --tokens all", &["fine-tuned on means", "--block 4"]);
     assert!(mae(at, "attention all val attention").status.success());
-    // A new head on it needs a new norm.
+    // A probe takes the class token by default, which has no norm here; fine-tuning takes means.
     refused(at, &format!("probe all train val {short} --out again"), &["fine-tuned on means"]);
     assert!(mae(at, &format!("finetune all train val {short} --out again-tuned")).status.success());
     assert!(mae(at, "embed probe val probe.npy --tokens class").status.success());
@@ -157,7 +158,7 @@ fn what_cannot_be_learnt_from_is_refused_and_leaves_nothing() {
     fs::copy(at.join("train/red/0.png"), at.join("train/stray.png")).unwrap();
     refused(at, "finetune . train val --out new", &["1 of the 12 images in", "train have no class"]);
     fs::remove_file(at.join("train/stray.png")).unwrap();
-    // An empty folder is no class; one that only the held-out images have is.
+    // An empty folder is no class. A folder with a file in it is one, even if only the held-out set has it.
     fs::create_dir(at.join("train/green")).unwrap();
     fs::create_dir(at.join("val/green")).unwrap();
     let output = mae(at, "finetune . train val --out new --epochs 1");
@@ -176,7 +177,7 @@ fn a_class_without_images_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     folders(at);
-    // Packing leaves out what cannot be read, and with it all that a class has.
+    // Packing leaves out unreadable images, here the only one of a class.
     for set in ["train", "val"] {
         fs::create_dir(at.join(set).join("green")).unwrap();
         fs::write(at.join(set).join("green/0.png"), "no image").unwrap();
@@ -190,7 +191,7 @@ fn a_class_without_images_is_refused() {
     assert!(!at.join("new").exists());
 }
 
-/// The accuracy is that of fewer images: it has to be said.
+/// The accuracy then covers fewer images, which has to be reported.
 #[test]
 fn a_held_out_image_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -236,7 +237,7 @@ fn weights_that_are_no_numbers_are_refused() {
     fs::write(at.join("nan/model.safetensors"), bytes).unwrap();
     refused(at, "finetune nan train val --out new", &["not finite"]);
     assert!(!at.join("new").exists());
-    // A rate that makes it diverge ends with an error, and the last checkpoint is there.
+    // A learning rate at which training diverges ends in an error, and the last checkpoint remains.
     refused(
         at,
         "finetune . train val --out new --base-lr 1e30 --epochs 5",

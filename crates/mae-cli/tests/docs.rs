@@ -1,10 +1,10 @@
-//! The help in docs/cli.md is what the program prints.
+//! Tests that the help in docs/cli.md is what the program prints.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-/// `MAE_UPDATE_DOCS=1 cargo test -p mae-cli --test docs` writes the help anew.
+/// `MAE_UPDATE_DOCS=1 cargo test -p mae-cli --test docs` updates the help.
 const UPDATE: &str = "MAE_UPDATE_DOCS";
 
 #[test]
@@ -22,7 +22,7 @@ fn every_verbs_help_is_the_programs() {
             continue;
         };
         let args: Vec<_> = verb.split(' ').chain(["-h"]).collect();
-        // A verb below another is in that one's help.
+        // A subcommand of a verb is listed in that verb's help.
         verbs.extend((args.len() == 2).then_some(verb));
         help(&args).trim_end().lines().for_each(|line| writeln!(fresh, "{}", line.trim_end()).unwrap());
         let end = lines.find(|line| line.starts_with("```")).expect("the block ends");

@@ -12,7 +12,7 @@ fn neighbours_tell_red_from_blue() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     setting(at);
-    // Of three red images, one lies among the blue ones.
+    // One of the three red images is labelled blue.
     colours(&at.join("test"), &[("red", RED, 2), ("blue", BLUE, 4)]);
     fs::copy(at.join("train/red/5.png"), at.join("test/blue/9.png")).unwrap();
     fs::write(at.join("test/red/9.png"), "no image").unwrap();
@@ -110,7 +110,7 @@ fn classes_come_from_a_table_and_held_out_images_by_share() {
         assert!(text.contains(line), "{text}");
     }
 
-    // The same images vote on the same ones, whether folders or a table hold their classes.
+    // kNN uses the same images whether folders or a table hold their classes.
     let by_table = "knn . flat --labels flat/labels.csv --val-share 0.3 --json -q";
     let found: serde_json::Value = serde_json::from_str(&printed(by_table)).unwrap();
     assert_eq!((found["accuracy"].as_f64(), found["train_images"].as_u64()), (Some(1.0), Some(13)));
@@ -126,7 +126,7 @@ fn classes_come_from_a_table_and_held_out_images_by_share() {
     );
     refused(at, "pretrain --dry-run --labels flat.csv", &["labels is", "left out for the built-in images"]);
 
-    // In pre-training the image without a class is one like the others; a classifier leaves it out.
+    // Pre-training uses the image without a class; a classifier leaves it out.
     let shape = "--image-size 16 --patch-size 4 --batch-size 4 --epochs 1";
     let text =
         printed(&format!("pretrain --data flat --labels flat.csv --val-share 0.25 {shape} --out pretrained"));
@@ -150,7 +150,7 @@ fn classes_come_from_a_table_and_held_out_images_by_share() {
     let recipe = fs::read_to_string(at.join("parts/recipe.toml")).unwrap();
     assert!(recipe.contains("val_share = 0.3") && recipe.contains("flat.csv"), "{recipe}");
 
-    // Other classes in the table are other images; the same ones may lie elsewhere.
+    // Images whose classes in the table have changed count as other images. The same table may lie elsewhere.
     fs::rename(at.join("flat.csv"), at.join("moved.csv")).unwrap();
     refused(at, "finetune --resume parts --epochs 5", &["flat.csv", "by --labels FILE"]);
     printed("finetune --resume parts --epochs 5 --labels moved.csv");

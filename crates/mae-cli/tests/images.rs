@@ -39,7 +39,7 @@ fn pixel(i: usize, x: u32, y: u32) -> [u8; 3] {
     [(i * 31 + x as usize * 9) as u8, (y * 13 + i as u32) as u8, (x * y) as u8]
 }
 
-/// A model and images of its size, so that what it sees is what is here.
+/// A model and images of its size, so that they reach the model unchanged.
 fn setting(at: &Path, images: usize) -> Mae {
     let model = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).init(3, &Device::flex()).unwrap();
     save(&model, &Normalize::half(3), &BTreeMap::new(), at.join("model.safetensors")).unwrap();
@@ -51,7 +51,7 @@ fn setting(at: &Path, images: usize) -> Mae {
     model
 }
 
-/// Image `i` as the model is given it.
+/// Image `i`, normalised as the model receives it.
 fn images(i: usize) -> Tensor<4> {
     let value = |c: usize, y: u32, x: u32| (f32::from(pixel(i, x, y)[c]) / 255.0 - 0.5) / 0.5;
     let values =
@@ -59,7 +59,7 @@ fn images(i: usize) -> Tensor<4> {
     Tensor::from_data(TensorData::new(values, [1, 3, 16, 16]), &Device::flex())
 }
 
-/// The tokens of image `i`, computed here.
+/// The tokens of image `i`, computed without the command.
 fn tokens(model: &Mae, i: usize, blocks: Option<usize>) -> Vec<f32> {
     let images = images(i);
     let tokens: Tensor<3> = match blocks {
@@ -69,7 +69,7 @@ fn tokens(model: &Mae, i: usize, blocks: Option<usize>) -> Vec<f32> {
     tokens.into_data().try_to_vec().unwrap()
 }
 
-/// Shape and numbers of an .npy file.
+/// The header and the values of a `.npy` file.
 fn npy(path: &Path) -> (String, Vec<f32>) {
     let bytes = fs::read(path).unwrap();
     assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
@@ -125,7 +125,7 @@ fn features_are_the_encoders_in_the_order_of_the_files() {
         close(&mean[i * 64..][..64], &(0..64).map(average).collect::<Vec<_>>());
         close(&all[i * 17 * 64..][..17 * 64], &tokens(&model, i, Some(2)));
     }
-    // A Parquet file has the names in it, and null for the class of what has none.
+    // A Parquet file contains the names, and null as the class of an image without one.
     succeed(at, &format!("{args} mean.parquet"));
     let (rows, pairs) = parquet(&at.join("mean.parquet"));
     let names: Vec<String> = (0..7).map(|i| format!("photos/{i:03}.png")).collect();
@@ -148,7 +148,7 @@ fn an_interrupted_embedding_goes_on_and_another_one_does_not() {
     succeed(at, &format!("{args} whole.npy"));
     let whole = fs::read(at.join("whole.npy")).unwrap();
 
-    // What a process leaves that is killed in the middle of a row; some end before they can be.
+    // The files that a killed process leaves. Some processes finish before they can be killed.
     let (part, about) = (at.join("part.npy.part"), at.join("part.npy.part.json"));
     for _ in 0..100 {
         let mut child = command(at, &format!("{args} part.npy")).spawn().unwrap();
@@ -161,7 +161,7 @@ fn an_interrupted_embedding_goes_on_and_another_one_does_not() {
         let _ = fs::remove_file(at.join("part.npy"));
     }
     assert!(about.exists(), "no process could be killed in time");
-    // The rows that become a Parquet file lie in the part as they are, without a header.
+    // The partial file of a Parquet file has the plain rows, without a header.
     fs::copy(&about, at.join("part.parquet.part.json")).unwrap();
     let rows = whole.len() - 40 * 256;
     fs::write(at.join("part.parquet.part"), &whole[rows..rows + 19 * 256 + 3]).unwrap();
@@ -172,7 +172,7 @@ fn an_interrupted_embedding_goes_on_and_another_one_does_not() {
         &["part.npy.part", "other weights, images or options"],
     );
     refused(at, "embed . photos/000.png part.npy", &["other weights, images or options"]);
-    // The names of the rows come with the rows.
+    // The names are written only once all rows are.
     assert!(!at.join("part.npy.txt").exists());
     for out in ["part.npy", "part.parquet"] {
         let output = mae(at, &format!("{args} {out}"));
@@ -187,7 +187,7 @@ fn an_interrupted_embedding_goes_on_and_another_one_does_not() {
     assert_eq!(features, npy(&at.join("whole.npy")).1);
     refused(at, &format!("{args} whole.npy"), &["whole.npy already exists", "--force"]);
     fs::write(at.join("whole.npy"), "else").unwrap();
-    // A part of another table is no part of this one.
+    // A partial file of another table is not continued.
     fs::write(at.join("whole.npy.part"), vec![1; 500]).unwrap();
     let output = mae(at, &format!("{args} whole.npy --force -q"));
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -213,7 +213,7 @@ fn the_row_of_an_unreadable_image_is_no_number_and_it_is_named() {
     assert!(rows[2 * 64..3 * 64].iter().all(|x| x.is_nan()));
 }
 
-/// A pixel of the second tile: they are 8 times the image's size, behind a margin of 16 and below a heading of 28.
+/// A pixel of the second tile. Tiles are 8 times the image's size, with a margin of 16 px and a heading of 28 px.
 fn second_tile(sheet: &RgbImage, x: u32, y: u32) -> [u8; 3] {
     let columns: Vec<u32> = (0..sheet.width()).filter(|x| sheet.get_pixel(*x, 60).0 != [255; 3]).collect();
     let gap = columns.windows(2).find(|pair| pair[1] - pair[0] > 1).unwrap();
@@ -236,7 +236,7 @@ fn attention_is_brightest_over_the_patch_that_is_looked_at_most() {
     let last: Vec<f32> = model.encoder.class_attention(images).into_data().try_to_vec().unwrap();
     for (path, map) in [("rollout/000001-001.png", &rollout[..]), ("last/001.png", &last[..16])] {
         let sheet = image::open(at.join(path)).unwrap().to_rgb8();
-        // viridis is 1 green where a map is least and 232 where it is most; the image adds up to 89.
+        // The green channel of viridis is 1 at a map's minimum and 232 at its maximum. The image adds up to 89.
         let green =
             |patch: usize| second_tile(&sheet, patch as u32 % 4 * 32 + 16, patch as u32 / 4 * 32 + 16)[1];
         let by_value = |a: &usize, b: &usize| map[*a].total_cmp(&map[*b]);
@@ -261,7 +261,7 @@ fn pictures_show_what_a_mask_hides() {
     names.sort();
     assert_eq!(names, ["000000-000.png", "000001-001.png", "000002-002.png"]);
 
-    // The left half white: it is what the second panel shows in grey.
+    // The left half is white, so the second panel shows it in grey.
     let painted = RgbImage::from_fn(32, 32, |x, _| image::Rgb([if x < 16 { 255 } else { 0 }; 3]));
     painted.save(at.join("mask.png")).unwrap();
     succeed(at, "reconstruct . photos/001.png one --mask mask.png");

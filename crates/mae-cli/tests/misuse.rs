@@ -1,4 +1,4 @@
-//! What people mean otherwise than they say it: `mae` warns of it, or refuses it by its right name.
+//! Likely mistakes: `mae` warns of them, or refuses them and names the cause.
 
 mod common;
 
@@ -30,7 +30,7 @@ fn sizes_that_waste_work_or_hide_images_are_warned_of() {
         says(&format!("{command} wide --image-size 24x16"), &["warning", "24x16 px", "50%", "16x24", "89%"]);
     }
     says("pretrain --preset nano --dry-run --data wide --image-size 32", &[]);
-    // 16 px are what the weights take.
+    // The weights take images of 16 px.
     says("finetune . train train --epochs 1 --out tuned --quiet", &[]);
 }
 

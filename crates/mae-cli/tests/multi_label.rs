@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const GREY: [u8; 3] = [100, 100, 100];
 
-/// Images whose left half may be red and whose right half may be blue, and a table that says so.
+/// Writes images whose left half may be red and whose right half may be blue, and a table of these classes.
 fn halves(at: &Path, count: usize) {
     fs::create_dir_all(at.join("images")).unwrap();
     let mut table = String::from("file_name,tags\n");
@@ -88,7 +88,7 @@ fn classes_of_which_an_image_has_any_number_are_learnt_measured_and_predicted() 
     let report = fs::read_to_string(at.join("tuned/report.html")).unwrap();
     assert!(report.contains("mAP"));
 
-    // It goes on with the same classes, and with no others.
+    // A run resumes with the same classes and with no others.
     printed(at, &format!("finetune . {data} {options} --mixup 0.2 --epochs 1 --out part"));
     let text = printed(at, "finetune --resume part --epochs 2");
     assert!(text.contains("mAP "), "{text}");
@@ -102,7 +102,7 @@ fn classes_of_which_an_image_has_any_number_are_learnt_measured_and_predicted() 
     let scores = json(&at.join("probed/scores.json"));
     assert!(scores["map"].as_f64().unwrap() > 0.9, "{scores}");
 
-    // Predicted probabilities are the sigmoid of each score.
+    // Each predicted probability is the sigmoid of its logit.
     let device = Device::flex();
     let (model, _) = WeightFile::open_model(at.join("tuned"), None)
         .unwrap()

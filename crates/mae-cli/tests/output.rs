@@ -1,4 +1,4 @@
-//! Standard output that ends or is full.
+//! Standard output that is closed or full.
 #![cfg(unix)]
 
 #[allow(dead_code, reason = "other tests use the rest")]
@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use common::setting;
 
-/// Runs the command with standard output and standard error where they are said to go.
+/// Runs the command with standard output and standard error redirected to `out` and `err`.
 fn with(at: &Path, args: &str, out: impl Into<Stdio>, err: impl Into<Stdio>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mae"));
     let command = command.current_dir(at).env("RUST_BACKTRACE", "0").args(args.split_whitespace());

@@ -17,7 +17,7 @@ fn mae(at: &Path, args: &[&OsStr]) -> Output {
     command.current_dir(at).env("RUST_BACKTRACE", "0").args(args).output().unwrap()
 }
 
-/// The words of a command, of which `@` stands for a name in Latin-1.
+/// Splits a command into words, in which `@` becomes a name in Latin-1.
 fn args(text: &str) -> Vec<OsString> {
     let name = |word: &str| {
         let parts: Vec<&[u8]> = word.split('@').map(str::as_bytes).collect();
@@ -89,7 +89,7 @@ fn everything_works_or_is_refused_before_anything_is_made() {
         assert!(said.contains(&format!("{field} is ")) && said.contains("must be UTF-8"), "{text}: {said}");
         assert!(!at.join("none").exists(), "{text}");
     }
-    // A link does.
+    // A link to such a folder works.
     std::os::unix::fs::symlink(latin("@"), at.join("link")).unwrap();
     let (status, said) = run(at, &format!("pretrain --data link --out linked {SMALL}"));
     assert_eq!(status, Some(0), "{said}");

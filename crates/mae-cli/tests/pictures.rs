@@ -1,4 +1,4 @@
-//! Pictures of images of which some cannot be read, or have very long names.
+//! Pictures of images, some of which are unreadable or have very long names.
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod common;
@@ -32,7 +32,7 @@ fn the_others_are_done_and_the_bad_ones_are_named() {
         let stem = cut.strip_prefix("000006-").and_then(|name| name.strip_suffix(".png")).unwrap();
         assert!(stem.len() > 150 && long.starts_with(stem), "{cut}");
         image::open(at.join(verb).join(cut)).unwrap();
-        // Pictures stay unless they are to be replaced.
+        // Existing pictures are kept unless `--force` replaces them.
         let again = format!("{verb} . train/red {verb}");
         refused(at, &again, &[&format!("{verb}/000000-0.png already exists; --force replaces it")]);
         fs::write(at.join(verb).join("000000-0.png"), "else").unwrap();

@@ -1,4 +1,4 @@
-//! Images of 16 bits and of floats, from the files to pictures and classes.
+//! 16-bit and float images, from files to pictures and classes.
 
 #[allow(dead_code, reason = "others use the rest")]
 mod common;
@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{mae, refused};
 use image::{ImageBuffer, Luma};
 
-/// Grey images of 16 bits, dark and bright ones by class.
+/// Writes grey 16-bit images, dark or bright depending on the class.
 fn grey(at: &Path, count: usize) {
     for i in 0..count {
         let (class, level) = [("bone", 900), ("skin", 21_000)][i % 2];
@@ -20,7 +20,7 @@ fn grey(at: &Path, count: usize) {
     }
 }
 
-/// A NumPy file of floats, `[H, W]`, with a hole in it.
+/// Writes a NumPy file of floats, `[H, W]`, with a hole of NaNs.
 fn heights(path: &Path, i: usize) {
     let mut header = String::from("{'descr': '<f4', 'fortran_order': False, 'shape': (36, 40), }");
     header += &" ".repeat(127 - 10 - header.len());
@@ -71,7 +71,7 @@ fn deep_grey_images_are_trained_on_looked_at_and_classified() {
         assert!(at.join(picture).exists(), "{picture}");
     }
 
-    // Nothing is narrowed in silence.
+    // Pixels are never converted silently.
     common::colours(&at.join("photos"), &[("red", common::RED, 2)]);
     refused(at, "embed run photos/red/0.png x.npy", &["0.png", "u8x3", "u16x1"]);
     refused(at, "reconstruct run data pictures/c --show 2", &["show is 2", "from 1 to 1"]);
@@ -81,7 +81,7 @@ fn deep_grey_images_are_trained_on_looked_at_and_classified() {
         &["rand_augment is 9", "0 for u16x1"],
     );
     refused(at, &format!("pretrain --data data --out other {short} --pixels u16x2"), &["u16x1", "u16x2"]);
-    // Unless somebody asks for it.
+    // They are converted if `--pixels` says so.
     done(at, &format!("pretrain --data data --out narrow {short} --pixels rgb8 --stop-after 1"));
 }
 
@@ -94,7 +94,8 @@ fn weights_of_colours_become_those_of_other_channels() {
     done(at, "convert model.safetensors grey.safetensors --to official --in-chans 1");
     let text = done(at, "inspect grey.safetensors");
     assert!(text.contains("mean [0.5] and deviation [0.5]"), "{text}");
-    // Their images are of bytes: those of 16 bits are refused until somebody asks for them, and then measured.
+    // These weights take 8-bit images. 16-bit images are refused unless `--pixels` requests them, and are then
+    // measured.
     let tune = "finetune grey.safetensors grey --val-share 0.25 --epochs 1 --batch-size 4 --out";
     refused(at, &format!("{tune} no"), &["u16x1", "u8x1"]);
     let plan = done(at, &format!("{tune} tuned --pixels u16x1"));
@@ -126,10 +127,10 @@ fn scenes_are_seen_in_windows() {
     let options = "--epochs 2 --batch-size 4 --window 48 --crops-per-image 10 --set model.image_size=[32,32]";
     let plan = done(at, &format!("pretrain --data scenes --out run {options} --stop-after 9"));
     assert!(plan.contains("3 images, 10 samples of each an epoch, in windows of 48 x 48 px"), "{plan}");
-    // 30 samples are 7 updates of 4.
+    // 30 samples make 7 updates with a batch size of 4.
     assert!(plan.contains("steps           14 = 2 epochs x 7"), "{plan}");
     done(at, "pretrain --resume run");
-    // The same losses without a stop, to the bit.
+    // A run without a stop has the same losses, to the bit.
     done(at, &format!("pretrain --data scenes --out whole {options}"));
     let losses = |run: &str| {
         let text = fs::read_to_string(at.join(run).join("metrics.jsonl")).unwrap();
@@ -161,7 +162,7 @@ fn missing_pixels_take_no_part() {
     done(at, "embed run data features.npy");
     done(at, "reconstruct run data pictures");
 
-    // A channel of one number cannot be normalised.
+    // A constant channel cannot be normalised.
     fs::create_dir(at.join("flat")).unwrap();
     for i in 0..4 {
         let flat: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_pixel(36, 36, Luma([500]));

@@ -1,4 +1,4 @@
-//! `mae predict`: the probabilities are the classifier's, in every kind of file.
+//! Tests that `mae predict` writes the classifier's probabilities in every file format.
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod common;
@@ -18,7 +18,8 @@ use parquet::record::RowAccessor;
 
 const CLASSES: [&str; 3] = ["a \"quoted\" class", "blue, or so", "red"];
 
-/// A classifier whose head is larger than a new one, so that it tells images apart, and images of its size.
+/// Saves a classifier and images of its size. Its head has larger weights than a new one, so that predictions differ
+/// between images.
 fn classifier(at: &Path) -> Classifier {
     let vit = Preset::Nano.config(Geometry::new((16, 16), 4, 3).unwrap()).vit();
     let classes = CLASSES.map(str::to_owned).to_vec();
@@ -32,7 +33,7 @@ fn classifier(at: &Path) -> Classifier {
     model
 }
 
-/// The model's probabilities of an image, computed here.
+/// The model's probabilities for an image, computed without the command.
 fn probabilities(model: &Classifier, path: &Path) -> Vec<f32> {
     let image = image::open(path).unwrap().into_rgb8();
     let value = |c: usize, y: u32, x: u32| (f32::from(image.get_pixel(x, y).0[c]) / 255.0 - 0.5) / 0.5;
@@ -45,7 +46,7 @@ fn probabilities(model: &Classifier, path: &Path) -> Vec<f32> {
 /// Path, and classes with their probabilities.
 type Found = (String, Vec<(String, f32)>);
 
-/// What a CSV file holds, of `top_k` classes.
+/// Reads the rows of a CSV file.
 fn csv(path: &Path) -> Vec<Found> {
     let mut reader = csv::Reader::from_path(path).unwrap();
     let columns: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
@@ -187,7 +188,8 @@ fn an_interrupted_prediction_goes_on_and_what_cannot_be_read_has_no_class() {
         Some(r#"{"path":"photos/blue/2.png","class":null,"probability":null}"#)
     );
 
-    // What a killed process leaves: what it was of, and here six rows and a part of the seventh. Some end before they can be killed.
+    // The files that a killed process leaves: the identity, and here six rows and a part of the seventh. Some processes
+    // finish before they can be killed.
     let (part, identity) = (at.join("part.csv.part"), at.join("part.csv.part.json"));
     for _ in 0..100 {
         let program = Command::new(env!("CARGO_BIN_EXE_mae"))
@@ -239,7 +241,7 @@ fn the_sheet_shows_the_least_certain_first() {
     let [printed, written] =
         ["printed.png", "written.png"].map(|name| image::open(at.join(name)).unwrap().into_rgb8());
     assert!(printed == written);
-    // Tiles are eight times the image, behind a margin of 16 and below a heading of 28.
+    // Tiles are 8 times the image's size, with a margin of 16 px and a heading of 28 px.
     let column = (0..printed.width()).find(|x| printed.get_pixel(*x, 60).0 != [255; 3]).unwrap();
     let first = image::open(at.join(&found[0].0)).unwrap().into_rgb8();
     assert_eq!(printed.get_pixel(column + 4, 48).0, first.get_pixel(0, 0).0);
@@ -264,7 +266,7 @@ fn what_has_no_classes_is_refused() {
     }
     assert_eq!(mae(at, "predict tuned.safetensors photos --sheet-images 3").status.code(), Some(2));
     refused(at, "predict tuned.safetensors photos --sheet no.png --sheet-images 0", &["--sheet-images is 0"]);
-    // Weights that are finite, and scores that are not.
+    // The weights are finite, but the logits are not.
     let mut model = classifier(at);
     model.head = Linear::from_weight(vec![3e38; 3 * 64], [64, 3], &Device::flex());
     save(&model, &Normalize::half(3), &BTreeMap::new(), at.join("large.safetensors")).unwrap();

@@ -1,4 +1,4 @@
-//! Fine-tuning and probes in several processes are those of one with all their images.
+//! Tests that several processes train as one process does with all their images.
 #![cfg(feature = "mpi")]
 #![allow(clippy::print_stdout, reason = "a test says what it measured")]
 
@@ -31,13 +31,13 @@ fn losses(run: &Path) -> Vec<f64> {
         .collect()
 }
 
-/// The largest relative difference of numbers.
+/// The largest relative difference between two lists of values.
 fn difference(a: &[f64], b: &[f64]) -> f64 {
     assert!(a.len() == b.len() && a.len() > 5);
     a.iter().zip(b).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max)
 }
 
-/// The distance of weights, in units of their length.
+/// The distance between the weights of two runs, relative to the norm of the first.
 fn distance(a: &Path, b: &Path) -> f64 {
     let read = |run: &Path| -> Vec<f32> {
         let bytes = fs::read(run.join("model.safetensors")).unwrap();
@@ -77,7 +77,7 @@ fn two_processes_train_a_classifier_as_one_does() {
         assert_eq!(confusion(scores(&one)), confusion(scores(&two)), "{name}");
         assert!(two.join("report.html").is_file());
     }
-    // Another number of processes goes on with the same updates.
+    // A run resumed with another number of processes continues with the same updates.
     let output =
         mpirun(at, 2, "finetune . train val --epochs 4 --batch-size 4 --quiet --out parts --stop-after 7");
     assert_eq!(output.status.code(), Some(130), "{output:?}");
@@ -112,7 +112,7 @@ fn two_processes_train_a_segmenter_as_one_does() {
     };
     let (first, second) = (miou(&one), miou(&two));
     println!("segment: losses within {losses:.1e}, weights within {weights:.1e}, mIoU {first} and {second}");
-    // The weights hold the running numbers of the batch norms.
+    // The weights include the running statistics of the batch norms.
     assert!(losses < 1e-4 && weights < 1e-3, "{losses} and {weights}");
     assert!((first - second).abs() < 5e-3, "{first} and {second}");
 }

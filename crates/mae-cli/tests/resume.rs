@@ -1,4 +1,4 @@
-//! Runs that are continued with fewer epochs, or with images that moved or changed.
+//! Runs that are resumed with fewer epochs, or with images that moved or changed.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn folders(at: &Path) {
     colours(&at.join("val"), &[("red", RED, 4), ("blue", BLUE, 3)]);
 }
 
-/// Runs that are stopped after five of their sixteen updates, one of each trainer.
+/// Starts a run of pre-training and one of fine-tuning, and stops each after five of its sixteen updates.
 fn stopped(at: &Path) {
     folders(at);
     for (args, out) in [(PRETRAIN, "pretrain"), (FINETUNE, "finetune")] {
@@ -32,7 +32,7 @@ fn checkpoints(run: &Path) -> Vec<std::ffi::OsString> {
     names
 }
 
-/// What a continued run says, which ends after one more update.
+/// Resumes a run for one more update and returns its output.
 fn goes_on(at: &Path, args: &str) -> String {
     let output = mae(at, &format!("{args} --stop-after 1"));
     assert_eq!(output.status.code(), Some(130), "{output:?}");
@@ -50,7 +50,7 @@ fn a_run_does_not_end_before_what_it_has_done() {
     refused(at, "pretrain --resume pretrain --epochs 2", &words);
     assert_eq!((recipe("pretrain"), checkpoints(&at.join("pretrain"))), before);
 
-    // By hand, in both.
+    // A recipe edited by hand is refused too, for both runs.
     for run in ["pretrain", "finetune"] {
         let whole = recipe(run);
         let few = whole.replace("epochs = 8\n", "epochs = 2\n");
@@ -63,7 +63,7 @@ fn a_run_does_not_end_before_what_it_has_done() {
         let output = mae(at, &format!("{run} --resume {run} --quiet"));
         assert!(output.status.success(), "{output:?}");
     }
-    // One that ends where it is.
+    // A finished run may be resumed with its own number of epochs.
     let output = mae(at, "pretrain --resume pretrain --epochs 8");
     assert!(output.status.success(), "{output:?}");
     refused(at, "pretrain --resume pretrain --epochs 7", &["epochs is 7 (14 updates)", "16 updates already"]);
@@ -104,7 +104,7 @@ fn images_that_are_not_those_of_before_are_refused() {
     assert!(!goes_on(at, "pretrain --resume pretrain").contains("changed"));
     assert!(!goes_on(at, "finetune --resume finetune").contains("changed"));
 
-    // Other bytes under the same names are said, and trained on: a damaged file may have been mended.
+    // Changed contents under the same names are reported and trained on, because a damaged file may have been repaired.
     let (red, blue) = (at.join("train/red/5.png"), at.join("train/blue/0.png"));
     fs::write(&red, [fs::read(&blue).unwrap(), vec![0; 100]].concat()).unwrap();
     let said = "1 of 11 training images looked at have another size in bytes than when the run began";
@@ -112,7 +112,7 @@ fn images_that_are_not_those_of_before_are_refused() {
     let text = goes_on(at, "finetune --resume finetune");
     assert!(text.contains(said), "{text}");
 
-    // What an earlier version left has no such file.
+    // A run of an earlier version has no data.json.
     for run in ["pretrain", "finetune"] {
         fs::remove_file(at.join(run).join("data.json")).unwrap();
         let text = goes_on(at, &format!("{run} --resume {run}"));
@@ -163,7 +163,7 @@ fn the_same_images_may_lie_elsewhere() {
             bytes[8 + header..].to_vec()
         };
         assert!(weights(verb) == weights(&format!("whole-{verb}")), "{verb}");
-        // From here on they are there.
+        // From here on, the run has the new folders.
         assert!(mae(at, &format!("{resume} --quiet")).status.success());
     }
 }

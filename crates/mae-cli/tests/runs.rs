@@ -43,7 +43,7 @@ fn runs_are_listed_with_what_their_files_say() {
     assert_eq!([&two["task"], &one["task"], &tuned["task"]], ["pretrain", "pretrain", "finetune"]);
     assert_eq!([&two["finished"], &one["finished"], &tuned["finished"]], [false, true, true]);
     assert_eq!((two["record"]["step"].as_u64(), two["epochs"].as_u64()), (Some(4), Some(30)));
-    // An epoch has two updates of four of the eleven images.
+    // With a batch size of four, an epoch of the eleven images has two updates.
     assert_eq!((two["record"]["epoch"].as_f64(), one["record"]["epoch"].as_f64()), (Some(2.0), Some(3.0)));
     for run in [one, tuned] {
         let path = at.join(run["run"].as_str().unwrap());
@@ -56,7 +56,7 @@ fn runs_are_listed_with_what_their_files_say() {
     }
     assert_eq!(names(&listed(at, "runs/tuned runs/deep --sort run")), ["runs/deep/two", "runs/tuned"]);
 
-    // The newest first, unless asked otherwise; the best first, and what has no such number last.
+    // By default, the newest run comes first. Sorted by a metric, the best comes first, and runs without it come last.
     assert_eq!(names(&listed(at, ""))[0], "runs/tuned");
     assert_eq!(names(&listed(at, "--sort top1"))[0], "runs/tuned");
     assert_eq!(names(&listed(at, "--sort epoch"))[0], "runs/one");
@@ -76,7 +76,7 @@ fn runs_are_listed_with_what_their_files_say() {
     let loss = format!("{:.4}", one["record"]["loss"].as_f64().unwrap());
     assert!(lines[2].contains(&loss) && lines[2].contains("ago"), "{text}");
 
-    // Runs behind links are runs, a link to a folder above is no other one, and names need not be UTF-8.
+    // Runs behind links are listed, a link to a parent folder adds none, and names need not be UTF-8.
     #[cfg(target_os = "linux")]
     {
         use std::os::unix::{ffi::OsStrExt, fs::symlink};
@@ -88,7 +88,7 @@ fn runs_are_listed_with_what_their_files_say() {
         assert_eq!((found.len(), &found[0]["record"]), (1, &one["record"]));
     }
 
-    // Continued beyond its end, it is not finished until it is.
+    // A run that is resumed beyond its end is unfinished until it reaches the new end.
     assert_eq!(
         mae(at, "pretrain --resume runs/one --epochs 9 --stop-after 8 --quiet").status.code(),
         Some(130)
@@ -103,7 +103,7 @@ fn what_is_no_run_or_cannot_be_read_is_named() {
     refused(at, "runs", &["runs"]);
     fs::create_dir_all(at.join("runs/empty")).unwrap();
     refused(at, "runs", &["runs holds no run", "recipe.toml"]);
-    // A run that has just begun has no records; one that is damaged does not hide the others.
+    // A run that has just begun has no records. A damaged one does not hide the others.
     fs::create_dir_all(at.join("runs/new")).unwrap();
     fs::write(at.join("runs/new/recipe.toml"), "task = \"pretrain\"\nepochs = 5\n").unwrap();
     fs::write(at.join("runs/empty/recipe.toml"), "task = ").unwrap();
@@ -138,7 +138,7 @@ fn curves_of_runs_stand_on_one_page() {
     assert!(page.contains("<th scope=\"row\">epochs</th><td>3</td><td>30</td>"), "what differs");
     assert!(!page.contains("model.preset"), "and nothing else");
 
-    // Another comparison takes its place; what is none stays.
+    // Another comparison replaces the page. A file that is no comparison is kept.
     assert!(mae(at, "compare runs/one runs/tuned --out page.html").status.success());
     assert!(fs::read_to_string(at.join("page.html")).unwrap().contains("top-1"));
     fs::write(at.join("thesis.html"), "<html>").unwrap();

@@ -1,4 +1,4 @@
-//! Segmentation: training, resuming, prediction and what is refused.
+//! Segmentation: training, resuming, prediction and refused input.
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod common;
@@ -75,7 +75,7 @@ fn a_segmenter_learns_resumes_and_predicts_what_it_was_measured_by() {
     }
     assert!(outcome(&at.join("parts")) == outcome(&at.join("whole")), "an interruption changes something");
 
-    // Labels of other classes are not gone on with.
+    // A run does not resume with other classes.
     let classes = ["a", "b", "c"]
         .map(|name| format!("[[class]]\nname = \"{name}\"\nvalue = {}\n", name.as_bytes()[0] - b'a'));
     fs::write(at.join("renamed.toml"), "ignore = [255]\n".to_owned() + &classes.concat()).unwrap();
@@ -86,7 +86,7 @@ fn a_segmenter_learns_resumes_and_predicts_what_it_was_measured_by() {
     refused(at, "segment --resume parts --epochs 25", &["the classes 0, 1, 2, and have 0, 1, 2, 7 now"]);
     fs::write(&map, kept).unwrap();
 
-    // What is predicted for the held-out images is what was measured on them.
+    // The predictions for the held-out images are those that the evaluation measured.
     printed(at, "segment predict whole val/images predicted");
     let mut confusion = vec![vec![0_u64; CLASSES]; CLASSES];
     for i in 0..5 {
@@ -102,7 +102,7 @@ fn a_segmenter_learns_resumes_and_predicts_what_it_was_measured_by() {
     }
     assert_eq!(scores["confusion"], serde_json::to_value(&confusion).unwrap());
 
-    // A map that is there is not made again; those of other options are not mixed with these.
+    // Existing label maps are not predicted again, and label maps of other options are not mixed with them.
     let map = at.join("predicted/masks/00.png");
     let before = fs::metadata(&map).unwrap().modified().unwrap();
     fs::remove_file(at.join("predicted/masks/02.png")).unwrap();
@@ -148,7 +148,7 @@ fn a_segmenter_learns_resumes_and_predicts_what_it_was_measured_by() {
     assert!(printed(at, "inspect crops/model.safetensors").contains("24 x 16 px"));
     refused(at, &format!("segment . {data} --crop-size 18 --out odd"), &["18", "patch", "4"]);
 
-    // The classes that prediction writes are a class map.
+    // The file of classes that prediction writes is a class map.
     let classes = format!(
         "segment . {data} --classes predicted/classes.toml --head linear --epochs 1 --batch-size 4 --out linear"
     );
@@ -164,7 +164,7 @@ fn windows_and_averages_survive_an_interruption() {
     setting(at);
     rectangles(&at.join("train"), 6);
     rectangles(&at.join("val"), 2);
-    // The folder of a data set, whose parts are found.
+    // Images and label maps are found in the data set's folder.
     let options =
         "--epochs 2 --batch-size 2 --channels 8 --base-lr 0.1 --ema 0.8 --window 14 --crops-per-image 2";
     printed(at, &format!("segment . . {options} --out whole"));
@@ -174,7 +174,7 @@ fn windows_and_averages_survive_an_interruption() {
     printed(at, "segment --resume parts");
     let whole = outcome(&at.join("whole"));
     assert_eq!(whole.0.len(), 12);
-    // A recipe may have the label maps, and the command line the images.
+    // A recipe may name the label maps, and the command line the images.
     printed(at, "segment . train/images --config whole/recipe.toml --out by-recipe");
     assert!(outcome(&at.join("by-recipe")) == whole);
     assert!(
@@ -269,7 +269,7 @@ fn label_maps_that_do_not_fit_are_refused_by_name() {
         &["others", "else.png"],
     );
 
-    // One map is of another size than its image.
+    // One label map has another size than its image.
     GrayImage::new(9, 8).save(at.join("train/masks/00.png")).unwrap();
     refuse(&format!("segment . {data}"), &["00.png", "9", "20"]);
 }

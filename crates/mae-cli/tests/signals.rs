@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::setting;
 
-/// A run that does not end by itself, after its first updates.
+/// Starts a run that does not end on its own, and waits for its first updates.
 fn begun(at: &Path, program: &mut Command, out: &str) -> Child {
     let args =
         "pretrain --data train --image-size 16 --patch-size 4 --batch-size 4 --epochs 1000000 --quiet --out";
@@ -45,7 +45,7 @@ fn however_often_a_signal_comes_at_once_the_run_stops_with_a_checkpoint() {
     let at = folder.path();
     setting(at);
     let mut cases = vec![&["-TERM", "-TERM"][..], &["-INT", "-INT"], &["-TERM", "-INT", "-USR1"]];
-    // Under `nohup` nothing hears it.
+    // Under `nohup`, SIGHUP is ignored.
     if !mask(std::process::id(), "SigIgn:", 1) {
         cases.extend([&["-HUP"][..], &["-HUP", "-TERM"]]);
     }
@@ -77,7 +77,7 @@ fn a_second_interrupt_that_is_meant_ends_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     setting(at);
-    // An update of minutes.
+    // One update takes minutes.
     let args =
         "pretrain --data train --preset small --repeats 16 --batch-size 16 --accum-iter 11 --quiet --out run";
     let mut child = mae().current_dir(at).args(args.split(' ')).stdout(Stdio::null()).spawn().unwrap();
@@ -97,7 +97,7 @@ fn a_second_interrupt_that_is_meant_ends_at_once() {
     assert_eq!(checkpoints(&at.join("run")), 0);
 }
 
-/// Whether a signal is in a mask of Linux's account of a process.
+/// Whether a signal is in one of the signal masks in `/proc/PID/status` of a process.
 fn mask(process: u32, name: &str, signal: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");

@@ -1,4 +1,4 @@
-//! `mae inspect` and `mae convert` on files of our own; `mae-model/tests/python` has everyone else's.
+//! `mae inspect` and `mae convert` on this project's own files. `mae-model/tests/python` has those of other libraries.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,7 +64,7 @@ fn a_file_is_told_and_carried_there_and_back() {
     }
     assert_eq!(tensors(&at.join("model.safetensors")), tensors(&at.join("back.safetensors")));
     assert_eq!(tensors(&at.join("timm.safetensors")), tensors(&at.join("timm-back.safetensors")));
-    // What transformers' folder says is in the file that comes from it.
+    // A file converted from transformers' folder keeps what its configuration says.
     says(&mae(at, "inspect back.safetensors"), &["64 wide, 4 blocks, 2 heads", "normalised by patch"]);
     let preprocessor = fs::read_to_string(at.join("hf/preprocessor_config.json")).unwrap();
     assert!(preprocessor.contains("0.5"), "{preprocessor}");
@@ -125,12 +125,12 @@ fn of_a_run_the_last_weights_are_taken_unless_the_best_are_asked_for() {
     }
     for (options, same) in [("", "model"), (" --weights-key last", "model"), (" --weights-key best", "best")]
     {
-        // Each takes the place of the one before.
+        // Each conversion replaces the file of the one before.
         let output = mae(at, &format!("convert . --to official out.safetensors --force{options}"));
         says(&output, &["holds several models", "--weights-key selects another"]);
         assert_eq!(tensors(&at.join("out.safetensors")), tensors(&at.join(format!("{same}.safetensors"))));
     }
-    // Where the last weights are the best, no other file has them.
+    // If the last weights are the best, there is no other file of the best.
     fs::rename(at.join("best.safetensors"), at.join("out.safetensors")).unwrap();
     fs::create_dir(at.join("checkpoints")).unwrap();
     says(&mae(at, "inspect . --weights-key best"), &["model.safetensors"]);
@@ -182,7 +182,7 @@ fn what_cannot_be_is_refused_and_nothing_is_left() {
         1,
         &["no/such/folder.safetensors"],
     );
-    // Without its description, a file does not say how many heads a width of no published model has.
+    // The number of heads is unknown for a file without a description, if its width is that of no published model.
     let file = SafeTensors::deserialize(&before).unwrap();
     let encoder =
         file.tensors().into_iter().filter(|(name, _)| !name.starts_with("decoder_") && name != "mask_token");
@@ -204,7 +204,7 @@ fn what_cannot_be_is_refused_and_nothing_is_left() {
     let hints = "--num-heads 2 --decoder-num-heads 4 --norm-pix-loss true";
     let words = ["a norm before the blocks (norm_pre.weight)"];
     refused(&format!("convert clip.safetensors --to transformers hf {hints}"), 1, &words);
-    // Nor is anything removed that lies in the way.
+    // A folder that is in the way is not removed either.
     fs::create_dir(at.join("other.partial")).unwrap();
     refused("convert model.safetensors --to transformers other", 1, &["cannot write other.partial"]);
     assert!(at.join("other.partial").is_dir() && !at.join("other").exists());

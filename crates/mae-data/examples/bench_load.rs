@@ -1,4 +1,4 @@
-//! Times the loader on one worker: our side of `cargo xtask bench load`.
+//! Times the loader with one worker. `cargo xtask bench load` compares it with others.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its numbers")]
 
 use std::error::Error;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         LoaderConfig { batch_size: batch.parse()?, workers: 1, drop_last: false, ..LoaderConfig::default() };
     let loader = Loader::new(images, Arc::new(transform), config)?;
     let (mut seconds, mut sum, mut bytes) = (Vec::new(), 0, 0);
-    // The first pass is not counted.
+    // The first pass is a warm-up.
     for epoch in 0..=passes {
         let began = Instant::now();
         let mut count = 0;

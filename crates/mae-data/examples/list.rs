@@ -1,4 +1,4 @@
-//! Lists the images of a folder, packed or not, or of a table, as JSON: one line each, then what was passed over.
+//! Lists the images of a folder, packed or not, or of a table, as JSON: one line per image, then what was skipped.
 #![allow(clippy::print_stdout, reason = "a command line talks to others")]
 
 use std::error::Error;
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for index in 0..images.len() {
         let image = images.load(index).and_then(|image| Ok(image.into_u8()?)).ok();
         let first = image.as_ref().map(|image| image.data()[0]);
-        // Tells bytes at other places apart.
+        // A sum weighted by position, which distinguishes permutations of the same bytes.
         let sum = image.map(|image| {
             image.data().iter().zip(1_u64..).map(|(byte, place)| place * u64::from(*byte)).sum::<u64>()
         });

@@ -28,7 +28,7 @@ Interrupted, it goes on where it stopped if it is started again with the same op
 
 Exit status: 0 when the images were packed, 1 after an error or if images could not be read, 2 for wrong options.";
 
-/// Often enough to see life, rarely enough to read.
+/// The interval between progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 struct Args {
     folders: [PathBuf; 2],
     options: PackOptions,
-    /// None for JPEG, or NumPy files where the pixels are not 8-bit RGB.
+    /// `None` means JPEG for 8-bit RGB and NumPy files for other pixels.
     store: Option<Store>,
     quality: u8,
     pixels: Option<PixelFormat>,
@@ -118,7 +118,7 @@ fn run(args: Args) -> Result<Packed, Box<dyn Error>> {
     let began = Instant::now();
     let (mut last_line, mut first) = (began, None);
     let packed = pack(&images, out, &options, |done, total| {
-        // What an earlier run has packed says nothing of this one's rate.
+        // Images that an earlier run has packed do not count for this run's rate.
         let first = *first.get_or_insert(done);
         if last_line.elapsed() >= LINE_EVERY && done > first {
             last_line = Instant::now();
@@ -142,12 +142,12 @@ fn run(args: Args) -> Result<Packed, Box<dyn Error>> {
     Ok(packed)
 }
 
-/// Prints a line; packing goes on when nobody reads it.
+/// Prints a line. Packing continues if standard output is closed.
 fn say(line: impl Display) {
     let _ = writeln!(stdout(), "{line}");
 }
 
-/// The same for an error, whose exit status says enough where it cannot be printed.
+/// Prints an error. If that fails, the exit status still reports it.
 fn complain(error: impl Display) {
     let _ = writeln!(stderr(), "error: {error}");
 }

@@ -1,4 +1,5 @@
-//! Writes the built-in scenes of many shapes with their label maps: OUT/{train,val}/{images,masks}, PNG, and OUT/classes.toml.
+//! Writes the built-in scenes of several shapes with their label maps as PNG to OUT/{train,val}/{images,masks}, and
+//! OUT/classes.toml.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -30,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes a label map of fewer than 256 classes as PNG with a palette.
+/// Writes a label map of at most 256 classes as a palette PNG.
 fn write_palette(path: &Path, map: &LabelMap) -> Result<(), Box<dyn Error>> {
     let mut encoder = png::Encoder::new(File::create(path)?, map.width() as u32, map.height() as u32);
     encoder.set_color(png::ColorType::Indexed);

@@ -1,22 +1,22 @@
-//! Everything that can go wrong between a folder and a batch.
+//! The errors of everything between a folder and a batch.
 
 use std::path::PathBuf;
 
 use crate::name::none_of;
 use crate::{ImageError, PassedOver, PixelType, path_name};
 
-/// Why an image, a folder, a transform or a loader was refused.
+/// The reason why an image, a folder, a transform or a loader was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// An argument lies outside what it may be.
+    /// An argument out of bounds.
     #[error("{name} is {value}, but must be {bound}")]
     Argument {
         /// The argument's name.
         name: &'static str,
-        /// What it was.
+        /// Its value.
         value: String,
-        /// What it may be.
+        /// The values that are allowed.
         bound: String,
     },
 
@@ -24,16 +24,16 @@ pub enum DataError {
     #[error(transparent)]
     Image(#[from] ImageError),
 
-    /// An image that its new format cannot hold: JPEG has 65,535 pixels a side at most.
+    /// An image that does not fit the requested format: a JPEG has at most 65,535 pixels a side.
     #[error("cannot store the image {name}, {height}x{width}, in the format asked for")]
     Encode {
-        /// What the data set calls it.
+        /// The image's name in the data set.
         name: String,
         /// Rows.
         height: usize,
         /// Columns.
         width: usize,
-        /// What the encoder said.
+        /// The encoder's error.
         #[source]
         source: ::image::ImageError,
     },
@@ -45,17 +45,17 @@ pub enum DataError {
         path: PathBuf,
     },
 
-    /// A folder that is missing or may not be listed.
+    /// A folder that is missing or cannot be listed.
     #[error("cannot list the folder {}", path_name(path))]
     Folder {
-        /// The folder that was asked for.
+        /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
 
-    /// A folder with no image in it.
+    /// A folder without images.
     #[error(
         "no images in the folder {}: looked for {extensions} in it and its sub-folders{}",
         path_name(path),
@@ -64,13 +64,13 @@ pub enum DataError {
     EmptyFolder {
         /// The folder.
         path: PathBuf,
-        /// The extensions that were looked for.
+        /// The extensions searched for.
         extensions: String,
-        /// What there was instead.
+        /// The files and folders that were found but skipped.
         passed_over: Box<PassedOver>,
     },
 
-    /// A folder that a run was written into, where images were looked for.
+    /// The folder of a run, where a folder of images was expected.
     #[error(
         "{} is the folder of a run, not of images: name a folder of images, or {} for the run's pictures",
         path_name(path),
@@ -84,7 +84,7 @@ pub enum DataError {
     /// An index past the end of a data set.
     #[error("there is no image {index}: the data set has {len}")]
     Index {
-        /// The index that was asked for.
+        /// The requested index.
         index: usize,
         /// The number of images.
         len: usize,
@@ -93,140 +93,140 @@ pub enum DataError {
     /// An image whose decoder or transform panicked.
     #[error("reading the image {name} panicked: {message}")]
     Panic {
-        /// What the data set calls the image.
+        /// The image's name in the data set.
         name: String,
         /// The panic's message.
         message: String,
     },
 
-    /// A sample that does not fit into its batch.
+    /// A sample whose shape differs from its batch's.
     #[error("{name} is a sample of {actual:?} (channels, height, width), but its batch is of {expected:?}")]
     SampleShape {
-        /// What the data set calls the image.
+        /// The image's name in the data set.
         name: String,
-        /// Channels, height and width that the transform made.
+        /// Channels, height and width of the transform's output.
         actual: [usize; 3],
-        /// Those that the loader was told of.
+        /// Channels, height and width that the loader expects.
         expected: [usize; 3],
     },
 
-    /// A sample whose numbers are of another type than those of its batch.
+    /// A sample whose pixel type differs from its batch's.
     #[error("{name} is a sample of {actual}, but its batch is of {expected}")]
     SampleType {
-        /// What the data set calls the image.
+        /// The image's name in the data set.
         name: String,
-        /// The type that the transform made.
+        /// The pixel type of the transform's output.
         actual: PixelType,
-        /// The type that the loader was told of.
+        /// The pixel type that the loader expects.
         expected: PixelType,
     },
 
-    /// More images that cannot be read than are put up with.
+    /// Too many unreadable images.
     #[error(
         "{bad} of {len} images cannot be read, a share of {share:.4} where the limit is {max_share}: {first}"
     )]
     TooManyBadFiles {
-        /// Images found bad so far.
+        /// Number of bad images found so far.
         bad: usize,
         /// The data set's length.
         len: usize,
-        /// The share that they are of it.
+        /// `bad` as a share of `len`.
         share: f64,
-        /// The share that is put up with.
+        /// The largest share allowed.
         max_share: f64,
-        /// The first of them, and what is wrong with each.
+        /// The names of the first bad images, with the error of each.
         first: String,
     },
 
-    /// A bad image whose place no other could take.
+    /// A bad image for which no substitute could be read.
     #[error("{reason}{}", none_of(*others))]
     NoSubstitute {
-        /// What is wrong with the image, which is named.
+        /// The error of the image, including its name.
         reason: String,
-        /// The images that were tried in its place.
+        /// The number of substitutes that were tried.
         others: usize,
     },
 
-    /// A batch that the samples do not fill.
+    /// A batch size larger than the set of samples.
     #[error("a batch of {batch_size} is larger than the set it is drawn from: {len} images")]
     BatchLargerThanSet {
-        /// Images in a batch.
+        /// Number of images in a batch.
         batch_size: usize,
-        /// Images that there are, of the whole data set or of one rank's share.
+        /// Number of images in the whole data set, or in one rank's share of it.
         len: usize,
     },
 
-    /// An index of packed shards that is cut short, damaged or of another kind.
+    /// An index of packed shards that is truncated, damaged or in another format.
     #[error("cannot read line {line} of the index {}", path_name(path))]
     ShardIndex {
         /// The index.
         path: PathBuf,
-        /// Where in it, from 1.
+        /// The line number, from 1.
         line: usize,
-        /// What the parser said.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
 
-    /// An index of packed shards that another version wrote.
+    /// An index of packed shards whose version is not supported.
     #[error("the index {} is of version {version}, but only version {known} is read", path_name(path))]
     ShardVersion {
         /// The index.
         path: PathBuf,
         /// Its version.
         version: u32,
-        /// The version that is read.
+        /// The supported version.
         known: u32,
     },
 
-    /// A number in an index that its shards or its own lines contradict.
+    /// A value in an index that contradicts its shards or its own other lines.
     #[error("the index {} is wrong: {name} is {value}, but must be {bound}", path_name(path))]
     ShardNumber {
         /// The index.
         path: PathBuf,
-        /// What it says something of.
+        /// The name of the value.
         name: String,
-        /// What it says.
+        /// The value in the index.
         value: String,
-        /// What it may say.
+        /// The values that are allowed.
         bound: String,
     },
 
-    /// A shard that is missing, or is no tar file.
+    /// A shard that is missing or is not a tar file.
     #[error("cannot read the shard {}", path_name(path))]
     Shard {
         /// The shard.
         path: PathBuf,
-        /// What the system or the reader of tar files said.
+        /// The error of the system or of the tar reader.
         #[source]
         source: std::io::Error,
     },
 
-    /// A shard that is cut short, or not the one that was packed.
+    /// A shard that is truncated, or is not the one that was packed.
     #[error("the shard {} has {bytes} bytes, but must have {expected}", path_name(path))]
     ShardLength {
         /// The shard.
         path: PathBuf,
         /// Its length.
         bytes: u64,
-        /// The length that its index or its own headers tell.
+        /// The length according to its index or its own headers.
         expected: u64,
     },
 
-    /// A place in a shard where there is no such file as was said.
+    /// A file that is not at its indexed position in a shard.
     #[error("the shard {} has no {entry} of {bytes} bytes at byte {offset}", path_name(path))]
     ShardEntry {
         /// The shard.
         path: PathBuf,
-        /// The file that should be there.
+        /// The name of the missing file.
         entry: String,
         /// Its length.
         bytes: u64,
-        /// Where its first byte should be.
+        /// The offset of its first byte according to the index.
         offset: u64,
     },
 
-    /// A folder that has neither an index nor a tar file with an image.
+    /// A folder that contains neither an index nor a tar file with an image.
     #[error(
         "no packed images in the folder {}: looked for {looked_for}{}",
         path_name(path),
@@ -235,9 +235,9 @@ pub enum DataError {
     NoShards {
         /// The folder.
         path: PathBuf,
-        /// What would have been read.
+        /// The files searched for.
         looked_for: String,
-        /// What there was instead.
+        /// The files and folders that were found but skipped.
         passed_over: PassedOver,
     },
 
@@ -246,7 +246,7 @@ pub enum DataError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -256,7 +256,7 @@ pub enum DataError {
     PackInto {
         /// The folder.
         path: PathBuf,
-        /// Why not, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
 
@@ -265,25 +265,25 @@ pub enum DataError {
     Labels {
         /// The table.
         path: PathBuf,
-        /// Why not, with the line.
+        /// The reason, with the line.
         reason: String,
     },
 
-    /// A table that names image files and cannot be opened as a data set.
+    /// A table of image files that cannot be opened as a data set.
     #[error("cannot open the list of images {}: {reason}", path_name(path))]
     List {
         /// The table.
         path: PathBuf,
-        /// Why not, with the line.
+        /// The reason, with the line.
         reason: String,
     },
 
-    /// A Parquet file that cannot be read, or an image in it.
+    /// A Parquet file that cannot be read, or that contains an unreadable image.
     #[error("cannot read images from {}: {reason}", path_name(path))]
     Parquet {
         /// The file, or the folder of files.
         path: PathBuf,
-        /// Why not, with the column and the row.
+        /// The reason, with the column and the row.
         reason: String,
     },
 
@@ -292,16 +292,16 @@ pub enum DataError {
     ClassMap {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 
-    /// A folder of label images, or a list of them, that cannot be used.
+    /// A folder or a list of label images that cannot be used.
     #[error("cannot use the label images {}: {reason}", path_name(path))]
     LabelMaps {
         /// The folder or the list.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 
@@ -310,7 +310,7 @@ pub enum DataError {
     UnreadableMap {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The decoder's error.
         #[source]
         source: Box<ImageError>,
     },
@@ -320,11 +320,11 @@ pub enum DataError {
     LabelMap {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 
-    /// A label image that is not of the size of its image.
+    /// A label image whose size differs from its image's.
     #[error(
         "the label image {} is {height}x{width}, but its image {image} is {image_height}x{image_width}",
         path_name(path)
@@ -332,11 +332,11 @@ pub enum DataError {
     MapSize {
         /// The label image.
         path: PathBuf,
-        /// Its rows.
+        /// The label image's rows.
         height: usize,
-        /// Its columns.
+        /// The label image's columns.
         width: usize,
-        /// What the data set calls the image.
+        /// The image's name in the data set.
         image: String,
         /// The image's rows.
         image_height: usize,
@@ -354,32 +354,32 @@ pub enum DataError {
         path: PathBuf,
         /// The value or colour.
         value: String,
-        /// The column of the first pixel with such a value, from 0.
+        /// The column of the first pixel with this value, from 0.
         x: usize,
-        /// Its row, from 0.
+        /// The row of that pixel, from 0.
         y: usize,
-        /// What the class map has.
+        /// The values that the class map contains.
         known: String,
     },
 
-    /// An image without the label map that is needed.
+    /// An image that lacks the label map it needs.
     #[error("the image {name} has no label map")]
     NoLabelMap {
-        /// What the data set calls the image.
+        /// The image's name in the data set.
         name: String,
     },
 
-    /// The loader's threads could not do their work.
+    /// A failure of the loader's worker threads.
     #[error("the loader's worker threads failed")]
     Workers {
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl DataError {
-    /// Whether label maps are wrong, and not an image: no other image can stand in for that.
+    /// Whether the error is about label maps rather than an image. Substituting another image does not help then.
     #[must_use]
     pub fn is_of_label_maps(&self) -> bool {
         matches!(

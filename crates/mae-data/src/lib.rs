@@ -1,12 +1,13 @@
-//! Folders of images as batches of bytes: augmentation, a deterministic loader and distributed sampling.
+//! Turns folders of images into batches of bytes: augmentation, a deterministic loader and distributed sampling.
 //!
-//! An [`ImageSource`] is a data set: an [`ImageFolder`] of JPEG, PNG, WebP, GIF, BMP, TIFF and PPM files, or your own. A
-//! [`Transform`] makes images of one size, as torchvision does on Pillow: [`TrainTransform`] by a random crop and
-//! flip, [`EvalTransform`] from the centre; [`FinetuneTransform`] adds timm's [`RandAugment`] and [`RandomErasing`]. A
-//! [`Loader`] does both on several threads, in the order that a [`DistributedSampler`] gives, and hands out each
-//! [`Batch`] as bytes, `[B, C, H, W]`. What a sample looks like is a pure function of (seed, pass, sample index). A
-//! [`Doctor`] examines a folder before it is trained on. For semantic segmentation, [`Segmented`] adds the class of each pixel from
-//! [`LabelMaps`], and [`SegmentTransform`] transforms both together. This crate knows no tensor and no model; `mae-image` decodes.
+//! An [`ImageSource`] is a data set: an [`ImageFolder`] of JPEG, PNG, WebP, GIF, BMP, TIFF and PPM files, or your own.
+//! A [`Transform`] makes images of one size, with the results of torchvision on Pillow: [`TrainTransform`] takes a
+//! random crop and flips it at random, [`EvalTransform`] crops the centre, and [`FinetuneTransform`] adds timm's
+//! [`RandAugment`] and [`RandomErasing`]. A [`Loader`] decodes and transforms on several threads, in the order that a
+//! [`DistributedSampler`] gives, and returns each [`Batch`] as bytes, `[B, C, H, W]`. A sample is a pure function of
+//! (seed, pass, sample index). A [`Doctor`] examines a folder before training. For semantic segmentation, [`Segmented`]
+//! adds the class of each pixel from [`LabelMaps`], and [`SegmentTransform`] transforms image and label map together.
+//! This crate knows no tensors and no models; `mae-image` decodes.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,16 +1,16 @@
-//! Lists of names as text.
+//! Formats lists of names as text.
 
-/// Classes, groups, files of a group and unreadable files that are listed before "and N more".
+/// The number of classes, groups, files of a group or unreadable files that are listed before "and N more".
 const SHOWN: usize = 10;
 
-/// The first few of `items` as text, and how many more there are.
+/// The first `SHOWN` of `items` as text, then "and N more" if there are others.
 pub(crate) fn shown<T>(items: &[T], text: impl Fn(&T) -> String) -> impl Iterator<Item = String> {
     let more = items.len().saturating_sub(SHOWN);
     let more = (more > 0).then(|| format!("and {more} more"));
     items.iter().take(SHOWN).map(text).chain(more)
 }
 
-/// A message as one line, though it quotes a file: control characters are written as in a string of Rust.
+/// Makes a message one line, even if it quotes a file: control characters are escaped as in a Rust string.
 pub(crate) fn one_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len());
     for character in message.chars() {
@@ -24,7 +24,7 @@ pub(crate) fn one_line(message: &str) -> String {
     line
 }
 
-/// What is said of images that could not take the place of another.
+/// The end of a message about an image for which no substitute could be read.
 pub(crate) fn none_of(others: usize) -> String {
     match others {
         0 => String::new(),

@@ -1,12 +1,12 @@
-//! The one place that randomness comes from: a stream for each (seed, pass, sample).
+//! The only source of randomness in this crate: one stream per (seed, pass, sample).
 
 pub use mae_random::{Stream as SampleRng, below, uniform};
 
-/// Keeps these streams apart from others keyed by the same numbers, such as the masks'.
+/// Separates these streams from others with the same key, such as those of the masks.
 const DOMAIN: [u8; 8] = *b"mae-data";
 
-/// The generator of one sample in one pass over the data: a pure function of its key, whatever the number of workers,
-/// ranks or restarts. The pass is the epoch, unless an epoch has several samples of each image.
+/// Returns the random generator of one sample in one pass over the data. It is a pure function of its arguments, for
+/// any number of workers, ranks or restarts. A pass is an epoch, unless an epoch has several samples of each image.
 ///
 /// ```
 /// use mae_data::{sample_rng, uniform};

@@ -11,21 +11,21 @@ use crate::loader::worker::without_panic;
 use crate::transform::crop::random_window;
 use crate::{AnyImage, DataError, Image, ImageSource, View, sample_rng};
 
-/// Stands for a pass in the draws of windows: one that no training reaches.
+/// The pass number of the draws of windows. No training run reaches it.
 const MEASURED_PASS: u64 = u64::MAX - 3;
 
-/// What the pixels of some images are like, channel by channel, in their own units: 0 to 255 for bytes. Numbers that are not finite have
-/// no part in it.
+/// Pixel statistics of a set of images, channel by channel, in the pixels' own units: 0 to 255 for bytes. NaNs and
+/// infinities are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PixelStatistics {
-    /// Images that were read.
+    /// Number of images read.
     pub images: usize,
-    /// Numbers that are not finite, in all channels together.
+    /// Number of NaNs and infinities, over all channels.
     pub missing: u64,
     channels: Vec<Moments>,
 }
 
-/// Of one channel.
+/// The statistics of one channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Moments {
     count: f64,
@@ -34,18 +34,19 @@ struct Moments {
     squares: f64,
     min: f64,
     max: f64,
-    /// Numbers that are the smallest, and the largest.
+    /// How often the smallest and the largest value occur.
     at_ends: [f64; 2],
 }
 
 impl PixelStatistics {
-    /// Decodes the images of `source` at `indices`, or of each a square `window` of so many pixels at a random place, and measures their pixels
-    /// at their own size, so that a large image weighs more than a small one. Images that cannot be read are left out. The numbers are the same for any number of threads. Calls `progress(done, total)`
-    /// on the caller's thread after each image.
+    /// Decodes the images of `source` at `indices` and measures their pixels at their own size, so that a large image
+    /// weighs more than a small one. With `window`, measures instead one randomly placed square of `window` × `window`
+    /// pixels per image. Unreadable images are left out. The result does not depend on the number of threads. Calls
+    /// `progress(done, total)` on the caller's thread after each image.
     ///
     /// # Errors
-    /// That of the first image if none can be read; [`DataError::Argument`] for images of different numbers of channels;
-    /// [`DataError::Workers`] if the system refuses a thread.
+    /// Returns the error of the first image if no image can be read, [`DataError::Argument`] if the images differ in
+    /// their number of channels, and [`DataError::Workers`] if the system refuses a thread.
     pub fn measure(
         source: &dyn ImageSource,
         indices: &[usize],
@@ -95,7 +96,7 @@ impl PixelStatistics {
         Ok(Self::of(&View::of_crop(window, (window.height, window.width), false).cut(&part)))
     }
 
-    /// Of one image.
+    /// Measures one image.
     pub(crate) fn of(image: &AnyImage) -> Self {
         of_any!(image, image => Self::of_numbers(image))
     }
@@ -133,7 +134,7 @@ impl PixelStatistics {
         Self { images: 1, missing, channels }
     }
 
-    /// Adds the pixels of other images. The result depends on the order in its last bits.
+    /// Adds the statistics of other images. The last bits of the result depend on the order of the calls.
     pub(crate) fn add(&mut self, other: Self) -> Result<(), DataError> {
         if self.images == 0 {
             *self = other;
@@ -151,33 +152,34 @@ impl PixelStatistics {
         Ok(())
     }
 
-    /// Numbers of a pixel; 0 of no image.
+    /// Number of channels; 0 without images.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.channels.len()
     }
 
-    /// Each channel's mean; 0 of a channel without a number.
+    /// Each channel's mean; 0 for a channel without finite values.
     #[must_use]
     pub fn mean(&self) -> Vec<f64> {
         self.channels.iter().map(|channel| channel.mean).collect()
     }
 
-    /// Each channel's standard deviation, dividing by the number of pixels; 0 of a channel without a number.
+    /// Each channel's population standard deviation (divided by n); 0 for a channel without finite values.
     #[must_use]
     pub fn std(&self) -> Vec<f64> {
         self.channels.iter().map(|channel| (channel.squares / channel.count.max(1.0)).sqrt()).collect()
     }
 
-    /// The share of all numbers that are not finite, 0 to 1.
+    /// The share of NaNs and infinities among all values, 0 to 1.
     #[must_use]
     pub fn missing_share(&self) -> f64 {
         let finite: f64 = self.channels.iter().map(|channel| channel.count).sum();
         self.missing as f64 / (self.missing as f64 + finite).max(1.0)
     }
 
-    /// The share of each channel's numbers that are its largest, 0 to 1: where a detector or a conversion cuts numbers off, it is far above
-    /// that of a continuous quantity. 0 if the largest occurs once, and of a channel of one or two different numbers.
+    /// Each channel's share of values that equal its maximum, 0 to 1. Where a detector or a conversion clips values, it
+    /// is far larger than for a continuous quantity. 0 if the maximum occurs once, or if the channel has at most two
+    /// distinct values.
     #[must_use]
     pub fn saturated(&self) -> Vec<f64> {
         let share = |channel: &Moments| {
@@ -188,7 +190,7 @@ impl PixelStatistics {
         self.channels.iter().map(share).collect()
     }
 
-    /// Each channel's smallest and largest number; infinite of a channel without a number.
+    /// Each channel's smallest and largest value; infinite for a channel without finite values.
     #[must_use]
     pub fn ranges(&self) -> Vec<(f64, f64)> {
         self.channels.iter().map(|channel| (channel.min, channel.max)).collect()
@@ -215,17 +217,17 @@ impl Moments {
     }
 }
 
-/// Adds what comes in any order in the order of its places.
+/// Adds statistics that arrive in any order in the order of their positions.
 #[derive(Default)]
 pub(crate) struct InOrder {
     pub(crate) sum: PixelStatistics,
-    /// The first place that nothing is known of.
+    /// The first position that has not arrived.
     pub(crate) next: usize,
     early: BTreeMap<usize, Option<PixelStatistics>>,
 }
 
 impl InOrder {
-    /// Takes what there is at a place.
+    /// Takes the statistics at a position; `None` for an unreadable image.
     pub(crate) fn put(&mut self, place: usize, measured: Option<PixelStatistics>) -> Result<(), DataError> {
         self.early.insert(place, measured);
         while let Some(measured) = self.early.remove(&self.next) {

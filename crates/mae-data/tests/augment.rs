@@ -1,4 +1,4 @@
-//! What fine-tuning's transform draws, how often, and that a loader makes of it what it makes by itself.
+//! Tests of the fine-tuning transform: the distributions of its draws, and equal results alone and in a loader.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,19 +43,19 @@ fn operations_are_equally_frequent_and_each_is_applied_half_of_the_time() {
     drawn.iter().flatten().for_each(|op| *counts.entry(name(op)).or_default() += 1);
     let values: Vec<usize> = counts.values().copied().collect();
     assert_eq!(values.len(), 15);
-    // With 14 degrees of freedom.
+    // The same percentile with 14 degrees of freedom.
     assert!(chi_square(&values, &[1.0 / 15.0; 15]) < 36.12, "{counts:?}");
 
-    // With replacement: an operation follows itself once in fifteen times.
+    // Operations are drawn with replacement: one in fifteen pairs repeats the same operation.
     let both = drawn.iter().filter(|ops| ops.len() == 2);
     let (same, other): (Vec<_>, Vec<_>) = both.partition(|ops| name(&ops[0]) == name(&ops[1]));
-    // With 1 degree of freedom.
+    // The same percentile with 1 degree of freedom.
     assert!(chi_square(&[same.len(), other.len()], &[1.0 / 15.0, 14.0 / 15.0]) < 10.83, "{}", same.len());
 }
 
 #[test]
 fn magnitudes_are_normal_and_cut_off_and_either_sign_is_as_likely() {
-    // Bins of one deviation each, the first with all that is smaller, the last with what is cut off at 10.
+    // Bins of one standard deviation. The first also has everything below it, the last the values clipped to 10.
     const SHARES: [f64; 6] = [0.02275, 0.13591, 0.34134, 0.34134, 0.13591, 0.02275];
     let one = RandAugment::new(9.0, 0.5, 1, FILL).unwrap();
     let (mut bins, mut signs) = ([0; 6], [0; 2]);
@@ -68,7 +68,7 @@ fn magnitudes_are_normal_and_cut_off_and_either_sign_is_as_likely() {
         }
     }
     assert!(bins.iter().sum::<usize>() > 6000);
-    // With 5 and with 1 degrees of freedom.
+    // The 99.9th percentiles with 5 and with 1 degrees of freedom.
     assert!(chi_square(&bins, &SHARES) < 20.52, "{bins:?}");
     assert!(chi_square(&signs, &[0.5; 2]) < 10.83, "{signs:?}");
 
@@ -84,7 +84,7 @@ fn what_is_done_to_an_image_is_a_function_of_the_generator() {
     let once = |i| rand_augment().apply(image.clone(), &mut sample_rng(5, 0, i));
     let images: Vec<Image> = (0..64).map(once).collect();
     assert!(images == (0..64).map(once).collect::<Vec<_>>());
-    // A quarter is left as it is, and few of the rest are alike.
+    // A quarter of the images stay unchanged, and few of the others are equal.
     let distinct = images.iter().enumerate().filter(|(i, image)| !images[..*i].contains(image)).count();
     assert!(distinct > 32, "{distinct}");
 }
@@ -103,7 +103,7 @@ fn images_of_any_channels_keep_their_shape() {
         }
         assert_eq!(erasing.apply(image.clone(), &mut sample_rng(0, 0, 0)).channels(), channels);
     }
-    // What is grey in several channels is the same grey in one.
+    // Equal channels give the same result as a single one.
     let grey = noise(8, 9, 1);
     for channels in [3, 5] {
         let several = |image: &Image| {
@@ -146,7 +146,7 @@ fn erasing_puts_noise_into_one_rectangle_of_as_many_images_as_it_says() {
             continue;
         };
         erased += 1;
-        // Rounding moves a side by half a pixel at most.
+        // Rounding changes a side by at most half a pixel.
         let (h, w) = (crop.height as f64, crop.width as f64);
         let pixels = (height * width) as f64;
         assert!((h + 0.5) * (w + 0.5) >= 0.02 * pixels && (h - 0.5) * (w - 0.5) <= pixels / 3.0, "{crop:?}");
@@ -166,19 +166,19 @@ fn erasing_puts_noise_into_one_rectangle_of_as_many_images_as_it_says() {
             }
         }
     }
-    // With 1 degree of freedom.
+    // The 99.9th percentile of chi-square with 1 degree of freedom.
     let counts = [erased, IMAGES - erased];
     assert!(chi_square(&counts, &[0.25, 0.75]) < 10.83, "{counts:?}");
     for (sums, (mean, std)) in sums.into_iter().zip(MEAN.into_iter().zip(STD)) {
         let our_mean = sums[0] / values;
         let our_std = (sums[1] / values - our_mean * our_mean).sqrt();
-        // What is cut off at black and white draws the mean to the middle, and makes the deviation smaller.
+        // Clipping at black and white pulls the mean towards the middle and reduces the deviation.
         assert!((our_mean - mean).abs() < 0.005, "{our_mean} {mean}");
         assert!((0.94..1.0).contains(&(our_std / std)), "{our_std} {std}");
     }
 }
 
-/// A folder of 12 images of 61 by 97, and what keeps it.
+/// A folder of 12 images of 61 by 97 pixels, and the guard that deletes it.
 fn folder() -> (tempfile::TempDir, Arc<ImageFolder>) {
     let folder = tempfile::tempdir().unwrap();
     for i in 0..12u8 {

@@ -1,4 +1,4 @@
-//! Bad files are replaced, counted and named up to a share, and are an error beyond it.
+//! Bad files are replaced, counted and named up to a share. Beyond it, they are an error.
 
 mod numbers;
 
@@ -20,14 +20,14 @@ fn strict() -> LoaderConfig {
     LoaderConfig { bad_files: BadFilePolicy::Strict, ..config() }
 }
 
-/// Images of which those that are `bad` cannot be read.
+/// Images of which the `bad` ones cannot be read.
 fn with_bad(len: usize, bad: impl Fn(usize) -> bool + Send + Sync + 'static) -> Numbers {
     Numbers::new(len, move |index| {
         if bad(index) { Err(ImageError::EmptyFile { path: name(index).into() }.into()) } else { Ok(()) }
     })
 }
 
-/// The batches before the error, and the error.
+/// The number of batches before the error, and the error.
 fn until_error(loader: &Loader, len: usize) -> (usize, DataError) {
     let mut batches = loader.batches(0, upto(len), 0).unwrap();
     let mut good = 0;
@@ -72,7 +72,7 @@ fn a_bad_file_is_replaced_by_another_as_it_is_seen_in_its_own_place() {
 
 #[test]
 fn replacements_do_not_depend_on_workers_or_the_start() {
-    // So many that substitutes are often bad themselves.
+    // So many bad files that substitutes are often bad too.
     let make = |workers| {
         let config = LoaderConfig { workers, ..skip(0.6) };
         loader(with_bad(40, |index| index % 5 < 3), config)
@@ -163,7 +163,7 @@ fn a_panic_is_a_bad_file() {
     );
 }
 
-/// Worse than a decoder: it panics outside of everything that expects it.
+/// A source that panics in `name`, where the loader does not catch panics.
 struct Nameless(Numbers);
 
 impl ImageSource for Nameless {

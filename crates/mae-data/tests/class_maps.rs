@@ -1,4 +1,4 @@
-//! Class maps from files, and those of well-known data sets.
+//! Class maps in files, and those of well-known data sets.
 
 use mae_data::{ClassMap, DataError, IGNORE, label_colour};
 
@@ -93,7 +93,7 @@ fn what_makes_no_class_map_is_refused_in_a_line() {
     assert!(refused(&two("values = 1")).starts_with("line 6: unknown field `values`"));
     assert!(refused(&format!("ignored = [1]\n{}", two("value = 1"))).contains("unknown field `ignored`"));
     assert!(refused("[[class]\n").starts_with("line 1: "));
-    // What a message quotes of the file breaks no line.
+    // A line break that a message quotes from the file is escaped.
     let error = load("classes.json", r#"{"a\nb": 1}"#).unwrap_err().to_string();
     assert!(error.contains(r"unknown field `a\nb`") && !error.contains('\n'), "{error}");
     let line_break = |value: u8| class(r"a\nb", &format!("value = {value}"));

@@ -1,4 +1,4 @@
-//! What the doctor says of folders whose content is known.
+//! Tests the doctor on folders with known content.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use mae_data::{
     Spread,
 };
 
-/// An image of noise: a different one for every seed.
+/// An image of noise that differs for every seed.
 fn noise(height: u32, width: u32, seed: u32) -> RgbImage {
     let mut state = seed.wrapping_mul(0x9E37_79B9).wrapping_add(1);
     RgbImage::from_fn(width, height, |_, _| {
         Rgb(std::array::from_fn(|channel| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            // Channels of different mean and deviation.
+            // The channels differ in mean and deviation.
             (state >> 24) as u8 >> channel
         }))
     })
@@ -90,13 +90,13 @@ fn a_class_that_lists_others_is_named_until_the_table_is_read_as_lists() {
     assert_eq!(warnings(LabelTable::read_lists(&table, "|").unwrap()), []);
 }
 
-/// 2 classes with 24 files and 2, one loose file, an empty folder, 2 groups of duplicates, 2 unreadable files.
+/// 2 classes with 24 and 2 files, one loose file, an empty folder, 2 groups of duplicates, and 2 unreadable files.
 fn sick_folder(root: &Path) -> Vec<RgbImage> {
     let mut images: Vec<_> = (0..20).map(|seed| noise(16 + seed, 20, seed)).collect();
     for (seed, image) in images.iter().enumerate() {
         save(root, &format!("cats/{seed:02}.png"), image);
     }
-    // The same pixels: in another format and under another class, and as a copy.
+    // The same pixels: in another format and class, and as copies.
     save(root, "dogs/same.bmp", &images[3]);
     save(root, "cats/deep/copy.png", &images[5]);
     save(root, "cats/deep/copy-2.png", &images[5]);

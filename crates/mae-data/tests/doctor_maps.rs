@@ -1,4 +1,4 @@
-//! What the doctor finds in label maps.
+//! Tests the doctor on label maps.
 
 mod masks;
 

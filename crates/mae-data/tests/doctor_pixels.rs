@@ -1,4 +1,4 @@
-//! What the doctor says of other pixels than 8-bit RGB.
+//! Tests the doctor on pixels other than 8-bit RGB.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use mae_data::{
     Subset, data_warnings,
 };
 
-/// An image of colours: another one for each seed.
+/// A colour image that differs for every seed.
 fn colours(height: u32, width: u32, seed: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| Rgb([(x * 7) as u8, (y * 5) as u8, (seed * 3 + x * y) as u8]))
 }
 
-/// Examines a folder as what loses nothing of its files.
+/// Examines a folder as `pixels`, or in its files' lossless format.
 fn examine_stored(root: &Path, pixels: Option<PixelFormat>) -> DataReport {
     let folder = ImageFolder::open(root, FolderOptions { pixels, ..FolderOptions::default() }).unwrap();
     let examine = |threads| Doctor { threads, image_size: None }.examine(&folder, |_, _| {}).unwrap();
@@ -33,7 +33,7 @@ fn deep_grey_images_are_measured_in_their_own_units() {
     };
     grey("1.png", vec![1000, 3000]);
     grey("2.png", vec![5000, 7000, 60000, 8000]);
-    // The numbers of the first, which lie differently; and those of the second, in another file.
+    // The values of the first file in another order, and those of the second in another file.
     grey("3.png", vec![3000, 1000]);
     grey("4.png", vec![5000, 7000, 60000, 8000]);
     let alpha: ImageBuffer<LumaA<u16>, _> = ImageBuffer::from_raw(2, 1, vec![1000, 9, 3000, 8]).unwrap();
@@ -137,7 +137,7 @@ fn files_that_lose_something_are_named() {
         "{text}"
     );
     assert!(text.contains("deep1.png is u16x1): --pixels FORMAT"), "{text}");
-    // A plan says it too, of a part of the folder as well.
+    // `data_warnings` gives the same warning, but only about the images of its source.
     let source: Arc<dyn ImageSource> =
         Arc::new(ImageFolder::open(root.path(), FolderOptions::default()).unwrap());
     let said = |source: &dyn ImageSource| {
@@ -159,7 +159,7 @@ fn numbers_that_are_cut_off_and_scenes_of_other_sizes_are_named() {
     save("1.png", 64, 4095);
     save("2.png", 64, 4095);
     assert_eq!(examine_stored(root.path(), None).warnings.len(), 1, "the two are equal");
-    // Of 64 x 64 numbers, those beyond 1000 are cut off.
+    // Of 64 × 64 values, those above 1000 are clipped.
     save("2.png", 64, 1000);
     save("1.png", 64, 1000 - 1);
     let DataWarning::Saturated { channels } = &examine_stored(root.path(), None).warnings[0] else {

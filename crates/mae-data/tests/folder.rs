@@ -1,10 +1,10 @@
-//! Which files of a folder are its images, in which order and of which class.
+//! Which files of a folder are its images, in which order, and with which class.
 
 use std::path::Path;
 
 use mae_data::{FolderOptions, ImageFolder, ImageSource};
 
-/// A 1x1 BMP, red.
+/// A red BMP of 1 × 1 pixels.
 const RED: &[u8] =
     b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0\0\0\0\0\x04\0\0\0\
     \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\0";
@@ -109,7 +109,7 @@ mod links {
         fill(elsewhere.path(), &["2.bmp", "in/3.bmp"]);
         symlink(elsewhere.path(), root.path().join("b")).unwrap();
         symlink(elsewhere.path().join("2.bmp"), root.path().join("a/4.bmp")).unwrap();
-        // Back to the root, to itself, and to each other.
+        // Links back to the root, to itself, and between the two folders.
         symlink(root.path(), root.path().join("a/loop")).unwrap();
         symlink("self", root.path().join("a/self")).unwrap();
         symlink(root.path().join("a"), elsewhere.path().join("in/a")).unwrap();

@@ -1,4 +1,4 @@
-//! RandAugment's operations and random erasing's rectangles against timm's on Pillow (`golden/make_augment.py`).
+//! Compares RandAugment's operations and random erasing's rectangles with timm's on Pillow (`golden/make_augment.py`).
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn images() -> HashMap<String, Image> {
     golden("images.json").as_object().unwrap().iter().map(image).collect()
 }
 
-/// An operation by timm's name of it.
+/// Creates an operation from timm's name for it.
 fn op(name: &str, argument: &Value) -> AugmentOp {
     let argument = argument.as_str().unwrap();
     let (whole, number) = (|| argument.parse().unwrap(), || argument.parse().unwrap());
@@ -51,8 +51,8 @@ fn op(name: &str, argument: &Value) -> AugmentOp {
     }
 }
 
-/// How far bytes may be from Pillow's: not at all, but where a sine or a sum in double precision, with its last bit
-/// another, may carry a fraction over the whole number at which it is cut off.
+/// The largest allowed difference from Pillow's bytes. It is 1 for affine operations: if the last bit of a sine or of a
+/// sum in double precision differs, a value may be truncated to the next integer. For the others it is 0.
 fn bound(op: AugmentOp) -> u8 {
     use AugmentOp::{Rotate, ShearX, ShearY, TranslateXRel, TranslateYRel};
     let affine = matches!(op, Rotate(_) | ShearX(_) | ShearY(_) | TranslateXRel(_) | TranslateYRel(_));
@@ -71,12 +71,12 @@ fn operations_are_pillows() {
         assert_eq!(shape(&ours), shape(image));
         let apart = ours.data().iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
         assert!(apart <= bound(op), "{op:?} of {}: off by {apart}", case["image"]);
-        // Where fractions can be carried over, they seldom are.
+        // Even where differences are allowed, they are rare.
         let other = ours.data().iter().zip(&theirs).filter(|(a, b)| a != b).count();
         assert!(other * 100 <= theirs.len(), "{op:?} of {}: {other} bytes are others", case["image"]);
         changed += usize::from(theirs != image.data());
     }
-    // Most of the cases are of some use.
+    // Most of the cases change the image.
     assert!(changed * 10 > cases.as_array().unwrap().len() * 7, "{changed}");
 }
 
@@ -90,8 +90,8 @@ fn arguments_are_timms() {
     }
 }
 
-/// Two samples of one distribution differ by more than this, at any point, once in 10,000 times
-/// (Kolmogorov-Smirnov: `sqrt(-ln(alpha / 2) / 2)`; fewer still for whole numbers, which tie).
+/// The distance between two samples of one distribution that is exceeded at any point with a probability of 1 in 10,000
+/// (Kolmogorov-Smirnov: `sqrt(-ln(alpha / 2) / 2)`). For integers, which tie, the probability is even lower.
 fn apart_by_chance(ours: usize, theirs: usize) -> f64 {
     const ALPHA: f64 = 1e-4;
     (-(ALPHA / 2.0).ln() / 2.0).sqrt() * (1.0 / ours as f64 + 1.0 / theirs as f64).sqrt()

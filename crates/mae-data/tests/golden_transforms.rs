@@ -1,4 +1,4 @@
-//! Crops, resizes and evaluation views against torchvision's on Pillow (`golden/make_transforms.py`).
+//! Compares crops, resizes and evaluation views with torchvision's on Pillow (`golden/make_transforms.py`).
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ fn numbers<const N: usize>(value: &Value) -> [usize; N] {
     list.try_into().unwrap()
 }
 
-/// Holds our image to Pillow's: at least 99.9% of the bytes within 1, and all within 2.
+/// Asserts that our image is close to Pillow's: at least 99.9% of the bytes within 1, and all within 2.
 fn assert_close(case: &Value, ours: &Image) {
     let theirs = image(&case["expected"]);
     assert_eq!((ours.height(), ours.width()), (theirs.height(), theirs.width()), "{case}");
@@ -40,8 +40,8 @@ fn assert_close(case: &Value, ours: &Image) {
     assert!(apart.iter().all(|&levels| levels <= 2), "{case}");
 }
 
-/// Holds what `transform` makes of a case's source to Pillow's, byte for byte: as grey, as RGB and with a fourth
-/// channel. The generator sees to it that Pillow resizes each band like any other.
+/// Asserts that `transform` gives Pillow's bytes for a case: as greyscale, as RGB and with a fourth channel.
+/// `make_transforms.py` checks that Pillow resizes all bands alike.
 fn assert_equal(case: &Value, transform: impl Fn(Image) -> Image) {
     for channels in [1, 3, 4] {
         let [source, theirs] =
@@ -53,14 +53,15 @@ fn assert_equal(case: &Value, transform: impl Fn(Image) -> Image) {
     }
 }
 
-/// The green channel as the floats that the generator makes of it, in each of two channels.
+/// The green channel, converted to floats as in `make_transforms.py`, in each of two channels.
 fn floats(rgb: &Image) -> Image<f32> {
     let green = rgb.data().chunks_exact(3).map(|pixel| f32::from(pixel[1]) * 137.77 - 9000.0);
     Image::new(rgb.height(), rgb.width(), 2, green.flat_map(|number| [number; 2]).collect()).unwrap()
 }
 
-/// Holds what becomes of floats to what Pillow's mode F makes of them, for cases that have it: to the bit, or to the last one where the
-/// filter is made of sines, which the machine's library computes.
+/// Asserts that `transform` gives the values of Pillow's mode F for a case with floats. They must be equal to the bit,
+/// or to the last bit if the filter uses sines, which the system's maths library computes. Returns the number of cases
+/// compared.
 fn assert_equal_floats(case: &Value, transform: impl Fn(AnyImage) -> AnyImage) -> usize {
     let Some(name) = case["floats"].as_str() else { return 0 };
     let one = PixelFormat::Stored { pixel_type: PixelType::F32, channels: 1 };
@@ -79,7 +80,7 @@ fn assert_equal_floats(case: &Value, transform: impl Fn(AnyImage) -> AnyImage) -
     1
 }
 
-/// The first channels of an RGB image, which come again after the third.
+/// Repeats the channels of an RGB image up to `channels`.
 fn with_channels(channels: usize, rgb: &Image) -> Image {
     let pixels = rgb.data().chunks_exact(3);
     let data = pixels.flat_map(|pixel| pixel.iter().cycle().take(channels)).copied().collect();
@@ -125,7 +126,7 @@ fn training_views_are_pillows_to_rounding_and_of_floats_to_the_bit() {
     for case in cases("crops.json") {
         let (crop, size) = crop_and_size(&case);
         let source = image(&case["source"]);
-        // A recipe with one outcome: all of what was cut out before.
+        // A random crop with a single outcome: all of the part that was cut out before.
         let cut = resized_crop(&source, crop, (crop.height, crop.width)).unwrap();
         let aspect = crop.width as f64 / crop.height as f64;
         let whole = RandomResizedCrop::new((1.0, 1.0), (aspect, aspect)).unwrap();
@@ -143,8 +144,8 @@ fn training_views_are_pillows_to_rounding_and_of_floats_to_the_bit() {
     assert!(floats > 10, "{floats} cases of floats");
 }
 
-/// Two samples of one distribution differ by more than this, at any point, once in 10,000 times
-/// (Kolmogorov-Smirnov: `sqrt(-ln(alpha / 2) / 2)`; fewer still for whole numbers, which tie).
+/// The distance between two samples of one distribution that is exceeded at any point with a probability of 1 in 10,000
+/// (Kolmogorov-Smirnov: `sqrt(-ln(alpha / 2) / 2)`). For integers, which tie, the probability is even lower.
 fn bound(ours: usize, theirs: usize) -> f64 {
     const ALPHA: f64 = 1e-4;
     (-(ALPHA / 2.0).ln() / 2.0).sqrt() * (1.0 / ours as f64 + 1.0 / theirs as f64).sqrt()

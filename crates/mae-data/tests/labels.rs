@@ -1,4 +1,4 @@
-//! Tables of classes, and held-out parts, of a folder of images.
+//! Tables of classes, and held-out sets, for a folder of images.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mae_data::{DataError, FolderOptions, ImageFolder, ImageSource, LabelTable, Shapes, Subset};
 
-/// A folder with files of these names; what is in them is not looked at.
+/// A folder of empty files with these names. Nothing reads their content.
 fn folder(at: &Path, names: &[&str]) -> ImageFolder {
     for name in names {
         fs::create_dir_all(at.join(name).parent().unwrap()).unwrap();
@@ -16,7 +16,7 @@ fn folder(at: &Path, names: &[&str]) -> ImageFolder {
     ImageFolder::open(at, FolderOptions::default()).unwrap()
 }
 
-/// The class of each image of the folder `images`, by a table of this name and text beside it.
+/// The class of each image in the folder `images`, according to a table with this name and text beside it.
 fn labelled(at: &Path, name: &str, text: &str) -> Result<Vec<Option<String>>, DataError> {
     fs::write(at.join(name), text).unwrap();
     let table = LabelTable::read(at.join(name))?;
@@ -36,13 +36,14 @@ fn tables_are_read_as_people_write_them() {
     let absolute = at.join("images/two.jpg").display().to_string();
     for (name, text) in [
         ("a.csv", "path,class\na/one.jpg,cat\ntwo.jpg,dog\n"),
-        // Columns in any place, of any case, among others; Windows' marks; names below the table's folder.
+        // Columns in any position and case, among others; a byte order mark and CRLF; names relative to the table's
+        // folder.
         (
             "b.csv",
             "\u{feff}Split,LABEL,File_Name\r\ntrain,cat,images/a/one.jpg\r\ntest,dog,./images/two.jpg\r\n",
         ),
         ("c.csv", "class;image\n cat ;\"a/one.jpg\"\ndog;two\n"),
-        // Without a heading; an unknown name beside a known one; a row without a class.
+        // No header, and a row without a class; then an unknown column name beside a known one.
         ("d.csv", "one.jpg,cat\ntwo.jpg,dog\none.png,\n"),
         ("e.csv", "image_id,breed\ntwo,dog\none.jpg,cat\n"),
         ("f.tsv", "path\tlabel\na/one.jpg\tcat\ntwo.jpg\tdog\n"),
@@ -75,10 +76,10 @@ fn images_may_have_several_classes_where_a_table_says_so() {
     let expected = [Some(vec![0, 2]), Some(vec![1]), Some(vec![]), None];
     for (name, text, list) in [
         ("a.csv", "path,tags\n1.jpg, c; a\n2.jpg,b\n3.jpg,\n", Some(";")),
-        // The separator of classes is not taken for that of the columns.
+        // The separator of classes is not mistaken for that of columns.
         ("b.csv", "1.jpg,c;a;;a\n2.jpg,b\n3.jpg,;\n", Some(";")),
         ("c.csv", "path;class\n1.jpg;a,c\n2.jpg;b\n3.jpg;\n", Some(",")),
-        // Several rows of an image.
+        // Quoted lists, a separator of two characters, and several rows for one image.
         ("q.csv", "path,class\n1.jpg,\"c,a\"\n2.jpg,b\n3.jpg,\n", Some(",")),
         ("r.csv", "path;class\n1.jpg;\"c;a\"\n2.jpg;b\n3.jpg;\n", Some(";")),
         ("s.csv", "1.jpg,c; a\n2.jpg,b\n3.jpg,\n", Some("; ")),
@@ -104,7 +105,8 @@ fn images_may_have_several_classes_where_a_table_says_so() {
         assert_eq!(folder.label(0), None, "{name}");
     }
 
-    // One 1 in each row is one class for each image, and so are lists of one. Rows that name no image do not count.
+    // With exactly one 1 per row, or lists of one class, a table is single-label. Rows whose image does not exist do
+    // not count.
     for (name, text) in [
         ("h.csv", "image,a,b\n1.jpg,0,1\n2.jpg,1,0\n9.jpg,1,1\n"),
         ("i.jsonl", "{\"path\": \"1.jpg\", \"class\": [\"b\"]}\n{\"path\": \"2.jpg\", \"class\": \"a\"}"),
@@ -120,7 +122,7 @@ fn images_may_have_several_classes_where_a_table_says_so() {
         assert_eq!(folder.labels(0), Some(vec![1]), "{name}");
     }
 
-    // Two folders agree on classes and on how many of them an image may have.
+    // Two folders agree on the classes and on whether an image may have several.
     let several = read("j.csv", "path,class\n1.jpg,c a\n", Some(" "));
     let (one, several) = read("k.csv", "path,class\n1.jpg,b\n2.jpg,c\n", None).with_common_classes(several);
     assert_eq!((one.class_names(), one.is_multi_label()), (several.class_names(), true));
@@ -137,7 +139,7 @@ fn a_share_of_images_with_several_classes_is_held_out_by_the_rarest() {
     let at = tempfile::tempdir().unwrap();
     let names: Vec<String> = (0..400).map(|i| format!("{i:03}.jpg")).collect();
     let images = folder(&at.path().join("images"), &names.iter().map(String::as_str).collect::<Vec<_>>());
-    // Every image has `all`, every tenth `some` too, and four `rare`, two of them beside `some`.
+    // Every image has `all`, every tenth also `some`. Four have `rare`, two of them beside `some`.
     let rare = [10, 20, 31, 41];
     let row = |i: usize| {
         let classes = [
@@ -176,13 +178,13 @@ fn classes_are_those_of_the_images_in_their_order() {
         let folder = ImageFolder::open(at.path().join("images"), FolderOptions::default()).unwrap();
         folder.with_labels(&table).unwrap()
     };
-    // Integers are in numerical order, as numpy has them. A row without an image adds no class.
+    // Integers are sorted numerically, as in numpy. A row without an image adds no class.
     let integers = of("path,class\n0,10\n1,9\n2,-1\n3,9\n4,8\n");
     assert_eq!(integers.class_names(), ["-1", "9", "10"]);
     assert_eq!((0..4).map(|i| integers.label(i)).collect::<Vec<_>>(), [Some(2), Some(1), Some(0), Some(1)]);
     assert_eq!(of("path,class\n0,10\n1,9\n2,x\n").class_names(), ["10", "9", "x"]);
 
-    // Two tables have the classes of both, and a table those of class folders.
+    // Two tables get the classes of both. A table beside class folders gets theirs.
     let (first, second) = of("path,class\n0,2\n1,10\n").with_common_classes(of("path,class\n0,3\n1,10\n"));
     assert_eq!(
         (first.class_names(), second.class_names()),
@@ -295,7 +297,7 @@ fn a_share_of_each_class_is_held_out_by_the_seed_alone() {
     let (_, again) = Subset::split(&shapes, 0.2, 7).unwrap();
     assert_eq!(names(&again), names(&val));
     let (_, other) = Subset::split(&shapes, 0.2, 8).unwrap();
-    // Two independent fifths have a fifth of their images in common.
+    // Two independent fifths share a fifth of their images.
     let common = names(&other).intersection(&names(&val)).count();
     assert!((4..40).contains(&common), "{common}");
     assert_eq!(val.load(3).unwrap(), shapes.load(names_index(&val.name(3))).unwrap());
@@ -307,7 +309,7 @@ fn a_share_of_each_class_is_held_out_by_the_seed_alone() {
     assert!(matches!(Subset::new(shapes, vec![402, 403]), Err(DataError::Index { index: 403, len: 403 })));
 }
 
-/// The index in `shapes/00012`.
+/// The index in a name such as `shapes/00012`.
 fn names_index(name: &str) -> usize {
     name.rsplit('/').next().unwrap().parse().unwrap()
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use image::RgbImage;
 use mae_data::{FolderOptions, ImageSource, PixelFormat, open_images, path_name};
 
-/// The images `one.png` to `three.png` below `images`, each of one colour, and a table beside them, opened.
+/// Writes `a/one.png`, `two.png` and `three.png` below `images`, each of one colour, and a table beside that folder.
+/// Opens the table.
 fn opened(at: &Path, name: &str, text: &str) -> Result<Arc<dyn ImageSource>, String> {
     fs::create_dir_all(at.join("images/a")).unwrap();
     for (number, image) in ["a/one.png", "two.png", "three.png"].into_iter().enumerate() {
@@ -19,7 +20,7 @@ fn opened(at: &Path, name: &str, text: &str) -> Result<Arc<dyn ImageSource>, Str
     open_images(at.join(name), FolderOptions::default()).map_err(|error| error.to_string())
 }
 
-/// The first byte and the classes of each image.
+/// The first byte and the class names of each image.
 fn read(images: &dyn ImageSource) -> Vec<(u8, Option<Vec<&str>>)> {
     let class = |label: u32| images.class_names()[label as usize].as_str();
     let labels = |index| Some(images.labels(index)?.into_iter().map(class).collect());
@@ -35,7 +36,7 @@ fn images_come_in_the_order_of_the_rows() {
     for (name, text) in [
         ("a.csv", "path,class\nimages/two.png,dog\nimages/a/one.png,cat\n".to_owned()),
         ("b.tsv", format!("LABEL\tpath\ndog\t{absolute}\ncat\t./images/a/../a/one.png\n")),
-        // The same image again, with its class and without.
+        // The same image again, with and without its class.
         (
             "c.csv",
             "images/two.png,dog\nimages/a/one.png,\nimages/a/one.png,cat\nimages/../images/two.png,dog\n"

@@ -1,4 +1,4 @@
-//! The loader's batches depend on what they are made of alone, and no more of them are made than it says.
+//! The loader's batches depend only on its inputs, and it makes no more of them ahead of time than it states.
 
 mod numbers;
 
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Takes longer for some images than for others.
+/// A source that takes longer for some images than for others.
 fn uneven(len: usize) -> Numbers {
     Numbers::new(len, |index| {
         sleep(MS * (index * 7 % 5) as u32);
@@ -139,7 +139,7 @@ fn batches_before_the_start_are_not_loaded() {
     assert_eq!(loads.load(SeqCst), 40);
 }
 
-/// Counts the decoded images and the samples that are alive.
+/// Counts the decoded images that are alive, and the samples made so far.
 #[derive(Default)]
 struct Gauge {
     decoded: AtomicUsize,
@@ -180,7 +180,7 @@ fn memory_is_bounded_as_stated_under_a_slow_consumer() {
             sleep(10 * MS);
             let ahead = || gauge.transformed.load(SeqCst) - 4 * taken;
             assert!(ahead() <= 4 * prefetch_batches, "{} samples ahead of batch {taken}", ahead());
-            // The bound is made use of.
+            // The loader makes full use of the bound.
             let deadline = Instant::now() + 5000 * MS;
             while taken == 10 && ahead() < 4 * prefetch_batches {
                 assert!(Instant::now() < deadline, "only {} samples ahead", ahead());
@@ -223,7 +223,7 @@ fn dropping_an_epoch_ends_its_workers_at_once() {
     let mut batches = loader.batches(0, upto(4000), 0).unwrap();
     batches.next().unwrap().unwrap();
     drop(batches);
-    // Not the 2000 that were ordered: that is 3 seconds' work.
+    // Far fewer than the 2000 that were requested, which would take 3 seconds.
     assert!(loads.load(SeqCst) < 400, "{} loads", loads.load(SeqCst));
     drop(loader);
     assert_eq!(Arc::strong_count(&source), 1, "a worker still holds the data set");

@@ -33,7 +33,7 @@ fn refused(path: &Path) -> String {
     }
 }
 
-/// The number that each image was made of; none where it cannot be read.
+/// The number from which each image was made; `None` if it cannot be read.
 fn numbers(images: &dyn ImageSource) -> Vec<Option<u8>> {
     let number = |index| Some(images.load(index).ok()?.into_u8().ok()?.data()[0]);
     (0..images.len()).map(number).collect()
@@ -58,7 +58,7 @@ fn every_image_is_read_by_its_index() {
         ),
         ("dictionary", paged().set_dictionary_enabled(true)),
         ("dictionary-no-index", paged().set_dictionary_enabled(true).set_offset_index_disabled(true)),
-        // A dictionary that is soon full: the other pages are plain.
+        // The dictionary is soon full, so the other pages are plain.
         ("dictionary-small", paged().set_dictionary_enabled(true).set_dictionary_page_size_limit(200)),
         ("one-page", WriterProperties::builder()),
     ];
@@ -83,7 +83,7 @@ fn every_image_is_read_by_its_index() {
         let images = open(&path);
         let expected: Vec<_> = (0..29).map(|number| (number % 3 != 2).then_some(number)).collect();
         assert_eq!(numbers(&*images), expected, "{name}");
-        // Backwards, and again.
+        // Once more, in reverse order.
         for index in (0..29).rev() {
             let found = images.load(index).ok().map(|image| image.into_u8().unwrap().data()[0]);
             assert_eq!(found, expected[index], "{name}: {index}");
@@ -101,7 +101,7 @@ fn every_image_is_read_by_its_index() {
     }
 }
 
-/// As `Dataset.from_dict({"image": paths})` writes it.
+/// The file has the form that `Dataset.from_dict({"image": paths})` writes.
 #[test]
 fn images_that_are_named_and_not_held_are_read_from_their_files() {
     let at = tempfile::tempdir().unwrap();
@@ -199,7 +199,7 @@ fn classes_may_be_texts_or_lists() {
     assert_eq!(images.class_names(), ["cat", "dog"]);
     assert_eq!([0, 1, 2, 3].map(|index| images.label(index)), [Some(1), Some(0), None, Some(1)]);
 
-    // Two classes, none, null, one; then a list that goes on in the next block of rows.
+    // Two classes, none, null, one.
     let lists = Column::lists([Some(vec![2, 10]), Some(vec![]), None, Some(vec![2])]);
     let columns = vec![Column::bytes((0..4).map(|n| Some(png(n))), 1), lists];
     let schema = "message m { optional binary image; optional group labels (LIST) { repeated group list { optional \
@@ -239,7 +239,7 @@ fn a_folder_of_files_is_one_data_set_and_a_split_is_named() {
     assert_eq!(numbers(&*open(&folder.join("test"))), [Some(6), Some(7)]);
     assert!(mae_data::images_exist(&folder.join("test")) && !mae_data::images_exist(&folder.join("none")));
     assert!(refused(&folder.join("none")).contains("none"));
-    // Splits as folders, which are folders of their own.
+    // Splits as sub-folders, which can also be opened as folders.
     one("other/validation/0000.parquet", 0..1);
     one("other/train/0000.parquet", 1..2);
     assert!(refused(&folder.join("other")).contains("train, validation"));
@@ -315,7 +315,7 @@ fn files_that_are_cut_short_or_damaged_are_errors() {
             let error = refused(&path);
             assert!(error.contains("a.parquet") && error.lines().count() == 1, "{error}");
         }
-        // What is damaged is an error, or not noticed, but never more than that.
+        // Damage is an error or goes unnoticed, but never panics.
         let options = FolderOptions { pixels: Some(PixelFormat::Rgb8), ..FolderOptions::default() };
         for place in 0..bytes.len() {
             let mut damaged = bytes.clone();

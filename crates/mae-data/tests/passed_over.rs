@@ -1,4 +1,4 @@
-//! What lies in a folder of images and is no part of the data set is counted and said; names are one line each.
+//! Files and folders that are not part of a data set are counted and reported, and names are one line each.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ fn what_is_not_read_is_counted_with_what_to_do() {
 
     let report = Doctor::default().examine(&folder, |_, _| ()).unwrap();
     assert_eq!((report.readable, report.passed_over.clone()), (4, passed_over.clone()));
-    // System folders are no classes without images.
+    // System folders are not classes without images.
     assert_eq!((report.empty_folders.len(), report.warnings.len()), (0, 2), "{:?}", report.warnings);
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["passed_over"]["files"][".heic"], 2);
@@ -83,7 +83,7 @@ fn the_pictures_of_runs_are_no_data() {
         write(root.path(), format!("{run}/pictures/0.png"), &jpeg);
         write(root.path(), format!("{run}/loss.png"), &jpeg);
     }
-    // A recipe alone is no run.
+    // A folder with nothing but a recipe is not a run.
     write(root.path(), "food/recipe.toml", b"");
     write(root.path(), "food/soup.jpg", &jpeg);
     let folder = open(root.path()).unwrap();
@@ -131,7 +131,8 @@ mod names {
     fn are_one_line_and_differ_where_files_do() {
         let root = tempfile::tempdir().unwrap();
         let jpeg = file("full-chroma.jpg");
-        // Classes and files of bytes that differ only where they are not UTF-8, line breaks, and what they are written as.
+        // Names of classes and files that differ only in bytes that are not UTF-8 or in line breaks, and one that looks
+        // like another's escaped form.
         let names: [&[u8]; 6] = [
             b"caf\xe9/\xe9.jpg",
             b"caf\xe8/\xe9.jpg",

@@ -1,4 +1,4 @@
-//! The sampler deals as PyTorch's does, and shuffles without a favourite.
+//! The sampler deals like PyTorch's, and its shuffles are uniform.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,14 +15,14 @@ fn ranks(
     (0..world_size).map(rank).collect()
 }
 
-/// What the ranks see between them, in the order in which it was dealt.
+/// All indices that the ranks see, in the order in which they were dealt.
 fn dealt(ranks: &[Vec<usize>]) -> Vec<usize> {
     let turns = ranks.iter().map(Vec::len).max().unwrap();
     (0..turns).flat_map(|turn| ranks.iter().map(move |rank| rank[turn])).collect()
 }
 
-/// Against `golden/sampler/ranks.json`, which `golden/make_sampler.py` writes. PyTorch's own shuffle takes the place
-/// of ours: what is compared is what becomes of an order.
+/// Compares with `golden/sampler/ranks.json`, which `golden/make_sampler.py` writes. PyTorch's own shuffle replaces
+/// ours, so the test compares how an order is dealt.
 #[test]
 fn deals_as_pytorch() {
     let cases: serde_json::Value = serde_json::from_str(include_str!("golden/sampler/ranks.json")).unwrap();
@@ -82,7 +82,7 @@ proptest! {
         prop_assert_eq!(order(seed, epoch), order(seed, epoch));
         prop_assert_ne!(order(seed, epoch), order(seed, epoch + 1));
         prop_assert_ne!(order(seed, epoch), order(seed.wrapping_add(1), epoch));
-        // PyTorch's would be the same here.
+        // PyTorch's orders would be equal here.
         prop_assert_ne!(order(seed, epoch + 1), order(seed.wrapping_add(1), epoch));
     }
 }

@@ -1,4 +1,4 @@
-//! What a segmentation transform draws, and that images and label maps stay together.
+//! Tests what a segmentation transform draws, and that images and label maps stay aligned.
 
 use mae_data::{
     AnyImage, DataError, Encoded, IGNORE, Image, JointTransform, LabelMap, PhotometricDistortion,
@@ -20,7 +20,7 @@ fn apply(transform: &SegmentTransform, image: &Image, map: &LabelMap, sample: us
 
 #[test]
 fn pixels_keep_their_labels_and_the_border_is_ignored() {
-    // Halves: away from the line between them, resizing changes no pixel.
+    // Four uniform quarters: away from their borders, resizing changes no pixel.
     let (image, map) = labelled(60, 90, |y, x| u16::from(x >= 45) + 2 * u16::from(y >= 30));
     let transform = SegmentTransform::new((40, 56)).unwrap().with_fill(vec![250.0]);
     let plain = transform.clone().with_flip(false);
@@ -36,7 +36,7 @@ fn pixels_keep_their_labels_and_the_border_is_ignored() {
                 label => pixel[0].abs_diff(label as u8 * 10) <= 15 && pixel[1..] == [100, 200],
             };
             assert!(pixels.iter().zip(labels.labels()).all(|pair| fits(&pair)), "sample {sample}");
-            // Pixels of one colour have their label: those between two are few.
+            // Most pixels match their label exactly. Only the few between two quarters do not.
             let exact = pixels.iter().zip(labels.labels());
             let off = exact.filter(|(pixel, label)| **label != IGNORE && u16::from(pixel[0]) != **label * 10);
             assert!(off.count() <= 2 * 2 * (40 + 56), "sample {sample}");
@@ -54,7 +54,7 @@ fn pixels_keep_their_labels_and_the_border_is_ignored() {
 
 #[test]
 fn a_crop_of_one_class_is_drawn_again() {
-    // One pixel in 16 is of the second class, all of them in one corner.
+    // One pixel in 16 has the second class, all of them in one corner.
     let (image, map) = labelled(128, 128, |y, x| u16::from(y < 32 && x < 32));
     let share_of_mixed = |largest_share: f64| {
         let transform = SegmentTransform::new((32, 32)).unwrap().with_short_side(Some(128)).unwrap();
@@ -65,11 +65,11 @@ fn a_crop_of_one_class_is_drawn_again() {
         };
         (0..400).filter(mixed).count()
     };
-    // A crop by chance is mixed in 6% of the draws, one of eleven in half of them.
+    // A random crop is mixed in 6% of the draws, at least one of eleven crops in half of them.
     let (by_chance, chosen) = (share_of_mixed(1.0), share_of_mixed(0.75));
     assert!((5..50).contains(&by_chance), "{by_chance}");
     assert!((130..270).contains(&chosen), "{chosen}");
-    // What is ignored is no class: here nothing can be chosen.
+    // Ignored pixels are not a class, so no crop is better than another here.
     let ignored =
         LabelMap::new(128, 128, map.labels().iter().map(|l| if *l == 1 { IGNORE } else { 0 }).collect());
     assert_eq!(
@@ -81,7 +81,7 @@ fn a_crop_of_one_class_is_drawn_again() {
 #[test]
 fn scales_are_uniform_in_their_range() {
     let (image, map) = labelled(16, 16, |_, _| 1);
-    // The border tells how large the image became.
+    // The border shows how large the image became.
     let transform = SegmentTransform::new((64, 64)).unwrap().with_short_side(Some(32)).unwrap();
     let sides = (0..600).map(|sample| {
         let (_, labels) = apply(&transform, &image, &map, sample);
@@ -136,7 +136,7 @@ fn colours_change_as_often_as_they_should_and_labels_do_not() {
     assert!((50 - 34..50 + 50).contains(&same), "{same}");
     let none = PhotometricDistortion::new(0.0, 0.0, 0.0, 0.0).unwrap();
     let unchanged = none.apply(image.clone().into(), &mut sample_rng(0, 0, 0)).unwrap();
-    // Half of the draws go through HSV, which rounds to 255 hues: a step of one is up to 6 of a channel.
+    // Half of the draws convert to HSV, which rounds to 255 hues. A step of one hue changes a channel by up to 6.
     let apart =
         unchanged.into_u8().unwrap().into_data().into_iter().zip(image.data()).map(|(a, b)| a.abs_diff(*b));
     assert!(apart.max().unwrap() <= 8);
@@ -158,14 +158,14 @@ fn images_are_resized_to_a_size() {
 
 #[test]
 fn a_window_stands_for_a_scene() {
-    // Each label is the row's and the column's eighth.
+    // Each label stands for a block of 8 by 8 pixels.
     let (image, map) = labelled(64, 96, |y, x| (y / 8 * 12 + x / 8) as u16 % 25);
     let transform = SegmentTransform::new((16, 16)).unwrap().with_scale((1.0, 1.0)).unwrap().with_flip(false);
     let transform = transform.with_window(16).unwrap().with_largest_share(1.0).unwrap();
     let mut places = std::collections::BTreeSet::new();
     for sample in 0..300 {
         let (seen, labels) = apply(&transform, &image, &map, sample);
-        // Nothing is resized: every pixel is one of the scene, with its label.
+        // Nothing is resized: every pixel is a pixel of the scene, with its label.
         let pixels = seen.data().as_chunks::<3>().0.iter().zip(labels.labels());
         assert!(pixels.clone().all(|(pixel, label)| u16::from(pixel[0]) == label * 10), "sample {sample}");
         places.insert(labels.into_labels());

@@ -1,4 +1,4 @@
-//! Images with label maps: which belong together, what is refused, and batches of both.
+//! Images with label maps: how they are matched, what is refused, and batches of both.
 
 mod masks;
 
@@ -45,11 +45,11 @@ fn images_without_a_label_image_are_left_out_and_counted() {
     assert_eq!(map.labels(), [0, 1, IGNORE, 1, 0, 0]);
     assert_eq!(map.counts(2), [3, 2]);
     assert!(matches!(load_with_map(&source, 2), Err(DataError::Index { index: 2, len: 2 })));
-    // A part of the set has their maps too.
+    // A subset has label maps too.
     let part = Subset::new(Arc::new(source), vec![1]).unwrap();
     assert_eq!((map_of(&part, 0).unwrap(), part.map_classes().len()), (vec![1; 6], 2));
     assert_eq!(part.relative_name(0).unwrap().to_str(), Some("b/1.png"));
-    // Images without maps are told apart.
+    // A source without label maps reports this.
     let images = ImageFolder::open(folders.images(), FolderOptions::default()).unwrap();
     assert!(!images.has_label_maps());
     assert!(refused(load_with_map(&images, 0)).ends_with("has no label map"));
@@ -114,7 +114,7 @@ fn sizes_must_agree_and_turned_images_may_have_either() {
     folders.mask("a.png", (3, 2), &[0, 1, 0, 0, 0, 0]);
     let open = || folders.segmented(Some(classes(&["no", "yes"]))).unwrap();
     assert_eq!(map_of(&open(), 0).unwrap(), [0, 1, 0, 0, 0, 0]);
-    // Turned to the right: the upper left corner comes to the upper right.
+    // Rotated clockwise: the upper left corner moves to the upper right.
     folders.mask("a.png", (2, 3), &[1, 0, 0, 0, 0, 0]);
     let (image, map) = load_with_map(&open(), 0).unwrap();
     assert_eq!(((image.height(), image.width()), map.size()), ((3, 2), (3, 2)));
@@ -128,14 +128,14 @@ fn values_that_are_not_in_the_class_map_are_refused_where_they_are() {
     let source = folders.segmented(Some(classes(&["no", "yes"]))).unwrap();
     let error = refused(map_of(&source, 0));
     assert!(error.ends_with("masks/a.png has 7 at (x 1, y 1), but the class map has 0 to 1, 255"), "{error}");
-    // The index counts, and not the colour.
+    // The index counts, not the colour.
     palette(&folders.masks().join("a.png"), (2, 3), &[0, 1, 1, 255, 0, 0]);
     assert_eq!(map_of(&source, 0).unwrap(), [0, 1, 1, IGNORE, 0, 0]);
     let rgb = |colours: [[u8; 3]; 6]| {
         let image = image::RgbImage::from_raw(3, 2, colours.concat()).unwrap();
         image.save(folders.masks().join("a.png")).unwrap();
     };
-    // Grey that was written as RGB.
+    // Grey values stored as RGB.
     rgb([[1; 3], [0; 3], [0; 3], [0; 3], [255; 3], [0; 3]]);
     assert_eq!(map_of(&source, 0).unwrap(), [1, 0, 0, 0, IGNORE, 0]);
     let voc = folders.segmented(Some(ClassMap::voc())).unwrap();
@@ -163,7 +163,7 @@ fn without_a_class_map_every_value_is_a_class() {
     assert!(refused(folders.segmented(None)).ends_with("it has 1 class(es), but must have 2 to 65534"));
 }
 
-/// Four images, each with one label in all pixels, and a fifth of another size.
+/// Four images, each with one label in all pixels.
 fn labelled() -> Folders {
     let folders = Folders::new();
     for index in 0..4_u8 {
@@ -202,7 +202,7 @@ fn a_batch_has_the_label_maps_of_its_samples() {
         for (at, (pass, index)) in batch.samples().enumerate() {
             let map = &maps[at * 384..][..384];
             assert!(map.iter().all(|label| *label == index as u16 || *label == IGNORE));
-            // What a sample is depends on seed, pass and index alone.
+            // A sample depends only on seed, pass and index.
             let (image, whole) = load_with_map(&source, index).unwrap();
             let joint = transform.joint().unwrap();
             let (image, seen) =
@@ -295,7 +295,7 @@ fn data_sets_are_found_as_they_are_distributed() {
     fs::write(&list, "2007_000032\n\n2007_000061\n").unwrap();
     let error = refused(open().listed(&list));
     assert!(error.ends_with("line 3: there is no image 2007_000061 with a label image"), "{error}");
-    // Two images of one name.
+    // Two images with the same name apart from the extension.
     image::RgbImage::new(2, 2).save(voc.images.join("2007_000032.png")).unwrap();
     fs::write(&list, "2007_000042\n2007_000032\n").unwrap();
     let error = refused(open().listed(&list));

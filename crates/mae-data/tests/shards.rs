@@ -1,4 +1,4 @@
-//! Packed images are those of the folder, packing goes on after an interruption, and wrong shards are refused.
+//! Packed images equal those of the folder, packing resumes after an interruption, and wrong shards are refused.
 
 use std::error::Error;
 use std::fs;
@@ -13,7 +13,7 @@ use mae_data::{
     sample_rng,
 };
 
-/// Six images of 40x60 in two classes, one without a class, one of 10x9.
+/// Six images of 40x60, five in two classes and one without a class, and one of 10x9 with a class.
 fn photos(folder: &Path) -> ImageFolder {
     let draw = |width, height, seed: u32| {
         RgbImage::from_fn(width, height, |x, y| {
@@ -35,7 +35,7 @@ fn options(store: Store) -> PackOptions {
     PackOptions { short_side_px: 16, store, images_per_shard: 3, threads: 2 }
 }
 
-/// A folder of photographs, and what it was packed into.
+/// A folder of images, and the folder into which it was packed.
 struct Packing {
     folder: ImageFolder,
     out: PathBuf,
@@ -56,7 +56,7 @@ fn open(out: &Path) -> Result<ShardSource, DataError> {
     ShardSource::open(out, FolderOptions::default())
 }
 
-/// An error and its causes.
+/// Formats an error and its causes.
 fn said(error: &dyn Error) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", said(cause)))
 }
@@ -97,7 +97,7 @@ fn compressed_pixels_are_nearly_those() {
     }
 }
 
-/// The loader reads no more of an image than it needs, which must not show.
+/// The loader decodes only the part of an image that it needs. The result must be the same.
 #[test]
 fn batches_are_what_the_transforms_make_of_whole_images() {
     let Packing { folder, out, temporary: _temporary } = packing(Store::Ppm);
@@ -216,8 +216,8 @@ fn images_too_long_for_jpeg_are_left_out_and_named() {
     assert_eq!((packed.images, packed.unreadable.len()), (8, 0));
 }
 
-/// What is said of shards after `change` has had its way with them, of the first image that is refused if opening
-/// them is not.
+/// Applies `change` to packed shards, and returns the error with its text: that of opening them, otherwise that of the
+/// first image that is refused.
 fn refusal(change: impl FnOnce(&Path)) -> (DataError, String) {
     let Packing { out, temporary: _temporary, .. } = packing(Store::Ppm);
     change(&out);
@@ -267,14 +267,14 @@ fn indices_that_are_wrong_are_refused() {
     let text = replace("\"label\":0,\"shard\":", "\"label\":0,\"shard\":7");
     assert!(text.contains("but must be below the number of shards, 3"), "{text}");
     let text = replace("\"label\":1", "\"label\":9");
-    assert!(text.contains("is Some(9), but must be below the number of classes, 2"), "{text}");
+    assert!(text.contains("is 9, but must be below the number of classes, 2"), "{text}");
     let text = replace("\"offset\":", "\"offset\":99999");
     assert!(text.contains("within images-00000"), "{text}");
     let text = replace("\"bytes\":1165}", "\"bytes\":18446744073709551615}");
     assert!(text.contains("after a header of 512"), "{text}");
     let text = replace("\"index\":1", "\"index\":5");
     assert!(text.contains("index of"), "{text}");
-    // A number that only the shard itself contradicts.
+    // A value that only the shard itself contradicts.
     let text = replace("\"bytes\":1165}", "\"bytes\":1164}");
     assert!(text.contains(".ppm of 1164 bytes at byte"), "{text}");
     let (error, text) = refusal(|out| edit(index(out), |text| text[..text.len() - 20].to_owned()));
@@ -289,7 +289,7 @@ fn shards_that_do_not_belong_to_their_index_are_refused() {
         let [a, b] = ["images-000000.tar", "images-000001.tar"].map(|name| out.join(name));
         let (first, second) = (fs::read(&a).unwrap(), fs::read(&b).unwrap());
         let length = first.len().min(second.len());
-        // As long as before, with other images in it.
+        // The same length as before, with other images in it.
         let mixed = [&second[..length], &first[length..]].concat();
         fs::write(a, mixed).unwrap();
     });
@@ -297,14 +297,14 @@ fn shards_that_do_not_belong_to_their_index_are_refused() {
     let (error, text) = refusal(|out| {
         let path = out.join("images-000000.tar");
         let mut bytes = fs::read(&path).unwrap();
-        // "P6\n24 16" becomes taller than its file.
+        // "P6\n24 16" then has more rows than its file holds.
         bytes[518] = b'9';
         fs::write(path, bytes).unwrap();
     });
     assert!(matches!(error, DataError::Image(ImageError::Truncated { .. })), "{text}");
 }
 
-/// A tar file of these files.
+/// Builds a tar file of these files.
 fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in files {
@@ -339,7 +339,7 @@ fn tar_files_of_others_are_read_without_an_index() {
         assert_eq!(shards.load(index).unwrap(), folder.load(index).unwrap());
     }
 
-    // In the image, and in the header after it.
+    // Truncated in the image, and in the header after it.
     for (length, reason) in [(1600, "1.png ends beyond"), (first.len() / 2, "failed to read")] {
         fs::write(out.join("b.tar"), &first[..length]).unwrap();
         let text = said(&open(&out).unwrap_err());
@@ -349,7 +349,7 @@ fn tar_files_of_others_are_read_without_an_index() {
     let text = said(&open(&out).unwrap_err());
     assert!(text.ends_with("1.cls is '4294967295', but must be a class, a number below 1048576"), "{text}");
 
-    // Tar files beside image files are none of its business.
+    // Tar files beside image files are not read.
     fs::write(root.join("backup.tar"), &first).unwrap();
     assert_eq!(open_images(&root, FolderOptions::default()).unwrap().len(), 7);
     fs::remove_file(out.join("a.tar")).unwrap();
@@ -357,7 +357,7 @@ fn tar_files_of_others_are_read_without_an_index() {
     assert!(matches!(open_images(&out, FolderOptions::default()), Err(DataError::EmptyFolder { .. })));
 }
 
-/// `python/check_webdataset.py` writes it with WebDataset's own package.
+/// `python/check_webdataset.py` writes the shards with WebDataset's own package.
 #[test]
 fn what_webdataset_writes_is_read() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/shards");

@@ -1,4 +1,4 @@
-//! Shards of images that are not 8-bit RGB: as NumPy files, and as files of others.
+//! Shards of images that are not 8-bit RGB: as NumPy files, and as files of other tools.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn reading(pixels: Option<PixelFormat>) -> FolderOptions {
     FolderOptions { pixels, ..FolderOptions::default() }
 }
 
-/// Two images of 4x3 and one of 1x3, of four channels of 16 bits.
+/// Two images of 4x3 and one of 1x3, with four channels of 16 bits.
 fn deep_images(folder: &Path) -> ImageFolder {
     for (seed, name, height) in [(0, "cat/a.png", 4), (1, "dog/b.png", 4), (2, "flat.png", 1)] {
         let path = folder.join(name);
@@ -84,7 +84,7 @@ fn shards_hold_any_pixels() {
     for index in 0..2 {
         assert_eq!(shards.load(index).unwrap(), folder.load(index).unwrap());
     }
-    // Alpha does not count where nobody asks for it.
+    // Alpha is dropped unless it is requested.
     let shards = open_images(&tars, reading(None)).unwrap();
     assert_eq!(shards.pixels().to_string(), "u16x3");
     assert!(matches!(shards.load(0), Ok(AnyImage::U16(_))));
@@ -122,7 +122,7 @@ fn plain_pixels_are_read_as_they_are_stored_too() {
     assert_eq!(stored.load(0).unwrap(), rgb.load(0).unwrap());
 }
 
-/// A folder of images of 40x60 and 10x9, each painted by a number for pixel and channel.
+/// Writes a folder of images of 40x60 and 10x9. `number` gives the value of each pixel and channel.
 fn painted<P>(folder: &Path, extension: &str, number: impl Fn(u32) -> P::Subpixel)
 where
     P: PixelWithColorType,
@@ -156,7 +156,7 @@ fn packed_images_of_any_pixels_are_those_of_the_folder_resized_once() {
         assert_eq!((packed.images, &packed.unreadable[..]), (3, &[][..]));
         assert_eq!(open_images(&out, reading(None)).unwrap().pixels(), pixels);
         let shards = open_images(&out, reading(Some(pixels))).unwrap();
-        // Without the index, tar files of NumPy files are images as well.
+        // Without the index, NumPy files in a tar file are images too.
         let tars = at(&format!("tars-{name}"));
         fs::create_dir(&tars).unwrap();
         fs::copy(out.join("images-000000.tar"), tars.join("0.tar")).unwrap();
@@ -176,7 +176,7 @@ fn packed_images_of_any_pixels_are_those_of_the_folder_resized_once() {
     }
 }
 
-/// A tar file of these files.
+/// Builds a tar file of these files.
 fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in files {

@@ -1,4 +1,5 @@
-//! Tar files of others, without an index: classes apart from their images, links, names of any bytes, what is no tar file.
+//! Tar files of other tools, without an index: classes apart from their images, links, names of any bytes, and files
+//! that are not tar files.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,7 +11,7 @@ fn image(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files").join(name)).unwrap()
 }
 
-/// A tar file of these files, the names of which are any bytes of at most 100.
+/// Builds a tar file of these files. A name is any sequence of at most 100 bytes.
 fn tar_of(files: &[(&[u8], EntryType, &[u8])]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (name, kind, bytes) in files {
@@ -113,7 +114,7 @@ fn what_cannot_be_told_is_refused() {
         (b"1.cls", FILE, b"5"),
     ]);
     assert!(refusal(&several).ends_with("1.cls is the class of several images"));
-    // A number of 33 digits is not its first 32.
+    // A number of 33 digits must not be read as its first 32.
     let long =
         refusal(&tar_of(&[(b"1.png", FILE, &rgb), (b"1.cls", FILE, b"000000000000000000000000000000007")]));
     assert!(long.contains("1.cls is '0000") && long.contains("but must be a class"), "{long}");

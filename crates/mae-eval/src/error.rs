@@ -1,23 +1,23 @@
-//! Everything that can be wrong with features and labels.
+//! Errors in features, labels and scores.
 
 /// Why features, labels or scores were refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
-    /// An argument lies outside what it may be.
+    /// An argument has a value that is not allowed.
     #[error("{name} is {value}, but must be {bound}")]
     Argument {
         /// The argument's name.
         name: &'static str,
-        /// What it was.
+        /// Its value.
         value: String,
-        /// What it may be.
+        /// The values that are allowed.
         bound: String,
     },
-    /// A number that is not a number, or infinite: nothing can be learnt from it.
+    /// A feature or score is NaN or infinite: nothing can be learnt from it.
     #[error("{name} {row} of {rows} has the value {value}, but every feature must be finite")]
     NotFinite {
-        /// Which numbers.
+        /// What a row is, such as "test image".
         name: &'static str,
         /// The row with the value.
         row: usize,

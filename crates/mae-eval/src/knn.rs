@@ -9,13 +9,13 @@ use ndarray::{Array2, ArrayView1, ArrayView2, s};
 /// arXiv 1805.01978, section 3.4: weights `exp(similarity / 0.07)`.
 pub const KNN_TEMPERATURE: f64 = 0.07;
 
-/// Test images compared with all training images at once: bounds the table of similarities to a few megabytes.
+/// Number of test images compared with all training images at once: bounds the similarity matrix to a few megabytes.
 const BLOCK_ROWS: usize = 64;
 
 /// A row of features for each image.
 ///
 /// # Shapes
-/// `[N, D]`, at least one of each.
+/// `[N, D]`, both at least 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features {
     rows: Array2<f32>,
@@ -25,7 +25,7 @@ impl Features {
     /// Cuts `data` into rows of `dim` features.
     ///
     /// # Errors
-    /// [`EvalError::Argument`] unless `data` is one row or several whole ones.
+    /// [`EvalError::Argument`] unless `data` consists of one or more whole rows.
     pub fn new(data: Vec<f32>, dim: usize) -> Result<Self, EvalError> {
         let len = data.len();
         let refused = || {
@@ -54,7 +54,7 @@ impl Features {
     /// The rows, `[N, D]`.
     ///
     /// # Errors
-    /// [`EvalError::NotFinite`], with what `name` calls a row, for a feature that is not finite.
+    /// [`EvalError::NotFinite`] if a feature is not finite; `name` says what a row is.
     pub(crate) fn finite(&self, name: &'static str) -> Result<ArrayView2<'_, f32>, EvalError> {
         for (row, features) in self.rows.outer_iter().enumerate() {
             if let Some(&value) = features.iter().find(|feature| !feature.is_finite()) {
@@ -64,11 +64,12 @@ impl Features {
         Ok(self.rows.view())
     }
 
-    /// Every row divided by its length; a row of zeros stays, as in PyTorch's `normalize`, and is like nothing.
+    /// Divides every row by its L2 norm. A row of zeros stays zero, as in PyTorch's `normalize`, and has similarity 0
+    /// to every image.
     fn normalized(&self, name: &'static str) -> Result<Array2<f32>, EvalError> {
         let mut rows = self.finite(name)?.to_owned();
         for mut features in rows.outer_iter_mut() {
-            // In f64 neither the squares nor their sum leave the range.
+            // In f64, neither the squares nor their sum overflow or underflow.
             let norm = features.iter().map(|&feature| f64::from(feature).powi(2)).sum::<f64>().sqrt();
             features.mapv_inplace(|feature| (f64::from(feature) / norm.max(1e-12)) as f32);
         }
@@ -78,16 +79,16 @@ impl Features {
 
 /// Labels each test image by its `k` nearest training images.
 ///
-/// Nearest is by cosine similarity; a neighbour's vote weighs `exp(similarity / temperature)`. Among equally similar
-/// images the first is nearer; among classes with equal votes the lowest wins.
+/// Neighbours are ranked by cosine similarity, and each votes with weight `exp(similarity / temperature)`. Of equally
+/// similar images, the first is nearer; of classes with equal votes, the lowest wins.
 ///
 /// # Shapes
 /// `train` `[N, D]` with N labels, `test` `[M, D]`; the result has M labels.
 ///
 /// # Errors
-/// [`EvalError::Argument`] for a `k` that is 0 or larger than N (a caller with a small set chooses a smaller one
-/// and says so), a temperature that is not positive, labels or features that do not fit together;
-/// [`EvalError::NotFinite`] for features that are not finite.
+/// [`EvalError::Argument`] if `k` is 0 or larger than N (a caller with a small set chooses a smaller one and says so),
+/// if the temperature is not positive and finite, or if the numbers of labels or features do not match;
+/// [`EvalError::NotFinite`] if a feature is not finite.
 ///
 /// # Source
 /// arXiv 1805.01978, section 3.4.
@@ -129,7 +130,7 @@ pub fn knn_predict(
     Ok(predicted)
 }
 
-/// The share of test images, 0 to 1, that [`knn_predict`] labels as `test_labels` does.
+/// The accuracy of [`knn_predict`] against `test_labels`, as a share of the test images, 0 to 1.
 ///
 /// # Errors
 /// As [`knn_predict`], and [`EvalError::Argument`] unless there is one test label for each test image.
@@ -154,7 +155,7 @@ fn similarities(test: ArrayView2<'_, f32>, train: ArrayView2<'_, f32>) -> Array2
     test.dot(&train.t()) // [BLOCK_ROWS, N]
 }
 
-/// The `k` training images most like one test image, in no order, with their similarity.
+/// The `k` training images most similar to one test image, in no particular order, with their similarities.
 fn nearest(similarities: ArrayView1<'_, f32>, k: usize) -> Vec<(usize, f32)> {
     let mut neighbours: Vec<(usize, f32)> = similarities.iter().copied().enumerate().collect();
     neighbours.select_nth_unstable_by(k - 1, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -166,7 +167,7 @@ fn vote(neighbours: &[(usize, f32)], labels: &[u32], classes: &[u32], temperatur
     let most = neighbours.iter().map(|neighbour| neighbour.1).fold(f32::NEG_INFINITY, f32::max);
     let mut votes = vec![0.0; classes.len()];
     for &(index, similarity) in neighbours {
-        // Relative to the nearest, which multiplies all votes by the same number and keeps exp in range.
+        // Weights are relative to the nearest neighbour's: this scales all votes alike and keeps exp in range.
         let weight = (f64::from(similarity - most) / temperature).exp();
         votes[classes.partition_point(|&class| class < labels[index])] += weight;
     }

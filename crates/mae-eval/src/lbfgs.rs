@@ -1,19 +1,19 @@
-//! Minimises a smooth convex function by L-BFGS, with the same steps every time.
+//! Minimises a smooth convex function by L-BFGS, deterministically.
 
 use std::collections::VecDeque;
 
 use ndarray::{Array2, Zip};
 
-/// Steps that the curvature is estimated from.
+/// Number of past steps from which the curvature is estimated.
 ///
 /// # Source
 /// scipy's `L-BFGS-B`, which scikit-learn calls: `maxcor` 10.
 const MEMORY: usize = 10;
 
-/// Trials of one line search: 2 to the power of this spans more step lengths than numbers have digits.
+/// Maximum number of trials of one line search: 60 halvings or doublings span more than the 53 bits of f64 precision.
 const TRIALS: usize = 60;
 
-/// Sufficient decrease; with it, for the curvature, [`WOLFE`].
+/// The constant of the sufficient decrease condition; [`WOLFE`] is that of the curvature condition.
 ///
 /// # Source
 /// Nocedal and Wright, Numerical Optimization, section 3.1: for quasi-Newton methods.
@@ -21,15 +21,15 @@ const ARMIJO: f64 = 1e-4;
 /// See [`ARMIJO`].
 const WOLFE: f64 = 0.9;
 
-/// A place, and the function's value and gradient there.
+/// A point, and the function's value and gradient there.
 pub(crate) struct Point {
     pub(crate) at: Array2<f64>,
     pub(crate) value: f64,
     pub(crate) gradient: Array2<f64>,
 }
 
-/// Goes downhill from `start` until no entry of the gradient is larger than `tolerance`, after `max_steps` steps, or
-/// where rounding hides any further descent.
+/// Minimises `function` from `start`. Stops when no entry of the gradient exceeds `tolerance` in magnitude, after
+/// `max_steps` steps, or when rounding hides any further descent.
 ///
 /// # Source
 /// Nocedal and Wright, algorithms 7.4 and 7.5. The line search is Lewis and Overton, "Nonsmooth optimization via
@@ -62,11 +62,11 @@ pub(crate) fn minimize(
     here
 }
 
-/// A step that was made, and how the gradient changed on it.
+/// A past step, and the change of the gradient along it.
 struct Step {
     moved: Array2<f64>,
     bent: Array2<f64>,
-    /// One over their product.
+    /// One over their dot product.
     rho: f64,
 }
 
@@ -78,7 +78,7 @@ impl Step {
     }
 }
 
-/// Minus the gradient times the inverse of the curvature that the steps show.
+/// The descent direction: minus the gradient times the inverse Hessian estimated from the steps.
 fn direction(gradient: &Array2<f64>, steps: &VecDeque<Step>) -> Array2<f64> {
     let mut direction = -gradient;
     let mut alphas = Vec::with_capacity(steps.len());
@@ -89,7 +89,7 @@ fn direction(gradient: &Array2<f64>, steps: &VecDeque<Step>) -> Array2<f64> {
     }
     match steps.back() {
         Some(Step { bent, rho, .. }) => direction /= rho * dot(bent, bent),
-        // Nothing is known of the function's scale: the first trial has length 1.
+        // The scale of the function is unknown: the first trial has length 1.
         None => direction /= dot(gradient, gradient).sqrt(),
     }
     for (Step { moved, bent, rho }, alpha) in steps.iter().zip(alphas.into_iter().rev()) {
@@ -99,7 +99,7 @@ fn direction(gradient: &Array2<f64>, steps: &VecDeque<Step>) -> Array2<f64> {
     direction
 }
 
-/// A point in `direction` that is low enough and flat enough; nothing if rounding hides it.
+/// Searches along `direction` for a point that meets both Wolfe conditions; `None` if rounding hides it.
 fn search(here: &Point, direction: &Array2<f64>, evaluate: impl Fn(Array2<f64>) -> Point) -> Option<Point> {
     let slope = dot(&here.gradient, direction);
     if slope >= 0.0 {
@@ -110,7 +110,7 @@ fn search(here: &Point, direction: &Array2<f64>, evaluate: impl Fn(Array2<f64>) 
         let mut at = here.at.clone();
         at.scaled_add(length, direction);
         let there = evaluate(at);
-        // Neither is so where a step was so long that the value is not a number.
+        // If a step was so long that the value is NaN, this is false and the step is shortened.
         let is_low = there.value <= here.value + ARMIJO * length * slope;
         if !is_low {
             far = length;
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn finds_the_bottom_of_a_long_valley() {
-        // Curvatures from 1 to 10,000, and a term that is no parabola.
+        // Curvatures from 1 to 10,000, and a quartic term.
         let curvature = |i: usize| 10_f64.powf(i as f64 / 5.0);
         let target = Array2::from_shape_fn((7, 3), |(row, column)| row as f64 - 1.7 * column as f64);
         let function = |at: &Array2<f64>| {

@@ -1,8 +1,8 @@
-//! What frozen features are worth, and how good a classifier is: weighted votes of the nearest neighbours, a linear probe that is
-//! solved to convergence, accuracies with the confusion matrix, average precisions where images have several classes, and IoU, accuracy
-//! and Dice of segmentations. No tensors, no files.
+//! Evaluates frozen features and classifiers: weighted k-nearest-neighbour accuracy, a linear probe solved to
+//! convergence, accuracies with a confusion matrix, average precision for multi-label images, and IoU, accuracy and
+//! Dice of segmentations. It works on slices: no tensors, no files.
 //!
-//! [`Features`] is the principal type: a row of numbers for each image.
+//! [`Features`] is the principal type: one feature vector per image.
 //!
 //! ```
 //! use mae_eval::{Features, knn_accuracy, probe_accuracy};

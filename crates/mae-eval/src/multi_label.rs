@@ -1,4 +1,4 @@
-//! How good a classifier is whose images may have several classes.
+//! Multi-label classification scores: an image may have several classes.
 
 use std::fmt;
 
@@ -6,40 +6,41 @@ use serde::Serialize;
 
 use crate::EvalError;
 
-/// What a multi-label classifier made of labelled images.
+/// The scores of a multi-label classifier on labelled images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MultiLabelScores {
-    /// Images.
+    /// The number of images.
     pub images: usize,
-    /// Each class by itself.
+    /// The scores of each class.
     pub classes: Vec<ClassScores>,
     /// The mean binary cross entropy over images and classes.
     pub loss: f64,
 }
 
-/// How well one class is told from everything else.
+/// The scores of one class against all others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassScores {
     /// Its name.
     pub class: String,
-    /// Images that have it.
+    /// Number of images that have the class.
     pub images: usize,
-    /// Images that are predicted to have it, with a probability above one half.
+    /// Number of images predicted to have the class, with a probability above one half.
     pub predicted: usize,
-    /// Those of them that have it.
+    /// Number of those that do have it.
     pub right: usize,
-    /// The mean of the precisions at the thresholds where recall rises, weighted by its rise; none for a class that no image has.
+    /// The mean of the precisions at each threshold, weighted by the increase in recall; `None` if no image has the
+    /// class.
     pub average_precision: Option<f64>,
 }
 
 impl MultiLabelScores {
-    /// The mean of the average precisions over the classes that an image has; none if there is no such class.
+    /// The mean average precision over the classes that at least one image has; `None` if there is no such class.
     pub fn mean_average_precision(&self) -> Option<f64> {
         let known: Vec<f64> = self.classes.iter().filter_map(|class| class.average_precision).collect();
         (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
     }
 
-    /// For a program.
+    /// Returns the scores as JSON.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "images": self.images, "map": self.mean_average_precision(), "loss": self.loss, "classes": self.classes,
@@ -48,12 +49,12 @@ impl MultiLabelScores {
 }
 
 impl ClassScores {
-    /// The share of the images predicted to have the class that have it, 0 to 1; none if there are no such images.
+    /// The share of the images predicted to have the class that do have it, 0 to 1; `None` if there are no such images.
     pub fn precision(&self) -> Option<f64> {
         (self.predicted > 0).then(|| self.right as f64 / self.predicted as f64)
     }
 
-    /// The share of the images with the class that are predicted to have it.
+    /// The share of the images with the class that are predicted to have it; `None` if there are no such images.
     pub fn recall(&self) -> Option<f64> {
         (self.images > 0).then(|| self.right as f64 / self.images as f64)
     }
@@ -74,14 +75,14 @@ impl fmt::Display for MultiLabelScores {
     }
 }
 
-/// Measures scores of classes, the logits of their probabilities, against the classes of each image.
+/// Evaluates the scores (logits) of the classes against the classes of each image.
 ///
 /// # Shapes
 /// `scores` `[N, classes]`, N lists of labels
 ///
 /// # Errors
-/// [`EvalError::Argument`] if they do not fit together or a label is no class; [`EvalError::NotFinite`] for a score
-/// that is not finite.
+/// [`EvalError::Argument`] if the lengths do not match or a label is not a class; [`EvalError::NotFinite`] if a score
+/// is not finite.
 ///
 /// # Source
 /// scikit-learn's `average_precision_score`.
@@ -133,7 +134,7 @@ pub fn score_multi_label(
     Ok(MultiLabelScores { images, classes: (0..count).map(of_class).collect(), loss })
 }
 
-/// The average precision of scores, of which the largest comes first; images of equal scores are found together.
+/// The average precision of scores in descending order. Images with equal scores share a threshold.
 fn average_precision(column: &[(f32, bool)]) -> Option<f64> {
     let positives = column.iter().filter(|(_, has)| *has).count();
     let (mut found, mut right, mut sum) = (0, 0, 0.0);

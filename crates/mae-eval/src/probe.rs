@@ -6,53 +6,54 @@ use crate::EvalError;
 use crate::knn::Features;
 use crate::lbfgs::{Point, minimize};
 
-/// The weight of half the squared norm of the weights beside the sum of the losses.
+/// The factor of the L2 penalty, half the squared norm of the weights, relative to the sum of the losses.
 ///
 /// # Source
 /// scikit-learn's `LogisticRegression`: its default `C` of 1.0.
 const L2: f64 = 1.0;
 
-/// The largest entry of the gradient, of the objective divided by the number of images, that counts as converged.
+/// The tolerance of convergence: the largest allowed entry of the gradient of the objective divided by the number of
+/// images.
 ///
 /// # Source
 /// Ours: scikit-learn stops at 1e-4 by default; here probabilities are within 1e-4 of the exact solution.
 const TOLERANCE: f64 = 1e-7;
 
-/// The most steps. Ours: features that repeat each other take hundreds; those that would take more are classified well
+/// The maximum number of steps. Ours: redundant features take hundreds; those that would take more are classified well
 /// enough long before.
 const MAX_STEPS: usize = 1000;
 
-/// Labels each test image by a linear classifier that is fitted to the training images.
+/// Predicts the label of each test image with a linear classifier fitted to the training images.
 ///
-/// Every feature is standardised with the training set's mean and deviation; then multinomial logistic regression with
-/// a bias and a small L2 penalty on the weights is solved to convergence, from zeros, by at most 1000 steps of L-BFGS
-/// in f64. There is nothing random in it, and no learning rate to tune. Among classes of equal probability the lowest
-/// wins.
+/// Standardises every feature with the training set's mean and standard deviation. Then solves multinomial logistic
+/// regression, with a bias and a small L2 penalty on the weights, to convergence: from zeros, by at most 1000 steps of
+/// L-BFGS in f64. Nothing is random, and there is no learning rate to tune. Of classes with equal probability, the
+/// lowest wins.
 ///
-/// Memory: N + M rows of D + 1 and N + M rows of as many as there are classes, in f64.
+/// Memory: N + M rows of D + 1 values and N + M rows of one value per class, in f64.
 ///
 /// # Shapes
 /// `train` `[N, D]` with N labels, `test` `[M, D]`; the result has M labels.
 ///
 /// # Errors
-/// [`EvalError::Argument`] for labels or features that do not fit together, or labels of one class only;
-/// [`EvalError::NotFinite`] for features that are not finite.
+/// [`EvalError::Argument`] if the numbers of labels or features do not match, or if all labels are of one class;
+/// [`EvalError::NotFinite`] if a feature is not finite.
 ///
 /// # Source
-/// MAE §A.1 probes features behind a BatchNorm without affine parameters, which is this standardisation.
-/// Deviation: there a linear layer is trained for 90 epochs by LARS on augmented images; here the features of one view
-/// are used, as scikit-learn's `LogisticRegression(C=1.0)` on a `StandardScaler` does, to whose solution this is equal.
+/// MAE §A.1 puts a BatchNorm without affine parameters before the linear layer, which is this standardisation.
+/// Deviation: the paper trains the layer for 90 epochs with LARS on augmented images. We use the features of one view
+/// and reach the same solution as scikit-learn's `LogisticRegression(C=1.0)` on a `StandardScaler`.
 pub fn probe_predict(train: &Features, train_labels: &[u32], test: &Features) -> Result<Vec<u32>, EvalError> {
     if test.dim() != train.dim() {
         let bound = format!("{} as in training", train.dim());
         return Err(EvalError::argument("the number of features of a test image", test.dim(), bound));
     }
-    // Before the fit, which takes the time.
+    // Checked before the fit, which takes the time.
     let test = test.finite("test image")?;
     Ok(Probe::fit(train, train_labels)?.predict(test))
 }
 
-/// The share of test images, 0 to 1, that [`probe_predict`] labels as `test_labels` does.
+/// The accuracy of [`probe_predict`] against `test_labels`, as a share of the test images, 0 to 1.
 ///
 /// # Errors
 /// As [`probe_predict`], and [`EvalError::Argument`] unless there is one test label for each test image.
@@ -76,7 +77,7 @@ struct Probe {
     scaler: Scaler,
     /// `[D + 1, K]`, K the number of classes; the last row is the bias.
     weights: Array2<f64>,
-    /// The labels, ascending.
+    /// The distinct labels, ascending.
     classes: Vec<u32>,
 }
 
@@ -104,7 +105,7 @@ impl Probe {
         Ok(Self { scaler, weights: at, classes })
     }
 
-    /// `[M, D]` to `[M, K]`: each row the logarithms of the classes' probabilities.
+    /// The log-probabilities of the classes: `[M, D]` to `[M, K]`.
     fn log_probabilities(&self, test: ArrayView2<'_, f32>) -> Array2<f64> {
         let mut scores = self.scaler.apply(test).dot(&self.weights); // [M, K]
         log_softmax(&mut scores);
@@ -120,12 +121,13 @@ impl Probe {
     }
 }
 
-/// scikit-learn gives two classes one row of weights, w; here they are w/2 and -w/2, of half its square.
+/// For two classes, scikit-learn fits one row of weights, w. Ours are w/2 and -w/2, whose squared norm is half of w's.
 fn penalty(num_classes: usize) -> f64 {
     if num_classes == 2 { 2.0 * L2 } else { L2 }
 }
 
-/// The mean loss and penalty of `weights` `[D + 1, K]` for `inputs` `[N, D + 1]`, and its gradient `[D + 1, K]`.
+/// The objective divided by N, loss plus penalty of `weights` `[D + 1, K]` on `inputs` `[N, D + 1]`, and its gradient
+/// `[D + 1, K]`.
 fn objective(inputs: &Array2<f64>, targets: &[usize], l2: f64, weights: &Array2<f64>) -> (f64, Array2<f64>) {
     let mut scores = inputs.dot(weights); // [N, K]
     log_softmax(&mut scores);
@@ -145,7 +147,7 @@ fn objective(inputs: &Array2<f64>, targets: &[usize], l2: f64, weights: &Array2<
     (value / count, gradient)
 }
 
-/// Each row of scores becomes the logarithms of its softmax.
+/// Replaces each row of scores with its log-softmax.
 fn log_softmax(scores: &mut Array2<f64>) {
     for mut row in scores.outer_iter_mut() {
         let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -154,16 +156,16 @@ fn log_softmax(scores: &mut Array2<f64>) {
     }
 }
 
-/// Brings each feature of the training set to mean 0 and deviation 1.
+/// Standardises each feature to mean 0 and standard deviation 1 on the training set.
 struct Scaler {
     mean: Array1<f64>,
-    /// One over the deviation; 1 for a feature that does not vary.
+    /// One over the standard deviation; 1 for a constant feature.
     scale: Array1<f64>,
 }
 
 impl Scaler {
     /// # Source
-    /// scikit-learn's `StandardScaler`: deviations over N, and what counts as constant is its `_is_constant_feature`.
+    /// scikit-learn's `StandardScaler`: standard deviations over N, and constant features as in `_is_constant_feature`.
     fn of(rows: ArrayView2<'_, f32>) -> Self {
         let count = rows.nrows() as f64;
         let mut mean = Array1::<f64>::zeros(rows.ncols());
@@ -183,7 +185,7 @@ impl Scaler {
         Self { mean, scale }
     }
 
-    /// `[N, D]` to `[N, D + 1]`: standardised, with a last column of ones.
+    /// Standardises the rows and appends a column of ones: `[N, D]` to `[N, D + 1]`.
     fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f64> {
         let mut inputs = Array2::ones((rows.nrows(), rows.ncols() + 1));
         for (mut input, row) in inputs.axis_iter_mut(Axis(0)).zip(rows.outer_iter()) {
@@ -259,7 +261,7 @@ mod tests {
         let predict = |train: &Features| probe_predict(train, &labels, train).unwrap();
         assert_eq!(predict(&features(&plain)), labels);
         assert_eq!(predict(&features(&odd)), labels);
-        // Nothing but the constant feature: the first of two equally frequent classes.
+        // Only the constant feature: the lower of two equally frequent classes.
         assert_eq!(predict(&features(&[[0.1]; 4])), [4; 4]);
     }
 

@@ -1,4 +1,4 @@
-//! How good a classifier is: shares of right answers, and what is taken for what.
+//! Classification scores: accuracies, the mean loss and the confusion matrix.
 
 use std::fmt;
 
@@ -6,24 +6,24 @@ use serde::Serialize;
 
 use crate::EvalError;
 
-/// What a classifier made of labelled images.
+/// The scores of a classifier on labelled images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scores {
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Images by true class, and within it by predicted class.
+    /// Number of images by true class, then by predicted class.
     pub confusion: Vec<Vec<usize>>,
-    /// Images whose class is among the five that are scored highest, where scores are known.
+    /// Number of images whose class is among the five highest scores; `None` if only predictions are known.
     pub top5: Option<usize>,
-    /// The mean cross entropy, where scores are known.
+    /// The mean cross entropy; `None` if only predictions are known.
     pub loss: Option<f64>,
 }
 
 impl Scores {
-    /// Of one prediction for each image.
+    /// Scores one prediction per image, without top-5 accuracy and loss.
     ///
     /// # Errors
-    /// [`EvalError::Argument`] unless there is one prediction for each label, at least one, and all are classes.
+    /// [`EvalError::Argument`] unless there is at least one label, one prediction for each label, and all are classes.
     pub fn of_labels(classes: Vec<String>, labels: &[u32], predicted: &[u32]) -> Result<Self, EvalError> {
         check(&classes, labels, predicted.len())?;
         let mut confusion = vec![vec![0; classes.len()]; classes.len()];
@@ -35,28 +35,28 @@ impl Scores {
         Ok(Self { classes, confusion, top5: None, loss: None })
     }
 
-    /// Images.
+    /// The number of images.
     pub fn images(&self) -> usize {
         self.confusion.iter().flatten().sum()
     }
 
-    /// The share of images that are predicted right, 0 to 1.
+    /// Top-1 accuracy: the share of images that are predicted correctly, 0 to 1.
     pub fn top1(&self) -> f64 {
         let right: usize = (0..self.classes.len()).map(|class| self.confusion[class][class]).sum();
         right as f64 / self.images() as f64
     }
 
-    /// The share of images whose class is among the five that are scored highest.
+    /// Top-5 accuracy: the share of images whose class is among the five highest scores; `None` if unknown.
     pub fn top5(&self) -> Option<f64> {
         self.top5.map(|count| count as f64 / self.images() as f64)
     }
 
-    /// Images of a class, and those of them that are predicted right.
+    /// The number of images of a class, and how many of them are predicted correctly.
     pub fn of_class(&self, class: usize) -> (usize, usize) {
         (self.confusion[class].iter().sum(), self.confusion[class][class])
     }
 
-    /// For a program, with the shares.
+    /// Returns the scores as JSON, including the accuracies.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "images": self.images(), "top1": self.top1(), "top5": self.top5(), "loss": self.loss,
@@ -65,7 +65,7 @@ impl Scores {
     }
 }
 
-/// A table of classes: how many images, how many right, and what they are most often taken for.
+/// A table of classes: number of images, share predicted correctly, and the class that each is most often mistaken for.
 impl fmt::Display for Scores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<20} {:>8} {:>8}  most often taken for", "class", "images", "right")?;
@@ -85,7 +85,7 @@ impl fmt::Display for Scores {
     }
 }
 
-/// Measures scores of classes.
+/// Evaluates the scores (logits) of a classifier against the labels.
 ///
 /// Among equal scores the first class wins.
 ///
@@ -93,8 +93,8 @@ impl fmt::Display for Scores {
 /// `scores` `[N, classes]`, N labels
 ///
 /// # Errors
-/// [`EvalError::Argument`] if they do not fit together or a label is no class; [`EvalError::NotFinite`] for a score
-/// that is not finite.
+/// [`EvalError::Argument`] if the lengths do not match or a label is not a class; [`EvalError::NotFinite`] if a score
+/// is not finite.
 pub fn score(classes: &[String], labels: &[u32], scores: &[f32]) -> Result<Scores, EvalError> {
     check(classes, labels, scores.len() / classes.len().max(1))?;
     let (mut predicted, mut top5, mut loss) = (Vec::with_capacity(labels.len()), 0, 0.0);
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn counts_what_is_right_and_what_is_among_five() {
-        // Scores fall with the class's number: class 0 is first, class 5 sixth.
+        // Scores fall with the class index: class 0 ranks first, class 5 sixth.
         let row: Vec<f32> = (0..7).map(|class| -(class as f32)).collect();
         let scores = score(&classes(7), &[0, 4, 5, 0], &row.repeat(4)).unwrap();
         assert_eq!((scores.top1(), scores.top5()), (0.5, Some(0.75)));
@@ -153,7 +153,7 @@ mod tests {
         assert!((scores.loss.unwrap() - loss).abs() < 1e-6);
         let table = scores.to_string();
         assert!(table.contains("c4                          1     0.0%  c0 (1)"), "{table}");
-        // The first of equal scores is the answer, and the others come after it.
+        // The first of equal scores is the prediction, and the others rank after it.
         let equal = score(&classes(7), &[0, 4, 5, 6], &[1.0; 28]).unwrap();
         assert_eq!((equal.top1(), equal.top5()), (0.25, Some(0.5)));
     }

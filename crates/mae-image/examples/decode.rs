@@ -1,4 +1,4 @@
-//! Decodes the image files that standard input names, one a line: `H W` and the pixels, or `error` and the reason.
+//! Decodes the image files named on standard input, one a line. Prints `H W` and the pixels, or `error` and the reason.
 #![allow(clippy::print_stdout, reason = "a command line talks to others")]
 
 use std::error::Error;

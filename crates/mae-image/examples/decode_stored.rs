@@ -1,8 +1,9 @@
-//! Decodes image files to the numbers stored in them.
+//! Decodes image files to their stored values.
 //!
-//! Standard input names a pixel format and a file on each line, such as `u16x5 bands.tif`, perhaps with a crop between them: `10,20,3,4` is
-//! 3 rows and 4 columns from row 10 and column 20 on. For each, the program prints `H W C TYPE STORED TOP LEFT` and the numbers that it
-//! decodes, where `STORED` is the file's own format and the crop lies within, or `error` and the reason.
+//! Each line of standard input names a pixel format and a file, such as `u16x5 bands.tif`, perhaps with a crop between
+//! them: `10,20,3,4` is 3 rows and 4 columns from row 10 and column 20 on. For each line, the program prints
+//! `H W C TYPE STORED TOP LEFT` and the decoded values, or `error` and the reason. `STORED` is the file's own format.
+//! The decoded part begins at `TOP` and `LEFT` and contains the crop.
 #![allow(clippy::print_stdout, reason = "a command line talks to others")]
 
 use std::error::Error;
@@ -18,7 +19,7 @@ fn decode(path: &Path, format: PixelFormat) -> Result<(Part, PixelFormat), Image
     Ok((Part::whole(image), stored_format(path, &limits)?))
 }
 
-/// Decodes a crop under the limits of its own size: a file that is longer stays on disk, if it can be read in parts.
+/// Decodes a crop under limits of its own size: a longer file stays on disk, if it can be read in parts.
 fn decode_part(path: &Path, format: PixelFormat, crop: Crop) -> Result<(Part, PixelFormat), ImageError> {
     let bytes = crop.height * crop.width * (format.channels() + 1) * format.pixel_type().bytes();
     let (limits, small) =

@@ -19,7 +19,7 @@ pub struct Crop {
 }
 
 impl Crop {
-    /// The smallest rectangle that holds both.
+    /// The smallest rectangle that contains both.
     #[must_use]
     pub fn around(self, other: Self) -> Self {
         let (top, left) = (self.top.min(other.top), self.left.min(other.left));
@@ -43,12 +43,12 @@ impl Crop {
         Err(ImageError::Argument { name: "crop", value: format!("{self:?}"), bound })
     }
 
-    /// The `(height, width)` of the upright image of a stored one of `(height, width)`.
+    /// The `(height, width)` of the upright image, given that of the stored image.
     pub(crate) fn upright_size((height, width): (usize, usize), orientation: Orientation) -> (usize, usize) {
         if Turns::of(orientation).turned { (width, height) } else { (height, width) }
     }
 
-    /// The rectangle of the stored image of `(height, width)` that becomes this one of the upright image.
+    /// The rectangle of the image of size `stored` that becomes this rectangle of the upright image.
     pub(crate) fn before(self, orientation: Orientation, stored: (usize, usize)) -> Self {
         let Turns { turned, up, back } = Turns::of(orientation);
         let (rows, columns) = Self::upright_size(stored, orientation);

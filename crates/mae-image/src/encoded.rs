@@ -1,4 +1,4 @@
-//! An image whose size is known and whose pixels are decoded once it is known which of them are wanted.
+//! An image whose size is known and whose pixels are decoded on request.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::source::{Source, read};
 use crate::stored::{self, Scene};
 use crate::{AnyImage, Crop, DecodeLimits, Image, ImageError, PixelFormat};
 
-/// An image that is not decoded yet: its file is read and its header understood.
+/// An image whose header is parsed and whose pixels may not be decoded yet.
 ///
 /// ```
 /// use mae_image::{Encoded, Image};
@@ -37,7 +37,7 @@ enum Kind {
     Tiff(Box<Scene>),
 }
 
-/// Decoded pixels of an image, and where in it they lie.
+/// Decoded pixels of an image, and their position in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     /// A rectangle of the image's pixels.
@@ -57,12 +57,14 @@ impl Part {
 }
 
 impl Encoded {
-    /// Understands the bytes of an image file; `path` is what errors call it.
+    /// Parses the bytes of an image file; `path` names it in errors.
     ///
-    /// Of a TIFF file whose stored numbers are wanted, only the tags are read; the limits are checked when pixels are decoded.
+    /// If the stored values of a TIFF file are requested, only its tags are read; the limits are checked when pixels
+    /// are decoded.
     ///
     /// # Errors
-    /// As [`decode_file`](crate::decode_file), for what can be told from a file's header and its markers.
+    /// As [`decode_file`](crate::decode_file); if the pixels are decoded later, only for problems that show in the
+    /// file's header, markers or tags.
     pub fn new(
         path: impl AsRef<Path>,
         bytes: Vec<u8>,
@@ -79,10 +81,10 @@ impl Encoded {
         }
     }
 
-    /// Reads an image file and understands its header.
+    /// Reads an image file and parses its header.
     ///
-    /// A large TIFF file whose stored numbers are wanted stays open: its tags are read here, and its pixels by
-    /// [`decode_part`](Self::decode_part). Its length is not limited.
+    /// If the stored values of a large TIFF file are requested, the file stays open: its tags are read here, and its
+    /// pixels by [`decode_part`](Self::decode_part). Its length is not limited.
     ///
     /// # Errors
     /// As [`new`](Self::new), or if the file cannot be read.
@@ -124,20 +126,20 @@ impl Encoded {
         Self { kind, file_format: Some(name), orientation }
     }
 
-    /// An image whose pixels lie uncompressed in a file.
+    /// Wraps an image whose pixels are stored uncompressed in a file.
     #[must_use]
     pub fn raster(raster: Raster) -> Self {
         let orientation = Orientation::NoTransforms;
         Self { kind: Kind::Raster(raster), file_format: None, orientation }
     }
 
-    /// The format of the file that it was read from, such as `JPEG`, if it was read from one.
+    /// The format of the file that the image was read from, such as `JPEG`, if known.
     #[must_use]
     pub fn file_format(&self) -> Option<&'static str> {
         self.file_format
     }
 
-    /// How the image of its file is turned upright, by its EXIF data or its XMP text.
+    /// The orientation of the stored image, from its EXIF data or its XMP text. Decoding applies it.
     #[must_use]
     pub fn orientation(&self) -> Orientation {
         self.orientation
@@ -154,7 +156,7 @@ impl Encoded {
         }
     }
 
-    /// Decodes all of it.
+    /// Decodes the whole image.
     ///
     /// # Errors
     /// As [`decode_file`](crate::decode_file).
@@ -164,12 +166,14 @@ impl Encoded {
         self.decode_part(whole, Vec::new()).map(|part| part.pixels)
     }
 
-    /// Decodes at least `crop`. If the pixels are of 8 bits, they may take the memory of `pixels`.
+    /// Decodes at least `crop`. If the pixels are 8-bit, they may reuse the memory of `pixels`.
     ///
-    /// A baseline JPEG file is decoded from its first row to the last of the crop, and colours are computed for the crop alone.
-    /// Of a [`Raster`], the rows of the crop are read. Of a TIFF file whose stored numbers are wanted, the strips and tiles that touch the
-    /// crop are read and unpacked down to its last row, one at a time: the part is the crop, and the limits are those of the part. Other
-    /// images are decoded whole.
+    /// - Upright baseline JPEG: entropy codes are decoded down to the last row of the crop, and colours are computed
+    ///   only for the crop.
+    /// - [`Raster`]: the rows of the crop are read.
+    /// - TIFF with stored values: the strips and tiles that touch the crop are read one at a time and unpacked down to
+    ///   its last row. The part is exactly the crop, and the limits apply to it.
+    /// - All others: the whole image is decoded.
     ///
     /// # Errors
     /// As [`decode`](Self::decode); also [`ImageError::Argument`] if the crop is empty or reaches beyond the image.
@@ -203,21 +207,23 @@ impl<I: Into<AnyImage>> From<I> for Encoded {
     }
 }
 
-/// Reads an image file as upright RGB, whatever its format and kind of pixel.
+/// Reads an image file as upright 8-bit RGB, whatever its format and pixel type.
 ///
-/// The format is told from the content. Of an animation the first frame is read, of a document the first page.
-/// Grey becomes three equal channels, a palette its colours, CMYK what Pillow makes of it; alpha is dropped, not
-/// blended; the EXIF orientation is applied; a colour profile is ignored.
+/// The format is detected from the content. Of an animation, the first frame is read; of a document, the first page.
+/// Grey becomes three equal channels, palette indices become their colours, and CMYK is converted as in Pillow. Alpha
+/// is dropped, not blended. The EXIF orientation is applied. Colour profiles are ignored.
 ///
-/// Deviation: Pillow cuts 16-bit grey off at 255; here 16 bits are divided by 257 and rounded, so that white stays
-/// white and black black. A CMYK TIFF file's colours are within 1 of Pillow's. The part of a GIF's canvas that its first frame leaves bare
-/// is black, whatever the background colour. JPEG files, whatever their layout, are libjpeg-turbo's to the bit.
+/// JPEG files of any layout match libjpeg-turbo to the bit. Deviations: Pillow clips 16-bit grey at 255; here 16-bit
+/// values are divided by 257 and rounded, so that white stays white and black stays black. The colours of a CMYK TIFF
+/// file are within 1 of Pillow's. The part of a GIF's canvas that its first frame does not cover is black, whatever the
+/// background colour.
 ///
 /// # Shapes
 /// `[H, W, 3]`
 ///
 /// # Errors
-/// A [`ImageError`] naming the file: unreadable, empty, no image, cut short or damaged, or beyond `limits`.
+/// An [`ImageError`] that names the file: unreadable, empty, not an image, unsupported, truncated or damaged, or beyond
+/// `limits`.
 pub fn decode_file(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Image, ImageError> {
     Encoded::read(path, PixelFormat::Rgb8, limits)?.decode()?.into_u8()
 }

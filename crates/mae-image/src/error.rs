@@ -8,18 +8,18 @@ use crate::{PixelFormat, path_name};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
-    /// An argument lies outside what it may be.
+    /// An argument has a value that is not allowed.
     #[error("{name} is {value}, but must be {bound}")]
     Argument {
         /// The argument's name.
         name: &'static str,
-        /// What it was.
+        /// Its value.
         value: String,
-        /// What it may be.
+        /// The values that are allowed.
         bound: String,
     },
 
-    /// Pixels that do not fill the image they are said to be.
+    /// Pixels whose number does not match the given size of the image.
     #[error(
         "an image of {height}x{width} with {channels} channels needs {expected} numbers (and at least 1), got {actual}"
     )]
@@ -28,11 +28,11 @@ pub enum ImageError {
         height: usize,
         /// Columns.
         width: usize,
-        /// Channels of a pixel.
+        /// The number of channels.
         channels: usize,
         /// `height * width * channels`, `usize::MAX` where that overflows.
         expected: usize,
-        /// Numbers that were given.
+        /// The number of values given.
         actual: usize,
     },
 
@@ -41,51 +41,51 @@ pub enum ImageError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
 
-    /// An image file without a byte in it.
+    /// An image file of 0 bytes.
     #[error("the image {} is empty: 0 bytes", path_name(path))]
     EmptyFile {
         /// The file.
         path: PathBuf,
     },
 
-    /// A file whose first bytes belong to no image format that is read here.
+    /// A file whose first bytes match no supported image format.
     #[error("{} is not an image: its first bytes belong to none of {known}", path_name(path))]
     NotAnImage {
         /// The file.
         path: PathBuf,
-        /// The formats that are read.
+        /// The supported formats.
         known: String,
     },
 
-    /// An image file that is cut short, damaged or of a kind its decoder does not know.
+    /// An image file that is truncated, damaged or of a kind that its decoder does not support.
     #[error("cannot decode the image {} ({bytes} bytes)", path_name(path))]
     Decode {
         /// The file.
         path: PathBuf,
         /// The file's length.
         bytes: u64,
-        /// What the decoder said.
+        /// The decoder's error.
         #[source]
         source: ::image::ImageError,
     },
 
-    /// An image file that is sound, but of a kind that is not read.
+    /// A valid image file of an unsupported kind.
     #[error("the image {} is {kind}, which is not read: {advice}", path_name(path))]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// The kind.
         kind: String,
-        /// What to do.
+        /// What to do about it.
         advice: &'static str,
     },
 
-    /// An image file whose numbers are of another type, or of another number of channels.
+    /// An image file with another pixel type or number of channels than expected.
     #[error(
         "the image {} is {found}, but must be {expected} (type of its numbers x channels)",
         path_name(path)
@@ -95,11 +95,11 @@ pub enum ImageError {
         path: PathBuf,
         /// Its format.
         found: PixelFormat,
-        /// The format of the data set.
+        /// The expected format.
         expected: PixelFormat,
     },
 
-    /// A JPEG file that ends before its image does.
+    /// A JPEG or Netpbm file that ends before its image does.
     #[error("the image {} is cut short: its {bytes} bytes hold no end of the image", path_name(path))]
     Truncated {
         /// The file.
@@ -108,7 +108,7 @@ pub enum ImageError {
         bytes: u64,
     },
 
-    /// An image file that is larger than an image may be.
+    /// An image file that is longer than the limit.
     #[error("the file {} has {bytes} bytes: more than the limit of {max_bytes} bytes", path_name(path))]
     FileTooLarge {
         /// The file.
@@ -160,7 +160,7 @@ pub enum ImageError {
         height: u32,
         /// Columns.
         width: u32,
-        /// What its pixels take.
+        /// The bytes that its pixels take.
         bytes: u64,
         /// The limit.
         max_bytes: u64,

@@ -1,28 +1,29 @@
-//! How an image is turned upright, by its EXIF data or its XMP text, as Pillow reads them.
+//! The orientation of an image, from its EXIF data or its XMP text, as Pillow reads them.
 
 use std::convert::Infallible;
 
 use ::image::metadata::Orientation;
 
-/// The orientation that `exif`, a TIFF structure, tells; where it tells none, that of `xmp`.
+/// The orientation in `exif`, a TIFF structure, or in `xmp` if `exif` has none.
 ///
-/// A value out of range leaves the image as it is. Data that cannot be read tells nothing.
+/// A value out of range means no transform. Unreadable data is ignored.
 ///
 /// # Source
-/// Pillow's `Image.getexif` and `ImageOps.exif_transpose`: a number of any type counts, of several the first.
+/// Pillow's `Image.getexif` and `ImageOps.exif_transpose`: a value of any type counts, and the first of several.
 pub(crate) fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
     upright(exif.and_then(|data| tag(data, ORIENTATION)), xmp)
 }
 
 const ORIENTATION: u64 = 0x0112;
 
-/// The orientation that was told; if none was, that of `xmp`.
+/// The orientation for the tag value `told` or, if there is none, for the value in `xmp`.
 pub(crate) fn upright(told: Option<u32>, xmp: Option<&[u8]>) -> Orientation {
     let told = told.or_else(|| xmp.and_then(in_xmp));
     told.and_then(|value| Orientation::from_exif(value.min(255) as u8)).unwrap_or(Orientation::NoTransforms)
 }
 
-/// The first value of a tag of a TIFF structure's first directory, if the tag is there; 0 for one that is no whole number.
+/// The first value of a tag in a TIFF structure's first directory, if the tag is present; 0 if it is not an integer of
+/// 0 or more.
 pub(crate) fn tag(mut data: &[u8], wanted: u64) -> Option<u32> {
     for _ in 0..2 {
         data = data.strip_prefix(b"Exif\0\0").unwrap_or(data);
@@ -43,7 +44,7 @@ pub(crate) fn tag(mut data: &[u8], wanted: u64) -> Option<u32> {
     }
     let word = layout.word;
     let folder = layout.number(bytes(word, word)?);
-    // The length of the number of entries.
+    // The length of the entry count.
     let count = if word == 8 { 8 } else { 2 };
     let entries = layout.number(bytes(folder, count)?);
     let rest = &data[(folder + count) as usize..];
@@ -53,7 +54,7 @@ pub(crate) fn tag(mut data: &[u8], wanted: u64) -> Option<u32> {
     value
 }
 
-/// The digit behind `tiff:Orientation="` or `tiff:Orientation>`.
+/// The digit after `tiff:Orientation="` or `tiff:Orientation>`.
 fn in_xmp(text: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"tiff:Orientation";
     memchr::memmem::find_iter(text, NAME).find_map(|at| {
@@ -63,7 +64,7 @@ fn in_xmp(text: &[u8]) -> Option<u32> {
     })
 }
 
-/// The bytes of a value of a TIFF type.
+/// The size in bytes of a value of a TIFF type.
 fn length_of(kind: u64) -> Option<u64> {
     Some(match kind {
         1 | 2 | 6 | 7 => 1,
@@ -74,23 +75,24 @@ fn length_of(kind: u64) -> Option<u64> {
     })
 }
 
-/// How numbers are written in a TIFF structure.
+/// Byte order and offset size of a TIFF structure.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) little: bool,
-    /// The length of an offset: 4, or 8 in BigTIFF.
+    /// The length of an offset in bytes: 4, or 8 in BigTIFF.
     pub(crate) word: u64,
 }
 
 impl Layout {
-    /// The unsigned number of at most 8 bytes.
+    /// Reads an unsigned integer of at most 8 bytes.
     fn number(self, bytes: &[u8]) -> u64 {
         let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
         if self.little { bytes.iter().rev().fold(0, join) } else { bytes.iter().fold(0, join) }
     }
 
-    /// The first value of a tag among the entries of a directory, if the tag is there; 0 for one that is no whole number. `far` has the
-    /// bytes of a value that lies elsewhere, at least its first 8, or nothing if the file ends before it does.
+    /// The first value of a tag among the entries of a directory, if the tag is present; 0 if it is not an integer of 0
+    /// or more. `far(offset, length)` returns the first 8 bytes of a value stored elsewhere, or `None` if the file ends
+    /// before the value does.
     fn first_value<E>(
         self,
         entries: &[u8],
@@ -107,7 +109,7 @@ impl Layout {
             let (Some(kind), Some(values)) = (number(entry, 2, 2), number(entry, 4, word)) else {
                 return Ok(None);
             };
-            // Types without a length are passed over, as if the tag were not there.
+            // Entries of unknown types are skipped, as if the tag were absent.
             let Some(length) = length_of(kind) else { continue };
             let Some(bytes) = length.checked_mul(values) else { return Ok(None) };
             let place = &entry[4 + word..];
@@ -123,8 +125,8 @@ impl Layout {
         Ok(None)
     }
 
-    /// The orientation among the entries of a directory. `far` reads a value that lies elsewhere, as [`first_value`](Self::first_value)
-    /// says.
+    /// The orientation among the entries of a directory. `far` reads a value stored elsewhere, as for
+    /// [`first_value`](Self::first_value).
     pub(crate) fn orientation<E>(
         self,
         entries: &[u8],
@@ -133,7 +135,7 @@ impl Layout {
         self.first_value(entries, ORIENTATION, far)
     }
 
-    /// A value that is a whole number of 0 or more, of whatever numeric type.
+    /// Converts a value of any numeric type; `None` unless it is an integer of 0 or more.
     fn value(self, bytes: [u8; 8], kind: u64) -> Option<u32> {
         let number = |length| self.number(&bytes[..length]);
         let second = self.number(&bytes[4..]);
@@ -154,7 +156,7 @@ impl Layout {
     }
 }
 
-/// The first 8 bytes, zeros behind fewer.
+/// The first 8 bytes, padded with zeros.
 pub(crate) fn first_bytes(bytes: &[u8]) -> [u8; 8] {
     let mut first = [0; 8];
     let length = bytes.len().min(8);

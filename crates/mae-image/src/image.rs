@@ -1,4 +1,4 @@
-//! Images in memory, of numbers of one type or of any.
+//! Images in memory, of a given pixel type or of any.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use ::image::metadata::Orientation;
 
 use crate::{ImageError, PixelType};
 
-/// An upright image of numbers of one type, 8-bit if none is named, channels interleaved.
+/// An upright image with interleaved channels and values of type `T`, `u8` by default.
 ///
 /// # Shapes
 /// `[H, W, C]`, none of them 0, H and W below 2³².
@@ -19,10 +19,10 @@ pub struct Image<T = u8> {
 }
 
 impl<T: Pixel> Image<T> {
-    /// Wraps numbers that already lie in `[H, W, C]` order.
+    /// Wraps values that are already in `[H, W, C]` order.
     ///
     /// # Errors
-    /// [`ImageError::ImageShape`] unless `data` has `height * width * channels` numbers, at least one;
+    /// [`ImageError::ImageShape`] unless `data` has `height * width * channels` values, at least one;
     /// [`ImageError::Argument`] if a side is 2³² or more.
     pub fn new(height: usize, width: usize, channels: usize, data: Vec<T>) -> Result<Self, ImageError> {
         let expected = height.checked_mul(width).and_then(|pixels| pixels.checked_mul(channels));
@@ -48,27 +48,27 @@ impl<T: Pixel> Image<T> {
         self.width
     }
 
-    /// Numbers of a pixel.
+    /// The number of channels.
     #[inline]
     #[must_use]
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// The numbers, `[H, W, C]`.
+    /// The values, `[H, W, C]`.
     #[inline]
     #[must_use]
     pub fn data(&self) -> &[T] {
         &self.data
     }
 
-    /// The numbers, `[H, W, C]`, which may be changed.
+    /// The mutable values, `[H, W, C]`.
     #[inline]
     pub fn data_mut(&mut self) -> &mut [T] {
         &mut self.data
     }
 
-    /// Gives up the numbers, `[H, W, C]`.
+    /// Turns the image into its values, `[H, W, C]`.
     #[inline]
     #[must_use]
     pub fn into_data(self) -> Vec<T> {
@@ -107,13 +107,13 @@ impl<T: Pixel> Image<T> {
     }
 }
 
-/// What turns a stored image upright.
+/// The steps that turn a stored image upright.
 pub(crate) struct Turns {
     /// Whether rows become columns.
     pub(crate) turned: bool,
-    /// Whether the rows of the upright image then count from the end.
+    /// Whether the rows of the upright image are then reversed.
     pub(crate) up: bool,
-    /// Whether its columns do.
+    /// Whether its columns are reversed.
     pub(crate) back: bool,
 }
 
@@ -134,21 +134,21 @@ impl Turns {
     }
 }
 
-/// A number of a pixel: `u8`, `u16` or `f32`.
+/// The type of a pixel's values: `u8`, `u16` or `f32`.
 pub trait Pixel: Copy + Default + PartialEq + fmt::Debug + Send + Sync + sealed::Sealed + 'static {
-    /// Which of them it is.
+    /// The corresponding [`PixelType`].
     const TYPE: PixelType;
 
-    /// The number, exactly.
+    /// Converts the value to `f64`, exactly.
     fn to_f64(self) -> f64;
 
-    /// The nearest number of this type; integers are cut off at their bounds.
+    /// The nearest value of this type; integers are clamped to their bounds.
     fn from_f64(number: f64) -> Self;
 
-    /// Writes the number in the machine's byte order into [`PixelType::bytes`] bytes.
+    /// Writes the value in native byte order into [`PixelType::bytes`] bytes.
     fn write(self, bytes: &mut [u8]);
 
-    /// An image of these numbers as one of any.
+    /// Wraps an image of this type as an [`AnyImage`].
     fn any(image: Image<Self>) -> AnyImage;
 }
 
@@ -191,23 +191,23 @@ macro_rules! pixel {
         }
     };
 }
-// A cast from f64 to an integer cuts off at the bounds.
+// A cast from f64 to an integer saturates at the bounds.
 pixel!(u8, U8, |number| number.round() as u8);
 pixel!(u16, U16, |number| number.round() as u16);
 pixel!(f32, F32, |number| number as f32);
 
-/// An image of any type of numbers.
+/// An image of any pixel type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyImage {
     /// 0 to 255.
     U8(Image<u8>),
     /// 0 to 65,535.
     U16(Image<u16>),
-    /// Any numbers.
+    /// 32-bit floats, including NaN and infinities.
     F32(Image<f32>),
 }
 
-/// Does the same with an [`AnyImage`] of whichever type.
+/// Evaluates the same expression for the image in an [`AnyImage`], whatever its type.
 ///
 /// ```
 /// use mae_image::{AnyImage, Image, of_any};
@@ -244,14 +244,14 @@ impl AnyImage {
         of_any!(self, image => image.width)
     }
 
-    /// Numbers of a pixel.
+    /// The number of channels.
     #[inline]
     #[must_use]
     pub fn channels(&self) -> usize {
         of_any!(self, image => image.channels)
     }
 
-    /// The numbers' type.
+    /// The type of the values.
     #[inline]
     #[must_use]
     pub fn pixel_type(&self) -> PixelType {
@@ -262,10 +262,10 @@ impl AnyImage {
         }
     }
 
-    /// The 8-bit image that it is.
+    /// Returns the image if it is 8-bit.
     ///
     /// # Errors
-    /// [`ImageError::Argument`] for numbers of another type, which are not narrowed.
+    /// [`ImageError::Argument`] for values of another type, which are not narrowed.
     pub fn into_u8(self) -> Result<Image, ImageError> {
         match self {
             Self::U8(image) => Ok(image),
@@ -277,7 +277,7 @@ impl AnyImage {
         }
     }
 
-    /// The numbers plane by plane, as bytes in the machine's order.
+    /// The values plane by plane, as bytes in native order.
     ///
     /// # Shapes
     /// `[H, W, C]` to `[C, H, W]`
@@ -289,7 +289,7 @@ impl AnyImage {
         planes
     }
 
-    /// Writes the numbers plane by plane, in the machine's byte order. `planes` has [`PixelType::bytes`] bytes for each.
+    /// Writes the values plane by plane, in native byte order. `planes` has [`PixelType::bytes`] bytes for each.
     ///
     /// # Shapes
     /// `[H, W, C]` to `[C, H, W]`
@@ -308,7 +308,7 @@ impl AnyImage {
     }
 }
 
-/// Refuses a `(height, width)` with a 0, or with a side that no image has.
+/// Refuses a `(height, width)` if a side is 0 or larger than images can be.
 ///
 /// # Errors
 /// [`ImageError::Argument`] unless both are from 1 to 2³² - 1.

@@ -1,4 +1,4 @@
-//! Label images: files whose numbers stand for classes and are read as they are stored.
+//! Label images: files whose values stand for classes and are read as stored.
 
 use std::io::{self, Cursor};
 use std::path::Path;
@@ -13,20 +13,20 @@ use crate::stored::header::Problem;
 use crate::tiff::Tiff;
 use crate::{AnyImage, DecodeLimits, Image, ImageError, PixelType, exif, of_any};
 
-/// What to do with a label image in a format that is not read.
+/// Advice for a label image in an unsupported format.
 const EXPORT: &str = "label images must be PNG or TIFF";
 
-/// What to do with one in JPEG.
+/// Advice for a label image in JPEG.
 const LOSSY: &str = "its compression changes numbers near edges; export label images as PNG or TIFF";
 
-/// Reads the numbers of a label image, upright by its own orientation.
+/// Reads the values of a label image and turns it upright by its own orientation.
 ///
-/// | file | numbers |
+/// | file | values |
 /// |---|---|
-/// | PNG, grey of 1, 2, 4, 8 or 16 bits | as stored, not stretched: `u8`, of 16 bits `u16` |
-/// | PNG or TIFF with a palette | the indices, not the colours: `u8`, of a TIFF with 16 bits `u16` |
+/// | PNG, grey of 1, 2, 4, 8 or 16 bits | as stored, not rescaled: `u8`, or `u16` if 16-bit |
+/// | PNG or TIFF with a palette | the indices, not the colours: `u8`, or `u16` in a 16-bit TIFF |
 /// | PNG or TIFF, 8-bit RGB | three channels of `u8` |
-/// | TIFF of one band | `u8` and `u16` as stored; all other numbers, and those of a file with a value for "no data", are `f32`; NaN is "no data" |
+/// | TIFF of one band | `u8` and `u16` as stored; all other types, and files with a "no data" value, become `f32`; NaN is "no data" |
 ///
 /// Alpha is dropped. Of an animation or a document, the first image is read.
 ///
@@ -34,8 +34,8 @@ const LOSSY: &str = "its compression changes numbers near edges; export label im
 /// `[H, W, 1]`, or `[H, W, 3]` for colours.
 ///
 /// # Errors
-/// An [`ImageError`] that names the file: unreadable, cut short or damaged, beyond `limits`, a lossy JPEG, or of another format or kind of
-/// pixels.
+/// An [`ImageError`] that names the file: unreadable, truncated or damaged, beyond `limits`, a lossy JPEG, or of
+/// another format or kind of pixels.
 pub fn decode_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<AnyImage, ImageError> {
     let path = path.as_ref();
     let source = Source::open(path, limits)?;
@@ -75,7 +75,7 @@ fn without_alpha(image: AnyImage) -> AnyImage {
     of_any!(image, image => image.without_last_channel().into())
 }
 
-/// The numbers of a PNG file. The `image` crate would look palettes up and stretch grey.
+/// Reads the values of a PNG file. The `image` crate would look palettes up and rescale grey.
 fn read_png(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<AnyImage, ImageError> {
     let refuse = |problem: Problem| problem.refuse(path, "PNG", bytes.len() as u64, limits);
     let damaged = |error: png::DecodingError| {
@@ -112,7 +112,7 @@ fn read_png(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<AnyImage
             Image::new(height, width, channels, numbers)?.into()
         }
         BitDepth::Eight => Image::new(height, width, channels, data)?.into(),
-        // Of one channel, with rows that begin with a byte.
+        // One channel, and each row begins at a byte.
         depth => {
             let rows = data.chunks_exact(frame.line_size);
             let numbers = rows.flat_map(|row| unpack(row, depth as usize).take(width)).collect();
@@ -123,7 +123,7 @@ fn read_png(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<AnyImage
     Ok(if alpha { without_alpha(image) } else { image })
 }
 
-/// Numbers of `bits` bits, the first in the highest bits of a byte.
+/// Unpacks values of `bits` bits, the first from the highest bits of a byte.
 fn unpack(bytes: &[u8], bits: usize) -> impl Iterator<Item = u8> {
     let mask = (1_u8 << bits) - 1;
     bytes.iter().flat_map(move |byte| (0..8 / bits).map(move |at| byte >> (8 - bits - at * bits) & mask))

@@ -1,9 +1,9 @@
 //! Image files as pixels: JPEG, PNG, TIFF, NumPy and others, of any depth and number of channels, whole or in part.
 //!
-//! [`decode_file`] reads an image file as upright 8-bit RGB, as Pillow does. [`Encoded`] reads it as a [`PixelFormat`] of your choice:
-//! [`PixelFormat::Rgb8`], or the numbers as the file has them, which [`stored_format`] finds out. It decodes the whole image or only the
-//! part around a [`Crop`]. [`DecodeLimits`] bound the size of an image. A file that is cut short, damaged or of an unknown kind is refused
-//! with an [`ImageError`] that names it.
+//! [`decode_file`] reads an image file as upright 8-bit RGB, as Pillow does. [`Encoded`] reads it in a [`PixelFormat`]
+//! of your choice: [`PixelFormat::Rgb8`], or the values as stored, in the format that [`stored_format`] detects. It
+//! decodes the whole image or only the part around a [`Crop`]. [`DecodeLimits`] bound the size of an image. A file that
+//! is truncated, damaged or of an unknown format is refused with an [`ImageError`] that names it.
 //!
 //! ```
 //! use mae_image::{Crop, DecodeLimits, Encoded, PixelFormat, decode_file, stored_format};

@@ -1,33 +1,35 @@
-//! What decoding one image may cost.
+//! Limits on decoding an image.
 
 use std::path::Path;
 
 use crate::ImageError;
 
-/// What decoding one image may cost: a guard against small files that unpack into huge images.
+/// Limits on decoding an image: a guard against small files that unpack into huge images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeLimits {
-    /// The most pixels an image may have; of a TIFF file whose stored numbers are wanted, the part that is decoded.
+    /// The maximum number of pixels of an image. If the stored values of a TIFF file are requested, this limits the
+    /// part that is decoded.
     pub max_pixels: u64,
-    /// The most bytes that a file may have, and that its pixels may take as its decoder writes them. Dropping
-    /// alpha, narrowing 16 bits and turning the image upright can hold a second, smaller copy for a moment.
-    /// Of a TIFF file whose stored numbers are wanted, the length is not limited, and the pixels are those that are decoded.
+    /// The maximum number of bytes of a file, and of its pixels as the decoder writes them. Dropping alpha, narrowing
+    /// 16 bits and turning the image upright may briefly hold a second copy, no larger than the first. If the stored
+    /// values of a TIFF file are requested, the length of the file is not limited, and only the pixels that are decoded
+    /// count.
     pub max_bytes: u64,
 }
 
 impl Default for DecodeLimits {
     /// # Source
     /// 178,956,970 pixels: where Pillow raises `DecompressionBombError`, twice `Image.MAX_IMAGE_PIXELS`.
-    /// 512 MiB: the `image` crate's own default, and just that many RGB pixels.
+    /// 512 MiB: the `image` crate's own default, which holds just that many RGB pixels.
     fn default() -> Self {
         Self { max_pixels: 178_956_970, max_bytes: 512 << 20 }
     }
 }
 
 impl DecodeLimits {
-    /// Refuses an image of `(height, width)` pixels whose decoding takes `bytes` bytes if it is beyond the limits. `path` is what errors
-    /// call it.
+    /// Refuses an image of `(height, width)` pixels, whose decoding takes `bytes` bytes, if it is beyond the limits.
+    /// `path` names it in errors.
     ///
     /// # Errors
     /// [`ImageError::NoPixels`], [`ImageError::TooManyPixels`] or [`ImageError::TooManyBytes`].

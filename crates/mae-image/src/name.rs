@@ -1,13 +1,13 @@
-//! Names of files as text: one line each, and a different one for each file.
+//! File names as text: one line each, and different for different files.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// A path as text of one line, from which the path can be told again.
+/// A path as one line of text, from which the path can be recovered.
 ///
-/// Text stays as it is, but for what would break a line or cannot be shown: a control character or a line separator of
-/// Unicode is written as Rust writes it in a string (`\n`, `\t`, `\u{85}`), a byte that is not UTF-8 as `\xE9`, and a
-/// backslash as `\\`, except on Windows, where it separates folders.
+/// Text stays unchanged, except for characters that would break the line or cannot be shown. A control character or a
+/// Unicode line separator is escaped as in a Rust string (`\n`, `\t`, `\u{85}`), a byte that is not UTF-8 as `\xE9`,
+/// and a backslash as `\\`, except on Windows, where it separates folders.
 ///
 /// ```
 /// use mae_image::path_name;
@@ -20,7 +20,7 @@ pub fn path_name(path: impl AsRef<Path>) -> String {
     byte_name(path.as_ref().as_os_str().as_encoded_bytes())
 }
 
-/// [`path_name`] of a name that is bytes, as in a tar file.
+/// [`path_name`] for a name given as bytes, as in a tar file.
 #[must_use]
 pub fn byte_name(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());

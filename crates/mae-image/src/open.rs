@@ -1,4 +1,4 @@
-//! Reads an image file of any common kind into upright RGB, within limits.
+//! Reads image files of all common formats as upright RGB, within limits.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -13,14 +13,14 @@ use crate::stored::npy;
 use crate::tiff::Tiff;
 use crate::{AnyImage, Crop, DecodeLimits, Image, ImageError, Pixel, exif, ppm};
 
-/// A format that is read.
+/// A supported file format.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Image(ImageFormat),
     NumPy,
 }
 
-/// The formats that are read, by the content of a file and not by its name.
+/// The supported formats. A file's format is detected from its content, not from its name.
 const FORMATS: [(Format, &str); 8] = [
     (Format::Image(ImageFormat::Jpeg), "JPEG"),
     (Format::Image(ImageFormat::Png), "PNG"),
@@ -32,12 +32,12 @@ const FORMATS: [(Format, &str); 8] = [
     (Format::NumPy, "NumPy"),
 ];
 
-/// What is made of a file before it is known which of its pixels are wanted.
+/// An opened file whose requested pixels are not known yet.
 pub(crate) struct Opened {
     pub(crate) pixels: Pixels,
-    /// Whether it is a JPEG file of one component, whose three channels are equal.
+    /// Whether it is a JPEG file of one component, so that its three channels are equal.
     pub(crate) is_grey: bool,
-    /// How the stored image was turned upright.
+    /// The orientation of the stored image, which has been applied.
     pub(crate) orientation: Orientation,
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn open(path: &Path, bytes: Vec<u8>, limits: &DecodeLimits) -> Result
 }
 
 impl Opened {
-    /// A decoded image, which was turned upright so.
+    /// Wraps a decoded image that was turned upright from `orientation`.
     fn of(image: Image, orientation: Orientation) -> Self {
         Self { pixels: Pixels::Image(image), is_grey: false, orientation }
     }
@@ -102,7 +102,7 @@ impl Opened {
         }
     }
 
-    /// Decodes all of it.
+    /// Decodes the whole image.
     pub(crate) fn decode(self, path: &Path) -> Result<Image, ImageError> {
         let (height, width) = self.size();
         match self.pixels {
@@ -120,7 +120,7 @@ impl Opened {
     }
 }
 
-/// The format that the first bytes tell, and its name.
+/// The format that the first bytes indicate, and its name.
 pub(crate) fn known_format(path: &Path, bytes: &[u8]) -> Result<(Format, &'static str), ImageError> {
     // BigTIFF, for files beyond 4 GB.
     let big = bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+");
@@ -134,7 +134,7 @@ pub(crate) fn known_format(path: &Path, bytes: &[u8]) -> Result<(Format, &'stati
     })
 }
 
-/// Image formats that are not read, by the bytes that a file of them begins with, or has behind the first four.
+/// The name of a known but unsupported format, by its magic bytes.
 fn other_format(bytes: &[u8]) -> Option<&'static str> {
     let brand = bytes.get(8..12).filter(|_| bytes.get(4..8) == Some(b"ftyp"));
     match brand {
@@ -160,7 +160,7 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
     begun.or(dicom.then_some("DICOM"))
 }
 
-/// The `image` crate's decoder of an image within the limits.
+/// The `image` crate's decoder for an image within the limits.
 pub(crate) fn decoder<'a>(
     path: &Path,
     bytes: &'a [u8],
@@ -177,18 +177,18 @@ pub(crate) fn decoder<'a>(
     reader.limits(decoder_limits);
     let decoder = reader.into_decoder().map_err(refuse)?;
     let (width, height) = decoder.dimensions();
-    // WebP's decoder holds four channels while it writes three.
+    // The WebP decoder holds four channels while it writes three.
     let held = if format == ImageFormat::WebP { 4 * u64::from(height) * u64::from(width) } else { 0 };
     limits.check(path, (height, width), decoder.total_bytes().max(held))?;
     Ok(decoder)
 }
 
-/// Refuses a WebP file that ends within its metadata, as libwebp does. The decoder would reserve the chunk's announced length before it
-/// reads it.
+/// Refuses a WebP file that ends within its metadata, as libwebp does. The decoder would allocate the chunk's declared
+/// length before reading it.
 fn check_webp(bytes: &[u8]) -> Result<(), Problem> {
     const HEADER: usize = 12;
     let mut rest = bytes.get(HEADER..).unwrap_or_default();
-    // Other files have a single chunk.
+    // Other WebP files have a single chunk.
     if !rest.starts_with(b"VP8X") {
         return Ok(());
     }
@@ -201,14 +201,14 @@ fn check_webp(bytes: &[u8]) -> Result<(), Problem> {
                 format!("the chunk {} announces {length} bytes, but {held} follow", kind.trim_end());
             return Err(Problem::Damaged(message));
         }
-        // Chunks begin at even places.
+        // Chunks begin at even offsets.
         let Some(next) = data.get(length.saturating_add(length % 2)..) else { break };
         rest = next;
     }
     Ok(())
 }
 
-/// Decodes a whole image of any kind.
+/// Decodes a whole image of a format other than JPEG, PNM and NumPy.
 fn decode(
     path: &Path,
     bytes: &[u8],
@@ -229,8 +229,8 @@ fn decode(
     Ok(Opened::of(image, orientation))
 }
 
-/// Whether the decoder of a TIFF file drops further bands and garbles the others: it does so in tiles and behind a
-/// predictor.
+/// Whether the `image` crate's TIFF decoder would drop extra bands and garble the others, as it does in tiles and with
+/// a predictor.
 pub(crate) fn garbles(decoder: &impl ImageDecoder, bytes: &[u8]) -> bool {
     const SAMPLES_PER_PIXEL: u64 = 277;
     const PREDICTOR: u64 = 317;
@@ -240,7 +240,7 @@ pub(crate) fn garbles(decoder: &impl ImageDecoder, bytes: &[u8]) -> bool {
     is_more && (exif::tag(bytes, TILE_WIDTH).is_some() || exif::tag(bytes, PREDICTOR).unwrap_or(1) != 1)
 }
 
-/// The first three bands of a TIFF file as colours; of fewer, the first as grey.
+/// Decodes the first three bands of a TIFF file as RGB, or the first band as grey if there are fewer than three.
 fn first_bands(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
     let refuse = |problem: Problem| problem.refuse(path, "TIFF", bytes.len() as u64, limits);
     let source = Source::from(bytes);
@@ -271,16 +271,16 @@ fn colours<T: Pixel>(image: &Image<T>) -> Vec<T> {
     colours.collect()
 }
 
-/// How an image of another format than JPEG is turned upright. Data that cannot be read tells nothing: if the file is
-/// damaged, decoding will say so.
+/// The orientation of an image in a format other than JPEG. Unreadable metadata is ignored: if the file is damaged,
+/// decoding reports it.
 pub(crate) fn orientation(decoder: &mut impl ImageDecoder, bytes: &[u8], format: ImageFormat) -> Orientation {
     let xmp = match format {
-        // Pillow reads none there.
+        // Pillow reads no XMP there.
         ImageFormat::Gif => None,
         _ => decoder.xmp_metadata().ok().flatten(),
     };
     let exif = match format {
-        // The tag is one of the file's own.
+        // The orientation is a tag of the file itself.
         ImageFormat::Tiff => Some(bytes.to_vec()),
         ImageFormat::Png => exif_of_png(bytes).map(<[u8]>::to_vec),
         _ => decoder.exif_metadata().ok().flatten(),
@@ -288,7 +288,7 @@ pub(crate) fn orientation(decoder: &mut impl ImageDecoder, bytes: &[u8], format:
     exif::orientation(exif.as_deref(), xmp.as_deref())
 }
 
-/// The EXIF chunk of a PNG file, which may stand behind the pixels.
+/// The EXIF chunk of a PNG file, which may come after the pixels.
 pub(crate) fn exif_of_png(bytes: &[u8]) -> Option<&[u8]> {
     const SIGNATURE: usize = 8;
     let (mut rest, mut found) = (bytes.get(SIGNATURE..)?, None);

@@ -1,4 +1,4 @@
-//! Uncompressed images in Netpbm's formats; of the usual kind of PPM any rows can be read alone.
+//! Uncompressed images in the Netpbm formats. In the usual kind of PPM, any rows can be read alone.
 
 use std::fs::File;
 use std::io;
@@ -6,38 +6,39 @@ use std::path::{Path, PathBuf};
 
 use crate::{AnyImage, DecodeLimits, Image, ImageError};
 
-/// More than a header without comments has: 3 numbers of 10 digits.
+/// Longer than any header without comments, which has 3 numbers of at most 10 digits.
 pub const HEADER_BYTES: usize = 64;
 
-/// The header of a PPM file with an image of `height` by `width` pixels, three bytes each. The pixels follow, `[H, W, 3]`.
+/// The header of a PPM file with an image of `height` by `width` pixels, three bytes each. The pixels follow,
+/// `[H, W, 3]`.
 #[must_use]
 pub fn header(height: usize, width: usize) -> String {
     format!("P6\n{width} {height}\n255\n")
 }
 
-/// What stands before the pixels of a Netpbm image.
+/// The header of a Netpbm image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// 1 to 6, as behind the `P`: bits, grey, colour as text, and the same as bytes.
+    /// The digit after the `P`, 1 to 6: bits, grey and colour as text, then the same in binary.
     pub kind: u8,
     /// Rows.
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// The value of white.
+    /// The value of white (maxval).
     white: u32,
     /// The header's length in bytes.
     pub length: usize,
 }
 
 impl Header {
-    /// Whether any of its rows can be read alone as a [`Raster`]: three channels of 8 bits.
+    /// Whether rows can be read alone, as a [`Raster`]: the pixels have three channels of 8 bits, in binary.
     #[must_use]
     pub fn is_raster(&self) -> bool {
         (self.kind, self.white) == (6, 255)
     }
 
-    /// The header that `bytes` begin with; nothing if it is none, or longer than them.
+    /// Parses the header at the start of `bytes`; `None` if there is none or if it is cut short.
     ///
     /// # Source
     /// Netpbm's descriptions of PBM, PGM and PPM.
@@ -56,7 +57,7 @@ impl Header {
     }
 }
 
-/// Numbers as text, between blanks and comments.
+/// Reads numbers as text, skipping blanks and comments.
 struct Tokens<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -84,7 +85,7 @@ impl Tokens<'_> {
         text.parse().ok()
     }
 
-    /// A digit that need not stand alone.
+    /// Reads a digit 0 or 1, which may touch the next one.
     fn bit(&mut self) -> Option<usize> {
         self.skip_blanks();
         let bit = self.bytes.get(self.at).filter(|byte| matches!(byte, b'0' | b'1'))?;
@@ -96,7 +97,7 @@ impl Tokens<'_> {
 /// Decodes a whole Netpbm image of any kind, to RGB.
 ///
 /// # Source
-/// Netpbm's descriptions, and Pillow's rounding. Deviation: Pillow cuts 16-bit grey off at 255.
+/// Netpbm's descriptions, and Pillow's rounding. Deviation: Pillow clips 16-bit grey at 255.
 pub(crate) fn decode(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let truncated = || ImageError::Truncated { path: path.into(), bytes: bytes.len() as u64 };
     let header = Header::read(bytes).ok_or_else(|| ImageError::NotAnImage {
@@ -147,14 +148,14 @@ pub(crate) fn decode(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result
     Image::new(height, width, 3, levels)
 }
 
-/// Decodes a whole image of bytes or of pairs of bytes, whose numbers stay as they are, whatever that of white is.
+/// Decodes a whole image. Binary values of 8 or 16 bits stay as stored, whatever the value of white.
 pub(crate) fn decode_stored(
     path: &Path,
     bytes: &[u8],
     limits: &DecodeLimits,
 ) -> Result<AnyImage, ImageError> {
     let Some(header @ Header { kind: 5 | 6, height, width, .. }) = Header::read(bytes) else {
-        // Bits and text: their levels are those of 8-bit grey or colour.
+        // Bits and text become 8-bit RGB.
         return decode(path, bytes, limits).map(AnyImage::from);
     };
     let channels = if header.kind == 6 { 3 } else { 1 };
@@ -175,14 +176,14 @@ pub(crate) fn decode_stored(
     })
 }
 
-/// An image of RGB bytes in a file, perhaps among others, whose rows are read when they are wanted.
+/// An uncompressed RGB image in a file, perhaps one of several, whose rows are read on demand.
 #[derive(Debug)]
 pub struct Raster {
-    /// What errors call it.
+    /// The path that errors name.
     pub path: PathBuf,
     /// The file, open for reading.
     pub file: File,
-    /// The byte of the file where the first pixel begins.
+    /// The byte offset of the first pixel in the file.
     pub offset: u64,
     /// `(height, width)`.
     pub size: (usize, usize),
@@ -213,7 +214,7 @@ pub fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
 #[doc(hidden)]
 pub fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     use std::io::{Read, Seek, SeekFrom};
-    // The file is this reader's own: nobody else moves in it.
+    // This reader owns the file: nothing else moves its cursor.
     file.seek(SeekFrom::Start(offset))?;
     file.read_exact(bytes)
 }

@@ -1,4 +1,4 @@
-//! The bytes of an image file: in memory, or still in the file, which then is read in parts.
+//! The bytes of an image file: in memory, or on disk and read in parts.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -11,7 +11,7 @@ use crate::{DecodeLimits, ImageError};
 /// The bytes of an image file.
 pub(crate) enum Source<'a> {
     Memory(Cow<'a, [u8]>),
-    /// An open file and its length. Only TIFF files are read so.
+    /// An open file and its length. Only TIFF files are kept this way.
     File(File, u64),
 }
 
@@ -26,7 +26,7 @@ impl Source<'static> {
         let length = file.metadata().map_err(refuse)?.len();
         if length > SMALL.min(limits.max_bytes) {
             let mut start = [0; 4];
-            // What is shorter is no TIFF file.
+            // A shorter file is not a TIFF file.
             let read = read_at(&file, &mut start[..length.min(4) as usize], 0);
             read.map_err(refuse)?;
             if is_tiff(&start) {
@@ -54,12 +54,12 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether the file has all of these bytes.
+    /// Whether the file contains all of these bytes.
     pub(crate) fn holds(&self, at: u64, length: u64) -> bool {
         at.checked_add(length).is_some_and(|end| end <= self.length())
     }
 
-    /// The bytes from `at` on; nothing if the file ends before they do.
+    /// The `length` bytes from `at` on; `None` if the file ends before they do.
     pub(crate) fn part(&self, at: u64, length: u64) -> io::Result<Option<Cow<'_, [u8]>>> {
         Ok(match self {
             _ if !self.holds(at, length) => None,
@@ -72,7 +72,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// As [`part`](Self::part), with `buffer` as memory for bytes that must be read.
+    /// Like [`part`](Self::part), but reads bytes from disk into `buffer`.
     pub(crate) fn part_in<'b>(
         &'b self,
         at: u64,
@@ -103,12 +103,12 @@ impl From<Vec<u8>> for Source<'_> {
     }
 }
 
-/// Whether a file that begins so may be a TIFF or BigTIFF file.
+/// Whether a file with this start may be a TIFF or BigTIFF file.
 fn is_tiff(start: &[u8]) -> bool {
     [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"].iter().any(|known| start.starts_with(*known))
 }
 
-/// The whole file: decoding from memory is faster, and the time spent on a slow disk is one read.
+/// Reads the whole file: decoding from memory is faster, and a slow disk is waited for only once.
 pub(crate) fn read(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, ImageError> {
     let refuse = |source| ImageError::Read { path: path.into(), source };
     let file = File::open(path).map_err(refuse)?;

@@ -1,4 +1,4 @@
-//! Files of every kind against what Pillow reads in them, to the bit (`golden/make_decode.py`).
+//! Checks that files of every kind are decoded bit for bit as by Pillow (`golden/make_decode.py`).
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ fn agrees_with_pillow() {
 fn sixteen_bits_are_scaled_and_rounded() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep.png");
-    // White, black, and the two sides of a half: 257 * 100 + 128 and + 129.
+    // White, black, and the values just below and above 100.5: 257 * 100 + 128 and + 129.
     let values = [65535, 0, 25828, 25829, 128, 129, 12345, 1];
     let deep = image::ImageBuffer::<image::Rgba<u16>, _>::from_raw(2, 1, values.to_vec()).unwrap();
     deep.save(&path).unwrap();

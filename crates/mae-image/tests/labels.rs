@@ -1,4 +1,4 @@
-//! Label images are read as the numbers that they store, whatever they look like.
+//! Label images are read as their stored values, whatever they look like.
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod pixel_files;
@@ -10,7 +10,7 @@ use mae_image::{AnyImage, DecodeLimits, Encoded, Image, ImageError, decode_label
 use pixel_files::{DEFLATE, GREY, RGB, UNCOMPRESSED, Value, bytes_of, numbers, tag, tags, tiff, tiled, zlib};
 use png::{BitDepth, ColorType};
 
-/// The code of colours by a palette.
+/// The TIFF code of palette colours.
 const PALETTE: u32 = 3;
 
 fn decode(file: &[u8]) -> Result<AnyImage, ImageError> {
@@ -24,7 +24,7 @@ fn decode_within(file: &[u8], limits: &DecodeLimits) -> Result<AnyImage, ImageEr
     decode_labels(Path::new(&path), limits)
 }
 
-/// A PNG file of packed rows, with a palette of as many greens as the depth allows if it has one.
+/// A PNG file of packed rows. A palette, if any, has as many greens as the depth allows.
 fn png(size: (u32, u32), kind: ColorType, depth: BitDepth, data: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, size.1, size.0);
@@ -45,7 +45,7 @@ fn bytes(height: usize, width: usize, channels: usize, data: &[u8]) -> AnyImage 
 #[test]
 fn grey_and_indices_of_any_depth_are_not_stretched() {
     for kind in [ColorType::Grayscale, ColorType::Indexed] {
-        // The rest of a row's last byte is not of the image.
+        // The rest of a row's last byte is not part of the image.
         let one = png((2, 3), kind, BitDepth::One, &[0b1011_1111, 0b0101_1111]);
         assert_eq!(decode(&one).unwrap(), bytes(2, 3, 1, &[1, 0, 1, 0, 1, 0]), "{kind:?}");
         let two = png((2, 5), kind, BitDepth::Two, &[0b0001_1011, 0b1000_0000, 0b1110_0100, 0b0111_1111]);
@@ -99,7 +99,7 @@ fn a_label_image_is_turned_by_its_own_orientation() {
     let turned = [tags([1, 3, 1, 8, UNCOMPRESSED, GREY]), vec![tag(274, 6)]].concat();
     let file = tiff(&turned, &[vec![4, 5, 6]]);
     assert_eq!(decode(&file).unwrap(), bytes(3, 1, 1, &[4, 5, 6]));
-    // An image says how it was turned, however it is read.
+    // The orientation is reported for any pixel format.
     for format in ["rgb8", "u8x1"] {
         let encoded =
             Encoded::new("a.tif", file.clone(), format.parse().unwrap(), &DecodeLimits::default()).unwrap();
@@ -107,14 +107,14 @@ fn a_label_image_is_turned_by_its_own_orientation() {
     }
     let mut png = png((1, 3), ColorType::Grayscale, BitDepth::Eight, &[4, 5, 6]);
     let exif = b"II\x2a\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x08\0\0\0";
-    // Behind the signature and the header; the checksum is not looked at there.
+    // The EXIF chunk goes after the signature and the header, with a valid checksum.
     let chunk = [&(exif.len() as u32).to_be_bytes()[..], b"eXIf", exif].concat();
     let sum = crc(&chunk[4..]).to_be_bytes();
     png.splice(33..33, [chunk, sum.to_vec()].concat());
     assert_eq!(decode(&png).unwrap(), bytes(3, 1, 1, &[6, 5, 4]));
 }
 
-/// CRC-32 as PNG has it.
+/// CRC-32 as in PNG.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ ((crc & 1) * 0xedb8_8320))
@@ -151,7 +151,7 @@ fn hostile_files_give_errors() {
         let whole = decode_within(&file, &small).unwrap();
         for length in 0..file.len() {
             match decode_within(&file[..length], &small) {
-                // All that is missing is the end.
+                // Only the end of the file is missing.
                 Ok(image) => assert_eq!(image, whole),
                 Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
             }

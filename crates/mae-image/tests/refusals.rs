@@ -1,4 +1,4 @@
-//! Files that are damaged, hostile or no images are refused with their name, the value and the bound.
+//! Files that are damaged, hostile or not images are refused with their name, the value and the bound.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode").join(name)
 }
 
-/// What is said of a file with these bytes, after its path.
+/// The error for a file with these bytes, and its message after the path.
 fn refusal(name: &str, bytes: &[u8], limits: DecodeLimits) -> (ImageError, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
@@ -54,7 +54,7 @@ fn files_that_are_empty_or_no_images() {
         message,
         " is not an image: its first bytes belong to none of JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, NumPy"
     );
-    // A format that exists, but is not read.
+    // A format that exists, but is not supported.
     let (_, message) = refusal("icon.png", &[0, 0, 1, 0, 1, 0, 16, 16], DecodeLimits::default());
     assert!(message.starts_with(" is not an image"));
 }
@@ -69,7 +69,7 @@ fn damaged_files_keep_their_decoders_reason() {
     assert!(error.source().is_some());
 }
 
-/// An uncompressed TIFF file of 16x16 pixels in bands of 8 bits, whose colours are RGB, with these tags besides.
+/// An uncompressed RGB TIFF file of 16x16 pixels in bands of 8 bits, with these additional tags.
 fn tiff(bands: u16, tags: &[(u16, u16)]) -> Vec<u8> {
     let pixels = 256 * u32::from(bands);
     let bits_at = 8 + pixels;
@@ -86,7 +86,7 @@ fn tiff(bands: u16, tags: &[(u16, u16)]) -> Vec<u8> {
         short(277, bands),
         (length, 4, 1, pixels),
     ];
-    // What the further bands are is not said: a 0 for each, of which two have room in the entry.
+    // The extra bands are unspecified: a 0 for each, of which two fit into the entry.
     let (more, zeros_at) = (u32::from(bands) - 3, bits_at + 2 * u32::from(bands));
     if more > 0 {
         entries.push((338, 3, more, if more > 2 { zeros_at } else { 0 }));
@@ -107,7 +107,7 @@ fn tiff(bands: u16, tags: &[(u16, u16)]) -> Vec<u8> {
     file
 }
 
-/// The `image` crate drops them, and in tiles or behind a predictor its colours are wrong.
+/// The `image` crate drops them, and its colours are wrong in tiles or with a predictor.
 #[test]
 fn further_bands_of_a_tiff_file_in_tiles_or_with_a_predictor() {
     let tiles = [(322, 16), (323, 16)];
@@ -123,7 +123,7 @@ fn further_bands_of_a_tiff_file_in_tiles_or_with_a_predictor() {
         let image = decode_file(&path, &DecodeLimits::default()).unwrap();
         assert!(image.data() == expected(bands.into()), "{bands} bands, {tags:?}");
     }
-    // Readers disagree on a predictor without a compression.
+    // Readers disagree on a predictor without compression.
     for bands in [4, 5] {
         let (error, message) = refusal("bands.tif", &tiff(bands, &[(317, 2)]), DecodeLimits::default());
         assert!(matches!(error, ImageError::Unsupported { .. }), "{error:?}");
@@ -163,14 +163,14 @@ fn bomb() -> Vec<u8> {
 fn decompression_bombs() {
     let (_, message) = refusal("bomb.png", &bomb(), DecodeLimits::default());
     assert_eq!(message, " is 100000x100000, 10000000000 pixels: more than the limit of 178956970 pixels");
-    // Pixels allowed, memory not.
+    // The pixels are allowed, the memory is not.
     let limits = DecodeLimits { max_pixels: u64::MAX, ..DecodeLimits::default() };
     let (_, message) = refusal("bomb.png", &bomb(), limits);
     assert_eq!(
         message,
         " is 100000x100000 and takes 30000000000 bytes decoded: more than the limit of 536870912 bytes"
     );
-    // A GIF needs no checksum to lie.
+    // A GIF has no checksum of its size.
     let mut gif = std::fs::read(golden("palette.gif")).unwrap();
     gif[6..10].fill(0xFF);
     let (_, message) = refusal("bomb.gif", &gif, DecodeLimits::default());
@@ -201,7 +201,7 @@ fn limits_hold_to_the_pixel_and_byte() {
     );
 }
 
-/// Sound files of kinds that are not read: named, with what to do.
+/// Valid files of unsupported kinds are named, with advice.
 #[test]
 fn kinds_that_are_not_read() {
     let said = |name: &str, bytes: &[u8]| refusal(name, bytes, DecodeLimits::default()).1;
@@ -219,7 +219,7 @@ fn kinds_that_are_not_read() {
     }
     assert!(said("x.jpg", &changed(1, 0xC3)).starts_with(" is a lossless JPEG, which is not read: "));
     assert!(said("x.jpg", &changed(4, 12)).starts_with(" is a JPEG of 12 bits, which is not read: "));
-    // Sampling of 3 and 2 columns.
+    // Sampling factors of 3 and 2 columns.
     let mut fractional = changed(11, 0x31);
     fractional[frame + 14] = 0x21;
     assert!(

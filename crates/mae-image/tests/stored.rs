@@ -1,4 +1,4 @@
-//! Files of numbers of any type and any number of channels are read as they are stored.
+//! Files of values of any type and any number of channels are read as stored.
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod pixel_files;
@@ -13,7 +13,7 @@ use pixel_files::{
     DEFLATE, GREY, RGB, UNCOMPRESSED, Value, bytes_of, npy, numbers, tag, tags, tiff, tiled, zlib,
 };
 
-/// Decodes a file that is named like another kind of file: its content counts.
+/// Decodes a file whose name suggests another format: only its content counts.
 fn decode(file: &[u8], format: &str) -> Result<AnyImage, ImageError> {
     let limits = DecodeLimits::default();
     Encoded::new(Path::new("input.png"), file.to_vec(), format.parse()?, &limits)?.decode()
@@ -26,7 +26,7 @@ fn format_of(file: &[u8]) -> Result<PixelFormat, ImageError> {
     stored_format(&path, &DecodeLimits::default())
 }
 
-/// Decodes a file that has this format.
+/// Checks that a file has this format, and decodes it.
 fn read(file: &[u8], format: &str) -> AnyImage {
     assert_eq!(format_of(file).unwrap().to_string(), format);
     decode(file, format).unwrap()
@@ -95,7 +95,7 @@ fn no_data_is_not_a_number() {
     let [a, b, c, d] = image.data()[..] else { panic!("four numbers") };
     assert!((a, c, d) == (6.0, 8.0, 255.0) && b.is_nan(), "{image:?}");
 
-    // Among the colours of 8 bits it is a number like others.
+    // In 8-bit RGB, it is a value like any other.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bands.tif");
     let tiles = [tag(317, 2), (338, Value::Numbers(vec![0; 2]))];
@@ -115,7 +115,7 @@ fn the_orientation_is_applied() {
         read(&tiff(&upright, &[bytes_of(&wide)]), "u16x5")
     };
     assert_eq!(turned(1), image([height, width, 5], wide.clone()));
-    // By a quarter clockwise: the first row of the upright image is the first column from its end.
+    // A quarter turn clockwise: the first row of the upright image is the first stored column, from bottom to top.
     let pixel = |row: usize, column: usize| &wide[(row * width + column) * 5..][..5];
     let rows = (0..width).flat_map(|column| (0..height).rev().map(move |row| (row, column)));
     let quarter = rows.flat_map(|(row, column)| pixel(row, column)).copied().collect();
@@ -133,11 +133,11 @@ fn arrays_of_numpy_with_channels_first_or_last() {
     let first = read(&flat(&[2, 3, 4]), "u16x2");
     let pairs = (0..12).flat_map(|at| [all[at], all[at + 12]]).collect();
     assert_eq!(first, image([3, 4, 2], pairs));
-    // The channels come last if both sides are equal.
+    // If the first and last dimensions are equal, the channels come last.
     assert_eq!(read(&flat(&[4, 1, 4]), "u16x4"), image([4, 1, 4], all[..16].to_vec()));
     let big = npy(">f8", &[1, 2], &[1.5_f64, -2.0].map(f64::to_be_bytes).concat());
     assert_eq!(read(&big, "f32x1"), image([1, 2, 1], vec![1.5_f32, -2.0]));
-    // Bytes too are numbers without colours.
+    // Bytes are values without colours, too.
     let bytes = npy("|u1", &[1, 2], &[3, 4]);
     assert_eq!(read(&bytes, "u8x1"), image([1, 2, 1], vec![3_u8, 4]));
 }
@@ -170,7 +170,7 @@ fn another_format_is_refused() {
     }
 }
 
-/// The `image` crate computes them.
+/// The `image` crate computes their colours.
 #[test]
 fn bits_and_inks_are_read_as_grey_and_colours() {
     let bits = tiff(&tags([2, 9, 1, 1, UNCOMPRESSED, GREY]), &[vec![0b1010_0000, 0x80, 0b0000_0001, 0]]);
@@ -205,7 +205,7 @@ fn kinds_that_are_not_read_are_named() {
     assert!(message.contains("the array takes 8 bytes, but the file has 7 behind its header"), "{message}");
 }
 
-/// Only the header is read for it.
+/// Only the header is read.
 #[test]
 fn the_format_is_told_without_decoding() {
     let mut file = tiled([20, 35, 5], GREY);

@@ -17,7 +17,7 @@ fn decode(file: &[u8], format: &str) -> Result<AnyImage, ImageError> {
     Encoded::new(Path::new("input"), file.to_vec(), format, &LIMITS)?.decode()
 }
 
-/// Sound files of each layout and their formats.
+/// Valid files of each layout and their formats.
 fn sound() -> Vec<(Vec<u8>, &'static str)> {
     let wide = bytes_of(&numbers(5, 7, 2));
     let planar = [tags([5, 7, 2, 16, UNCOMPRESSED, GREY]), vec![tag(284, 2)]].concat();
@@ -47,9 +47,10 @@ fn a_file_cut_short_is_never_read_as_if_it_were_whole() {
     }
 }
 
-/// A window that takes less memory than the file is long: the file stays on disk and is read in parts. Read from memory, it is the same.
+/// Decodes a window that takes less memory than the file is long, so that the file stays on disk and is read in parts.
+/// Checks that decoding from memory gives the same.
 fn window(path: &Path, file: &[u8], format: &str, crop: Crop) -> Result<AnyImage, ImageError> {
-    // Some file systems wait for the disk when a file is written over.
+    // Some file systems wait for the disk when a file is overwritten.
     let _ = std::fs::remove_file(path);
     std::fs::write(path, file).unwrap();
     let format = format.parse()?;
@@ -68,7 +69,7 @@ fn window(path: &Path, file: &[u8], format: &str, crop: Crop) -> Result<AnyImage
     stored
 }
 
-/// To the bit.
+/// Checks equality to the bit.
 fn assert_equal(a: &AnyImage, b: &AnyImage) {
     let [a, b] = [a, b].map(|image| (image.height(), image.width(), image.channels(), image.planes()));
     assert_eq!(a, b);
@@ -79,7 +80,7 @@ fn a_window_of_a_file_cut_short_is_whole_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input");
     let mut file = tiled([20, 35, 5], GREY);
-    // The last of six tiles now lies behind the tags: a cut takes it alone at first.
+    // The last of six tiles now lies after the tags: a cut first removes that tile alone.
     let (tags_end, tile) = (file.len(), zlib(&[0; 16 * 16 * 5 * 2]).len());
     let last = 8 + 5 * tile;
     let listed = file.windows(4).rposition(|bytes| bytes == (last as u32).to_le_bytes()).unwrap();
@@ -104,7 +105,7 @@ fn a_window_of_a_file_cut_short_is_whole_or_refused() {
     assert_equal(&window(&path, &file, "u16x5", on_it).unwrap(), &cut(&whole, on_it));
 }
 
-/// As many bytes as a hostile file may name, all of them in a hole of the file.
+/// A hostile file may declare any number of bytes, all of them in a hole of the file.
 #[test]
 fn lists_and_strips_of_any_length_take_little_memory() {
     let folder = tempfile::tempdir().unwrap();
@@ -112,7 +113,8 @@ fn lists_and_strips_of_any_length_take_little_memory() {
     let refusal = |tags: &[(u16, u32)], patch: (u16, u32)| {
         let mut file =
             tiff(&tags.iter().map(|(number, value)| tag(*number, *value)).collect::<Vec<_>>(), &[vec![0]]);
-        // The number of values of an offset's tag, and their place; or the one value of a length's.
+        // For the offsets, patch the number of values: their old value becomes their position. For the lengths, patch
+        // the one value.
         let (number, value) = patch;
         let entry =
             file.windows(4).rposition(|bytes| bytes == [number as u8, (number >> 8) as u8, 4, 0]).unwrap();
@@ -200,7 +202,7 @@ fn sizes_beyond_all_ranges_are_refused() {
         assert!(too_large(&file, &LIMITS) > 1 << 60);
         assert!(too_large(&file, &DecodeLimits { max_bytes: u64::MAX, ..LIMITS }) > 1 << 60);
     }
-    // One pixel in a tile of 2^30.
+    // One pixel in a tile of 2^30 pixels.
     let tile =
         [(256, 1), (257, 1), (258, 32), (259, 8), (262, 1), (317, 3), (339, 3), (322, 1 << 30), (323, 1)];
     assert_eq!(

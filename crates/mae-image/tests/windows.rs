@@ -1,4 +1,4 @@
-//! Windows of TIFF images are the same rectangles of the whole images, and only what they touch is read.
+//! Windows of TIFF images equal the same rectangles of the whole images, and only the chunks that they touch are read.
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod pixel_files;
@@ -25,7 +25,7 @@ impl Random {
         choices[self.below(choices.len() as u64)]
     }
 
-    /// A crop of an image of `(height, width)`.
+    /// A random crop of an image of `(height, width)`.
     fn crop(&mut self, (height, width): (usize, usize)) -> Crop {
         let (top, left) = (self.below(height as u64), self.below(width as u64));
         let (height, width) = (1 + self.below((height - top) as u64), 1 + self.below((width - left) as u64));
@@ -33,7 +33,7 @@ impl Random {
     }
 }
 
-/// The bytes of a chunk, packed.
+/// Compresses the bytes of a chunk.
 fn pack(bytes: &[u8], compression: u32, width: usize) -> Vec<u8> {
     match compression {
         DEFLATE => zlib(bytes),
@@ -74,7 +74,7 @@ fn random_file(random: &mut Random) -> (Vec<u8>, String) {
             for _ in (0..width).step_by(chunk_width) {
                 let rows = if tiled { chunk_height } else { chunk_height.min(height - top) };
                 let count = rows * chunk_width * samples * bytes;
-                // Small numbers: any of them may be the one for "no data".
+                // Few distinct values, so that some equal the "no data" value.
                 let data: Vec<u8> = (0..count).map(|_| random.below(9) as u8 * 25).collect();
                 let left_out = leaves_out && random.below(3) == 0;
                 chunks.push(if left_out { Vec::new() } else { pack(&data, compression, chunk_width) });
@@ -99,7 +99,7 @@ fn random_file(random: &mut Random) -> (Vec<u8>, String) {
     (tiff(&tags, &chunks), format!("{kind}x{bands}"))
 }
 
-/// A part's place and its numbers to the bit.
+/// A part's position and size, and its values to the bit.
 fn shown(part: &Part) -> (usize, usize, [usize; 3], Vec<u8>) {
     let size = [part.pixels.height(), part.pixels.width(), part.pixels.channels()];
     (part.top, part.left, size, part.pixels.planes())
@@ -110,7 +110,7 @@ fn a_window_is_the_same_rectangle_of_the_whole_image() {
     let mut random = Random(mae_random::stream(*b"windows_", [1, 0, 0]));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("scene.tif");
-    // The file is longer than this, so it is not read whole; any image takes less.
+    // This makes the file longer than the limit, so it is not read whole; any image takes less.
     const PADDING: usize = 64 << 10;
     let by_window = DecodeLimits { max_bytes: 60 << 10, ..DecodeLimits::default() };
     for _ in 0..600 {
@@ -138,7 +138,7 @@ fn a_window_is_the_same_rectangle_of_the_whole_image() {
 
 #[test]
 fn windows_of_all_orientations_are_upright() {
-    // 3 rows and 5 columns of their own place.
+    // 3 rows and 5 columns; each value is its own position.
     let places: Vec<u8> = (0..3).flat_map(|row| (0..5).map(move |column| 10 * row + column)).collect();
     let upright = |orientation, crop| {
         let tags = [tags([3, 5, 1, 8, UNCOMPRESSED, GREY]), vec![tag(274, orientation)]].concat();
@@ -149,7 +149,7 @@ fn windows_of_all_orientations_are_upright() {
         encoded.decode_part(crop, Vec::new()).unwrap().pixels.into_u8().unwrap().into_data()
     };
     let crop = Crop { top: 1, left: 0, height: 1, width: 2 };
-    // The second row's first two pixels, by where the TIFF specification puts the first row and column.
+    // The first two pixels of the second row, by where the TIFF specification puts the first row and column.
     for (orientation, expected) in [
         (1, [10, 11]),
         (2, [14, 13]),
@@ -195,7 +195,7 @@ impl Scene {
                 tiles[y * ACROSS + x] = bytes_of(&numbers.collect::<Vec<_>>());
             }
         }
-        // Its offset is patched into the last of all.
+        // Its offset is replaced with `u32::MAX`, beyond the end.
         let mark = b"beyond".to_vec();
         tiles[BEYOND] = mark.clone();
         let mut tags = tags([SIDE as u32, SIDE as u32, 4, 16, UNCOMPRESSED, GREY]);
@@ -238,13 +238,13 @@ fn of_a_scene_beyond_all_limits_windows_are_read() {
     // Tiles that are left out are zeros.
     let crop = Crop { top: SIDE - 9, left: SIDE - 300, height: 9, width: 300 };
     assert!(scene.window(crop, &small).unwrap().planes().iter().all(|byte| *byte == 0));
-    // The tile beyond the end of the file is missed only by a window on it.
+    // Only a window that touches the tile beyond the end of the file fails.
     let (top, left) = (BEYOND / ACROSS * TILE, BEYOND % ACROSS * TILE);
     let beside = Crop { top, left: left - TILE, height: TILE, width: TILE };
     assert!(scene.window(beside, &limits).is_ok());
     let error = scene.window(Crop { width: TILE + 1, ..beside }, &limits).unwrap_err();
     assert!(matches!(error, ImageError::Decode { .. }), "{error:?}");
-    // What is larger than the limits is refused as ever.
+    // A window larger than the limits is refused as ever.
     let whole = Encoded::read(&scene.path, "u16x4".parse().unwrap(), &limits).unwrap().decode().unwrap_err();
     assert!(
         matches!(whole, ImageError::TooManyPixels { height: 20_000, width: 20_000, pixels: 400_000_000, .. }),
@@ -254,7 +254,7 @@ fn of_a_scene_beyond_all_limits_windows_are_read() {
     assert!(matches!(scene.window(wide, &small), Err(ImageError::TooManyPixels { .. })));
 }
 
-/// Makes a file longer by a hole.
+/// Extends a file with a hole.
 fn lengthen(path: &Path, length: u64) {
     OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
 }

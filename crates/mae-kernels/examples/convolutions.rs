@@ -1,4 +1,4 @@
-//! The times of 3 x 3 convolutions and their gradients at the sizes of a segmentation head: a table.
+//! Prints a table of the times of 3 x 3 convolutions and their gradients at the sizes of a segmentation head.
 #![allow(clippy::print_stdout, reason = "a program that prints a table")]
 
 use std::hint::black_box;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mae_kernels::{Map, ProductType, conv3x3, conv3x3_input_backward, conv3x3_weight_backward};
 
-/// Rows and columns, channels in and out: UPerNet of 128 channels on ViT-Ti/16 at 128 px.
+/// Name, rows and columns, and channels in and out: UPerNet with 128 channels on ViT-Ti/16 at 128 px.
 const SHAPES: [(&str, [usize; 2], [usize; 2]); 6] = [
     ("fusion", [32, 32], [512, 128]),
     ("finest map", [32, 32], [128, 128]),
@@ -16,7 +16,7 @@ const SHAPES: [(&str, [usize; 2], [usize; 2]); 6] = [
     ("auxiliary head", [8, 8], [192, 256]),
 ];
 const BATCH: usize = 8;
-/// Runs, of which the fastest is shown: least disturbed by what else the machine does.
+/// Runs per measurement. The fastest is shown, because other load on the machine disturbs it least.
 const RUNS: usize = 9;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! The rates of f32 and bf16 matrix products at the sizes of a training step: a table.
+//! Prints a table of the rates of f32 and bf16 matrix products at the sizes of a training step.
 #![allow(clippy::print_stdout, reason = "a program that prints a table")]
 
 use std::hint::black_box;
@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use mae_kernels::{Bf16, Mat, Threads, Write, bf16_products, matmul, matmul_bf16};
 
-/// Rows, inner size and columns; whether the first factor lies transposed, as in the gradient of a weight.
+/// Name; rows, inner size and columns; whether the first factor is transposed, as in a weight gradient.
 ///
-/// ViT-B/16 and its decoder at batch 8, a quarter of the patches kept, and ViT-Ti/16 at batch 16.
+/// ViT-B/16 and its decoder at batch size 8 with a quarter of the patches kept, and ViT-Ti/16 at batch size 16.
 const PRODUCTS: [(&str, [usize; 3], bool); 14] = [
     ("square", [4096, 4096, 4096], false),
     ("ViT-B, qkv", [400, 768, 2304], false),
@@ -25,9 +25,9 @@ const PRODUCTS: [(&str, [usize; 3], bool); 14] = [
     ("ViT-Ti, fc1", [800, 192, 768], false),
     ("ViT-Ti, fc2", [800, 768, 192], false),
 ];
-/// Rounds, unless the first argument says how many.
+/// The number of rounds, unless the first argument gives it.
 const ROUNDS: usize = 15;
-/// Operations of a kind in a round, at least: about 10 ms.
+/// Minimum operations of each kind in a round: about 10 ms.
 const ROUND: f64 = 2e9;
 
 fn main() {
@@ -57,7 +57,7 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The rates of each round: of f32 products, of bf16 products that round their factors, and of rounded factors.
+/// Returns the rates of each round: of f32 products, and of bf16 products with f32 and with bf16 factors.
 fn rates([rows, inner, cols]: [usize; 3], transposed: bool, rounds: usize) -> [Vec<f64>; 3] {
     let (a, b) = (ramp(rows * inner), ramp(inner * cols));
     let (a_bf16, b_bf16) = (rounded(&a), rounded(&b));
@@ -76,7 +76,7 @@ fn rates([rows, inner, cols]: [usize; 3], transposed: bool, rounds: usize) -> [V
     let operations = 2.0 * (rows * inner * cols) as f64;
     let calls = (ROUND / operations).ceil() as usize;
     let mut rates = [const { Vec::new() }; 3];
-    // On one of rayon's threads, as the crate's own operations are.
+    // Runs on one of rayon's threads, as the crate's own operations do.
     rayon::scope(|_| {
         (0..3).for_each(&mut multiply); // fills the pool of buffers
         for _ in 0..rounds {
@@ -94,7 +94,7 @@ fn rounded(x: &[f32]) -> Vec<Bf16> {
     x.iter().map(|x| Bf16::from(*x)).collect()
 }
 
-/// Numbers between -0.1 and 0.1, no two neighbours alike.
+/// Returns values between -0.1 and 0.1; no two neighbours are equal.
 fn ramp(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919) % 2003) as f32 / 10_015.0 - 0.1).collect()
 }

@@ -1,4 +1,4 @@
-//! What a token costs in a block, forward and backward, by the number of tokens and the width: a table.
+//! Prints a table of the cost per token of a block, forward and backward, by the number of tokens and the width.
 #![allow(clippy::print_stdout, reason = "a program that prints a table")]
 
 use std::hint::black_box;
@@ -9,9 +9,9 @@ use mae_kernels::{Branch, Heads, ProductType};
 /// Widths and heads from ViT-Ti to ViT-L.
 const MODELS: [(&str, usize, usize); 4] =
     [("ViT-Ti", 192, 3), ("ViT-S", 384, 6), ("ViT-B", 768, 12), ("ViT-L", 1024, 16)];
-/// Tokens of an image.
+/// Tokens per image.
 const TOKENS: [usize; 7] = [49, 100, 196, 400, 576, 784, 1024];
-/// Tokens in a batch, about: enough for the matrix products to run at full speed.
+/// Approximate tokens per batch: enough for the matrix products to run at full speed.
 const BATCH_TOKENS: usize = 2048;
 const ROUNDS: usize = 3;
 
@@ -49,7 +49,7 @@ fn main() {
     }
 }
 
-/// Numbers between -0.1 and 0.1, no two neighbours alike.
+/// Returns values between -0.1 and 0.1; no two neighbours are equal.
 fn ramp(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919) % 2003) as f32 / 10_015.0 - 0.1).collect()
 }
@@ -63,7 +63,7 @@ fn branch(params: &[Vec<f32>; 6]) -> Branch<'_> {
     Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias, products: ProductType::F32 }
 }
 
-/// The median seconds of a call, after one to fill the pool of buffers.
+/// Returns the median time of a call in seconds, after one call that fills the pool of buffers.
 fn time<T>(mut f: impl FnMut() -> T) -> f64 {
     black_box(f());
     let mut seconds: Vec<f64> = (0..ROUNDS)

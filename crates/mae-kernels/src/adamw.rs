@@ -5,17 +5,17 @@ use rayon::prelude::*;
 
 use crate::simd::sum;
 
-/// Numbers in a task.
+/// Elements per task.
 const CHUNK: usize = 8 * 1024;
 
-/// The numbers of one update, the same for every element.
+/// The settings of one update, the same for every element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWUpdate {
     /// Decay rates of the first and second moment.
     pub betas: (f32, f32),
     /// Added to the root of the second moment.
     pub eps: f32,
-    /// What a parameter is multiplied by: one less rate times decay.
+    /// The factor that applies weight decay to a parameter: 1 minus learning rate times weight decay.
     pub keep: f32,
     /// The learning rate.
     pub lr: f32,
@@ -23,14 +23,14 @@ pub struct AdamWUpdate {
     pub time: i32,
 }
 
-/// Updates a parameter's moments in place and turns its gradient into its new value: the memory is there already, and
-/// whoever else holds the old value keeps it.
+/// Updates a parameter's moments in place and replaces its gradient with the parameter's new value. This reuses the
+/// gradient's memory, and other holders of the old value keep it.
 ///
 /// # Source
 /// Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, with each operation rounded as Burn's `AdamW` rounds it.
 pub fn adamw(grad: &mut [f32], param: &[f32], first: &mut [f32], second: &mut [f32], step: &AdamWUpdate) {
     if grad.len() <= CHUNK {
-        // Most parameters are biases and norms, done before another thread would have come.
+        // Most parameters are biases and norms, done before another thread would have started.
         return adamw_chunk(grad, param, first, second, step);
     }
     grad.par_chunks_mut(CHUNK)
@@ -53,7 +53,7 @@ fn adamw_chunk(grad: &mut [f32], param: &[f32], first: &mut [f32], second: &mut 
     }
 }
 
-/// The sum of squares, whatever the number of threads.
+/// Returns the sum of squares, which does not depend on the number of threads.
 pub fn sum_of_squares(x: &[f32]) -> f64 {
     let partial: Vec<f64> = x.par_chunks(CHUNK).map(|x| f64::from(squares(x))).collect();
     partial.into_iter().sum()

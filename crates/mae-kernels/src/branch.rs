@@ -1,10 +1,11 @@
 //! The two residual branches of a pre-norm transformer block, each as one operation with its own backward pass.
 //!
-//! A branch keeps what its backward pass cannot cheaply make again: the input, the rows' statistics and the outputs of
-//! its first matrix product; normalised rows, attention weights and activations are computed twice.
+//! A branch keeps what its backward pass cannot cheaply recompute: the input, the row statistics and the output of its
+//! first matrix product. The attention branch also keeps the attention output and the log-sum-exps. Normalised rows,
+//! attention weights and activations are computed twice.
 //!
-//! Where the weights fit in a core's cache, each task takes a few rows through the whole branch; where they do not, all
-//! threads share each matrix product, and a product's operands are packed once.
+//! If the weights fit into a core's cache, each task takes a few rows through the whole branch. Otherwise, all threads
+//! share each matrix product, whose operands are then packed only once.
 
 use rayon::prelude::*;
 
@@ -16,34 +17,35 @@ use crate::rows::{add, add_bias, sum_rows};
 use crate::transpose::transposed;
 use crate::{Buffer, on_pool};
 
-/// Numbers of the larger weight up to which it stays in a core's cache beside a task's rows: a megabyte.
+/// Maximum elements of the larger weight at which it stays in a core's cache beside a task's rows: 1 MiB.
 const CACHED: usize = 256 * 1024;
-/// Rows of such a task, at most or one image: enough for the product to run at full speed.
+/// Maximum rows of such a task, rounded up to whole images: enough for products to run at full speed.
 const TASK_ROWS: usize = 128;
 
-/// The parameters of a branch: layer norm, linear map, linear map; all weights `[d_in, d_out]`.
+/// The parameters of a branch: a layer norm and two linear maps. All weights are `[d_in, d_out]`.
 #[derive(Clone, Copy)]
 pub struct Branch<'a> {
     /// Scale of the norm, `[D]`.
     pub norm_weight: &'a [f32],
     /// Shift of the norm, `[D]`.
     pub norm_bias: &'a [f32],
-    /// Into the branch: `[D, 3·D]` for attention, `[D, hidden]` for an MLP.
+    /// Weight into the branch: `[D, 3·D]` for attention, `[D, hidden]` for an MLP.
     pub in_weight: &'a [f32],
     /// `[3·D]` or `[hidden]`
     pub in_bias: &'a [f32],
-    /// Out of it: `[D, D]` or `[hidden, D]`.
+    /// Weight out of the branch: `[D, D]` or `[hidden, D]`.
     pub out_weight: &'a [f32],
     /// `[D]`
     pub out_bias: &'a [f32],
-    /// What the products with weights, and those of the weights' gradients, round their factors to. Attention's own are in f32.
+    /// The type to which products with weights, and those for weight gradients, round their factors. Attention's own
+    /// products are in f32.
     pub products: ProductType,
 }
 
-/// Gradients of a branch's parameters, in their order.
+/// Gradients of a branch's parameters, in the order of the fields of [`Branch`].
 pub type BranchGradients = [Buffer; 6];
 
-/// What the attention branch keeps for its backward pass, beside its input.
+/// What the attention branch keeps for its backward pass, besides its input.
 #[derive(Debug)]
 pub struct AttentionSaved {
     stats: Buffer,    // [B·L, 2]
@@ -52,14 +54,14 @@ pub struct AttentionSaved {
     log_sums: Buffer, // [B, N, Q]
 }
 
-/// What the MLP branch keeps.
+/// What the MLP branch keeps for its backward pass, besides its input.
 #[derive(Debug)]
 pub struct MlpSaved {
     stats: Buffer,  // [R, 2]
     hidden: Buffer, // [R, hidden]
 }
 
-/// Sums over rows: the gradients of the norm's weight and bias, and of the bias into and out of the branch.
+/// Sums over rows: the gradients of the norm's weight and bias, and of the biases into and out of the branch.
 type RowSums = [Buffer; 4];
 
 impl Branch<'_> {
@@ -71,10 +73,10 @@ impl Branch<'_> {
         (self.norm_weight, self.norm_bias)
     }
 
-    /// Rows of a task, whole sequences of `len`, and the threads that work on it.
+    /// Returns the rows of a task, which are whole sequences of `len`, and the threads that work on it.
     ///
-    /// There are as many tasks as a power of two, which most numbers of threads divide: were they all of the same size
-    /// and the last one what is left, a thread would wait for another.
+    /// The number of tasks is close to a power of two, which most numbers of threads divide. With tasks of a fixed size
+    /// and a smaller last one, some threads would wait for others.
     fn task(&self, rows: usize, len: usize) -> (usize, Threads) {
         if self.in_weight.len() > CACHED {
             return (rows.max(1), Threads::All);
@@ -83,7 +85,7 @@ impl Branch<'_> {
         ((rows / len).div_ceil(tasks).max(1) * len, Threads::One)
     }
 
-    /// Normalises and maps into the branch, the bias left out: whoever reads the result adds it.
+    /// Normalises and maps into the branch, without the bias: the code that reads the result adds it.
     fn enter(&self, inner: &mut [f32], stats: &mut [f32], x: &[f32], eps: f32, threads: Threads) {
         let mut normed = Buffer::any(x.len());
         layer_norm(&mut normed, stats, x, self.norm(), eps, threads);
@@ -99,15 +101,15 @@ impl Branch<'_> {
         self.products.matmul(y, width, inner, Mat::dense(self.out_weight, width), Write::Add, threads);
     }
 
-    /// Copies of both weights' transposes, in order: the `gemm` crate packs a transposed factor number by number. bf16 products do
-    /// without.
+    /// Returns transposed copies of both weights for f32 products, because the `gemm` crate packs a transposed factor
+    /// one element at a time. bf16 products need no copies.
     fn transposed(&self) -> Option<[Buffer; 2]> {
         let copies =
             || [transposed(self.in_weight, self.in_bias.len()), transposed(self.out_weight, self.width())];
         (self.products == ProductType::F32).then(copies)
     }
 
-    /// The transposes of both weights, which the backward pass multiplies by.
+    /// Returns the transposes of both weights, by which the backward pass multiplies.
     fn transposes<'a>(&'a self, copies: &'a Option<[Buffer; 2]>) -> [Mat<'a>; 2] {
         let (width, cols) = (self.width(), self.in_bias.len());
         match copies {
@@ -118,14 +120,14 @@ impl Branch<'_> {
         }
     }
 
-    /// The gradient of what [`leave`](Self::leave) was given, by the transpose of its weight.
+    /// Computes the gradient of `inner` in [`leave`](Self::leave), from the transpose of its weight.
     fn leave_backward(&self, inner_grad: &mut [f32], grad: &[f32], out_weight: Mat<'_>, threads: Threads) {
         let grad = Mat::dense(grad, self.width());
         self.products.matmul(inner_grad, out_weight.cols(), grad, out_weight, Write::Set, threads);
     }
 
-    /// The gradient of the input by the transpose of [`enter`](Self::enter)'s weight, the residual's share added where
-    /// there is one, and the normalised rows again; returns the gradients of the norm's weight and bias.
+    /// Computes the input gradient from the transpose of [`enter`](Self::enter)'s weight, and adds the residual
+    /// gradient if given. Also recomputes the normalised rows. Returns the gradients of the norm's weight and bias.
     fn enter_backward(
         &self,
         (x_grad, normed): (&mut [f32], &mut [f32]),
@@ -142,7 +144,7 @@ impl Branch<'_> {
     }
 }
 
-/// `x + proj(attention(qkv(norm(x))))`, for each image's last Q tokens.
+/// Computes `x + proj(attention(qkv(norm(x))))` for the last Q tokens of each image.
 ///
 /// # Shapes
 /// `[B, L, D]` → `[B, Q, D]`
@@ -178,7 +180,7 @@ pub fn attention_branch(x: &[f32], branch: Branch<'_>, heads: Heads, eps: f32) -
 type Forward<'a> =
     (((&'a mut [f32], &'a [f32]), (&'a mut [f32], &'a mut [f32])), (&'a mut [f32], &'a mut [f32]));
 
-/// Each image's last Q rows: `[B, L, D]` → `[B, Q, D]`.
+/// Copies the last Q rows of each image: `[B, L, D]` → `[B, Q, D]`.
 fn last_rows(x: &[f32], heads: Heads, width: usize) -> Buffer {
     let mut last = Buffer::any(x.len() / heads.len * heads.queries);
     for (last, x) in last.chunks_exact_mut(heads.queries * width).zip(x.chunks_exact(heads.len * width)) {
@@ -195,7 +197,7 @@ fn add_to_last_rows(x: &mut [f32], last: &[f32], heads: Heads, width: usize) {
     }
 }
 
-/// The gradients of the attention branch's input and parameters.
+/// Computes the gradients of the attention branch's input and parameters.
 ///
 /// # Shapes
 /// grad `[B, Q, D]`, x `[B, L, D]` → `[B, L, D]`
@@ -246,7 +248,7 @@ pub fn attention_branch_backward(
                 [norm.0, norm.1, sum_rows(qkv_grad, 3 * width, threads), sum_rows(grad, width, threads)]
             })
             .collect();
-        drop(copies); // the weights' gradients take their memory
+        drop(copies); // frees memory for the weight gradients
         let [norm_weight, norm_bias, in_bias, out_bias] = total(sums);
         let in_weight = weight_gradient(&normed, width, &qkv_grad, 3 * width, branch.products);
         let out_weight = weight_gradient(&saved.mixed, width, grad, width, branch.products);
@@ -254,7 +256,7 @@ pub fn attention_branch_backward(
     })
 }
 
-/// `x + fc2(GELU(fc1(norm(x))))`.
+/// Computes `x + fc2(GELU(fc1(norm(x))))`.
 ///
 /// # Shapes
 /// `[.., D]` → `[.., D]`
@@ -279,7 +281,7 @@ pub fn mlp_branch(x: &[f32], branch: Branch<'_>, eps: f32) -> (Buffer, MlpSaved)
     (y, saved)
 }
 
-/// The gradients of the MLP branch's input and parameters.
+/// Computes the gradients of the MLP branch's input and parameters.
 pub fn mlp_branch_backward(
     grad: &[f32],
     x: &[f32],
@@ -312,7 +314,7 @@ pub fn mlp_branch_backward(
                 [norm.0, norm.1, in_bias, sum_rows(grad, width, threads)]
             })
             .collect();
-        drop(copies); // the weights' gradients take their memory
+        drop(copies); // frees memory for the weight gradients
         let [norm_weight, norm_bias, in_bias, out_bias] = total(sums);
         let in_weight = weight_gradient(&normed, width, &hidden_grad, cols, branch.products);
         let out_weight = weight_gradient(&active, cols, grad, width, branch.products);
@@ -335,7 +337,7 @@ fn total(tasks: Vec<RowSums>) -> RowSums {
         .unwrap_or_else(|| std::array::from_fn(|_| Buffer::zeros(0)))
 }
 
-/// `xᵀ · grad`, `[R, d_in]` and `[R, d_out]` → `[d_in, d_out]`.
+/// Computes `xᵀ · grad`: `[R, d_in]` and `[R, d_out]` → `[d_in, d_out]`.
 pub(crate) fn weight_gradient(
     x: &[f32],
     d_in: usize,

@@ -7,7 +7,7 @@ use crate::rows::{fold, partial_sums, rows_per_chunk};
 use crate::simd::{erf, exp};
 use crate::{Buffer, Threads};
 
-/// Half of one plus the error function: the normal distribution.
+/// The cumulative distribution function of the standard normal distribution.
 #[inline(always)]
 fn cdf(x: f32) -> f32 {
     0.5 + 0.5 * erf(x * std::f32::consts::FRAC_1_SQRT_2)
@@ -48,8 +48,8 @@ fn forward_rows(out: &mut [f32], x: &[f32], bias: &[f32]) {
     }
 }
 
-/// Turns the output's gradient into the input's, in place, and computes the output again, which the next layer's
-/// weight needs for its gradient; returns the bias's gradient.
+/// Turns the output gradient into the input gradient in place, and returns the bias gradient. Also recomputes the
+/// output, which the next layer's weight gradient needs.
 ///
 /// # Shapes
 /// grad, out and x `[R, D]`, bias `[D]` → `[D]`

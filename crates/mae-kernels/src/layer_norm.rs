@@ -14,8 +14,8 @@ struct Affine<'a> {
     bias: &'a [f32],
 }
 
-/// `out = (x - mean) / sqrt(var + eps) · weight + bias`, with a biased variance. Writes what the backward pass needs of
-/// each row: its mean and the inverse of its deviation.
+/// Computes `out = (x - mean) / sqrt(var + eps) · weight + bias` with the biased variance. Also writes each row's mean
+/// and inverse standard deviation to `stats`, for the backward pass.
 ///
 /// # Shapes
 /// x and out `[R, D]`, stats `[R, 2]`, weight and bias `[D]`
@@ -48,7 +48,7 @@ fn forward_rows(out: &mut [f32], x: &[f32], stats: &mut [f32], affine: Affine<'_
     }
 }
 
-/// The same output again from the statistics.
+/// Recomputes the output of [`layer_norm`] from its statistics.
 pub fn layer_norm_again(
     out: &mut [f32],
     x: &[f32],
@@ -79,8 +79,8 @@ fn normalize_row(out: &mut [f32], x: &[f32], (mean, scale): (f32, f32), affine: 
     }
 }
 
-/// Turns the output's gradient into the input's, in place, and adds `residual` where there is one. Returns the
-/// gradients of weight and bias.
+/// Turns the output gradient into the input gradient in place, and adds `residual` if given. Returns the gradients of
+/// weight and bias.
 ///
 /// # Shapes
 /// grad, x and residual `[R, D]`, stats `[R, 2]`, weight `[D]` → `[D]`, `[D]`

@@ -1,10 +1,10 @@
 //! CPU kernels of a masked autoencoder's training step, on slices of `f32`, without a framework.
 //!
-//! Everything is row-major. Loops run on rayon's threads and are compiled for several instruction sets, of which the
-//! best that the machine has is chosen at run time. A result depends on neither the number of threads nor on what ran
-//! before, except that the `gemm` crate chooses its blocks by the number of threads.
+//! All matrices are row-major. Loops run on rayon's threads and are compiled for several instruction sets; the best one
+//! that the machine has is chosen at run time. Results depend neither on the number of threads nor on what ran before,
+//! with one exception: the `gemm` crate chooses its blocks by the number of threads.
 //!
-//! [`matmul_bf16`] multiplies in bf16 with f32 sums, by AVX512_BF16 where the processor has it.
+//! [`matmul_bf16`] multiplies in bf16 with f32 sums, using AVX512_BF16 if the processor has it.
 //!
 //! The principal operations are the two branches of a transformer block, [`attention_branch`] and [`mlp_branch`].
 //!
@@ -50,8 +50,8 @@ pub use loss::{reconstruction, reconstruction_backward, scale};
 pub use pool::{Buffer, release_idle};
 pub use rows::{add_bias, set_bias, sum_rows};
 
-/// Runs `f` on one of rayon's threads. Parallel loops that are started there need not wake a thread each to start and
-/// put this one to sleep until they end.
+/// Runs `f` on one of rayon's threads. A parallel loop started from there need not wake a thread to start it, nor put
+/// the caller to sleep until it ends.
 pub(crate) fn on_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| f())
 }

@@ -43,7 +43,7 @@ pub fn linear_input_backward(grad: &[f32], weight: &[f32], d_out: usize, product
     let d_in = weight.len() / d_out;
     let mut out = Buffer::any(grad.len() / d_out * d_in);
     on_pool(|| {
-        // As in a branch: the `gemm` crate wants a transposed factor in order.
+        // As in a branch: a copy, because the `gemm` crate is slow with a transposed factor.
         let copy = (products == ProductType::F32).then(|| transposed(weight, d_out));
         let weight = copy.as_ref().map_or(Mat::dense(weight, d_out).t(), |copy| Mat::dense(copy, d_in));
         products.matmul(&mut out, d_in, Mat::dense(grad, d_out), weight, Write::Set, Threads::All);

@@ -1,4 +1,4 @@
-//! The reconstruction loss on patches: mean square, against pixels or pixels normalised by patch.
+//! The reconstruction loss on patches: mean squared error against pixels, or against pixels normalised by patch.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -7,9 +7,9 @@ use crate::Buffer;
 use crate::rows::rows_per_chunk;
 use crate::simd::sum;
 
-/// The mean over all numbers of `(pred - target)²`; returns it with the differences, which its gradient is made of.
+/// Returns the mean of `(pred - target)²` over all elements, and the differences, from which its gradient is computed.
 ///
-/// With `eps`, each row of the target is first normalised by its own mean and unbiased deviation.
+/// With `eps`, each row of the target is first normalised with its own mean and unbiased variance.
 ///
 /// # Shapes
 /// pred and patches `[R, P·P·C]` → `[R, P·P·C]`
@@ -56,7 +56,7 @@ fn difference_rows(
     total
 }
 
-/// The prediction's gradient from the differences.
+/// Computes the gradient of the prediction from the differences.
 pub fn reconstruction_backward(out: &mut [f32], difference: &[f32], grad: f32) {
     scale(out, difference, 2.0 * grad / difference.len() as f32);
 }

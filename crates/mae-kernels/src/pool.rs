@@ -1,24 +1,25 @@
-//! Buffers that are kept: fresh pages cost as much as the arithmetic on them.
+//! A pool of buffers for reuse: fresh memory pages cost as much as the arithmetic on them.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The buffers of the process. Training asks for the same sizes again and again.
+/// The pool of the process. Training requests the same sizes again and again.
 static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 
-/// How many times what was ever in use at once may lie idle. A step uses sizes one after the other, which makes more of them than are in
-/// use at any time; sizes that a program has done with, such as those of another model, are given back.
+/// The limit of idle memory, as a multiple of the peak memory in use. A step uses its sizes one after another, so they
+/// add up to more than is in use at any time. Sizes that a program no longer uses, such as those of another model, are
+/// freed.
 const IDLE_SHARE: usize = 2;
 
-/// Idle buffers, and how much of what there is, counted in numbers.
+/// Idle buffers and the amounts of memory, counted in f32 elements.
 struct Pool {
     /// By capacity.
     idle: BTreeMap<usize, Idle>,
     idle_numbers: usize,
     used_numbers: usize,
     most_used: usize,
-    /// Counts what is given back.
+    /// Counts the returned buffers; serves as a clock.
     now: u64,
 }
 
@@ -26,7 +27,7 @@ struct Pool {
 #[derive(Default)]
 struct Idle {
     buffers: Vec<Vec<f32>>,
-    /// When the last one came.
+    /// The time at which the last one was returned.
     since: u64,
 }
 
@@ -35,7 +36,7 @@ impl Pool {
         Self { idle: BTreeMap::new(), idle_numbers: 0, used_numbers: 0, most_used: 0, now: 0 }
     }
 
-    /// A buffer of at least `len` numbers, and not many more, if one is idle.
+    /// Takes an idle buffer of at least `len` elements, and not many more, if there is one.
     fn take(&mut self, len: usize) -> Option<Vec<f32>> {
         let most = if len < LARGE { len } else { len + len / 2 };
         let buffer = self.idle.range_mut(len..=most).find_map(|(_, idle)| idle.buffers.pop());
@@ -52,7 +53,7 @@ impl Pool {
         self.most_used = self.most_used.max(self.used_numbers);
     }
 
-    /// Keeps a buffer. Returns what is too much to be kept: of the sizes that have been asked for the least recently.
+    /// Keeps a buffer. Returns the buffers that exceed the limit: those whose sizes were returned least recently.
     fn keep(&mut self, buffer: Vec<f32>) -> Vec<Vec<f32>> {
         self.now += 1;
         self.used_numbers = self.used_numbers.saturating_sub(buffer.capacity());
@@ -76,21 +77,22 @@ fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From this many numbers on, a buffer of up to half as much again is taken where there is none of the size. The forward
-/// pass then makes its activations where the last step's gradients were; small buffers cost little to keep apart, and a
-/// step of a small model is quicker by it.
+/// From this many elements on, a request also accepts a buffer up to half as large again. The forward pass can then
+/// write its activations to the last step's gradient buffers. Small buffers cost little to keep apart, and a step of a
+/// small model is faster that way.
 const LARGE: usize = 2 << 20;
 
-/// Numbers from the pool, to which they go back; what they are at first is left over from earlier use.
+/// A buffer of f32 values from the pool, to which it returns when dropped. Its initial values are left over from
+/// earlier use.
 #[derive(Debug)]
 pub struct Buffer(Vec<f32>);
 
 impl Buffer {
-    /// `len` numbers of any value.
+    /// Returns `len` arbitrary values.
     ///
     /// # Panics
-    /// Where the system has no memory for them, even without the buffers that nobody uses: a panic can be caught, an
-    /// allocation that fails by itself ends the process.
+    /// If the system has no memory for them, even after idle buffers are freed. A panic can be caught, whereas a failed
+    /// allocation aborts the process.
     pub fn any(len: usize) -> Self {
         let buffer = pool().take(len);
         match buffer {
@@ -106,7 +108,7 @@ impl Buffer {
         }
     }
 
-    /// `len` zeros.
+    /// Returns `len` zeros.
     pub fn zeros(len: usize) -> Self {
         let mut buffer = Self::any(len);
         buffer.fill(0.0);
@@ -118,7 +120,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.0);
         if !buffer.is_empty() {
-            // The system takes them back without the lock.
+            // Frees them without holding the lock.
             let given_back = pool().keep(buffer);
             drop(given_back);
         }
@@ -139,7 +141,7 @@ impl DerefMut for Buffer {
     }
 }
 
-/// Memory for `len` numbers.
+/// Allocates `len` values. If that fails, frees idle buffers and tries again.
 fn new_buffer(len: usize) -> Vec<f32> {
     let mut buffer = Vec::new();
     if buffer.try_reserve_exact(len).is_err() {
@@ -151,7 +153,7 @@ fn new_buffer(len: usize) -> Vec<f32> {
     buffer
 }
 
-/// Gives idle buffers back to the system: worth it where the shapes change for good.
+/// Frees idle buffers. This is worth it when shapes change for good.
 pub fn release_idle() {
     let mut pool = pool();
     (pool.idle_numbers, pool.most_used) = (0, pool.used_numbers);
@@ -164,7 +166,7 @@ pub fn release_idle() {
 mod tests {
     use super::*;
 
-    /// What a program uses at once, of a size each, in turns.
+    /// Takes a buffer of each size at once, returns them to the pool and counts those that are freed.
     fn turn(pool: &mut Pool, sizes: &[usize]) -> usize {
         let mut any = |len| {
             pool.take(len).unwrap_or_else(|| {

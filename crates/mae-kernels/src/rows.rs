@@ -1,20 +1,20 @@
-//! Loops over the rows of a matrix, in chunks whose size follows from the shape alone: results do not depend on the
-//! number of threads.
+//! Loops over the rows of a matrix, in chunks. The chunk size depends only on the shape, so results do not depend on
+//! the number of threads.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use crate::{Buffer, Threads};
 
-/// Numbers in a chunk: enough to be worth a task, few enough to stay in a core's cache.
+/// Elements per chunk: enough to be worth a task, few enough to stay in a core's cache.
 const CHUNK: usize = 16 * 1024;
 
-/// Rows in a chunk of a matrix `cols` wide.
+/// Returns the rows per chunk of a matrix `cols` wide.
 pub(crate) fn rows_per_chunk(cols: usize) -> usize {
     (CHUNK / cols.max(1)).max(1)
 }
 
-/// One row of zeros for each chunk of a matrix `cols` wide: what the chunks' tasks add their column sums to.
+/// Returns one row of zeros for each chunk of a matrix `cols` wide, to which the chunk's task adds its column sums.
 pub(crate) fn partial_sums(rows: usize, cols: usize) -> Buffer {
     Buffer::zeros(rows.div_ceil(rows_per_chunk(cols)).max(1) * cols)
 }
@@ -35,7 +35,7 @@ fn add_rows(sums: &mut [f32], x: &[f32]) {
     }
 }
 
-/// The sum of the rows: a bias's gradient.
+/// Returns the sum of the rows, such as the gradient of a bias.
 ///
 /// # Shapes
 /// `[R, D]` → `[D]`
@@ -55,7 +55,7 @@ pub fn set_bias(out: &mut [f32], bias: &[f32]) {
     });
 }
 
-/// `out = x + bias`: what a residual branch is added to.
+/// Computes `out = x + bias`, to which a residual branch is then added.
 pub fn add_bias(out: &mut [f32], x: &[f32], bias: &[f32], threads: Threads) {
     let chunk = rows_per_chunk(bias.len()) * bias.len();
     let chunks = out.par_chunks_mut(chunk).zip(x.par_chunks(chunk));

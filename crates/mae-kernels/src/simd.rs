@@ -1,7 +1,8 @@
 //! Arithmetic that vectorises. The loops that call it carry `#[multiversion(targets = "simd")]`, which compiles them
-//! for several instruction sets and picks one at run time; closures would not be compiled along.
+//! for several instruction sets and picks one at run time. They are functions because the attribute does not reach into
+//! closures.
 
-/// Lanes of a reduction. Fixed, so that a sum has the same value whatever the vector's width.
+/// Lanes of a reduction. The number is fixed so that a sum has the same value for every vector width.
 const LANES: usize = 16;
 
 /// Sums `f(i)` over `0..len`, in lanes.
@@ -18,7 +19,7 @@ pub(crate) fn sum(len: usize, f: impl Fn(usize) -> f32) -> f32 {
     for i in whole..len {
         rest += f(i);
     }
-    // Halved rather than added up in a row: less rounding, and it vectorises.
+    // Pairwise rather than sequential summation: it rounds less and vectorises.
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -29,7 +30,7 @@ pub(crate) fn sum(len: usize, f: impl Fn(usize) -> f32) -> f32 {
     lanes[0] + rest
 }
 
-/// The largest number; what is not a number is passed over.
+/// Returns the largest value, ignoring NaNs.
 #[inline(always)]
 pub(crate) fn max(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -45,7 +46,7 @@ pub(crate) fn max(values: &[f32]) -> f32 {
     lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// `e^x` within 2 units in the last place; zero stands for what is below 1e-38.
+/// `e^x` within 2 units in the last place. `x` is clamped to -87..=88, so the result is neither zero nor infinite.
 ///
 /// # Source
 /// Cephes `expf`: two-part reduction by ln 2 and a polynomial on ±ln 2 / 2.
@@ -54,7 +55,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it leaves the integer in the low bits
     const POLY: [f32; 6] =
         [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
-    // Comparisons that are false for NaN, so that it passes through.
+    // These comparisons are false for NaN, so NaN passes through.
     let x = if x < -87.0 { -87.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
     let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn erf_is_near_the_integral() {
-        // The integral of the density by Simpson's rule, from zero on.
+        // Integrates the density from zero by Simpson's rule.
         let density = |t: f64| (-t * t).exp() * 2.0 / std::f64::consts::PI.sqrt();
         let (step, mut integral) = (1e-3, 0.0);
         for i in 0..5000 {

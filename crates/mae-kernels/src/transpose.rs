@@ -1,18 +1,18 @@
-//! The transpose of a matrix, in order.
+//! Transposed copies of matrices.
 //!
-//! The `gemm` crate packs a second factor that lies transposed one number at a time, each from another row, and again in
-//! every task. Products with such a factor are slow, above all where rows lie whole pages of memory apart.
+//! If the second factor is a transposed view, the `gemm` crate packs it one element at a time, each from another row,
+//! and again in every task. Products with such a factor are slow, above all if rows are whole memory pages apart.
 
 use rayon::prelude::*;
 
 use crate::Buffer;
 
-/// Rows and columns that are in registers at a time: a cache line's numbers.
+/// Rows and columns held in registers at a time: the values of a cache line.
 const TILE: usize = 16;
-/// Columns of a task: enough of a row at a time for the processor to fetch ahead.
+/// Columns per task: enough of a row at a time for the processor to prefetch.
 const TASK: usize = 64;
 
-/// `[R, C]` → `[C, R]`
+/// Returns a transposed copy: `[R, C]` → `[C, R]`.
 pub(crate) fn transposed(x: &[f32], cols: usize) -> Buffer {
     let rows = x.len() / cols;
     let mut out = Buffer::any(x.len());
@@ -21,7 +21,7 @@ pub(crate) fn transposed(x: &[f32], cols: usize) -> Buffer {
     out
 }
 
-/// As many columns of `x` from `first` on as `out` has rows.
+/// Transposes columns of `x` from `first` on, as many as `out` has rows.
 fn transpose_columns(out: &mut [f32], x: &[f32], (rows, cols): (usize, usize), first: usize) {
     let width = out.len() / rows;
     for row in (0..rows).step_by(TILE) {

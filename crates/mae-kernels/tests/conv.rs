@@ -1,4 +1,4 @@
-//! The 3 x 3 convolution and its gradients against their sums in f64.
+//! Compares the 3 x 3 convolution and its gradients with direct sums in f64.
 
 use mae_kernels::{Map, ProductType, conv3x3, conv3x3_input_backward, conv3x3_weight_backward};
 use rand_chacha::ChaCha8Rng;
@@ -36,7 +36,8 @@ fn assert_near(what: &str, ours: &[f32], reference: &[f64], tolerance: f64) {
     assert!(worst <= tolerance * scale, "{what} is off by {:.1e} of its largest number", worst / scale);
 }
 
-/// Odd and even sizes, a single row, maps smaller than a tile, several groups of tiles, and channels that do not fill a vector.
+/// Odd and even sizes, a single row, maps smaller than a tile, several groups of tiles, and channels that do not fill a
+/// vector.
 const SHAPES: [(Map, [usize; 2]); 6] = [
     (Map { batch: 2, height: 6, width: 4 }, [3, 5]),
     (Map { batch: 3, height: 5, width: 7 }, [16, 20]),

@@ -1,10 +1,10 @@
-//! Each kernel against the formula in f64, and its backward pass against finite differences of that formula.
+//! Compares each kernel with its formula in f64, and its backward pass with finite differences of that formula.
 
 use mae_kernels::{Branch, Buffer, ChannelMoments, ChannelNorm, Heads, Nonlinearity, ProductType, Taps};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-/// Largest difference allowed, relative to the largest number of the reference.
+/// Largest difference allowed, relative to the largest magnitude in the reference.
 const TOLERANCE: f64 = 2e-5;
 const EPS: f32 = 1e-6;
 
@@ -65,7 +65,7 @@ mod formula {
         y
     }
 
-    /// x times the normal distribution, by its series.
+    /// x times the standard normal distribution function, by its series.
     pub fn gelu(x: f64) -> f64 {
         let z = x / 2.0_f64.sqrt();
         let (mut term, mut sum, mut n) = (z, z, 0.0);
@@ -140,8 +140,8 @@ struct Shape {
     hidden: usize,
 }
 
-/// Odd ones: no size a multiple of a vector, more than one tile of queries, one token, one head, some tokens that do
-/// not ask, more heads than a vector has lanes, few tokens and many.
+/// Odd shapes: no size a multiple of a vector, more than one tile of queries, one token, one head, some tokens that are
+/// not queries, more heads than a vector has lanes, few tokens and many.
 fn shapes() -> Vec<Shape> {
     let shape = |batch, (len, queries), num, dim, hidden| Shape {
         batch,
@@ -159,7 +159,7 @@ fn shapes() -> Vec<Shape> {
     ]
 }
 
-/// The last Q of each image's L rows.
+/// Returns the last Q of each image's L rows.
 fn last_rows(x: &[f64], heads: Heads) -> Vec<f64> {
     let width = heads.num * heads.dim;
     x.chunks_exact(heads.len * width)
@@ -281,7 +281,7 @@ fn batch_norm_and_its_gradients() {
     }
 }
 
-/// Numbers far from zero, in more rows than a chunk has.
+/// Takes values far from zero, in more rows than a chunk has.
 #[test]
 fn moments_of_many_rows_are_those_of_all() {
     let (rows, channels) = (20_011, 3);

@@ -1,8 +1,8 @@
-//! Several masks of one shape, laid end to end as tensors take them.
+//! Batches of masks, concatenated in the layout of tensors.
 
 use crate::{Masking, MaskingError};
 
-/// Several masks of one shape, laid end to end in the element types that tensors take.
+/// Several masks of one shape, concatenated in the element types of tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaskBatch {
     batch_size: usize,
@@ -15,10 +15,10 @@ pub struct MaskBatch {
 }
 
 impl MaskBatch {
-    /// Lays masks end to end.
+    /// Concatenates masks.
     ///
     /// # Errors
-    /// [`MaskingError::EmptyBatch`] without a mask, [`MaskingError::Ragged`] where one differs from the first in its
+    /// [`MaskingError::EmptyBatch`] for no masks, [`MaskingError::Ragged`] if a mask differs from the first in its
     /// number of patches or of visible patches.
     pub fn new(maskings: &[Masking]) -> Result<Self, MaskingError> {
         let first = maskings.first().ok_or(MaskingError::EmptyBatch)?;
@@ -47,22 +47,22 @@ impl MaskBatch {
         })
     }
 
-    /// Masks in the batch, B.
+    /// The number of masks in the batch, B.
     pub fn batch_size(&self) -> usize {
         self.batch_size
     }
 
-    /// Patches of each image, L.
+    /// The number of patches of each image, L.
     pub fn num_patches(&self) -> usize {
         self.num_patches
     }
 
-    /// Visible patches of each image, K.
+    /// The number of visible patches of each image, K.
     pub fn num_keep(&self) -> usize {
         self.num_keep
     }
 
-    /// Each image's visible patches, in the order in which the encoder sees them.
+    /// Each image's visible patches, in the order that the encoder sees them.
     ///
     /// # Shapes
     /// `[B, K]`
@@ -70,7 +70,7 @@ impl MaskBatch {
         &self.ids_keep
     }
 
-    /// Each image's masked patches, in the order of the shuffle.
+    /// Each image's masked patches, in shuffle order.
     ///
     /// # Shapes
     /// `[B, L - K]`
@@ -78,7 +78,7 @@ impl MaskBatch {
         &self.ids_masked
     }
 
-    /// Where each patch is in its image's `ids_keep` followed by its `ids_masked`.
+    /// The position of each patch in its image's `ids_keep` followed by its `ids_masked`.
     ///
     /// # Shapes
     /// `[B, L]`
@@ -95,7 +95,7 @@ impl MaskBatch {
     }
 }
 
-/// A `Masking` has at most `MAX_PATCHES` patches, so no id is cut.
+/// Concatenates the ids of all masks. A `Masking` has at most `MAX_PATCHES` patches, so the cast truncates no id.
 fn flatten(maskings: &[Masking], ids: impl Fn(&Masking) -> &[usize]) -> Vec<i32> {
     maskings.iter().flat_map(|masking| ids(masking).iter().map(|&id| id as i32)).collect()
 }

@@ -1,17 +1,18 @@
-//! Block-wise masks: rectangles are masked one after the other until the count is reached.
+//! Block-wise masks: rectangles are masked one after another until enough patches are masked.
 
 use mae_random::{Stream, scaled, uniform};
 
-/// The least area of a block, in patches: BEiT, algorithm 1.
+/// The smallest area of a block, in patches: BEiT, algorithm 1.
 const MIN_BLOCK: usize = 16;
-/// The least ratio of a block's height to its width, and of its width to its height: BEiT, algorithm 1.
+/// The smallest ratio of a block's height to its width, and of its width to its height: BEiT, algorithm 1.
 const MIN_ASPECT: f64 = 0.3;
 
-/// A mask with exactly `num_keep` visible patches, between 1 and all of the grid's.
+/// Returns a mask with exactly `num_keep` visible patches, from 1 to the number of patches in the grid.
 ///
-/// A block has between [`MIN_BLOCK`] patches and as many as are still missing, and lies anywhere within the grid. A
-/// side longer than the grid's is cut to it. A block that would mask nothing new is moved onto a visible patch,
-/// so every block brings the count closer; the last one is masked row by row until the count is reached.
+/// A block's target area is drawn between [`MIN_BLOCK`] and the number of patches still to be masked, or is
+/// [`MIN_BLOCK`] if fewer remain. Its position is anywhere within the grid, and sides longer than the grid are clipped
+/// to it. A block that would mask nothing new is moved onto a visible patch, so every block masks at least one more.
+/// The last block is masked row by row, and only until the count is reached.
 pub(crate) fn mask(grid: (usize, usize), num_keep: usize, rng: &mut Stream) -> Vec<bool> {
     let mut mask = vec![false; grid.0 * grid.1];
     let mut missing = mask.len() - num_keep;
@@ -40,7 +41,7 @@ struct Block {
 }
 
 impl Block {
-    /// A block of about `area` patches with a drawn aspect ratio, anywhere within the grid.
+    /// Draws a block of about `area` patches with a random aspect ratio, anywhere within the grid.
     fn draw(grid: (usize, usize), area: usize, rng: &mut Stream) -> Self {
         let (area, aspect) = (area as f64, log_uniform_aspect(rng));
         let height = ((area * aspect).sqrt().round() as usize).clamp(1, grid.0);
@@ -48,7 +49,7 @@ impl Block {
         Self { top: scaled(rng, grid.0 - height + 1), left: scaled(rng, grid.1 - width + 1), height, width }
     }
 
-    /// The same block, its centre as near to `patch` as the grid allows; it covers the patch.
+    /// The same block, with its centre as close to `patch` as the grid allows. It covers the patch.
     fn moved_over(self, patch: usize, grid: (usize, usize)) -> Self {
         let (row, column) = (patch / grid.1, patch % grid.1);
         Self {
@@ -65,8 +66,8 @@ impl Block {
     }
 }
 
-/// A ratio with density proportional to its inverse, so that tall and wide are equally likely. It is drawn by
-/// rejection because the last bit of `exp` depends on the platform.
+/// Draws a ratio with density proportional to its inverse, so that tall and wide are equally likely. Uses rejection,
+/// because the last bit of `exp` depends on the platform.
 fn log_uniform_aspect(rng: &mut Stream) -> f64 {
     loop {
         let aspect = MIN_ASPECT + (1.0 / MIN_ASPECT - MIN_ASPECT) * uniform(rng);
@@ -95,7 +96,7 @@ mod tests {
         }
         let expected = (DRAWS / BINS) as f64;
         let chi_square: f64 = counts.iter().map(|&n| (n as f64 - expected).powi(2) / expected).sum();
-        // 19 degrees of freedom: p = 0.001 on either side.
+        // 19 degrees of freedom: p = 0.001 on each side.
         assert!((5.407..43.820).contains(&chi_square), "{chi_square}");
     }
 

@@ -1,9 +1,9 @@
-//! What can be wrong with a request for a mask.
+//! Errors from invalid requests for a mask.
 
-/// The most patches an image can have: ids reach the device as `i32`.
+/// The largest number of patches of an image: ids reach the device as `i32`.
 pub const MAX_PATCHES: usize = i32::MAX as usize;
 
-/// What can be wrong with a request for a mask.
+/// An error from an invalid request for a mask.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MaskingError {
@@ -11,14 +11,14 @@ pub enum MaskingError {
     #[error("mask ratio {0} is outside [0, 1)")]
     Ratio(f64),
 
-    /// The mask ratio leaves nothing for the encoder to see.
+    /// The mask ratio leaves no visible patch for the encoder.
     #[error(
         "mask ratio {mask_ratio} keeps none of {num_patches} patches: the bound is {bound}, which keeps one"
     )]
     NothingKept {
-        /// The ratio asked for.
+        /// The requested ratio.
         mask_ratio: f64,
-        /// The patches there are.
+        /// The number of patches.
         num_patches: usize,
         /// The largest ratio that keeps a patch.
         bound: f64,
@@ -32,20 +32,20 @@ pub enum MaskingError {
     #[error("the mask hides all {0} patches: at least one must stay visible")]
     AllMasked(usize),
 
-    /// More patches are to be kept than there are, or none.
+    /// `num_keep` is 0 or exceeds the number of patches.
     #[error("{num_keep} of {num_patches} patches cannot be kept: from 1 to {num_patches} can")]
     NumKeep {
-        /// The patches to be kept.
+        /// The requested number of visible patches.
         num_keep: usize,
-        /// The patches there are.
+        /// The number of patches.
         num_patches: usize,
     },
 
-    /// Noise that has no order.
+    /// The noise contains a NaN, which has no order.
     #[error("the noise of patch {0} is not a number")]
     NoiseIsNan(usize),
 
-    /// A batch without a mask.
+    /// A batch without masks.
     #[error("a batch of 0 masks has no shape: at least 1 is needed")]
     EmptyBatch,
 
@@ -55,24 +55,24 @@ pub enum MaskingError {
          but the batch keeps {expected_keep} of {expected_patches}"
     )]
     Ragged {
-        /// The first mask that differs.
+        /// The index of the first mask that differs.
         index: usize,
-        /// How many patches it keeps.
+        /// The number of patches that it keeps.
         num_keep: usize,
-        /// How many patches it has.
+        /// The number of patches that it has.
         num_patches: usize,
-        /// How many patches the batch's first mask keeps.
+        /// The number of patches that the batch's first mask keeps.
         expected_keep: usize,
-        /// How many patches the batch's first mask has.
+        /// The number of patches that the batch's first mask has.
         expected_patches: usize,
     },
 
-    /// A strategy that does not exist.
+    /// The name of a strategy is unknown.
     #[error("unknown masking strategy {name:?}: expected one of {known}")]
     UnknownStrategy {
-        /// What was given.
+        /// The given name.
         name: String,
-        /// The strategies there are.
+        /// The names of all strategies.
         known: String,
     },
 }

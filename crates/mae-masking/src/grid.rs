@@ -1,27 +1,28 @@
-//! Grid masks: visible patches at regular distances, with a drawn offset.
+//! Grid masks: visible patches at regular distances, with a random offset.
 
 use mae_random::{Stream, scaled};
 
-/// A mask with exactly `num_keep` visible patches, between 1 and all of the grid's.
+/// Returns a mask with exactly `num_keep` visible patches, from 1 to the number of patches in the grid.
 ///
-/// The paper keeps one patch of every r × r. Here r is the real number that makes the count right, √(L / K): about
-/// height / r rows have visible patches, and the K patches are dealt out to those rows. Rows among the height,
-/// patches among the rows and columns within a row are each spread as evenly as integers can be, so that distances
-/// differ by at most one. Where r is an integer that divides both sides, this is one patch of every r × r.
+/// The paper keeps one patch of every r × r. Here r is the real number that gives the right count, √(L / K). About
+/// height / r rows have visible patches, and the K patches are distributed over those rows. Three things are spread as
+/// evenly as integers allow: the rows over the height, the patches over the rows, and the columns within a row.
+/// Distances therefore differ by at most one. If r is an integer that divides both sides, this is one patch of every
+/// r × r.
 pub(crate) fn mask(grid: (usize, usize), num_keep: usize, rng: &mut Stream) -> Vec<bool> {
     let num_rows = num_rows(grid, num_keep);
     let phases = (scaled(rng, grid.0), scaled(rng, grid.1), scaled(rng, num_rows));
     mask_at(grid, num_keep, phases)
 }
 
-/// How many rows have visible patches: no fewer than can hold them all, no more than there are to fill them.
+/// The number of rows with visible patches: enough to hold all of them, and no more than can be filled.
 fn num_rows((height, width): (usize, usize), num_keep: usize) -> usize {
     let side = height as f64 * (num_keep as f64 / (height * width) as f64).sqrt();
     (side.round() as usize).clamp(num_keep.div_ceil(width), height.min(num_keep))
 }
 
-/// The mask with given phases of the rows, below `height`, of the columns, below `width`, and of the number of
-/// patches in a row, below `num_rows`.
+/// Returns the mask for the given phases: of the rows (below `height`), of the columns (below `width`), and of the
+/// number of patches per row (below `num_rows`).
 fn mask_at(grid: (usize, usize), num_keep: usize, phases: (usize, usize, usize)) -> Vec<bool> {
     let (height, width) = grid;
     let num_rows = num_rows(grid, num_keep);
@@ -37,8 +38,8 @@ fn mask_at(grid: (usize, usize), num_keep: usize, phases: (usize, usize, usize))
     mask
 }
 
-/// The `i`-th of `count` points spread evenly over `length`, in steps of `length / count` rounded down or up. Over
-/// all phases below `length`, every place is taken equally often.
+/// The `i`-th of `count` points spread evenly over `length`, in steps of `length / count` rounded down or up. Over all
+/// phases below `length`, every position is taken equally often.
 fn spread(i: usize, count: usize, length: usize, phase: usize) -> usize {
     (i * length + phase) / count
 }

@@ -1,17 +1,17 @@
-//! What a mask is a function of.
+//! The key of a mask.
 
 use mae_random::{Stream, stream};
 
-/// Keeps these streams apart from any other that is keyed by the same three numbers.
+/// Separates these streams from others with the same three numbers.
 const DOMAIN: [u8; 8] = *b"mae-mask";
 
-/// Which mask: everything a draw depends on besides the [`Masker`](crate::Masker).
+/// The key of one mask: everything that a draw depends on besides the [`Masker`](crate::Masker).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MaskKey {
     /// The run's seed.
     pub seed: u64,
-    /// The pass over the data set, so that a sample is masked anew in each: the epoch, or, where an epoch has several views of each
-    /// image, another number for each of them.
+    /// The pass over the data set, so that each pass masks a sample differently. This is the epoch or, if an epoch has
+    /// several views of each image, a different number for each view.
     pub pass: u64,
     /// The sample's index in its data set.
     pub sample: usize,

@@ -1,10 +1,10 @@
-//! Which patches a masked autoencoder keeps: random, block-wise and grid masks, each a pure function of its key.
+//! Patch masks for masked autoencoders: random, block-wise and grid masks, each a pure function of its key.
 //!
-//! A masked autoencoder (MAE, [arXiv 2111.06377](https://arxiv.org/abs/2111.06377)) shows its encoder a few
-//! patches of an image and lets its decoder draw the rest. A [`Masker`] chooses them: built once from a
-//! [`Strategy`], a grid of patches and a ratio, it turns a [`MaskKey`] (seed, pass, sample) into a [`Masking`],
-//! the same on every machine, whatever the number of workers, ranks or restarts. A [`MaskBatch`] lays several of
-//! them end to end, ready to become tensors. This crate knows no tensor, no pixel and no class token.
+//! A masked autoencoder (MAE, [arXiv 2111.06377](https://arxiv.org/abs/2111.06377)) shows its encoder a few patches of
+//! an image, and its decoder reconstructs the rest. A [`Masker`] chooses the visible patches. It is built once from a
+//! [`Strategy`], a grid of patches and a ratio, and turns a [`MaskKey`] (seed, pass, sample) into a [`Masking`]. The
+//! mask is the same on every machine, for any number of workers, ranks or restarts. A [`MaskBatch`] concatenates
+//! several masks, ready to become tensors. This crate knows nothing of tensors, pixels or class tokens.
 //!
 //! ```
 //! use mae_masking::{MaskKey, Masker, Strategy};
@@ -42,7 +42,7 @@ pub use masking::Masking;
 pub use ratio::num_keep;
 pub use strategy::Strategy;
 
-/// The README's examples, as tests.
+/// Runs the README's examples as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,10 +1,10 @@
-//! A strategy, a grid and a ratio, checked once and then drawn from without fail.
+//! Drawing masks. Strategy, grid and ratio are checked once; after that, no draw fails.
 
 use mae_random::{Stream, bits};
 
 use crate::{MaskBatch, MaskKey, Masking, MaskingError, Strategy, block, grid, num_keep};
 
-/// Draws masks: a strategy for a grid of patches and a ratio.
+/// Draws masks with one strategy for one grid of patches and one ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Masker {
     strategy: Strategy,
@@ -13,7 +13,7 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// Checks the ratio against the grid, (height, width) in patches.
+    /// Creates a masker for a grid of (height, width) patches, and checks the ratio against it.
     ///
     /// # Errors
     /// Those of [`num_keep`](crate::num_keep), for a grid of height × width patches.
@@ -31,20 +31,20 @@ impl Masker {
         self.grid
     }
 
-    /// Patches of an image.
+    /// The number of patches of an image.
     pub fn num_patches(&self) -> usize {
         self.grid.0 * self.grid.1
     }
 
-    /// Visible patches of an image, the same for every draw.
+    /// The number of visible patches of an image, the same for every draw.
     pub fn num_keep(&self) -> usize {
         self.num_keep
     }
 
-    /// The mask of one sample: a pure function of the masker and the key, on any platform and from one version of
-    /// this crate to the next.
+    /// Draws the mask of one sample. It is a pure function of the masker and the key, on every platform and in every
+    /// version of this crate.
     ///
-    /// A random mask keeps the order of its shuffle; block and grid masks list their patches in ascending order.
+    /// The patches of a random mask are in shuffle order; those of block and grid masks are in ascending order.
     pub fn draw(&self, key: MaskKey) -> Masking {
         let mut rng = key.stream();
         match self.strategy {
@@ -54,11 +54,11 @@ impl Masker {
         }
     }
 
-    /// The masks of a batch, in the order of its samples, each given as (pass, index): several views of an image, of a pass each, have
-    /// a mask each.
+    /// Draws the masks of a batch, in the order of its samples. Each sample is given as (pass, index). Views of one
+    /// image have different passes, so each gets its own mask.
     ///
     /// # Errors
-    /// [`MaskingError::EmptyBatch`] without a sample.
+    /// [`MaskingError::EmptyBatch`] for no samples.
     pub fn draw_batch(
         &self,
         seed: u64,
@@ -68,7 +68,7 @@ impl Masker {
         MaskBatch::new(&samples.into_iter().map(draw).collect::<Vec<_>>())
     }
 
-    /// The argsort of uniform noise, as in the paper; with 64 bits of it a tie is a curiosity, and goes by index.
+    /// The argsort of uniform noise, as in the paper. With 64 bits ties are very unlikely; they are broken by index.
     fn shuffled(&self, rng: &mut Stream) -> Masking {
         let mut noise: Vec<(u64, usize)> = (0..self.num_patches()).map(|patch| (bits(rng), patch)).collect();
         noise.sort_unstable();

@@ -6,8 +6,8 @@ use crate::{MAX_PATCHES, MaskingError};
 
 /// One image's split into visible and masked patches.
 ///
-/// It is a shuffle of the patches whose first `num_keep` are visible; everything else is read off it, so the ids
-/// and the mask cannot disagree. Patches are counted row by row from 0; there is no class token among them.
+/// It is a shuffle of the patches, the first `num_keep` of which are visible. The ids and the mask are all derived from
+/// this shuffle, so they cannot disagree. Patches are counted row by row from 0, without the class token.
 ///
 /// # Source
 /// MAE section 3, "Simple implementation".
@@ -19,7 +19,8 @@ pub struct Masking {
 }
 
 impl Masking {
-    /// The visible patches in ascending order, then the masked ones. `mask` has a visible patch.
+    /// Lists the visible patches in ascending order, then the masked ones. At least one patch of `mask` must be
+    /// visible.
     pub(crate) fn painted(mask: &[bool]) -> Self {
         let (masked, mut ids_shuffle): (Vec<usize>, Vec<usize>) =
             (0..mask.len()).partition(|&patch| mask[patch]);
@@ -37,11 +38,11 @@ impl Masking {
         Self { ids_shuffle, ids_restore, num_keep }
     }
 
-    /// A mask painted by hand, true where masked: both halves of the shuffle are ascending.
+    /// Builds the masking of a given mask, true where masked. Both halves of the shuffle are in ascending order.
     ///
     /// # Errors
-    /// [`MaskingError::AllMasked`] where no patch is visible, [`MaskingError::NumPatches`] for 0 patches or more
-    /// than [`MAX_PATCHES`].
+    /// [`MaskingError::AllMasked`] if no patch is visible, [`MaskingError::NumPatches`] for 0 patches or more than
+    /// [`MAX_PATCHES`].
     pub fn from_mask(mask: &[bool]) -> Result<Self, MaskingError> {
         check_patches(mask.len())?;
         if mask.iter().all(|&masked| masked) {
@@ -50,8 +51,8 @@ impl Masking {
         Ok(Self::painted(mask))
     }
 
-    /// What other implementations make of the same noise, one number a patch: the lowest are kept, in ascending
-    /// order of their noise, and equal ones in the order of their patches.
+    /// Builds the masking that other implementations derive from the same noise, one value per patch. The patches with
+    /// the lowest noise are kept. Patches are ordered by their noise, and ties by index.
     ///
     /// # Errors
     /// [`MaskingError::NoiseIsNan`] for a NaN, [`MaskingError::NumKeep`] unless `1 <= num_keep <= L`,
@@ -69,22 +70,22 @@ impl Masking {
             return Err(MaskingError::NoiseIsNan(patch));
         }
         let mut ids_shuffle: Vec<usize> = (0..num_patches).collect();
-        // Not `total_cmp`, which would put -0.0 before 0.0: everybody else holds them equal.
+        // Not `total_cmp`, which would put -0.0 before 0.0: other implementations treat them as equal.
         ids_shuffle.sort_by(|&a, &b| noise[a].partial_cmp(&noise[b]).unwrap_or(Ordering::Equal));
         Ok(Self::from_shuffle(ids_shuffle, num_keep))
     }
 
-    /// Patches, visible and masked.
+    /// The number of patches, visible and masked.
     pub fn num_patches(&self) -> usize {
         self.ids_shuffle.len()
     }
 
-    /// Visible patches, at least one.
+    /// The number of visible patches, at least one.
     pub fn num_keep(&self) -> usize {
         self.num_keep
     }
 
-    /// The visible patches, in the order in which the encoder sees them.
+    /// The visible patches, in the order that the encoder sees them.
     ///
     /// # Shapes
     /// `[K]`
@@ -92,7 +93,7 @@ impl Masking {
         &self.ids_shuffle[..self.num_keep]
     }
 
-    /// The masked patches: the rest of the shuffle, in its order.
+    /// The masked patches, in shuffle order.
     ///
     /// # Shapes
     /// `[L - K]`
@@ -100,7 +101,8 @@ impl Masking {
         &self.ids_shuffle[self.num_keep..]
     }
 
-    /// Where each patch is in `ids_keep` followed by `ids_masked`: the inverse of the shuffle, which is its argsort.
+    /// The position of each patch in `ids_keep` followed by `ids_masked`. This is the inverse of the shuffle, its
+    /// argsort.
     ///
     /// # Shapes
     /// `[L]`
@@ -108,7 +110,7 @@ impl Masking {
         &self.ids_restore
     }
 
-    /// Patch by patch, true where masked.
+    /// For each patch, true if it is masked.
     ///
     /// # Shapes
     /// `[L]`

@@ -1,24 +1,24 @@
-//! How many patches a mask ratio keeps.
+//! The number of patches that a mask ratio keeps.
 
 use crate::error::{MAX_PATCHES, MaskingError};
 
-/// How far, relative to the number of patches, rounding can take `L · (1 − ratio)` from its exact value: half an
-/// ulp each for the ratio as written, the difference and the product, and one more half for a ratio that was
-/// itself computed as `1 − x`. Twice that is allowed.
+/// The tolerance for rounding errors of `L · (1 − ratio)`, relative to the number of patches. The ratio as written, the
+/// difference and the product are each off by up to half an ulp. A ratio that was itself computed as `1 − x` adds
+/// another half. The tolerance is twice their sum.
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
 
-/// Number of visible patches: `floor(num_patches · (1 − mask_ratio))`, as if it were computed exactly.
+/// Returns the number of visible patches: `floor(num_patches · (1 − mask_ratio))`, as if computed exactly.
 ///
-/// A product that rounding error alone could have taken below an integer is that integer: `10 · (1 − 0.9)` is
-/// 0.9999999999999998 in `f64` and keeps 1.
+/// If rounding errors alone can explain that a product lies below an integer, it counts as that integer:
+/// `10 · (1 − 0.9)` is 0.9999999999999998 in `f64` and keeps 1.
 ///
 /// # Errors
-/// [`MaskingError::Ratio`] for a ratio outside `[0, 1)` or NaN, [`MaskingError::NothingKept`] where no patch would
-/// be visible, [`MaskingError::NumPatches`] for 0 patches or more than [`MAX_PATCHES`].
+/// [`MaskingError::Ratio`] for a ratio outside `[0, 1)` or NaN, [`MaskingError::NothingKept`] if no patch would be
+/// visible, [`MaskingError::NumPatches`] for 0 patches or more than [`MAX_PATCHES`].
 ///
 /// # Source
 /// `random_masking` of the official code, `int(L * (1 - mask_ratio))`.
-/// Deviation: the official code loses a patch to rounding, and keeps none without a word.
+/// Deviation: the official code can lose a patch to rounding, and reports no error when it keeps none.
 pub fn num_keep(num_patches: usize, mask_ratio: f64) -> Result<usize, MaskingError> {
     if !(1..=MAX_PATCHES).contains(&num_patches) {
         return Err(MaskingError::NumPatches(num_patches));

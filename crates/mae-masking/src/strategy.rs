@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::MaskingError;
 
-/// How the visible patches are chosen. `"random"`, `"block"` or `"grid"` in text.
+/// How the visible patches are chosen. As text: `"random"`, `"block"` or `"grid"`.
 ///
 /// # Source
 /// MAE section 4.1, "Mask sampling strategy", and figure 6.
@@ -22,16 +22,16 @@ pub enum Strategy {
     ///
     /// # Source
     /// BEiT ([arXiv 2106.08254](https://arxiv.org/abs/2106.08254)), algorithm 1.
-    /// Deviation: the last block is cut short where it would mask too much, so that the count is exact, and a
-    /// block that would mask nothing new is moved onto a visible patch. The aspect ratio is log-uniform, as in
-    /// BEiT's code; the paper's text reads as uniform, which would make three blocks of four taller than wide.
+    /// Deviation: the last block is cut short if it would mask too much, so that the count is exact. A block that would
+    /// mask nothing new is moved onto a visible patch. The aspect ratio is log-uniform, as in BEiT's code. The paper's
+    /// text suggests a uniform ratio, which would make three of four blocks taller than wide.
     Block,
     /// Patches are kept at regular distances: at a ratio of 0.75, one of every 2 × 2.
     ///
     /// # Source
     /// MAE figure 6, right.
-    /// Deviation: the paper shows one pattern, at 0.75; here it has a drawn offset and
-    /// is as regular as an exact count allows at any ratio. Each patch is equally likely to be kept.
+    /// Deviation: the paper shows one pattern, at 0.75. Here the pattern has a random offset and, at any ratio, is as
+    /// regular as an exact count allows. Each patch is equally likely to be kept.
     Grid,
 }
 
@@ -39,7 +39,7 @@ impl Strategy {
     /// Every strategy, in the order of the paper's table.
     pub const ALL: [Self; 3] = [Self::Random, Self::Block, Self::Grid];
 
-    /// The name, as in a configuration file or on a command line.
+    /// The name, as used in configuration files and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Random => "random",

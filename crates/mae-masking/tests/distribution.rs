@@ -1,13 +1,13 @@
-//! How masks are distributed: uniform over positions, independent from key to key, blocks in one piece.
+//! The distribution of masks: uniform over positions, independent across keys, blocks contiguous.
 //!
-//! The draws are keyed, hence the same in every run: these tests do not fail by chance. Each bound is a quantile of
-//! the chi-square distribution, and says at which probability it would be exceeded by masks drawn at random.
+//! The draws are keyed and therefore the same in every run, so these tests do not fail by chance. Each bound is a
+//! quantile of the statistic's distribution; the comment beside it gives the probability that random masks exceed it.
 
 use mae_masking::{MaskKey, Masker, Masking, Strategy};
 
 const GRID: (usize, usize) = (14, 14);
 const DRAWS: u64 = 4_000;
-/// Chi-square with 195 degrees of freedom, one less than there are patches: p = 0.001 below and above.
+/// Chi-square with 195 degrees of freedom, one less than the number of patches: p = 0.001 on each side.
 const BOUNDS: std::ops::Range<f64> = 139.619..261.763;
 
 /// The ways to move from one mask to the next: by sample, by pass, by seed.
@@ -27,7 +27,7 @@ fn chi_square(counts: &[u64]) -> f64 {
     counts.iter().map(|&count| (count as f64 - expected).powi(2) / expected).sum()
 }
 
-/// How often each patch is among those that `ids` picks.
+/// Counts how often each patch is among those that `ids` returns.
 fn counts(masker: &Masker, walk: fn(u64) -> MaskKey, ids: impl Fn(&Masking) -> &[usize]) -> Vec<u64> {
     let mut counts = vec![0; masker.num_patches()];
     for i in 0..DRAWS {
@@ -65,7 +65,7 @@ fn every_patch_is_first_equally_often() {
 fn neighbouring_keys_draw_independent_masks() {
     let masker = masker(Strategy::Random, 0.75);
     let (patches, kept) = (masker.num_patches() as f64, masker.num_keep() as f64);
-    // What two independent masks keep in common is hypergeometric.
+    // The number of patches that two independent masks both keep is hypergeometric.
     let mean = kept * kept / patches;
     let variance = mean * (1.0 - kept / patches) * (patches - kept) / (patches - 1.0);
     for walk in WALKS {
@@ -74,12 +74,12 @@ fn neighbouring_keys_draw_independent_masks() {
             masks.windows(2).map(|pair| pair[0].iter().zip(&pair[1]).filter(|(a, b)| !**a && !**b).count());
         let pairs = (DRAWS - 1) as f64;
         let deviation = (common.sum::<usize>() as f64 / pairs - mean) / (variance / pairs).sqrt();
-        // Normal: p = 0.001 on either side.
+        // Normal: p = 0.001 on each side.
         assert!(deviation.abs() < 3.0902, "{deviation}");
     }
 }
 
-/// The share of a masked patch's neighbours, above, below, left and right, that are masked too.
+/// The share of a masked patch's neighbours (above, below, left and right) that are masked too.
 fn masked_neighbours(masker: &Masker) -> f64 {
     let (mut masked, mut all) = (0, 0);
     for sample in 0..500 {
@@ -101,7 +101,8 @@ fn blocks_hang_together() {
     for mask_ratio in [0.4, 0.5, 0.75] {
         let random = masked_neighbours(&masker(Strategy::Random, mask_ratio));
         let block = masked_neighbours(&masker(Strategy::Block, mask_ratio));
-        // A random mask's neighbours are masked as often as any patch; a block's are visible at its edges only.
+        // Neighbours in a random mask are masked as often as any patch. In a block mask, only those at the edges of
+        // blocks are visible.
         assert!((random - mask_ratio).abs() < 0.01, "ratio {mask_ratio}: {random}");
         assert!(1.0 - block < 0.5 * (1.0 - random), "ratio {mask_ratio}: {block} against {random}");
     }

@@ -1,4 +1,4 @@
-//! Known draws: a mask stays what it was, and what a second implementation (golden/draws.py) makes it.
+//! Known draws: masks stay the same over time, and equal those of a second implementation (golden/draws.py).
 
 use mae_masking::{MaskKey, Masker, Strategy};
 

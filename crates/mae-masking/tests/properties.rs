@@ -1,4 +1,4 @@
-//! What holds for every mask, over grids, ratios and keys.
+//! Properties of every mask, over grids, ratios and keys.
 
 use mae_masking::{MaskBatch, MaskKey, Masker, Masking, Strategy, num_keep};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ fn strategies() -> impl Generator<Value = Strategy> {
     prop::sample::select(Strategy::ALL.to_vec())
 }
 
-/// A masker for any grid up to 40 × 40 and any ratio that keeps something.
+/// Generates a masker for any grid up to 40 × 40 and any ratio that keeps at least one patch.
 fn maskers() -> impl Generator<Value = Masker> {
     (strategies(), (1..=40usize, 1..=40usize), 0.0..1.0)
         .prop_filter_map("keeps nothing", |(strategy, grid, ratio)| Masker::new(strategy, grid, ratio).ok())
@@ -18,7 +18,7 @@ fn keys() -> impl Generator<Value = MaskKey> {
     any::<(u64, u64, usize)>().prop_map(|(seed, pass, sample)| MaskKey { seed, pass, sample })
 }
 
-/// The ids are a permutation and its inverse, and the mask says the same.
+/// Asserts that the ids are a permutation and its inverse, and that the mask agrees with them.
 fn assert_consistent(masking: &Masking) {
     let (num_patches, num_keep) = (masking.num_patches(), masking.num_keep());
     let shuffle = [masking.ids_keep(), masking.ids_masked()].concat();
@@ -37,7 +37,7 @@ fn assert_consistent(masking: &Masking) {
     assert!(masking.ids_masked().iter().all(|&patch| mask[patch]));
 }
 
-/// Whether values that go round a circle of `length` lie at distances that differ by at most one.
+/// Whether the distances between successive values, on a circle of `length`, differ by at most one.
 fn evenly_spread(places: &[usize], length: usize) -> bool {
     let next = places.iter().skip(1).copied().chain(places.first().map(|first| first + length));
     let gaps: Vec<usize> = places.iter().zip(next).map(|(&place, next)| next - place).collect();

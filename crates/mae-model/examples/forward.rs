@@ -1,9 +1,10 @@
-//! Weights of any scheme at work: features of whole images and, where there is a decoder, the loss under given masks.
+//! Runs weights of any scheme: features of whole images and, if there is a decoder, the loss under given masks.
 //!
 //! usage: forward WEIGHTS INPUT OUT [NUM_HEADS [DECODER_NUM_HEADS NORM_PIX_LOSS]]
 //!
-//! INPUT is a safetensors file of `image` `[B, C, H, W]`, normalised, and `noise` `[B, L]`, of which the least quarter
-//! is kept; OUT gets `features` `[B, 1 + L, D]` and `loss` `[1]`. The numbers are what a file may not say.
+//! INPUT is a safetensors file of `image` `[B, C, H, W]`, normalised, and `noise` `[B, L]`; the quarter of the patches
+//! with the least noise is kept. OUT gets `features` `[B, 1 + L, D]` and `loss` `[1]`. The other arguments are values
+//! that a file may not state.
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! An encoder with a linear classifier on its features: what fine-tuning and linear probing train.
+//! An encoder with a linear classifier on its features, for fine-tuning and linear probing.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData, activation};
@@ -9,53 +9,53 @@ use crate::ModelError;
 use crate::features::{FeatureExtractor, Normed, pooled};
 use crate::params::with_path_ids;
 
-/// What stands between an encoder's tokens and the classes.
+/// How tokens are turned into the features that the linear classifier sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Head {
-    /// For fine-tuning: tokens are pooled, then normalised, then mapped linearly. Where the mean is taken, the norm is a new
-    /// one.
+    /// For fine-tuning: tokens are pooled, then normalised, then mapped linearly. If they are pooled by their mean, the
+    /// norm is a new one.
     FineTuned,
-    /// For a frozen encoder: tokens are normalised by the encoder's own norm and pooled; the features are then
-    /// standardised by a batch norm without parameters of its own and mapped linearly.
+    /// For a frozen encoder: the encoder's own norm is applied to the tokens, which are then pooled. A batch norm
+    /// without affine parameters standardises the features before the linear map.
     Probe,
 }
 
-/// Everything that determines a [`Classifier`] but its weights.
+/// The configuration of a [`Classifier`]: everything but its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifierConfig {
     /// The encoder.
     pub vit: VitConfig,
-    /// What is made of its tokens.
+    /// How its tokens are pooled.
     pub pooling: Pooling,
-    /// What is made of that.
+    /// Where the norm is applied, and whether features are standardised.
     pub head: Head,
     /// Names of the classes, in the order of the labels.
     pub classes: Vec<String>,
-    /// Whether an image may have several of the classes, or none; otherwise it has one.
+    /// Whether an image may have several classes or none. Otherwise it has exactly one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub multi_label: bool,
 }
 
-/// A vision transformer that tells classes apart.
+/// A vision transformer that classifies images.
 ///
 /// # Source
 /// MAE §A.1 and §A.2; the official `models_vit.py` and `main_linprobe.py`.
 #[derive(Module, Debug)]
 pub struct Classifier {
-    /// Makes tokens of images. Its norm is the one that [`Head`] speaks of, which may belong behind the mean of tokens:
-    /// [`features`](Self::features) and [`extractor`](Self::extractor) know where.
+    /// Encodes images into tokens. Its norm is the one that [`Head`] describes, which may apply to the mean of tokens:
+    /// [`features`](Self::features) and [`extractor`](Self::extractor) apply it in the right place.
     pub encoder: VisionTransformer,
-    /// Standardises the features of a probe.
+    /// Standardises the features of a linear probe.
     pub head_norm: Option<FeatureNorm>,
-    /// Features to classes.
+    /// Maps features to class logits.
     pub head: Linear,
     #[module(skip)]
     config: ClassifierConfig,
 }
 
-/// Mean and variance of features: a batch norm without parameters that are trained.
+/// Standardises features by their mean and variance: a batch norm without trained parameters.
 #[derive(Module, Debug)]
 pub struct FeatureNorm {
     /// `[D]`
@@ -65,12 +65,12 @@ pub struct FeatureNorm {
 }
 
 impl FeatureNorm {
-    /// Added to a variance.
+    /// Added to the variance.
     ///
     /// # Source
     /// The official `main_linprobe.py`: `BatchNorm1d(…, affine=False, eps=1e-6)`.
     const EPS: f64 = 1e-6;
-    /// What a batch counts in the running numbers: PyTorch's default.
+    /// The weight of a batch in the running statistics: PyTorch's default.
     const MOMENTUM: f64 = 0.1;
 
     fn new(dim: usize, device: &Device) -> Self {
@@ -81,7 +81,7 @@ impl FeatureNorm {
         }
     }
 
-    /// By the running mean and variance.
+    /// Normalises by the running mean and variance.
     ///
     /// # Shapes
     /// `[B, D]` → `[B, D]`
@@ -90,13 +90,14 @@ impl FeatureNorm {
         (x - mean) / var.add_scalar(Self::EPS).sqrt()
     }
 
-    /// By the mean and variance of the batch, of two images at least, which the running ones then take in.
+    /// Normalises by the batch's mean and variance, and updates the running ones. The batch needs at least two images.
     ///
     /// # Shapes
     /// `[B, D]` → `[B, D]`
     ///
     /// # Source
-    /// PyTorch's `BatchNorm1d` in training: batches are normalised by the biased variance, the unbiased one is taken in.
+    /// PyTorch's `BatchNorm1d` in training: it normalises by the biased variance, and updates the running variance with
+    /// the unbiased one.
     pub fn train_forward(self, x: Tensor<2>) -> (Tensor<2>, Self) {
         let [batch, _] = x.dims();
         let (var, mean) = x.clone().var_mean(0); // [1, D], unbiased
@@ -104,7 +105,8 @@ impl FeatureNorm {
         self.normed(x, mean, biased, var)
     }
 
-    /// The same by the mean and the biased variance of `count` images, of which these are a part.
+    /// Like [`train_forward`](Self::train_forward), with the mean and biased variance of `count` images, of which `x`
+    /// is a part.
     ///
     /// # Shapes
     /// `[B, D]`, `[1, D]` twice → `[B, D]`
@@ -141,7 +143,7 @@ impl FeatureNorm {
 }
 
 impl ClassifierConfig {
-    /// A classifier with random weights.
+    /// Builds a classifier with random weights.
     ///
     /// # Errors
     /// If the description is inconsistent.
@@ -154,7 +156,7 @@ impl ClassifierConfig {
         Ok(Classifier::assemble(encoder, self.clone(), &mut rng, device))
     }
 
-    /// Whether the encoder's norm is one behind the mean of tokens, and of no use for single ones.
+    /// Whether the encoder's norm applies to the mean of tokens, and therefore not to single tokens.
     pub fn norms_mean(&self) -> bool {
         (self.head, self.pooling) == (Head::FineTuned, Pooling::MeanPatch)
     }
@@ -167,7 +169,7 @@ impl ClassifierConfig {
         }
     }
 
-    /// What a parameter is called in an official file.
+    /// The official name of a parameter.
     pub(crate) fn official_name(&self, path: &str) -> String {
         match path.split_once('.') {
             Some(("encoder", rest)) => match rest.strip_prefix("norm.") {
@@ -182,11 +184,11 @@ impl ClassifierConfig {
 }
 
 impl Classifier {
-    /// A new head on an encoder: for [`Head::FineTuned`] on means with a new norm too.
+    /// Puts a new head on an encoder. For [`Head::FineTuned`] on means, the norm is new too.
     ///
     /// # Source
-    /// Heads start at a deviation of 2e-5 for fine-tuning, the official `main_finetune.py`, and 0.01 for probing,
-    /// `main_linprobe.py`; biases at 0.
+    /// The head's weight starts with a standard deviation of 2e-5 for fine-tuning (the official `main_finetune.py`) and
+    /// 0.01 for probing (`main_linprobe.py`), its bias at 0.
     pub fn new(encoder: VisionTransformer, config: ClassifierConfig, seed: u64, device: &Device) -> Self {
         Self::assemble(encoder, config, &mut InitRng::new(seed), device)
     }
@@ -203,7 +205,7 @@ impl Classifier {
             Head::Probe => (Some(FeatureNorm::new(dim, device)), 0.01),
         };
         if config.head == Head::FineTuned {
-            // Positions are fixed in pre-training alone.
+            // Positions are fixed only in pre-training.
             encoder.pos_embed = encoder.pos_embed.set_require_grad(true);
         }
         if config.norms_mean() {
@@ -213,20 +215,20 @@ impl Classifier {
         with_path_ids(Self { encoder, head_norm, head, config })
     }
 
-    /// Its description.
+    /// The classifier's configuration.
     pub fn config(&self) -> &ClassifierConfig {
         &self.config
     }
 
-    /// The same classifier, its encoder computed otherwise.
+    /// Returns the classifier with other compute settings for its encoder.
     #[must_use]
     pub fn with_compute(mut self, compute: Compute) -> Self {
         self.encoder = self.encoder.with_compute(compute);
         self
     }
 
-    /// The same with only the last `blocks` blocks, the norm behind them and the head left to be trained; with all of them,
-    /// everything is.
+    /// Returns the classifier with only the last `blocks` blocks, the norm after them and the head trained. If `blocks`
+    /// covers all of them, nothing is frozen.
     ///
     /// # Source
     /// Partial fine-tuning, MAE §4.3 (figure 9).
@@ -236,14 +238,14 @@ impl Classifier {
         self
     }
 
-    /// The same with the head alone left to be trained.
+    /// Returns the classifier with only the head trained.
     #[must_use]
     pub fn with_frozen_encoder(mut self) -> Self {
         self.encoder = self.encoder.no_grad();
         self
     }
 
-    /// What the head sees of images, in training with stochastic depth.
+    /// Computes the features that the head sees. `drop` applies stochastic depth, for [`Head::FineTuned`] only.
     ///
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, D]`
@@ -256,12 +258,12 @@ impl Classifier {
         pooled(encoder, tokens, self.config.pooling, self.config.normed())
     }
 
-    /// What makes the features that the head sees, without the head.
+    /// Returns the extractor of the features that the head sees.
     pub fn extractor(&self) -> FeatureExtractor {
         FeatureExtractor::assemble(self.encoder.clone(), self.config.pooling, self.config.normed())
     }
 
-    /// Scores of classes, of which [`probabilities`](Self::probabilities) makes probabilities.
+    /// Computes class logits from features. [`probabilities`](Self::probabilities) turns them into probabilities.
     ///
     /// # Shapes
     /// features `[B, D]` → `[B, classes]`
@@ -273,7 +275,7 @@ impl Classifier {
         self.head.forward(features)
     }
 
-    /// The probabilities of classes: the softmax of their scores, or the sigmoid of each where an image may have several.
+    /// Turns logits into class probabilities: by softmax, or by sigmoid if an image may have several classes.
     ///
     /// # Shapes
     /// `[B, classes]` → `[B, classes]`
@@ -284,7 +286,7 @@ impl Classifier {
         }
     }
 
-    /// Scores of images' classes.
+    /// Computes the class logits of images.
     ///
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, classes]`

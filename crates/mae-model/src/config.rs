@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 
-/// Everything that determines a [`Mae`](crate::Mae) but its weights.
+/// The configuration of a [`Mae`](crate::Mae): everything but its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaeConfig {
-    /// Images and patches.
+    /// The size of images and patches, and the channels.
     pub geometry: Geometry,
     /// The encoder's blocks.
     pub encoder: StackConfig,
@@ -21,7 +21,7 @@ pub struct MaeConfig {
     pub decoder: StackConfig,
     /// Epsilon of all layer norms.
     pub norm_eps: f64,
-    /// Whether each target patch is normalised by its own mean and deviation.
+    /// Whether each target patch is normalised by its own mean and standard deviation.
     pub norm_pix_loss: bool,
 }
 
@@ -40,7 +40,7 @@ impl MaeConfig {
         VitConfig { geometry: self.geometry, stack: self.encoder, norm_eps: self.norm_eps }
     }
 
-    /// Number of parameters, the fixed positions of both towers included.
+    /// Number of parameters, including the fixed positions of both towers.
     pub fn num_params(&self) -> usize {
         let (l, patch) = (self.geometry.num_patches(), self.geometry.patch_dim());
         let tower = |stack: &StackConfig| {
@@ -67,23 +67,24 @@ impl MaeConfig {
             + linear(l - k, self.decoder.embed_dim, patch)
     }
 
-    /// Bytes that a forward pass keeps of an image with `num_keep` visible patches for the backward pass on a device: an estimate by
-    /// the shapes of what is kept.
+    /// Estimates the bytes per image that a forward pass with `num_keep` visible patches keeps for the backward pass on
+    /// `device`, from the shapes of the kept tensors.
     pub fn activation_bytes(&self, num_keep: usize, compute: Compute, device: &Device) -> usize {
         let patches = self.geometry.num_patches();
         let encoder = self.encoder.activation_bytes(1 + num_keep, compute, device);
         let decoder = self.decoder.activation_bytes(1 + patches, compute, device);
-        // Images, their patches, the masked ones, normalised, their prediction and its difference from them.
+        // In f32: images and their patches; of the masked patches a copy, the normalised targets, predictions and
+        // differences.
         let pixels = 4 * (2 * patches + 4 * (patches - num_keep)) * self.geometry.patch_dim();
         encoder + decoder + pixels
     }
 }
 
-/// The sizes in use, by their usual names.
+/// Model sizes by their usual names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// For 32 px images on a CPU: 64 wide, 4 blocks, 4 px patches; decoder 64 × 1. Ours.
+    /// Ours, for 32 px images on a CPU: 64 wide, 4 blocks, 4 px patches; decoder 64 × 1 (width × blocks).
     Nano,
     /// ViT-Ti/16: 192 wide, 12 blocks; decoder 128 × 4.
     Tiny,
@@ -95,12 +96,12 @@ pub enum Preset {
     Large,
     /// ViT-H/14 with the paper's decoder.
     Huge,
-    /// ViT-B/32 with one decoder block, as lightly's example has it.
+    /// ViT-B/32 with one decoder block, as in lightly's example.
     Lightly,
 }
 
 impl Preset {
-    /// All of them, small to large.
+    /// All presets: small to large, then lightly's.
     pub const ALL: [Self; 7] =
         [Self::Nano, Self::Tiny, Self::Small, Self::Base, Self::Large, Self::Huge, Self::Lightly];
 
@@ -117,7 +118,7 @@ impl Preset {
         }
     }
 
-    /// (height, width) of an image in pixels, unless told otherwise.
+    /// The default (height, width) of an image in pixels.
     pub fn image_size(self) -> (usize, usize) {
         match self {
             Self::Nano => (32, 32),
@@ -125,7 +126,7 @@ impl Preset {
         }
     }
 
-    /// Side of a patch in pixels, unless told otherwise.
+    /// The default side of a patch in pixels.
     pub fn patch_size(self) -> usize {
         match self {
             Self::Nano => 4,
@@ -135,7 +136,7 @@ impl Preset {
         }
     }
 
-    /// (encoder, decoder).
+    /// The (encoder, decoder) stacks.
     ///
     /// # Source
     /// MAE section 4.1 and ViT table 1 for base, large and huge; DeiT (arXiv 2012.12877) table 1 for tiny and
@@ -153,7 +154,7 @@ impl Preset {
         }
     }
 
-    /// The preset's model for images of a geometry, with normalised-pixel targets.
+    /// The preset's model for images of the given geometry, with normalised-pixel targets.
     pub fn config(self, geometry: Geometry) -> MaeConfig {
         let (encoder, decoder) = self.stacks();
         MaeConfig { geometry, encoder, decoder, norm_eps: NORM_EPS, norm_pix_loss: true }

@@ -1,4 +1,4 @@
-//! The decoder: from the encoder's visible tokens to a prediction of pixels.
+//! The decoder: predicts pixels from the encoder's visible tokens.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
@@ -12,7 +12,7 @@ use crate::MaeConfig;
 /// MAE section 3 "MAE decoder"; official names `decoder_embed`, `mask_token`, …
 #[derive(Module, Debug)]
 pub struct Decoder {
-    /// Encoder width to decoder width.
+    /// Projects from encoder width to decoder width.
     pub embed: Linear,
     /// Stands for every masked patch, `[1, 1, Dd]`.
     pub mask_token: Param<Tensor<3>>,
@@ -20,9 +20,9 @@ pub struct Decoder {
     pub pos_embed: Param<Tensor<3>>,
     /// The blocks.
     pub blocks: Vec<Block>,
-    /// After the last block.
+    /// The norm after the last block.
     pub norm: LayerNorm,
-    /// Decoder width to the numbers of a patch.
+    /// Projects from decoder width to the values of a patch.
     pub pred: Linear,
 }
 
@@ -63,7 +63,7 @@ impl Decoder {
         ops::take_rows(pred, ids_restore)
     }
 
-    /// Predicts the masked patches alone, in the order of the shuffle: what training needs.
+    /// Predicts only the masked patches, in the order of the shuffle, as training needs.
     ///
     /// # Shapes
     /// latent `[B, 1 + K, D]`, ids_shuffle `[B, L]` → `[B, L - K, P·P·C]`
@@ -74,8 +74,8 @@ impl Decoder {
 
     /// Predicts the last `count` patches of the shuffle: `[B, count, P·P·C]`.
     ///
-    /// Attention does not care for the order of its tokens, so that mask tokens need not go between the visible ones:
-    /// they stay behind them, each with the position of its patch. The last block answers only for what is predicted.
+    /// Attention does not depend on the order of tokens, so mask tokens are not moved between the visible ones. They
+    /// stay behind them, each with the position of its patch. The last block computes only the predicted tokens.
     fn predict(&self, latent: Tensor<3>, ids_shuffle: Tensor<2, Int>, count: usize) -> Tensor<3> {
         let mut x = self.tokens(latent, ids_shuffle); // [B, 1 + L, Dd]
         let [batch, len, dim] = x.dims();

@@ -1,4 +1,4 @@
-//! What can go wrong when a model is described, read or written.
+//! Errors from describing, reading and writing models.
 
 use std::path::PathBuf;
 
@@ -18,22 +18,22 @@ pub enum ModelError {
         /// What is wrong with it.
         source: VitError,
     },
-    /// A head is described for another encoder than the one that is given.
+    /// The head's configuration describes an encoder other than the given one.
     #[error("the encoder is {found:?}, but the head is described for {expected:?}")]
     Encoder {
-        /// The encoder that is given.
+        /// The given encoder.
         found: Box<VitConfig>,
-        /// The one that is described.
+        /// The encoder that the head's configuration describes.
         expected: Box<VitConfig>,
     },
-    /// Nothing has that name.
+    /// The name is unknown.
     #[error("unknown {what} '{name}': expected one of {known}")]
     UnknownName {
-        /// What it was to name.
+        /// What kind of thing has the name, such as a preset.
         what: &'static str,
-        /// The name that was given.
+        /// The given name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: String,
     },
     /// The file could not be read.
@@ -41,10 +41,10 @@ pub enum ModelError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// The file could not be written; what was there before is untouched.
+    /// The file could not be written. An existing file is left unchanged.
     #[error("cannot write {}", path.display())]
     Write {
         /// The file.
@@ -57,18 +57,18 @@ pub enum ModelError {
     Format {
         /// The file.
         path: PathBuf,
-        /// What the parser found.
+        /// The parser's error.
         source: safetensors::SafeTensorError,
     },
-    /// The file is not a (complete) PyTorch checkpoint, or one that is not to be trusted.
+    /// The file is not a (complete) PyTorch checkpoint, or the reader does not trust it.
     #[error("{} is not a complete PyTorch checkpoint: {reason}", path.display())]
     Pytorch {
         /// The file.
         path: PathBuf,
-        /// What the reader found.
+        /// Why the reader refused it.
         reason: String,
     },
-    /// The file is something else than weights.
+    /// The file holds something other than weights.
     #[error("{} is {what}", path.display())]
     NotWeights {
         /// The file.
@@ -76,36 +76,36 @@ pub enum ModelError {
         /// What it is, and what to do.
         what: String,
     },
-    /// Several models are there, or one, and none or more than one of them is called so.
+    /// The given name matches none of the file's models, or more than one.
     #[error("{}: '{name}' is not the name of one of its models, which are: {known}", path.display())]
     NoModel {
         /// The file.
         path: PathBuf,
-        /// The name that was given.
+        /// The given name.
         name: String,
-        /// The names there are.
+        /// The names of its models.
         known: String,
     },
-    /// The file holds another kind of vision transformer.
+    /// The file holds a kind of vision transformer that this crate does not compute.
     #[error("{}: its model has {what} ({name}), which is not computed here", path.display())]
     OtherModel {
         /// The file.
         path: PathBuf,
-        /// The tensor that tells.
+        /// The tensor that shows this.
         name: String,
-        /// What it is a part of.
+        /// What the tensor is a part of, such as LayerScale.
         what: &'static str,
     },
-    /// The file says that it was trained as another model.
+    /// The file's description disagrees with the model.
     #[error("{}: it says that {field} is {found}, but the model has {expected}", path.display())]
     Different {
         /// The file.
         path: PathBuf,
-        /// In what they differ.
+        /// The field that differs.
         field: &'static str,
-        /// As the file says.
+        /// Its value in the file.
         found: String,
-        /// As the model has it.
+        /// Its value in the model.
         expected: String,
     },
     /// A decoder is needed, and the file has none.
@@ -116,7 +116,7 @@ pub enum ModelError {
         /// What it holds.
         contents: Contents,
     },
-    /// An encoder was fine-tuned on means, and its only norm belongs behind the mean.
+    /// The encoder was fine-tuned on means, so its only norm applies to the mean.
     #[error(
         "{} was fine-tuned on means and has no norm for single tokens: the features of the mean alone are to be had of it \
          (WeightFile::features)",
@@ -126,17 +126,17 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
     },
-    /// A tensor holds infinite numbers, or such that are none.
+    /// A tensor holds infinities or NaNs.
     #[error("{}: {count} numbers of tensor {name} are not finite", path.display())]
     NotFinite {
         /// The file.
         path: PathBuf,
         /// The tensor's name in the file.
         name: String,
-        /// How many they are.
+        /// The number of infinities and NaNs.
         count: usize,
     },
-    /// Weights cannot be made to fit images of another size or other channels.
+    /// The weights cannot be adapted to another image size or to other channels.
     #[error("cannot change the images of {}: {reason}", path.display())]
     Resample {
         /// The file that holds them.
@@ -144,17 +144,17 @@ pub enum ModelError {
         /// Why not.
         reason: String,
     },
-    /// A model cannot be written as asked.
+    /// The model cannot be written as requested.
     #[error("cannot write {} as {}: {reason}", path.display(), out.display())]
     Export {
         /// The file that holds it.
         path: PathBuf,
-        /// Where it was to be written.
+        /// The output path.
         out: PathBuf,
         /// Why not.
         reason: String,
     },
-    /// The file does not say what model it holds.
+    /// The file has no usable description of its model.
     #[error("{} holds no usable description of its model ({reason})", path.display())]
     Description {
         /// The file.
@@ -162,7 +162,7 @@ pub enum ModelError {
         /// What is missing or malformed.
         reason: String,
     },
-    /// The file holds a tensor of another shape.
+    /// A tensor in the file does not have the shape that the model needs.
     #[error("{}: tensor {name} is {found:?} in the file, but the model needs {expected:?}", path.display())]
     Shape {
         /// The file.
@@ -174,7 +174,7 @@ pub enum ModelError {
         /// The shape that the model needs.
         expected: Vec<usize>,
     },
-    /// The file's tensors are not the model's.
+    /// The file's tensors do not match the model's.
     #[error(
         "{} does not match the model: {} of its tensors are missing{} and {} are unknown{}",
         path.display(), missing.len(), first(missing), unknown.len(), first(unknown)
@@ -184,22 +184,22 @@ pub enum ModelError {
         path: PathBuf,
         /// Tensors that the model needs and the file lacks.
         missing: Vec<String>,
-        /// Tensors in the file that the model has no use for.
+        /// Tensors in the file that the model does not have.
         unknown: Vec<String>,
     },
-    /// A tensor has a type that weights are not read from.
+    /// A tensor's dtype is not F32, F16 or BF16.
     #[error("{}: tensor {name} is {dtype}, but weights are F32, F16 or BF16", path.display())]
     Dtype {
         /// The file.
         path: PathBuf,
         /// The tensor's name in the file.
         name: String,
-        /// Its type.
+        /// Its dtype.
         dtype: String,
     },
 }
 
-/// The first few names, to begin a search with.
+/// The first name, with an ellipsis if there are more.
 fn first(names: &[String]) -> String {
     match names {
         [] => String::new(),

@@ -1,17 +1,18 @@
-//! Features of images: what an encoder's tokens become, with the norm where the model has it.
+//! Features of images: pools an encoder's tokens, with the norm where the model has it.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use mae_vit::{Compute, Pooling, VisionTransformer, VitConfig};
 
-/// Makes one vector of an image, as its model means it: [`WeightFile::features`](crate::WeightFile::features) for any weight file,
-/// [`Mae::features`](crate::Mae::features) and [`Classifier::extractor`](crate::Classifier::extractor) for models at hand.
+/// Computes one feature vector per image, as its model defines it.
+/// [`WeightFile::features`](crate::WeightFile::features) makes an extractor from any weight file,
+/// [`Mae::features`](crate::Mae::features) and [`Classifier::extractor`](crate::Classifier::extractor) from a model.
 ///
-/// A pre-trained encoder norms each token, of which then one or the mean is taken. One that was fine-tuned on means norms the mean: its
-/// norm is of no use for single tokens, so that this type does not hand out the encoder.
+/// A pre-trained encoder normalises each token, then takes the class token or the mean. An encoder fine-tuned on means
+/// normalises the mean. Its norm does not apply to single tokens, so this type does not expose the encoder.
 ///
 /// # Source
-/// The official `models_vit.py`: `norm`, or `fc_norm` behind `global_pool`.
+/// The official `models_vit.py`: `norm`, or `fc_norm` after `global_pool`.
 #[derive(Module, Debug)]
 pub struct FeatureExtractor {
     encoder: VisionTransformer,
@@ -21,17 +22,17 @@ pub struct FeatureExtractor {
     normed: Normed,
 }
 
-/// What the norm behind the last block is applied to.
+/// What the norm after the last block is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Normed {
     /// Each token.
     Tokens,
-    /// What is made of them. For the class token it is the same.
+    /// The pooled vector. For the class token, this makes no difference.
     Pooled,
 }
 
 impl FeatureExtractor {
-    /// Of an encoder that norms each token: a pre-trained one.
+    /// Makes an extractor for an encoder that normalises each token, such as a pre-trained one.
     pub fn new(encoder: VisionTransformer, pooling: Pooling) -> Self {
         Self::assemble(encoder, pooling, Normed::Tokens)
     }
@@ -40,24 +41,24 @@ impl FeatureExtractor {
         Self { encoder, pooling, normed }
     }
 
-    /// The encoder's description.
+    /// The encoder's configuration.
     pub fn config(&self) -> &VitConfig {
         self.encoder.config()
     }
 
-    /// Which tokens make the features.
+    /// Which tokens the features are pooled from.
     pub fn pooling(&self) -> Pooling {
         self.pooling
     }
 
-    /// The same, computed otherwise.
+    /// Returns the extractor with other compute settings.
     #[must_use]
     pub fn with_compute(mut self, compute: Compute) -> Self {
         self.encoder = self.encoder.with_compute(compute);
         self
     }
 
-    /// Features of whole images.
+    /// Computes the features of whole images.
     ///
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, D]`
@@ -66,12 +67,12 @@ impl FeatureExtractor {
         pooled(&self.encoder, tokens, self.pooling, self.normed)
     }
 
-    /// Whether single tokens have a norm: not where it belongs behind the mean.
+    /// Whether single tokens are normalised. False if the norm applies to their mean.
     pub fn norms_tokens(&self) -> bool {
         (self.normed, self.pooling) != (Normed::Pooled, Pooling::MeanPatch)
     }
 
-    /// Tokens of whole images, the class token first, behind the norm; none where the norm belongs behind the mean.
+    /// Tokens of whole images after the norm, the class token first; `None` if the norm applies to the mean.
     ///
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, 1 + L, D]`
@@ -79,7 +80,7 @@ impl FeatureExtractor {
         self.norms_tokens().then(|| self.encoder.forward(images))
     }
 
-    /// Tokens of whole images as the first `blocks` blocks leave them, without a norm, which any encoder has.
+    /// Tokens of whole images after the first `blocks` blocks, without a norm. Every encoder has these.
     ///
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, 1 + L, D]`
@@ -87,7 +88,7 @@ impl FeatureExtractor {
         self.encoder.forward_to(images, blocks)
     }
 
-    /// Where the class token looks in the last block: [`VisionTransformer::class_attention`].
+    /// The class token's attention in the last block: [`VisionTransformer::class_attention`].
     ///
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, N, L]`
@@ -95,7 +96,7 @@ impl FeatureExtractor {
         self.encoder.class_attention(images)
     }
 
-    /// Where the class token looks through all blocks: [`VisionTransformer::rollout`].
+    /// The class token's attention through all blocks: [`VisionTransformer::rollout`].
     ///
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, L]`
@@ -104,7 +105,7 @@ impl FeatureExtractor {
     }
 }
 
-/// Features of tokens that the last block left: the one place that orders the norm and the mean.
+/// Pools the last block's tokens into features. Only this function decides the order of norm and pooling.
 ///
 /// # Shapes
 /// `[B, 1 + L, D]` → `[B, D]`

@@ -1,10 +1,11 @@
-//! Masked autoencoders (arXiv 2111.06377) on [Burn](burn): an encoder that sees the visible patches
-//! alone, a shallow decoder, the reconstruction loss, the published sizes, and weight files in everyone's schemes.
+//! Masked autoencoders (arXiv 2111.06377) on [Burn](burn): an encoder that sees only the visible patches, a shallow
+//! decoder, the reconstruction loss, the published sizes, and weight files in the official, timm's and transformers'
+//! schemes.
 //!
-//! [`Mae`] is the principal type, described and built by a [`MaeConfig`]; [`Preset`] names the
-//! published sizes; [`save`] and [`load`] carry weights as safetensors that describe themselves. A [`WeightFile`] is
-//! whatever others have written, the official code, timm or transformers, and goes back to them; a [`FeatureExtractor`] makes
-//! the features that its model means.
+//! [`Mae`] is the main type; a [`MaeConfig`] describes and builds it. [`Preset`] names the published sizes. [`save`]
+//! and [`load`] write and read weights as safetensors files that describe their own model. A [`WeightFile`] reads
+//! weights of this crate, the official code, timm or transformers, and exports them to any of these schemes. A
+//! [`FeatureExtractor`] computes features as its model defines them.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -51,7 +52,7 @@ pub use weights::{
     WeightFile, load, load_into, save,
 };
 
-// What this crate's functions take and return of the crates below it.
+// Types of lower-level crates that appear in this crate's API.
 pub use mae_masking::{MaskBatch, Masker, MaskingError, Strategy};
 pub use mae_vit::{
     Compute, DropPath, Geometry, Normalize, Pooling, Precision, StackConfig, VisionTransformer, VitConfig,

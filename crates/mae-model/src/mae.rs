@@ -1,4 +1,4 @@
-//! The masked autoencoder: encoder on the visible patches, decoder, reconstruction loss.
+//! The masked autoencoder: an encoder of the visible patches, a decoder and the reconstruction loss.
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -8,7 +8,7 @@ use mae_vit::{Compute, InitRng, Pooling, VisionTransformer, ops, patchify, unpat
 use crate::params::with_path_ids;
 use crate::{Decoder, FeatureExtractor, MaeConfig, ModelError};
 
-/// Added to a patch's variance before its root is divided by.
+/// Added to a patch's variance before the square root.
 ///
 /// # Source
 /// The official `forward_loss`.
@@ -20,7 +20,7 @@ const PATCH_EPS: f64 = 1e-6;
 /// MAE (arXiv 2111.06377) section 3; the official `MaskedAutoencoderViT`.
 #[derive(Module, Debug)]
 pub struct Mae {
-    /// Sees the visible patches, or whole images where no mask is given.
+    /// Encodes the visible patches, or whole images if there is no mask.
     pub encoder: VisionTransformer,
     /// Predicts pixels.
     pub decoder: Decoder,
@@ -28,11 +28,11 @@ pub struct Mae {
     config: MaeConfig,
 }
 
-/// What a model makes of masked images, ready to be looked at.
+/// A reconstruction of masked images, for display.
 #[derive(Clone, Debug)]
 pub struct Reconstruction {
-    /// The prediction as normalised pixels, `[B, C, H, W]`. Under `norm_pix_loss` each predicted
-    /// patch borrows the mean and deviation of the original patch.
+    /// The prediction as normalised pixels, `[B, C, H, W]`. With `norm_pix_loss`, each predicted patch is rescaled to
+    /// the mean and standard deviation of the original patch.
     pub images: Tensor<4>,
     /// The encoder's tokens, `[B, 1 + K, D]`.
     pub latent: Tensor<3>,
@@ -56,12 +56,12 @@ impl MaeConfig {
 }
 
 impl Mae {
-    /// Its description.
+    /// The model's configuration.
     pub fn config(&self) -> &MaeConfig {
         &self.config
     }
 
-    /// The same model, computed otherwise.
+    /// Returns the model with other compute settings.
     #[must_use]
     pub fn with_compute(mut self, compute: Compute) -> Self {
         self.encoder = self.encoder.with_compute(compute);
@@ -69,7 +69,7 @@ impl Mae {
         self
     }
 
-    /// The reconstruction loss of a batch: encode the visible patches, predict the masked ones.
+    /// Computes the reconstruction loss of a batch: encodes the visible patches and predicts the masked ones.
     ///
     /// Only visible patches are projected and encoded, and only masked ones predicted.
     ///
@@ -77,17 +77,17 @@ impl Mae {
     /// normalised images `[B, C, H, W]` → `[1]`
     ///
     /// # Panics
-    /// If the mask hides no patch: there is nothing to learn from.
+    /// If the mask hides no patch, since nothing is left to predict.
     pub fn forward(&self, images: Tensor<4>, masks: &MaskBatch) -> Tensor<1> {
         self.forward_present(images, None, masks)
     }
 
-    /// The same for images of which some pixels are missing: these take no part in the loss, which is the mean over all others, nor in the
-    /// mean and deviation of a target patch.
+    /// Like [`forward`](Self::forward), for images with missing pixels. The loss is the mean over the present pixels.
+    /// Missing ones do not count in the mean and standard deviation of a target patch either.
     ///
     /// # Shapes
-    /// normalised images `[B, C, H, W]`, 0 where a pixel is missing; `present`, `[B, C, H, W]`, 1 for the others, none if there are no
-    /// others → `[1]`
+    /// normalised images `[B, C, H, W]`, 0 where a pixel is missing; `present`, `[B, C, H, W]`, 1 where a pixel is
+    /// present and 0 where it is missing, or `None` if no pixel is missing → `[1]`
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -108,10 +108,10 @@ impl Mae {
         self.loss(pred, ops::take_rows(patches, ids.masked.clone()), present, ids.masked)
     }
 
-    /// The loss of a prediction that is zero everywhere: what [`forward_present`](Self::forward_present) is to beat.
+    /// The loss of predicting zero everywhere: a baseline for [`forward_present`](Self::forward_present).
     ///
     /// # Shapes
-    /// As there.
+    /// As [`forward_present`](Self::forward_present).
     pub fn zero_loss(&self, images: Tensor<4>, present: Option<Tensor<4>>, masks: &MaskBatch) -> Tensor<1> {
         let ids = Ids::new(masks, &images.device());
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
@@ -119,7 +119,7 @@ impl Mae {
         self.loss(masked.zeros_like(), masked, present, ids.masked)
     }
 
-    /// The loss of predicted patches `[B, M, P·P·C]`.
+    /// The loss of predicted masked patches, `[B, M, P·P·C]`.
     fn loss(
         &self,
         pred: Tensor<3>,
@@ -154,7 +154,7 @@ impl Mae {
         Reconstruction { images: unpatchify(pixels, &self.config.geometry), latent, pred }
     }
 
-    /// Tokens of whole images: encoding never masks unless a mask is given.
+    /// Encodes whole images into tokens, without masking.
     ///
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, 1 + L, D]`
@@ -162,18 +162,18 @@ impl Mae {
         self.encoder.forward(images)
     }
 
-    /// What makes features of whole images.
+    /// Returns a feature extractor with this model's encoder.
     pub fn features(&self, pooling: Pooling) -> FeatureExtractor {
         FeatureExtractor::new(self.encoder.clone(), pooling)
     }
 
-    /// What normalises the target, if anything does.
+    /// The epsilon that normalises target patches, or `None` if targets are raw pixels.
     fn norm_eps(&self) -> Option<f64> {
         self.config.norm_pix_loss.then_some(PATCH_EPS)
     }
 }
 
-/// Mean and (unbiased, offset) standard deviation of each patch, `[B, L, 1]`.
+/// Mean and standard deviation of each patch, `[B, L, 1]`. The variance is unbiased, with `PATCH_EPS` added.
 fn patch_statistics(patches: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let (var, mean) = patches.var_mean(2);
     (mean, var.add_scalar(PATCH_EPS).sqrt())

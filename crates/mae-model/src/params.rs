@@ -1,25 +1,25 @@
-//! Parameters by path: walking a module with names, and ids that depend on the names.
+//! Parameters by path: visits a module's parameters with their names, and derives ids from the names.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 
-/// A parameter's path, shape and whether it is trained.
+/// A parameter's path, shape and id, and whether it is trained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamInfo {
     /// Field names joined by dots, e.g. `encoder.blocks.0.attn.qkv.weight`.
     pub path: String,
     /// Its shape in the module.
     pub shape: Vec<usize>,
-    /// Whether gradients are taken for it in training.
+    /// Whether it gets gradients in training.
     pub trained: bool,
-    /// What gradients and optimizer state are filed under: a function of the path.
+    /// The key of its gradients and optimizer state; a function of the path after [`with_path_ids`].
     pub id: ParamId,
 }
 
 /// All parameters of a module in the order of its fields.
 pub fn list_params<M: Module>(module: &M) -> Vec<ParamInfo> {
     let mut infos = Vec::new();
-    // A module outside training takes no gradients; what counts is which it would take.
+    // Outside training, no parameter takes gradients; we list which ones would in training.
     visit_params(&module.clone().train(), |info, _| infos.push(info));
     infos
 }
@@ -67,15 +67,15 @@ pub(crate) fn replace_params<M: Module>(module: M, f: impl FnMut(&str, &[usize])
     module.map(&mut Mapper(Vec::new(), f))
 }
 
-/// Whether every parameter's id is the function of its path that [`with_path_ids`] makes it.
+/// Whether every parameter's id is the one that [`with_path_ids`] derives from its path.
 pub fn has_path_ids<M: Module>(module: &M) -> bool {
     list_params(module).iter().all(|param| param.id == path_id(&param.path))
 }
 
 /// Makes every parameter's id a function of its path.
 ///
-/// Burn draws ids at random and files optimizer state under them; with ids from paths the state
-/// finds its parameter again however the weights came back.
+/// Burn draws ids at random and keys optimizer state by them. With ids from paths, the state finds its parameter again,
+/// however the weights were restored.
 pub fn with_path_ids<M: Module>(module: M) -> M {
     struct Mapper(Vec<String>);
     impl ModuleMapper for Mapper {

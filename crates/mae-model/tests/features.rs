@@ -1,4 +1,4 @@
-//! Features of weight files: those that the model means, wherever its norm is.
+//! Features of weight files: those that the model defines, wherever its norm is applied.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().unwrap()
 }
 
-/// A norm that is told from any other, and whose place is.
+/// Sets a norm that no other norm equals, so that a wrong norm or a wrong place for it changes the features.
 fn norm(encoder: &mut VisionTransformer) {
     let numbers = |from: f32, step: f32| -> Param<Tensor<1>> {
         let numbers: Vec<f32> = (0..64).map(|i| from + step * (i * 29 % 64) as f32).collect();
@@ -55,12 +55,13 @@ fn saved(model: &Classifier, folder: &Path) -> PathBuf {
 }
 
 fn features(path: &Path, pooling: Option<Pooling>) -> Result<FeatureExtractor, ModelError> {
-    // What a file without a description does not say.
+    // Values that a file without a description does not state.
     let hints = Hints { num_heads: Some(2), image_size: Some((16, 24)), ..Hints::default() };
     Ok(WeightFile::open(path)?.features(pooling, &hints, &Device::flex())?.0)
 }
 
-/// Rewrites a file without a description: the tensors that are kept, and some of them under a second name too, as (first, second).
+/// Rewrites a file without a description, with the tensors that `keep` accepts. Those in `twice`, as (first, second),
+/// are also stored under a second name.
 fn bare(path: &Path, keep: impl Fn(&str) -> bool, twice: &[(&str, &str)]) {
     let bytes = std::fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -78,14 +79,14 @@ fn what_was_fine_tuned_on_means_has_its_norm_behind_the_mean() {
     let path = saved(&model, folder.path());
     let expected = values(model.features(images(), None));
     assert_eq!(values(model.extractor().forward(images())), expected);
-    // By hand, and unlike a norm before the mean.
+    // Computed by hand, and unlike a norm before the mean.
     let tokens = model.encoder.forward_to(images(), vit().stack.depth);
     let by_hand = model.encoder.norm.forward(VisionTransformer::pool(tokens, Pooling::MeanPatch));
     assert_eq!(values(by_hand), expected);
     let wrong = VisionTransformer::pool(model.encoder.forward(images()), Pooling::MeanPatch);
     assert_ne!(values(wrong), expected);
 
-    // With the description, as timm's and the official code's without, and the encoder of such a file alone.
+    // With the description, without it as in timm's and the official files, and for the encoder of such a file alone.
     let as_expected = || {
         for pooling in [None, Some(Pooling::MeanPatch)] {
             let features = features(&path, pooling).unwrap();
@@ -101,7 +102,7 @@ fn what_was_fine_tuned_on_means_has_its_norm_behind_the_mean() {
         let file = WeightFile::open(&path).unwrap();
         let hints = Hints { num_heads: Some(2), image_size: Some((16, 24)), ..Hints::default() };
         refused(file.encoder(&hints, &device).unwrap_err());
-        // A new head, where its norm is new too.
+        // A new head works only if its norm is new too.
         for other in [head(Head::Probe, Pooling::MeanPatch), head(Head::FineTuned, Pooling::ClassToken)] {
             refused(file.new_classifier(other, 0, &hints, &device).unwrap_err());
         }
@@ -116,14 +117,14 @@ fn what_was_fine_tuned_on_means_has_its_norm_behind_the_mean() {
     as_expected();
     bare(&path, |name| !name.starts_with("head."), &[]);
     as_expected();
-    // Nothing else is made of it on the way to others.
+    // Export must not turn it into another model.
     let file = WeightFile::open(&path).unwrap();
     let hints = Hints { num_heads: Some(2), image_size: Some((16, 24)), ..Hints::default() };
     let out = folder.path().join("others");
     let error = file.export(Scheme::Transformers, StoredAs::Same, &hints, &out).unwrap_err().to_string();
     assert!(error.contains("norms tokens") && !out.exists(), "{error}");
 
-    // A norm before the mean and one behind it are not guessed at.
+    // A file with a norm both before and after the mean is refused, not guessed at.
     bare(&path, |_| true, &[("fc_norm.weight", "norm.weight"), ("fc_norm.bias", "norm.bias")]);
     for pooling in ALL {
         let error = features(&path, pooling).unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! Whole tensors against transformers, lightly and a plain reference; `golden/make_golden.py`
-//! makes the numbers, and `common::tolerance` holds every tolerance.
+//! Compares whole tensors with transformers, lightly and a plain reference. `golden/make_golden.py` makes the reference
+//! values, and `common::tolerance` holds every tolerance.
 
 mod common;
 
@@ -32,7 +32,7 @@ impl Pick for Gradient<'_> {
     }
 }
 
-/// Latent, prediction, mask, restore order, losses and all gradients of one file.
+/// Compares latent, prediction, mask, restore order, losses and all gradients of one file.
 fn forward_and_gradients(file: &str) {
     let device = common::device();
     let golden = Golden::open(file);
@@ -64,7 +64,8 @@ fn forward_and_gradients(file: &str) {
             assert!(reference.iter().any(|v| *v != 0.0), "{name} says nothing");
             assert_slice(&name, &values, &reference, tolerance::GRADIENT);
         });
-        // Two tokens, patch embedding, both norms, decoder embedding and head; twelve a block.
+        // Twelve outside the blocks: two tokens, and weight and bias of the patch embedding, both norms, the decoder
+        // embedding and the head. Twelve per block.
         let config = model.config();
         assert_eq!(compared, 12 + 12 * (config.encoder.depth + config.decoder.depth));
     }
@@ -86,7 +87,7 @@ fn lightlys_example() {
     let golden = Golden::open("lightly.safetensors");
     let model = golden.model(false, &device);
     let len = model.config().geometry.num_patches();
-    // Token indices there, the class token's 0 included; patches here.
+    // lightly's indices count tokens, the class token's 0 included; ours count patches.
     let (idx_mask, shape) = golden.get("idx_mask");
     let rows: Vec<Masking> = idx_mask
         .chunks(shape[1])
@@ -116,7 +117,7 @@ fn lightlys_example() {
     assert_slice("pred", &picked, &golden.get("pred").0, tolerance::OUTPUT);
 }
 
-/// timm's encoder beside a decoder of ours, through a weight file of ours.
+/// timm's encoder with a decoder of ours, through one of our weight files.
 fn timm_model(golden: &Golden, device: &Device) -> Mae {
     let config = MaeConfig {
         geometry: golden.geometry(),

@@ -1,5 +1,6 @@
-//! Segmenters, whole tensors and every gradient, against timm's encoder under the pyramid and heads of transformers'
-//! `BeitForSemanticSegmentation`, and under PyTorch's batch norm and convolution; `golden/segmentation.py` makes the numbers.
+//! Compares whole tensors and every gradient of segmenters with timm's encoder under the pyramid and heads of
+//! transformers' `BeitForSemanticSegmentation`, and under PyTorch's batch norm and convolution.
+//! `golden/segmentation.py` makes the reference values.
 
 mod common;
 
@@ -18,7 +19,7 @@ use mae_vit::{Normalize, StackConfig, VitConfig};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-/// The share of the auxiliary head's loss.
+/// The weight of the auxiliary head's loss.
 const AUXILIARY: f64 = 0.4;
 
 fn config(golden: &Golden, head: &str) -> SegmenterConfig {
@@ -38,7 +39,7 @@ fn config(golden: &Golden, head: &str) -> SegmenterConfig {
     SegmenterConfig { vit: VitConfig { geometry: golden.geometry(), stack, norm_eps: 1e-6 }, head, classes }
 }
 
-/// The file's weights through a weight file of their own.
+/// The model with the file's weights, read through a weight file of their own.
 fn model(golden: &Golden, head: &str) -> Segmenter {
     let fresh = config(golden, head).init(0, &common::device()).unwrap();
     let of_encoder =
@@ -93,7 +94,7 @@ fn tensors(model: &Segmenter) -> BTreeMap<String, Vec<f64>> {
     read(&path)
 }
 
-/// The model with gradients in place of its parameters, and infinities where there is none.
+/// The model with gradients in place of its parameters, and infinities where there is no gradient.
 fn gradients(model: Segmenter, gradients: &Gradients) -> Segmenter {
     struct Replace<'a>(&'a Gradients);
     impl ModuleMapper for Replace<'_> {
@@ -108,7 +109,7 @@ fn gradients(model: Segmenter, gradients: &Gradients) -> Segmenter {
     model.map(&mut Replace(gradients))
 }
 
-/// Evaluation, a step of training and what its batch norms take in.
+/// Compares evaluation, a training step and the running statistics after it.
 fn forward_and_gradients(head: &str) -> BatchStatistics {
     let device = common::device();
     let golden = Golden::open("segmentation.safetensors");
@@ -152,7 +153,7 @@ fn forward_and_gradients(head: &str) -> BatchStatistics {
         let allowed = tolerance::GRADIENT * scale;
         assert!(worst <= allowed, "gradient of {name}: off by {worst:.2e}, and {allowed:.2e} is allowed");
     }
-    // No gradient of ours is left over but that of positions, which timm's have too.
+    // Our model has no gradients but those compared; the image is the one name that is no parameter.
     let with_gradient =
         ours.iter().filter(|(_, values)| values.iter().all(|value| value.is_finite())).count();
     assert_eq!(with_gradient, names.len() - 1);
@@ -171,8 +172,8 @@ fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |most, value| value.abs().max(most))
 }
 
-/// The batch norm behind a parameter that adds to all numbers of a channel alike, or scales them, which the norm takes away again:
-/// the parameter's gradient is rounding.
+/// The batch norm after a parameter that shifts or scales all values of a channel alike. The norm cancels this, so the
+/// parameter's gradient is only rounding error.
 fn taken_away_by(head: &str, name: &str) -> Option<&'static str> {
     match (head, name) {
         ("linear", "norm.weight" | "norm.bias") => Some("decode_head.bn.weight"),
@@ -185,7 +186,7 @@ fn taken_away_by(head: &str, name: &str) -> Option<&'static str> {
 #[test]
 fn upernet_with_its_auxiliary_head() {
     let statistics = forward_and_gradients("uper");
-    // Over ranks: flattened, averaged, put back.
+    // As ranks do: flattened, averaged, restored.
     let flat = statistics.to_flat();
     let doubled: Vec<f32> = flat.iter().map(|value| 2.0 * value).collect();
     let other = statistics.with_flat(&doubled);

@@ -1,4 +1,4 @@
-//! Segmenters as described, refused, saved and read back.
+//! Segmenters: checked, refused, saved and loaded.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -87,7 +87,7 @@ fn the_published_blocks() {
 #[test]
 fn scores_have_the_heads_own_resolution() {
     let device = Device::flex();
-    // 3 x 5 patches, of which the coarsest map has 1 x 2.
+    // 3 x 5 patches; the coarsest map of the pyramid has 1 x 2.
     for (config, size) in [(uper((24, 40)), [12, 20]), (linear((24, 40)), [3, 5])] {
         let model = config.init(0, &device).unwrap();
         assert_eq!(model.forward(images(2, (24, 40))).dims(), [2, 3, size[0], size[1]]);
@@ -108,7 +108,7 @@ fn dropout_leaves_out_whole_channels() {
     let x = images(2, (24, 40));
     let scores =
         |dropout: Option<&HeadDropout>| model.train_forward(x.clone(), None, dropout).scores.into_data();
-    // Everything is left out: the classifier's bias, which is zero at first, is left.
+    // Everything is dropped, so only the classifier's bias remains, which is zero at first.
     let none = HeadDropout::draw(head, 2, || 0.0);
     assert!(scores(Some(&none)).iter::<f32>().all(|score| score == 0.0));
     let kept = HeadDropout::draw(&UperNetConfig { dropout: 0.0, ..head.clone() }, 2, || 0.5);
@@ -138,7 +138,7 @@ fn a_segmenter_goes_to_a_file_and_back() {
     let path = folder.path().join("segmenter.safetensors");
     for config in [uper((24, 40)), linear((24, 40))] {
         let model = config.init(3, &device).unwrap();
-        // Running numbers that are not their first ones.
+        // Running statistics that differ from their initial values.
         let statistics = model.train_forward(images(2, (24, 40)), None, None).statistics;
         let model = model.take_in(&statistics);
         write(&model, &path);
@@ -151,7 +151,7 @@ fn a_segmenter_goes_to_a_file_and_back() {
         assert_eq!(again.forward(x.clone()).into_data(), model.forward(x.clone()).into_data());
         let other = load_into(config.init(4, &device).unwrap(), &path).unwrap();
         assert_eq!(other.forward(x.clone()).into_data(), model.forward(x).into_data());
-        // Its encoder is one as every other.
+        // Its encoder is read like any other.
         let (encoder, used) = file.encoder(&Hints::default(), &device).unwrap();
         assert_eq!((encoder.config(), used.unused.is_empty()), (&config.vit, false));
         assert!(matches!(file.classifier(&Hints::default(), &device), Err(ModelError::Description { .. })));
@@ -232,7 +232,7 @@ fn a_new_head_on_the_encoder_of_any_file() {
         let error = file.new_segmenter(other, 1, &hints, &device).unwrap_err();
         assert!(matches!(&error, ModelError::Encoder { .. }), "{error}");
     }
-    // Fine-tuned on means, it has no norm for tokens: of no matter to a UPerNet.
+    // A model fine-tuned on means has no norm for tokens; a UPerNet needs none.
     let classes = vec!["a".into(), "b".into()];
     let config = ClassifierConfig {
         vit: small,

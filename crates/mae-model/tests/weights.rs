@@ -64,10 +64,10 @@ fn names_and_shapes_are_the_official_ones() {
     assert!(file.names().iter().all(|name| !name.contains("encoder.") && !name.contains("decoder.")));
 }
 
-/// What a tensor is in a file.
+/// A tensor in a file: dtype, shape and bytes.
 type Stored = (Dtype, Vec<usize>, Vec<u8>);
 
-/// Rewrites a file with other tensors.
+/// Rewrites a file with changed tensors, without those for which `change` returns `None`.
 fn rewrite(path: &Path, change: impl Fn(&str, &TensorView<'_>) -> Option<Stored>) {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -215,7 +215,7 @@ fn weights_of_other_images_or_heads_are_refused_though_all_shapes_agree() {
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     };
     let same = config(8);
-    // 2 x 3 patches, and 3 x 2.
+    // 2 x 3 patches in the file, 3 x 2 in the model.
     let geometry = Geometry::new((24, 16), 8, 3).unwrap();
     refused(MaeConfig { geometry, ..same }, &["image_size is 16x24", "the model has 24x16"]);
     let mut other = same;
@@ -224,7 +224,7 @@ fn weights_of_other_images_or_heads_are_refused_though_all_shapes_agree() {
     let mut other = same;
     other.decoder.num_heads = 8;
     refused(other, &["decoder_num_heads is 4", "the model has 8"]);
-    // What is learnt next may differ.
+    // The target of further training may differ.
     let other = MaeConfig { norm_pix_loss: false, ..same };
     assert!(load_into(other.init(0, &device).unwrap(), &path).is_ok());
     // Resampled, they fit.

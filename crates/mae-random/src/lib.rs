@@ -1,13 +1,15 @@
-//! The random numbers of the `mae` crates: ChaCha8 streams, each a function of its key, and what is drawn from them.
+//! Random numbers for the `mae` crates: ChaCha8 streams, each a function of its key, and draws from them.
 //!
-//! All but [`normals`] are integer or correctly rounded operations: the draws are the same on every platform.
+//! All draws except [`normals`] use only integer or correctly rounded operations, so they are the same on every
+//! platform.
 
 use rand_core::{Rng, SeedableRng};
 
-/// A stream of random bits. It is a generator of the `rand` crates, too.
+/// A stream of random bits. It also implements the traits of the `rand` crates.
 pub type Stream = rand_chacha::ChaCha8Rng;
 
-/// The stream of a key: a domain, which keeps apart what has the same three numbers, and the numbers, such as (seed, pass, sample).
+/// Returns the stream of a key, which is a domain and three numbers such as (seed, pass, sample). The domain separates
+/// streams that share the three numbers.
 #[must_use]
 pub fn stream(domain: [u8; 8], numbers: [u64; 3]) -> Stream {
     let mut key = [0; 32];
@@ -15,32 +17,33 @@ pub fn stream(domain: [u8; 8], numbers: [u64; 3]) -> Stream {
         part.copy_from_slice(&number.to_le_bytes());
     }
     key[24..].copy_from_slice(&domain);
-    // ChaCha's key is this key itself, unhashed: two keys cannot collide.
+    // The key is used as ChaCha's key without hashing, so two keys cannot collide.
     Stream::from_seed(key)
 }
 
-/// The stream of a seed alone.
+/// Returns the stream of a seed alone.
 #[must_use]
 pub fn seeded(seed: u64) -> Stream {
     Stream::seed_from_u64(seed)
 }
 
-/// 64 uniform bits.
+/// Draws 64 uniform bits.
 pub fn bits(rng: &mut Stream) -> u64 {
     rng.next_u64()
 }
 
-/// A number in `[0, 1)`, uniform over the multiples of 2⁻⁵³.
+/// Draws a number in `[0, 1)`, uniform over the multiples of 2⁻⁵³.
 pub fn uniform(rng: &mut Stream) -> f64 {
     (bits(rng) >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }
 
-/// An integer in `0..bound`, each equally likely; 0 for a bound of 0 or 1. It draws again where 2⁶⁴ is no multiple of the bound.
+/// Draws an integer in `0..bound`, each equally likely. Returns 0 for a bound of 0 or 1. Draws again if the bits are at
+/// or above the largest multiple of `bound` that fits in a `u64`.
 pub fn below(rng: &mut Stream, bound: u64) -> u64 {
     if bound < 2 {
         return 0;
     }
-    // The multiples of `bound` that fit: draws past the last whole one would favour small results.
+    // The largest multiple of `bound` that fits. Draws at or above it would favour small results.
     let whole = u64::MAX - u64::MAX % bound;
     loop {
         let draw = bits(rng);
@@ -50,22 +53,24 @@ pub fn below(rng: &mut Stream, bound: u64) -> u64 {
     }
 }
 
-/// An integer in `0..bound`, from exactly one draw; 0 for a bound of 0 or 1. Its bias is below `bound` / 2⁶⁴.
+/// Draws an integer in `0..bound` from exactly one draw of 64 bits. Returns 0 for a bound of 0 or 1. Its bias is below
+/// `bound` / 2⁶⁴.
 ///
-/// Masks are drawn by it and all else by [`below`], because what a seed gives must not change.
+/// Masks use this function and everything else uses [`below`]. This must stay so, because the results of a seed must
+/// not change.
 pub fn scaled(rng: &mut Stream, bound: usize) -> usize {
     ((u128::from(bits(rng)) * bound as u128) >> 64) as usize
 }
 
-/// Two independent normal numbers of mean 0 and this deviation (Box and Muller).
+/// Draws two independent normal numbers with mean 0 and standard deviation `deviation` (Box and Muller).
 pub fn normals(rng: &mut Stream, deviation: f64) -> [f64; 2] {
-    // In (0, 1]: the logarithm of 0 has no root.
+    // `1 - uniform` lies in (0, 1], so the logarithm is finite.
     let radius = deviation * (-2.0 * (1.0 - uniform(rng)).ln()).sqrt();
     let (sin, cos) = (std::f64::consts::TAU * uniform(rng)).sin_cos();
     [radius * cos, radius * sin]
 }
 
-/// The README's examples, as tests.
+/// Runs the README's examples as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
@@ -85,7 +90,7 @@ mod tests {
         assert_ne!(base, first(b"b-domain", [1, 2, 3]));
     }
 
-    /// 70,000 draws, counted, are as even as chance makes them.
+    /// Asserts that the counts of 70,000 draws are as even as expected by chance.
     fn even(mut draw: impl FnMut(&mut Stream) -> usize) {
         const DRAWS: usize = 70_000;
         let mut rng = stream(*b"the-test", [0; 3]);

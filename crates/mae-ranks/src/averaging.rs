@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::collective::{Pending, bucket_bytes};
 use crate::{Collective, RanksError};
 
-/// Averages the gradients of a model over ranks in buckets. In the first update, the main rank records the order in which the backward
-/// pass produces gradients, and all buckets are sent after the backward pass. From the second update on, each bucket is sent as soon as
-/// it is full.
+/// Averages the gradients of a model over ranks in buckets. In the first update, the main rank records the order in
+/// which the backward pass produces gradients, and all buckets are sent after the backward pass. From the second update
+/// on, each bucket is sent as soon as it is full.
 ///
 /// # Source
 /// Buckets in the order of the backward pass: PyTorch Distributed, arXiv 2006.15704, section 3.2.
@@ -27,11 +27,12 @@ pub struct Averaging {
     overlap: bool,
 }
 
-/// If this is 0, buckets are sent after the backward pass: `xtask bench overlap` compares both.
+/// The environment variable that, set to 0, delays all buckets until after the backward pass. `xtask bench overlap`
+/// compares both.
 const OVERLAP: &str = "MAE_OVERLAP";
 
-/// Which gradients share a bucket, and the order of buckets: the main rank's, for all ranks. A number is a parameter's place in the
-/// model.
+/// Which gradients share a bucket, and the order of buckets. All ranks use the main rank's. A number is a parameter's
+/// index in the model.
 #[derive(Serialize, Deserialize)]
 struct Order {
     buckets: Vec<Vec<usize>>,
@@ -40,22 +41,23 @@ struct Order {
 }
 
 impl Averaging {
-    /// Of so many processes.
+    /// Creates an average over the given ranks.
     pub fn new(ranks: Arc<dyn Collective>) -> Self {
         let overlap = !std::env::var(OVERLAP).is_ok_and(|value| value == "0");
         Self { ranks, order: Mutex::default(), overlap }
     }
 
-    /// The processes that gradients are averaged over.
+    /// The ranks over which gradients are averaged.
     pub fn ranks(&self) -> &Arc<dyn Collective> {
         &self.ranks
     }
 
-    /// The mean over all ranks of an update's gradients: the sum of those of its `earlier` batches and of those that `backward`
-    /// makes of the last one.
+    /// Returns the mean over all ranks of an update's gradients: the sum of those of its `earlier` batches and those
+    /// that `backward` computes for the last one.
     ///
     /// # Errors
-    /// [`RanksError::Ranks`] if another rank does not answer, or if other parameters have gradients than in the first update.
+    /// [`RanksError::Ranks`] if another rank does not answer, or if the parameters with gradients differ from those of
+    /// the first update.
     pub fn mean<M: Module>(
         &self,
         model: &M,
@@ -94,7 +96,7 @@ impl Averaging {
         Ok(give_back(model, pass.finish()?))
     }
 
-    /// The main rank's order of what a first pass has made.
+    /// Returns the main rank's order of the gradients of a first pass.
     fn agree(&self, pass: &Pass) -> Result<Order, RanksError> {
         let mut bytes = Vec::new();
         if self.ranks.is_main() {
@@ -110,19 +112,19 @@ impl Averaging {
 /// One update's gradients.
 struct Pass {
     ranks: Arc<dyn Collective>,
-    /// None in a first pass.
+    /// `None` in a first pass.
     order: Option<Arc<Order>>,
-    /// Gradients that are not sent, by place: sums of what has been made so far.
+    /// Gradients not sent yet, by parameter index: sums of those computed so far.
     made: BTreeMap<usize, Tensor<1>>,
-    /// Places whose gradients are complete, as the backward pass handed them over.
+    /// Parameter indices of complete gradients, in the order in which the backward pass handed them over.
     handed: Vec<usize>,
-    /// The first of the order's buckets.
+    /// The buckets sent so far, in order.
     sent: Vec<Pending>,
     failure: Option<RanksError>,
 }
 
 impl Pass {
-    /// Takes a gradient from the backward pass, and sends the buckets that are full with it.
+    /// Takes a gradient from the backward pass, and sends the buckets that it completes.
     fn take(&mut self, place: usize, gradient: Tensor<1>) {
         self.add(place, gradient);
         self.handed.push(place);
@@ -135,9 +137,10 @@ impl Pass {
         }
     }
 
-    /// Takes what the backward pass has not handed over.
+    /// Takes a gradient that the backward pass has not handed over.
     fn late(&mut self, place: usize, gradient: Tensor<1>) {
-        // The parameter is used twice. If the first gradient was sent already, finish() refuses the second.
+        // If the parameter is used twice, a first gradient was handed over. If it was sent already, finish() refuses
+        // the second.
         self.handed.retain(|handed| *handed != place);
         self.add(place, gradient);
     }
@@ -156,7 +159,7 @@ impl Pass {
         Ok(())
     }
 
-    /// The order of a first pass: what was handed over, then the rest.
+    /// Returns the order of a first pass: first the gradients handed over, then the rest.
     fn observed(&self, bucket_bytes: usize) -> Order {
         let early: HashSet<usize> = self.handed.iter().copied().collect();
         let rest = self.made.keys().copied().filter(|place| !early.contains(place));
@@ -175,7 +178,7 @@ impl Pass {
         Order { buckets, early }
     }
 
-    /// Sends what is left, and waits for all: the means by place.
+    /// Sends the remaining buckets and waits for all. Returns the means by parameter index.
     fn finish(mut self) -> Result<HashMap<usize, Tensor<1>>, RanksError> {
         if let Some(error) = self.failure {
             return Err(error);
@@ -199,7 +202,7 @@ fn others_than_before() -> RanksError {
     RanksError::ranks("other parameters have gradients than in the first update".to_owned())
 }
 
-/// The place of each parameter among the model's.
+/// Returns the index of each parameter in the model.
 fn places<M: Module>(model: &M) -> HashMap<ParamId, usize> {
     struct Places(HashMap<ParamId, usize>);
     impl ModuleVisitor for Places {
@@ -213,7 +216,7 @@ fn places<M: Module>(model: &M) -> HashMap<ParamId, usize> {
     places.0
 }
 
-/// Gradients by their parameters' places, as rows of numbers.
+/// Flattens gradients to one dimension, by parameter index.
 fn flatten<M: Module>(model: &M, gradients: GradientsParams) -> BTreeMap<usize, Tensor<1>> {
     struct Flatten(HashMap<ParamId, usize>, GradientsParams, BTreeMap<usize, Tensor<1>>);
     impl ModuleVisitor for Flatten {
@@ -231,7 +234,7 @@ fn flatten<M: Module>(model: &M, gradients: GradientsParams) -> BTreeMap<usize, 
     flatten.2
 }
 
-/// The opposite of [`flatten`].
+/// The inverse of [`flatten`].
 fn give_back<M: Module>(model: &M, gradients: HashMap<usize, Tensor<1>>) -> GradientsParams {
     struct GiveBack(HashMap<ParamId, usize>, HashMap<usize, Tensor<1>>, GradientsParams);
     impl ModuleVisitor for GiveBack {
@@ -258,7 +261,7 @@ mod tests {
     use super::*;
     use crate::Pending;
 
-    /// Two ranks that do the same. Notes of each bucket its bytes, and whether it was sent during the backward pass.
+    /// Two ranks that do the same. Records the bytes of each bucket and whether it was sent during the backward pass.
     #[derive(Default)]
     struct Twins {
         backward: AtomicBool,
@@ -329,7 +332,7 @@ mod tests {
         let averaging = Averaging::new(twins.clone());
         for update in 0..3 {
             twins.buckets.lock().unwrap().clear();
-            // The last update has two batches, of which each counts half.
+            // The last update has two batches, each of which counts half.
             let share = if update == 2 { 0.5 } else { 1.0 };
             let earlier = match update {
                 2 => GradientsParams::from_grads(loss(share).backward(), &model),

@@ -1,31 +1,31 @@
-//! What can go wrong between processes.
+//! Errors of communication between processes.
 
-/// Why processes do not reach each other.
+/// An error of communication between processes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RanksError {
-    /// A setting lies outside what it may be.
+    /// A setting is out of bounds.
     #[error("{name} is {value}, but must be {bound}")]
     Argument {
         /// The setting's name.
         name: &'static str,
-        /// What it was.
+        /// Its value.
         value: String,
-        /// What it may be.
+        /// The values it may have.
         bound: &'static str,
     },
-    /// Processes that train together do not reach each other.
+    /// Processes that train together cannot communicate.
     #[error("{reason}")]
     Ranks {
         /// What happened.
         reason: String,
     },
-    /// Launched as one of several ranks, without the means to reach the others.
+    /// The program was launched as one of several ranks, but built without MPI.
     #[error(
         "{launcher} launched this program as one of several ranks, but MPI is not compiled in: build with --features mpi"
     )]
     NoMpi {
-        /// Who launched it.
+        /// The launcher's name.
         launcher: &'static str,
     },
 }

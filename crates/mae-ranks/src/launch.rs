@@ -1,4 +1,4 @@
-//! Which ranks this process is one of.
+//! The ranks that this process was launched with.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use burn::tensor::Device;
 use crate::Single;
 use crate::{Collective, RanksError};
 
-/// The ranks that this process was launched with: those of MPI, or itself alone. Call it before the program starts other threads:
-/// it may set an environment variable.
+/// Returns the ranks that this process was launched with: those of MPI, or the process alone. Call it before the
+/// program starts other threads, because it may set an environment variable.
 ///
 /// # Errors
-/// If it was launched by MPI and can do without, or cannot start it.
+/// If MPI cannot start, or if an MPI launcher started several ranks but MPI is not compiled in.
 pub fn launched_ranks() -> Result<Arc<dyn Collective>, RanksError> {
     #[cfg(feature = "mpi")]
     return Ok(Arc::new(crate::mpi::Mpi::start()?));
@@ -23,8 +23,8 @@ pub fn launched_ranks() -> Result<Arc<dyn Collective>, RanksError> {
     }
 }
 
-/// Ranks that average gradients on `device` if they can: with NCCL on libtorch's NVIDIA cards, in builds with the feature `nccl`.
-/// Otherwise returns the given ranks, which average them in host memory.
+/// Returns ranks that average gradients with NCCL if `device` is an NVIDIA card of libtorch and the build has the
+/// feature `nccl`. Otherwise returns the given ranks, which average gradients in host memory.
 ///
 /// # Errors
 /// If NCCL is not found or does not connect the cards, or if only some ranks train on a card.
@@ -46,6 +46,6 @@ pub fn ranks_on(ranks: &Arc<dyn Collective>, device: &Device) -> Result<Arc<dyn 
     Ok(ranks.clone())
 }
 
-/// Variables that hold the number of ranks, and who sets them.
+/// Environment variables that hold the number of ranks, and the launchers that set them.
 #[cfg(not(feature = "mpi"))]
 const LAUNCHERS: [(&str, &str); 2] = [("OMPI_COMM_WORLD_SIZE", "Open MPI"), ("PMI_SIZE", "MPICH or srun")];

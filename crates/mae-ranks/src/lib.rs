@@ -1,7 +1,7 @@
 //! Processes that train one model together, each on its part of the data.
 //!
-//! A [`Collective`] is a process among others, its ranks: [`Single`] is one alone, `Mpi` one of an MPI job, `Nccl` one with an NVIDIA
-//! card. [`Averaging`] takes the mean of a model's gradients over ranks while the backward pass makes them.
+//! A [`Collective`] connects a process with the others: [`Single`] is a process alone, `Mpi` a rank of an MPI job,
+//! `Nccl` a rank with an NVIDIA card. [`Averaging`] averages a model's gradients over ranks during the backward pass.
 //!
 //! ```
 //! use mae_ranks::{Collective, launched_ranks};

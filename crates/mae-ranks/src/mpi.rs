@@ -1,4 +1,4 @@
-//! Ranks over MPI: one process a device, on one machine or many.
+//! Ranks over MPI: one process per device, on one machine or many.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -18,8 +18,8 @@ use crate::{Collective, RanksError};
 
 /// All processes of an MPI job.
 ///
-/// One dedicated thread makes all MPI calls. All-reduces therefore run while other threads compute, and a caller waits for a silent
-/// rank no longer than `MAE_TIMEOUT_S` seconds, 30 minutes by default.
+/// One dedicated thread makes all MPI calls. All-reduces therefore run while other threads compute, and a caller waits
+/// for a silent rank no longer than `MAE_TIMEOUT_S` seconds, 30 minutes by default.
 ///
 /// MPI's default error handler ends the job. A rank that panics ends it too. If a rank is killed, the launcher notices.
 pub struct Mpi {
@@ -30,12 +30,12 @@ pub struct Mpi {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Shared with the thread that calls MPI.
+/// State shared with the thread that calls MPI.
 struct Link {
-    /// None once the connection is to be closed.
+    /// `None` once the connection is closing.
     calls: Mutex<Option<Sender<Call>>>,
     timeout: Duration,
-    /// Whether a caller waits: the thread then polls without sleeping.
+    /// Whether a caller is waiting: the thread then polls without sleeping.
     waiting: AtomicBool,
     aborting: AtomicBool,
     /// Whether a call has timed out: the thread may hang in MPI.
@@ -50,22 +50,22 @@ enum Call {
 
 /// The interval between two polls of an all-reduce while other threads compute. MPI sends data only while it is polled.
 const NAP: Duration = Duration::from_micros(300);
-/// Selects the ring algorithm for Open MPI's non-blocking all-reduce. A ring keeps both directions of each link busy. For
-/// fewer than four ranks, Open MPI's default reduces everything to one rank and broadcasts the result.
+/// Selects the ring algorithm for Open MPI's non-blocking all-reduce. A ring keeps both directions of each link busy.
+/// For fewer than four ranks, Open MPI's default reduces everything to one rank and broadcasts the result.
 const RING: (&str, &str) = ("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "1");
-/// Bytes that are sent at a time, other than gradients. MPI counts with 32 bits.
+/// Maximum bytes per message, gradients excepted. MPI counts with 32 bits.
 const PIECE_BYTES: usize = 25 << 20;
 
 impl Mpi {
     /// Starts MPI. Call it before the program starts other threads: it may set an environment variable.
     ///
     /// # Errors
-    /// [`RanksError::Ranks`] if it runs already or knows no threads; [`RanksError::Argument`] for a `MAE_TIMEOUT_S`
-    /// that is no number of seconds.
+    /// [`RanksError::Ranks`] if MPI was started before or does not support threads; [`RanksError::Argument`] if
+    /// `MAE_TIMEOUT_S` is not a whole number of seconds.
     pub fn start() -> Result<Self, RanksError> {
         if std::env::var_os(RING.0).is_none() {
             #[allow(unsafe_code, reason = "other threads might be reading the environment")]
-            // SAFETY: as the documentation asks for.
+            // SAFETY: the caller has started no other threads, as the documentation asks.
             unsafe {
                 std::env::set_var(RING.0, RING.1);
             }
@@ -88,14 +88,14 @@ impl Mpi {
         Ok(Self { rank, size, local_rank, link, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Calls MPI, and waits until the others have.
+    /// Runs `call` on the MPI thread and waits for its result, which may need the other ranks.
     fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&SimpleCommunicator) -> T + Send + 'static,
     ) -> Result<T, RanksError> {
         let (reply, replied) = channel();
         self.link.send(Call::Other(Box::new(move |world| {
-            // Who asked may have given up.
+            // The caller may have given up.
             let _ = reply.send(call(world));
         })))?;
         self.link.wait(&replied)
@@ -125,7 +125,7 @@ impl Link {
     }
 }
 
-/// Starts MPI in this thread and calls it for the others, until they close the connection.
+/// Starts MPI in this thread and makes the calls of the others, until they close the connection.
 fn serve(link: &Link, calls: &Receiver<Call>, started: &Sender<Result<(usize, usize, usize), &'static str>>) {
     let refuse = |reason| {
         let _ = started.send(Err(reason));
@@ -145,15 +145,15 @@ fn serve(link: &Link, calls: &Receiver<Call>, started: &Sender<Result<(usize, us
             Call::Other(call) => call(&world),
             Call::Mean(mut data, reply) => {
                 average(link, &world, &mut data, &mut buckets);
-                // Who asked may have given up.
+                // The caller may have given up.
                 let _ = reply.send(data);
             }
         }
     }
-    // The universe goes last: that finalizes MPI.
+    // The universe is dropped last, which finalizes MPI.
 }
 
-/// Averages over all ranks, in place. One all-reduce for all tensors, since each has a latency.
+/// Averages over all ranks, in place. Sends all tensors in one all-reduce, because each all-reduce has a latency.
 fn average(
     link: &Link,
     world: &SimpleCommunicator,
@@ -206,7 +206,7 @@ impl Collective for Mpi {
         self.local_rank
     }
 
-    /// Through the host's memory: in place, where the device's is the host's.
+    /// Averages in host memory: in place, if the device's memory is the host's.
     fn mean(&self, tensors: Vec<Tensor<1>>) -> Result<Pending, RanksError> {
         let devices: Vec<_> = tensors.iter().map(Tensor::device).collect();
         let data = tensors.into_iter().map(|tensor| tensor.into_data().convert::<f32>()).collect();
@@ -253,7 +253,8 @@ impl Collective for Mpi {
     fn abort(&self) -> ! {
         self.link.aborting.store(true, Ordering::Relaxed);
         let _ = self.link.send(Call::Other(Box::new(|world| world.abort(1))));
-        // MPI may be waiting for a rank that is gone; the launcher ends the others when this one has ended without a word.
+        // MPI may be waiting for a rank that is gone. The launcher ends the others when this one exits without
+        // finalizing MPI.
         thread::sleep(Duration::from_secs(1));
         std::process::exit(1)
     }
@@ -281,8 +282,8 @@ fn gather(world: &SimpleCommunicator, bytes: &[u8], size: usize) -> Vec<Vec<u8>>
 }
 
 impl Drop for Mpi {
-    /// A rank that ends in a panic takes the others with it: finalizing would wait for them for ever. It does so as well
-    /// where another is silent: the process then ends without it, which the launcher sees.
+    /// Ends all ranks if this one panics, because finalizing MPI would wait for them forever. If another rank does not
+    /// answer, the process ends without finalizing MPI. The launcher notices that and ends the others.
     fn drop(&mut self) {
         if thread::panicking() {
             self.abort();

@@ -1,4 +1,4 @@
-//! Gradients averaged on NVIDIA cards, by NCCL.
+//! Averages gradients on NVIDIA cards with NCCL.
 #![allow(unsafe_code, reason = "NCCL takes addresses")]
 
 use std::collections::VecDeque;
@@ -29,17 +29,17 @@ pub(crate) struct Nccl {
     ranks: Arc<dyn Collective>,
     library: &'static Library,
     communicator: Communicator,
-    /// Where PyTorch computes.
+    /// The stream on which libtorch computes.
     default: Arc<CudaStream>,
     stream: Arc<CudaStream>,
     underway: Arc<Underway>,
 }
 
 impl Nccl {
-    /// Connects the cards of all ranks; this one's has the number `card` on its machine.
+    /// Connects the cards of all ranks. `card` is the index of this rank's card on its machine.
     ///
     /// # Errors
-    /// [`RanksError::Ranks`] if NCCL is not among the libraries, or cannot connect them within the time limit.
+    /// [`RanksError::Ranks`] if the NCCL library is not found, or cannot connect the cards within the time limit.
     pub(crate) fn start(ranks: Arc<dyn Collective>, card: usize) -> Result<Self, RanksError> {
         let library = Library::open()?;
         let context = CudaContext::new(card).map_err(driver)?;
@@ -58,13 +58,14 @@ impl Nccl {
 
     /// Launches the all-reduces of one bucket.
     fn launch(&self, memory: &[CudaMemory]) -> Result<Arc<CudaEvent>, RanksError> {
-        // What makes the tensors was launched before.
+        // The work that computes the tensors was launched before this event.
         let made = self.default.record_event(None).map_err(driver)?;
         self.stream.wait(&made).map_err(driver)?;
         let stream = self.stream.cu_stream();
         self.library.together(|| {
             memory.iter().try_for_each(|CudaMemory { address, len }| {
-                // SAFETY: as many numbers lie there, and whoever waits for the average keeps them until then.
+                // SAFETY: `len` f32 values lie at `address`, and the pending average keeps the tensors until it is
+                // awaited.
                 unsafe { self.library.average(*address, *len, self.communicator, stream) }
             })
         })?;
@@ -88,7 +89,7 @@ impl Collective for Nccl {
         self.ranks.local_rank()
     }
 
-    /// On the cards, in the tensors' own memory.
+    /// Averages on the cards, in the tensors' own memory.
     fn mean(&self, tensors: Vec<Tensor<1>>) -> Result<Pending, RanksError> {
         let owned: Option<Vec<_>> = tensors.into_iter().map(CudaMemory::of).collect();
         let (tensors, memory): (Vec<_>, Vec<_>) = owned
@@ -125,7 +126,7 @@ impl Collective for Nccl {
 impl Drop for Nccl {
     fn drop(&mut self) {
         if !thread::panicking() {
-            // SAFETY: nothing uses it any more.
+            // SAFETY: the communicator is not used any more.
             unsafe { self.library.disconnect(self.communicator) };
         }
     }
@@ -144,7 +145,7 @@ fn connect(
     let context = context.clone();
     thread::spawn(move || {
         let bound = context.bind_to_thread().map_err(driver);
-        // Who asked may have given up.
+        // The caller may have given up.
         let _ = reply.send(bound.and_then(|()| library.connect(id, rank, size)));
     });
     replied.recv_timeout(timeout).unwrap_or_else(|_| {
@@ -162,7 +163,7 @@ fn watch(rank: usize, timeout: Duration, underway: &Arc<Underway>) {
                 averages.pop_front();
             }
             if averages.front().is_some_and(|(_, since)| since.elapsed() > timeout) {
-                // The process ends here, so no caller can be told. Nobody may read the error either.
+                // The process ends here, so no caller can be told. A failed write to standard error is ignored.
                 let _ = writeln!(
                     std::io::stderr(),
                     "error: rank {rank}: another rank's card has not answered for {} s",

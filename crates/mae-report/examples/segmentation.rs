@@ -1,5 +1,5 @@
-//! Writes label maps as PNG files, and a gallery and a chart of made-up segmentations, into a folder: for `check_labels.py`, and to be
-//! looked at.
+//! Writes label maps as PNG files, and galleries and charts of synthetic segmentations, into a folder: for
+//! `check_labels.py`, and to look at.
 
 use std::error::Error;
 use std::path::Path;
@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Labels by a rule that `check_labels.py` has too.
+/// Returns labels by a rule that `check_labels.py` has too.
 fn pattern(height: usize, width: usize, classes: u16, ignores: bool) -> Result<Image<u16>, Box<dyn Error>> {
     let label = |pixel: usize| match (pixel % width, pixel / width) {
         (x, y) if ignores && (x + 2 * y).is_multiple_of(11) => IGNORED,
@@ -69,7 +69,7 @@ fn pattern(height: usize, width: usize, classes: u16, ignores: bool) -> Result<I
     Ok(Image::new(height, width, 1, (0..height * width).map(label).collect())?)
 }
 
-/// Ellipses of several classes, of which the prediction has moved boundaries and takes some for others.
+/// Ellipses of several classes. The prediction moves their boundaries and mistakes some for others.
 fn scene(
     (height, width): (usize, usize),
     classes: u16,

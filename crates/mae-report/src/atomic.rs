@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-/// Writes `path` through a temporary file in the same folder, so that whoever opens `path`, now or after a power
-/// cut, finds the old content or all of the new.
+/// Writes `path` through a temporary file in the same folder. Readers of `path`, now or after a power cut, find either
+/// the old content or all of the new.
 ///
-/// `fill` writes the content. When it fails, or the process dies in it, `path` is as it was; a process that dies
-/// leaves a file named `.<name>.<random>.tmp` behind, which nothing reads.
+/// `fill` writes the content. If it fails, or the process dies in it, `path` is as it was. A process that dies leaves a
+/// file named `.<name>.<random>.tmp` behind, which nothing reads.
 ///
 /// # Errors
-/// [`ReportError::Write`] where the folder is missing, is not writable or full, or where `fill` fails.
+/// [`ReportError::Write`] if the folder is missing, not writable or full, or if `fill` fails.
 pub fn write_atomic(
     path: impl AsRef<Path>,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -21,12 +21,12 @@ pub fn write_atomic(
     replace(path, fill).map_err(|source| ReportError::Write { path: path.to_owned(), source })
 }
 
-/// Makes a folder in one that is there, unless it is there itself.
+/// Creates a folder in an existing one, unless it exists already.
 ///
-/// Unlike `create_dir_all` it makes no parent: a run's folder that somebody deleted does not come back half.
+/// Unlike `create_dir_all`, it creates no parents: a run's folder that somebody deleted does not come back half.
 ///
 /// # Errors
-/// [`ReportError::Write`] where the parent is missing or not writable.
+/// [`ReportError::Write`] if the parent is missing or not writable.
 pub fn make_folder(path: impl AsRef<Path>) -> Result<(), ReportError> {
     let path = path.as_ref();
     match std::fs::create_dir(path) {
@@ -47,7 +47,7 @@ fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> 
     prefix.push(".");
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".tmp");
-    // tempfile lets nobody else read its files; these shall be as readable as any other, within the umask.
+    // tempfile makes its files readable by their owner only. These must be as readable as any other, within the umask.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
 
@@ -58,7 +58,7 @@ fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> 
     drop(buffered);
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
-    // The new name lives in the folder, which has to reach the disk too; only Unix opens a folder as a file.
+    // The new name is stored in the folder, which must reach the disk too. Only Unix opens a folder as a file.
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;
     }
@@ -111,7 +111,7 @@ mod tests {
         });
     }
 
-    /// The other half of the next test: runs in a process of its own and dies while it writes.
+    /// The child process of the next test: dies while it writes.
     #[test]
     #[ignore = "aborts on purpose"]
     fn dies_halfway() {

@@ -1,6 +1,6 @@
-//! Seconds for people.
+//! Durations as text.
 
-/// Seconds for people: `42 s`, `3 min 20 s`, `5 h 02 min`.
+/// Formats seconds for people: `42 s`, `3 min 20 s`, `5 h 02 min`.
 pub fn duration(seconds: f64) -> String {
     let s = if seconds.is_finite() { seconds.round() as u64 } else { 0 };
     match s {

@@ -1,22 +1,22 @@
-//! Everything that can go wrong with what a run leaves to look at.
+//! Errors of reading, writing and drawing a run's results.
 
 use std::path::PathBuf;
 
-/// Why a file could not be read or written, or a picture not drawn.
+/// Why a file could not be read or written, or a picture could not be drawn.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
-    /// An argument lies outside what it may be.
+    /// An argument is out of bounds.
     #[error("{name} is {value}, but must be {bound}")]
     Argument {
         /// The argument's name.
         name: &'static str,
-        /// What it was.
+        /// Its value.
         value: String,
-        /// What it may be.
+        /// The values it may have.
         bound: String,
     },
-    /// A picture of a shape that no image has.
+    /// A picture whose shape is not valid for an image.
     #[error(transparent)]
     Image(Box<mae_data::ImageError>),
     /// A file that could not be read.
@@ -24,27 +24,27 @@ pub enum ReportError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A file that could not be written; what was there before is still there.
+    /// A file that could not be written. Its previous content is still there.
     #[error("cannot write {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A line of `metrics.jsonl` that is whole and yet no record.
+    /// A complete line of `metrics.jsonl` that is not a record.
     #[error("line {line} of {} is not a record of metrics", path.display())]
     Record {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: u64,
-        /// What the parser said.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
@@ -53,7 +53,7 @@ pub enum ReportError {
     Draw {
         /// Which picture.
         what: &'static str,
-        /// What the drawing library said.
+        /// The drawing library's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },

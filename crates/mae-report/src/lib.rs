@@ -1,7 +1,7 @@
-//! What a training run leaves to look at: its records as lines of JSON and as TensorBoard's events, curves and pictures, and one page
-//! with all of it. Nothing here knows how a model is trained.
+//! Outputs of a training run to look at: records as JSON lines and as TensorBoard events, curves, pictures, and one
+//! page with all of it. Nothing here knows how a model is trained.
 //!
-//! A run's folder has a [`Record`] of each update and an [`Evaluation`] now and then; [`Page`] makes `report.html` of it.
+//! A run's folder has [`Record`]s and [`Evaluation`]s of some of its updates; [`Page`] makes `report.html` from them.
 //!
 //! ```
 //! use mae_report::{Record, RecordWriter, draw_loss_curve, read_records, save_png};

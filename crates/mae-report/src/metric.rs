@@ -1,19 +1,19 @@
-//! What is measured at an evaluation.
+//! The metrics of an evaluation.
 
 use crate::Evaluation;
 
-/// A number that is measured at an evaluation, and how it is shown.
+/// A metric of an evaluation, and how it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
     /// Its name in `evaluations.jsonl` and TensorBoard.
     pub name: &'static str,
-    /// What people call it.
+    /// Its name for people.
     pub title: &'static str,
-    /// The chart of the report that it is drawn in, with others of the same.
+    /// The chart of the report in which it is drawn. Metrics with the same chart share it.
     pub chart: &'static str,
     /// Whether it is a share, 0 to 1, shown in percent.
     pub is_share: bool,
-    /// Whether more is better; none if nothing is known of it.
+    /// Whether higher is better; `None` if that is unknown.
     pub higher_is_better: Option<bool>,
 }
 
@@ -37,12 +37,12 @@ impl Metric {
         Self { name, title: name, chart: name, is_share: false, higher_is_better: None }
     }
 
-    /// An error in the unit of what is predicted.
+    /// An error in the unit of the predicted value.
     pub const fn error(name: &'static str, title: &'static str) -> Self {
         Self { name, title, chart: title, is_share: false, higher_is_better: Some(false) }
     }
 
-    /// Its value in an evaluation, if it is there and finite.
+    /// Returns its value in an evaluation, if present and finite.
     pub fn of(&self, evaluation: &Evaluation) -> Option<f64> {
         let value = match self.name {
             "val_loss" => evaluation.val_loss,
@@ -56,12 +56,12 @@ impl Metric {
         self.higher_is_better.is_some_and(|higher| if higher { value > other } else { value < other })
     }
 
-    /// A value for people.
+    /// Formats a value for people.
     pub fn text(&self, value: f64) -> String {
         if self.is_share { format!("{:.1}%", 100.0 * value) } else { format!("{value:.4}") }
     }
 
-    /// The best of some evaluations by this number, the first of equal ones, with its value.
+    /// Returns the best of the evaluations by this metric, with its value; the first one if several are equal.
     pub fn best(self, evaluations: Vec<Evaluation>) -> Option<(Evaluation, f64)> {
         let measured = evaluations.into_iter().filter_map(|evaluation| {
             let value = self.of(&evaluation)?;

@@ -1,4 +1,4 @@
-//! `metrics.jsonl` and `evaluations.jsonl`: one line for each recorded step, appended as the run goes.
+//! `metrics.jsonl` and `evaluations.jsonl`: one line for each recorded step, appended during the run.
 
 use crate::ReportError;
 use serde::de::DeserializeOwned;
@@ -14,13 +14,13 @@ pub const METRICS: &str = "metrics.jsonl";
 /// The file of a run's [`Evaluation`]s.
 pub const EVALUATIONS: &str = "evaluations.jsonl";
 
-/// A kind of line: what a [`LineWriter`] appends.
+/// A kind of line that a [`LineWriter`] appends.
 pub trait Line: Serialize + DeserializeOwned {
-    /// Updates done when it was written; lines follow each other in the order of their steps.
+    /// Updates done when it was written. Lines are ordered by step.
     fn step(&self) -> u64;
 }
 
-/// What is recorded of a step.
+/// The values recorded at a step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
@@ -28,24 +28,24 @@ pub struct Record {
     pub step: u64,
     /// The same in epochs.
     pub epoch: f64,
-    /// The mean loss over the images of the updates since the last record. JSON has no word for a loss that is not finite: it is written
-    /// as `null` and read as not a number.
+    /// The mean loss over the images of the updates since the last record. JSON cannot express a loss that is not
+    /// finite: it is written as `null` and read as NaN.
     #[serde(deserialize_with = "null_is_nan")]
     pub loss: f64,
     /// The learning rate that the last update used.
     pub lr: f64,
-    /// The mean over these updates of the gradient's norm over all parameters, where it was measured.
+    /// The mean over these updates of the gradient norm over all parameters, if it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f64>,
     /// Images per second since the last record.
     pub images_per_s: f64,
-    /// The share of that time, 0 to 1, in which the step waited for images.
+    /// The share of that time, 0 to 1, spent waiting for images.
     pub waiting_share: f64,
     /// Seconds since the run started, earlier parts of a continued run included.
     pub elapsed_s: f64,
 }
 
-/// What was measured of the model between two updates; what was not is left out of the line.
+/// The metrics of the model between two updates. Those not measured are left out of the line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Updates done.
@@ -72,7 +72,7 @@ impl Line for Evaluation {
     }
 }
 
-/// The mean loss over the last twentieth of a run's records; none without records.
+/// Returns the mean loss over the last twentieth of a run's records; `None` without records.
 pub fn last_loss(records: &[Record]) -> Option<f64> {
     let last = &records[records.len() - records.len().div_ceil(20)..];
     (!last.is_empty()).then(|| last.iter().map(|record| record.loss).sum::<f64>() / last.len() as f64)
@@ -82,7 +82,7 @@ fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-/// Appends lines to a file; each is with the system when [`write`](Self::write) returns.
+/// Appends lines to a file. When [`write`](Self::write) returns, the operating system has the line.
 #[derive(Debug)]
 pub struct LineWriter<L> {
     file: File,
@@ -97,14 +97,14 @@ pub type RecordWriter = LineWriter<Record>;
 pub type EvaluationWriter = LineWriter<Evaluation>;
 
 impl<L: Line> LineWriter<L> {
-    /// Opens `path` to go on after the update `done`, 0 for a new run, and makes the file where there is none.
+    /// Opens `path` to continue after update `done`, 0 for a new run. Creates the file if it does not exist.
     ///
-    /// Lines of later updates are cut off, and so is a last line that a dying process left half-written: the
-    /// continued run writes them again.
+    /// Cuts off lines of later updates, and a last line that a dying process left half-written: the continued run
+    /// writes them again.
     ///
     /// # Errors
-    /// [`ReportError::Read`] or [`ReportError::Write`] where the system refuses, [`ReportError::Record`] for a
-    /// whole line up to there that is not a record; the file is then left as it was.
+    /// [`ReportError::Read`] or [`ReportError::Write`] if the file cannot be read or written; [`ReportError::Record`]
+    /// if a complete line up to there is not a record. The file is then left as it was.
     pub fn open(path: impl AsRef<Path>, done: u64) -> Result<Self, ReportError> {
         let path = path.as_ref();
         let file = OpenOptions::new()
@@ -127,33 +127,33 @@ impl<L: Line> LineWriter<L> {
     /// Appends a line.
     ///
     /// # Errors
-    /// [`ReportError::Write`] where the system refuses.
+    /// [`ReportError::Write`] if the file cannot be written.
     pub fn write(&mut self, line: &L) -> Result<(), ReportError> {
         let mut append = || {
             let mut text = serde_json::to_vec(line)?;
             text.push(b'\n');
-            // A single unbuffered call: nothing is left to flush, and lines do not come apart.
+            // A single unbuffered call: nothing is left to flush, and lines are not split.
             self.file.write_all(&text)
         };
         append().map_err(|source| write_error(&self.path, source))
     }
 }
 
-/// Reads all of a run's records, without a last line that is only half there.
+/// Reads all of a run's records, except a half-written last line.
 ///
 /// # Errors
-/// [`ReportError::Read`] where the system refuses, [`ReportError::Record`] for a whole line that is no record.
+/// [`ReportError::Read`] if the file cannot be read; [`ReportError::Record`] if a complete line is not a record.
 pub fn read_records(path: impl AsRef<Path>) -> Result<Vec<Record>, ReportError> {
     read_lines(path.as_ref())
 }
 
-/// Reads all of a run's evaluations, as [`read_records`] its records; where there is no file, none was made.
+/// Reads all of a run's evaluations, as [`read_records`] does its records. Without a file, there are none.
 ///
 /// # Errors
-/// As those of [`read_records`].
+/// As [`read_records`], except for a missing file.
 pub fn read_evaluations(path: impl AsRef<Path>) -> Result<Vec<Evaluation>, ReportError> {
     match read_lines(path.as_ref()) {
-        // Looked for and opened at once: the folder may be moved at any time.
+        // Opened without looking for it first, because the folder may be moved at any time.
         Err(ReportError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         read => read,
     }
@@ -168,7 +168,7 @@ fn read_lines<L: Line>(path: &Path) -> Result<Vec<L>, ReportError> {
     Ok(lines)
 }
 
-/// Hands on each line with the byte after it, until `visit` has seen enough and returns false.
+/// Calls `visit` with each complete line and the offset of its end, until `visit` returns false.
 fn for_each_line<L: Line>(path: &Path, mut visit: impl FnMut(L, u64) -> bool) -> Result<(), ReportError> {
     let read_error = |source| ReportError::Read { path: path.to_owned(), source };
     let mut reader = BufReader::new(File::open(path).map_err(read_error)?);
@@ -246,7 +246,7 @@ mod tests {
         let line_ends =
             never_stopped.iter().enumerate().filter(|&(_, &byte)| byte == b'\n').map(|(end, _)| end);
         let checkpoint = line_ends.clone().nth(11).unwrap();
-        // The process died after any byte past the checkpoint at update 12, most of them within a line.
+        // The process died after any byte past the checkpoint at update 12, usually within a line.
         for died in (checkpoint + 1..=never_stopped.len()).step_by(3) {
             fs::write(&path, &never_stopped[..died]).unwrap();
             written(&path, 12, 13..=20);

@@ -12,7 +12,7 @@ use crate::ReportError;
 use crate::atomic::{make_folder, write_atomic};
 use crate::records::{Evaluation, Record};
 
-/// Appends to an event file that says what `metrics.jsonl` and `evaluations.jsonl` say, in TensorBoard's single
+/// Appends to an event file with the content of `metrics.jsonl` and `evaluations.jsonl`, in TensorBoard's single
 /// precision.
 ///
 /// # Source
@@ -24,25 +24,25 @@ pub struct TensorBoard {
     path: PathBuf,
     /// When the run would have started, had it never been interrupted, in seconds since 1970.
     started_s: f64,
-    /// Training time at the last record: the best there is for an evaluation, which has none.
+    /// Training time at the last record. Evaluations have no time of their own and take this one.
     elapsed_s: f64,
 }
 
-/// What TensorBoard takes for an event file has this in its name.
+/// TensorBoard treats files with this in their name as event files.
 const MARK: &str = "tfevents";
 
 /// Name and value of each scalar at a step.
 type Scalars = [(Cow<'static, str>, Option<f64>)];
 
 impl TensorBoard {
-    /// Writes all that was recorded so far to a new event file in `folder`, and removes older ones: they may go on
-    /// after the step that the run is continued from.
+    /// Writes all that was recorded so far to a new event file in `folder`. Removes older event files, which may go
+    /// beyond the step from which the run is continued.
     ///
-    /// `now` names the file, and less `elapsed_s`, the seconds trained so far, it is when the run started. Records
-    /// and evaluations are in the order of their steps.
+    /// `now` names the file. `now` minus `elapsed_s`, the seconds trained so far, is when the run started. Records and
+    /// evaluations must be ordered by step.
     ///
     /// # Errors
-    /// [`ReportError::Write`] where the system refuses.
+    /// [`ReportError::Write`] if the file cannot be written.
     pub fn open(
         folder: impl AsRef<Path>,
         now: SystemTime,
@@ -55,7 +55,7 @@ impl TensorBoard {
         let path = folder.join(format!("events.out.{MARK}.{}.mae", now_s as u64));
         let started_s = now_s - elapsed_s;
         let mut history = frame(&version_event(started_s));
-        // Tells a TensorBoard that is looking on to forget what the removed files said.
+        // Tells a running TensorBoard to forget the content of the removed files.
         history.extend(frame(&start_event(started_s)));
         let mut elapsed_s = 0.0;
         let mut pending = evaluations.iter().peekable();
@@ -81,7 +81,7 @@ impl TensorBoard {
     /// Appends a record's scalars, under `train/`.
     ///
     /// # Errors
-    /// [`ReportError::Write`] where the system refuses.
+    /// [`ReportError::Write`] if the file cannot be written.
     pub fn record(&mut self, record: &Record) -> Result<(), ReportError> {
         self.elapsed_s = record.elapsed_s;
         self.append(record.step, &of_record(record))
@@ -90,7 +90,7 @@ impl TensorBoard {
     /// Appends an evaluation's scalars, under `eval/`.
     ///
     /// # Errors
-    /// [`ReportError::Write`] where the system refuses.
+    /// [`ReportError::Write`] if the file cannot be written.
     pub fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), ReportError> {
         self.append(evaluation.step, &of_evaluation(evaluation))
     }
@@ -102,7 +102,7 @@ impl TensorBoard {
 }
 
 fn of_record(record: &Record) -> Vec<(Cow<'static, str>, Option<f64>)> {
-    // Written as `null`, a loss that is infinite comes back as not a number: let both files say the same.
+    // JSON keeps an infinite loss as `null`, which is read as NaN. Both files should agree.
     let loss = if record.loss.is_finite() { record.loss } else { f64::NAN };
     vec![
         ("train/loss".into(), Some(loss)),
@@ -119,12 +119,12 @@ fn of_evaluation(evaluation: &Evaluation) -> Vec<(Cow<'static, str>, Option<f64>
     [("eval/val_loss".into(), finite(evaluation.val_loss))].into_iter().chain(metrics).collect()
 }
 
-/// What JSON keeps of an optional number.
+/// Drops values that JSON does not keep.
 fn finite(value: Option<f64>) -> Option<f64> {
     value.filter(|value| value.is_finite())
 }
 
-/// Removes all event files but one, and what a dying process left of one.
+/// Removes all event files but `kept`, including those that a dying process left half-written.
 fn remove_others(folder: &Path, kept: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -135,7 +135,7 @@ fn remove_others(folder: &Path, kept: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A framed event with the scalars that have a value; nothing where none has.
+/// Returns a framed event with the scalars that have a value; empty if none has.
 fn event(wall_time_s: f64, step: u64, scalars: &Scalars) -> Vec<u8> {
     let mut summary = Vec::new();
     for (tag, value) in scalars {
@@ -156,14 +156,14 @@ fn event(wall_time_s: f64, step: u64, scalars: &Scalars) -> Vec<u8> {
     frame(&event)
 }
 
-/// What an event file begins with.
+/// The event with which an event file begins.
 fn version_event(wall_time_s: f64) -> Vec<u8> {
     let mut event = wall_time(wall_time_s);
     bytes_field(&mut event, 3, b"brain.Event:2"); // Event.file_version
     event
 }
 
-/// At step 0: all that earlier files say of later steps is void.
+/// An event at step 0: voids what earlier files say of later steps.
 fn start_event(wall_time_s: f64) -> Vec<u8> {
     let mut event = wall_time(wall_time_s);
     bytes_field(&mut event, 7, &[1 << 3 | VARINT, 1]); // Event.session_log: SessionLog.status = START
@@ -188,7 +188,7 @@ fn bytes_field(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     message.extend(bytes);
 }
 
-/// Seven bits to a byte, the lowest first; the high bit says that more follow.
+/// Appends a number, seven bits per byte, the lowest first. The high bit says that more follow.
 fn varint(message: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         message.push(value as u8 | 0x80);

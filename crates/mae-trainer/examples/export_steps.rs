@@ -1,7 +1,7 @@
-//! Writes out what a run trains on, for another implementation to train on the same.
+//! Exports a run's initial weights, batches and masks, so that another implementation can train on the same data.
 //!
-//! A run is a function of its recipe and its images, so that a run's folder is enough to know every batch and mask
-//! of it, whether it has been trained or not. `scripts/compare_pytorch.py` reads what is written here.
+//! A run is a function of its recipe and its images. A run's folder is therefore enough to know its every batch and
+//! mask, whether or not it has been trained. `scripts/compare_pytorch.py` reads the exported files.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ struct Cli {
     steps: Option<u64>,
 }
 
-/// What steps.json holds.
+/// The contents of steps.json.
 #[derive(Serialize)]
 struct Steps<'a> {
     model: &'a MaeConfig,
@@ -44,7 +44,7 @@ struct Steps<'a> {
     effective_batch: usize,
     /// Updates in the whole run, from which the schedule follows.
     total_steps: u64,
-    /// Of each exported update.
+    /// The learning rate of each exported update.
     lr: Vec<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! What a run would take, without training: the plan, a look at the data, time and memory measured on a few updates.
+//! The dry run of a recipe: its plan, a look at its data, and time and memory measured on a few updates.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::context::{Aside, ImageSet};
 use crate::{Collective, Recipe, Run, Task, TrainerError, train_step};
 use mae_report::duration;
 
-/// Images that are decoded to see whether the data can be read.
+/// The number of images decoded to check that the data can be read.
 const LOOKED_AT: usize = 256;
 
-/// Updates that are timed, after one that warms up.
+/// The number of updates that are timed, after one for warm-up.
 const TIMED: u64 = 3;
 
-/// Plan, data, time and memory of a recipe, as text. Nothing is written. Several ranks measure together.
+/// Reports plan, data, time and memory of a recipe as text. It leaves nothing on disk. Several ranks measure together.
 ///
 /// # Errors
 /// If the recipe or the data cannot be used.
@@ -27,11 +27,11 @@ pub fn dry_run<T: Task>(
     device_name: &str,
     tell: fn(&str),
 ) -> Result<String, TrainerError> {
-    // For what is written of a loss that is not finite; gone when this returns.
+    // A non-finite loss writes files here. The folder is deleted when this function returns.
     let folder = std::env::temp_dir();
     let folder = tempfile::tempdir().map_err(|source| TrainerError::Write { path: folder, source })?;
     let mut recipe = recipe.clone();
-    // Each update is waited for, or it would not be timed.
+    // Reading the metrics of every update waits for the device. Otherwise, the timer would stop before the updates end.
     recipe.eval.metric_steps = Some(1);
     let run = Run::<T>::prepare_on(ranks, &recipe, folder.path())?;
     run.agree()?;
@@ -77,7 +77,7 @@ pub fn dry_run<T: Task>(
     Ok(text)
 }
 
-/// The most memory that the process has held, in bytes; Linux says so.
+/// The peak memory of the process in bytes, if known. Only Linux reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -2,31 +2,31 @@
 
 use std::path::PathBuf;
 
-/// Why a run, a file of it or a picture was refused.
+/// An error of a run, its data, its files or its device.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainerError {
-    /// An argument lies outside what it may be.
+    /// An argument is out of bounds.
     #[error("{name} is {value}, but must be {bound}")]
     Argument {
         /// The argument's name.
         name: &'static str,
-        /// What it was.
+        /// Its value.
         value: String,
-        /// What it may be.
+        /// Its bound.
         bound: String,
     },
-    /// A path in a recipe lies outside what it may be.
+    /// A path in a recipe does not meet a requirement.
     #[error("{field} is {}, but must be {bound}", path.display())]
     Path {
         /// The field's name.
         field: String,
-        /// What it was.
+        /// The path.
         path: PathBuf,
-        /// What it may be.
+        /// The requirement.
         bound: &'static str,
     },
-    /// An error of a task of one's own.
+    /// An error of a user-defined task.
     #[error(transparent)]
     Task(Box<dyn std::error::Error + Send + Sync>),
     /// An image or a data set that could not be used.
@@ -52,16 +52,16 @@ pub enum TrainerError {
     Recipe {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// The parser's error.
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// Pixels whose means and deviations are not known.
+    /// The means and standard deviations of the pixels are unknown.
     #[error("means and deviations of {pixels} pixels are not known: {reason}")]
     Pixels {
-        /// What the images are decoded to.
+        /// The format that the images are decoded to.
         pixels: mae_data::PixelFormat,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The training and the held-out folder have different classes.
@@ -74,7 +74,7 @@ pub enum TrainerError {
         /// Classes of the held-out folder.
         val: String,
     },
-    /// Images lie beside the folders of the classes.
+    /// Some images have no class.
     #[error(
         "{unlabelled} of the {images} images in {} have no class: move each to the sub-folder of its class, or name classes in a table by --labels",
         path.display()
@@ -84,10 +84,10 @@ pub enum TrainerError {
         path: PathBuf,
         /// Images without a class.
         unlabelled: usize,
-        /// All of them.
+        /// All images in the folder.
         images: usize,
     },
-    /// A class has nothing to be learnt from.
+    /// A class has no training images.
     #[error("{} has no image of the class {class}", path.display())]
     EmptyClass {
         /// The folder.
@@ -95,22 +95,22 @@ pub enum TrainerError {
         /// The class.
         class: String,
     },
-    /// The training images are not those that the run began with.
+    /// The number of training images differs from when the run began.
     #[error(
         "the run began with {images} training images, but there are {len} now: its order and schedule would change"
     )]
     DataChanged {
-        /// Images when it began.
+        /// The number of images when the run began.
         images: usize,
-        /// Images now.
+        /// The number of images now.
         len: usize,
     },
-    /// A folder that holds no run.
+    /// A path that is not a run's folder.
     #[error("{} is not a run: {reason}", path.display())]
     NoRun {
-        /// What was given.
+        /// The path.
         path: PathBuf,
-        /// What it is.
+        /// What the path is instead.
         reason: String,
     },
     /// A run of another task.
@@ -120,20 +120,20 @@ pub enum TrainerError {
         path: PathBuf,
         /// Its task.
         found: String,
-        /// The task that was wanted.
+        /// The required task.
         wanted: &'static str,
     },
-    /// Images of a continued run have other names, classes or another order.
+    /// The names, classes or order of a resumed run's images have changed.
     #[error(
         "the {set} images are not those that the run began with: {changes}; put them back, or begin a new run with them"
     )]
     ImagesChanged {
-        /// Which of them.
+        /// Which images: the training or the held-out ones.
         set: &'static str,
         /// What differs.
         changes: String,
     },
-    /// The folder with the images of a continued run, or their table of classes, is gone.
+    /// The image folder or class table of a resumed run no longer exists.
     #[error("the run's images are missing: {} does not exist ({field})", path.display())]
     ImagesGone {
         /// The folder or table.
@@ -141,13 +141,13 @@ pub enum TrainerError {
         /// The field of the recipe that names it.
         field: &'static str,
     },
-    /// A new run was to be made where one is.
+    /// The folder of a new run already contains a run.
     #[error("{} already holds a run", path.display())]
     RunExists {
         /// The folder.
         path: PathBuf,
     },
-    /// Settings that cannot change while a run goes on.
+    /// Settings that cannot change when a run is resumed.
     #[error("the run in {} cannot go on with another {changes}: start a new run", path.display())]
     ResumeWithOptions {
         /// The run's folder.
@@ -155,13 +155,13 @@ pub enum TrainerError {
         /// What differs.
         changes: String,
     },
-    /// Another process works in the run's folder.
+    /// Another process is using the run's folder.
     #[error("the run in {} is in use by another process", path.display())]
     RunInUse {
         /// The folder.
         path: PathBuf,
     },
-    /// A checkpoint that is damaged or belongs elsewhere.
+    /// A file of a run, such as a checkpoint's, that is damaged or belongs to another step or model.
     #[error("{} cannot be used: {reason}", path.display())]
     Checkpoint {
         /// The file.
@@ -169,7 +169,7 @@ pub enum TrainerError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A loss or a gradient is infinite or not a number.
+    /// A loss or a gradient is infinite or NaN.
     #[error(
         "step {step} has the loss {loss} and the gradient norm {grad_norm}{}: training stopped; its images are named in {}, \
          and {}",
@@ -186,11 +186,11 @@ pub enum TrainerError {
         loss: f64,
         /// The gradient's norm.
         grad_norm: f64,
-        /// The update that it would have been, counted from 1.
+        /// The update that failed, counted from 1.
         step: u64,
-        /// Updates left out before.
+        /// The number of updates skipped before it.
         skipped: usize,
-        /// What was written down of it.
+        /// The file with the details of the update.
         path: PathBuf,
         /// The step of the last checkpoint, if there is one.
         checkpoint: Option<u64>,
@@ -198,28 +198,28 @@ pub enum TrainerError {
     /// A step does not fit in the device's memory.
     #[error("the device's memory is too small for {batch_size} images at a time ({said})")]
     OutOfMemory {
-        /// Images of a forward pass.
+        /// Images of one forward pass.
         batch_size: usize,
-        /// Forward passes of an update.
+        /// Forward passes per update.
         accum_iter: usize,
-        /// What the backend said.
+        /// The backend's message.
         said: String,
     },
-    /// Ranks are not about to train the same.
+    /// The ranks would not train the same run.
     #[error("rank {rank} has {what}: all ranks must train the same")]
     RanksDiffer {
-        /// Who has something else than this rank.
+        /// The rank that differs from this one.
         rank: usize,
-        /// What.
+        /// What it has instead.
         what: String,
     },
-    /// Processes that train together do not reach each other.
+    /// Ranks cannot reach each other.
     #[error(transparent)]
     Ranks(#[from] mae_ranks::RanksError),
     /// burn-train stopped the run; a checkpoint was written.
     #[error("burn-train stopped the run: {reason}")]
     BurnTrain {
-        /// What it said.
+        /// The reason that it gave.
         reason: String,
     },
     /// An epoch had fewer batches than planned.
@@ -234,57 +234,57 @@ pub enum TrainerError {
     UnknownDevice {
         /// The name that was given.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: &'static str,
     },
-    /// The device's backend is not in this program.
+    /// The device's backend was not compiled into this program.
     #[error("device {name} is not compiled in: build with --features {feature}")]
     NotCompiled {
         /// The device.
         name: String,
-        /// The feature that brings it.
+        /// The Cargo feature that enables it.
         feature: &'static str,
     },
-    /// The device is not there or does not work.
+    /// The device is missing or does not work.
     #[error("device {name} cannot be used: {reason}")]
     Device {
         /// The device.
         name: String,
-        /// What its backend said.
+        /// The backend's message.
         reason: String,
     },
 
-    /// The system lets no signal be listened for.
+    /// The system does not allow listening for a signal.
     #[error("cannot listen for signals")]
     Signals {
-        /// What it said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
 
-    /// Standard output takes no more.
+    /// Standard output cannot be written to.
     #[error("cannot write to standard output")]
     Output {
-        /// What the system said; a broken pipe where its reader has stopped.
+        /// The system's error; a broken pipe if the reader has stopped.
         #[source]
         source: std::io::Error,
     },
 
-    /// A file of the run directory that could not be read.
+    /// A file that could not be read.
     #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A file of the run directory that could not be written; what was there before is still there.
+    /// A file or folder that could not be written; what was there before is still there.
     #[error("cannot write {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -295,7 +295,7 @@ impl TrainerError {
         Self::Argument { name, value: value.to_string(), bound: bound.into() }
     }
 
-    /// An error of a task of one's own, or a message.
+    /// Wraps an error of a user-defined task, or a message.
     pub fn task(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Task(error.into())
     }
@@ -314,7 +314,7 @@ fn last_checkpoint(step: Option<u64>) -> String {
     }
 }
 
-/// An error with all its causes in a line.
+/// Formats an error with all its causes on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,7 +1,9 @@
-//! Training of masked autoencoders and of what is made of them: pre-training, linear probes, fine-tuning, segmentation, and tasks of one's own.
+//! Training of masked autoencoders and of models made from them: pre-training, linear probes, fine-tuning,
+//! segmentation, and user-defined tasks.
 //!
-//! A [`Recipe`] says what to do; a [`Run`] is that recipe with its data and its folder; a [`TrainState`] is what trains; a [`Trainer`]
-//! is the loop. What is trained is a [`Task`]: [`Pretrain`], [`Probe`], [`Finetune`] and [`Segment`] are here.
+//! A [`Recipe`] says what to train and how; a [`Run`] is that recipe with its data and its folder; a [`TrainState`] is
+//! the model with its optimizer and its progress; a [`Trainer`] is the loop. A [`Task`] defines what is trained: this
+//! crate has [`Pretrain`], [`Probe`], [`Finetune`] and [`Segment`].
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -41,7 +43,7 @@ mod view;
 #[doc(hidden)]
 pub use serde;
 
-// What this crate's functions take and return of the crates below it.
+// Types of other crates that this crate's functions take and return.
 pub use mae_data::{BadFile, Batch, Batches, Image, ImageSource};
 pub use mae_masking::{MaskBatch, Strategy};
 pub use mae_model::{Classifier, Mae, MaeConfig, ParamInfo, Preset, SavedModel};

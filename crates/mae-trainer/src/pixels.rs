@@ -1,4 +1,4 @@
-//! The types of pixels, and pixels as pictures.
+//! Pixel types, and pixels rendered as pictures.
 
 use burn::tensor::{DType, Tensor};
 use mae_data::{Image, PixelFormat, PixelType};
@@ -6,7 +6,7 @@ use mae_vit::Normalize;
 
 use crate::TrainerError;
 
-/// The type of pixels as tensors have it.
+/// The tensor dtype of a pixel type.
 #[must_use]
 pub fn dtype(pixel_type: PixelType) -> DType {
     match pixel_type {
@@ -16,7 +16,7 @@ pub fn dtype(pixel_type: PixelType) -> DType {
     }
 }
 
-/// What images are decoded to for a model of so many channels that normalises them so.
+/// The format that images are decoded to for a model with this normalisation and number of channels.
 #[must_use]
 pub fn pixel_format(normalize: &Normalize, channels: usize) -> PixelFormat {
     let pixel_type = match normalize.dtype() {
@@ -28,24 +28,26 @@ pub fn pixel_format(normalize: &Normalize, channels: usize) -> PixelFormat {
     PixelFormat::Stored { pixel_type, channels }
 }
 
-/// The share of a channel's pixels below the number that is shown black, and above the one that is shown white.
+/// The share of a channel's pixels below the value shown as black, and of those above the value shown as white.
 const CUT_OFF: f64 = 0.02;
 
 /// How pixels of any type and number of channels are shown to people.
 ///
-/// Bytes are shown as they are. Of other numbers, each channel of each image is stretched from its 2nd to its 98th percentile.
+/// Bytes are shown as they are. For other types, each channel of each image is stretched from its 2nd to its 98th
+/// percentile.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shown {
     normalize: Normalize,
-    /// One for grey, or those for red, green and blue.
+    /// Indices from 0: one channel for grey, or those for red, green and blue.
     channels: Vec<usize>,
 }
 
 impl Shown {
-    /// Shows these channels, one or three counted from 1: by default the first three, or of fewer the first.
+    /// Shows the given channels, one or three, counted from 1. By default, they are the first three, or the first if
+    /// there are fewer than three.
     ///
     /// # Errors
-    /// For another number of them, or one that images have not.
+    /// If there are not one or three channels, or the images lack one of them.
     pub fn new(normalize: Normalize, show: Option<&[usize]>) -> Result<Self, TrainerError> {
         let all = normalize.mean().len();
         let channels = match show {
@@ -69,25 +71,25 @@ impl Shown {
         &self.normalize
     }
 
-    /// The images of a batch.
+    /// Renders the images of a batch.
     ///
     /// # Shapes
-    /// `bytes`, numbers `[B, C, H, W]` in the machine's order → `[H, W, 1 or 3]` each
+    /// `bytes`, pixels `[B, C, H, W]` in native byte order → `[H, W, 1 or 3]` each
     ///
     /// # Errors
-    /// Of what cannot be an image.
+    /// If the pixels do not form an image.
     pub fn images(&self, bytes: &[u8], shape: [usize; 4]) -> Result<Vec<Image>, TrainerError> {
         let pixels = self.normalize.pixels(bytes);
         self.draw(&pixels, &pixels, shape)
     }
 
-    /// Images that a model makes of a batch, in the brightness of those.
+    /// Renders images that a model makes from a batch, stretched in the same way as the batch's own images.
     ///
     /// # Shapes
     /// `bytes` as in [`images`](Self::images), normalised images `[B, C, H, W]` → `[H, W, 1 or 3]` each
     ///
     /// # Errors
-    /// Of what cannot be an image.
+    /// If the pixels do not form an image.
     pub fn made_of(&self, bytes: &[u8], images: Tensor<4>) -> Result<Vec<Image>, TrainerError> {
         let shape = images.dims();
         self.draw(&self.normalize.restore(images), &self.normalize.pixels(bytes), shape)
@@ -113,7 +115,7 @@ impl Shown {
         pixels.chunks_exact(size).zip(like.chunks_exact(size)).map(draw).collect()
     }
 
-    /// A channel from black to white, where `like` tells what these are. What is no number is black.
+    /// Renders a channel as grey values. The percentiles of `like` are black and white. NaN is black.
     fn grey(&self, pixels: &[f32], like: &[f32]) -> Vec<u8> {
         if self.normalize.dtype() == DType::U8 {
             return pixels.iter().map(|pixel| pixel.round() as u8).collect();
@@ -123,7 +125,7 @@ impl Shown {
         let at = |share: f64| sorted[(share * (sorted.len().saturating_sub(1)) as f64).round() as usize];
         let (black, white) = if sorted.is_empty() { (0.0, 1.0) } else { (at(CUT_OFF), at(1.0 - CUT_OFF)) };
         let stretch = if white > black { 255.0 / (white - black) } else { 0.0 };
-        // A cast cuts off at 0 and 255, and makes 0 of NaN.
+        // The cast saturates at 0 and 255, and turns NaN into 0.
         pixels.iter().map(|pixel| ((pixel - black) * stretch).round() as u8).collect()
     }
 }
@@ -150,18 +152,18 @@ mod tests {
     fn deeper_pixels_are_stretched_channel_by_channel() {
         let deep = Normalize::of(DType::U16, vec![500.0; 4], vec![100.0; 4]).unwrap();
         let shown = Shown::new(deep.clone(), Some(&[4])).unwrap();
-        // The last of 101 is far above the others, as a hot pixel is.
+        // The last of the 101 values is far above the others, like a hot pixel.
         let plane: Vec<u16> = (0..101).map(|i| if i == 100 { 65535 } else { 1000 + i }).collect();
         let bytes = numbers(&[vec![7; 303], plane].concat());
         let image = &shown.images(&bytes, [1, 4, 1, 101]).unwrap()[0];
         assert_eq!((image.channels(), image.width()), (1, 101));
-        // From 1002 to 1098.
+        // Stretched from 1002 to 1098.
         let data = image.data();
         assert_eq!([data[0], data[2], data[50], data[98], data[100]], [0, 0, 128, 255, 255]);
 
         let all = Shown::new(deep.clone(), Some(&[4, 3, 2])).unwrap();
         let image = &all.images(&bytes, [1, 4, 1, 101]).unwrap()[0];
-        // A channel of one number is black.
+        // A constant channel is black.
         assert_eq!(&image.data()[150..153], [128, 0, 0]);
 
         for wrong in [&[5][..], &[0], &[1, 2], &[]] {

@@ -1,11 +1,11 @@
-//! How evaluation resizes images, as weight files say it and as images are loaded.
+//! Converts between the resizing that weight files describe and the transform that loads images for evaluation.
 
 use mae_data::{EvalTransform, Filter, Fit};
 use mae_model::{Resize, Resizing};
 
 use crate::TrainerError;
 
-/// What a weight file says of a transform.
+/// The description of a transform in a weight file.
 pub(crate) fn said(transform: &EvalTransform) -> Resizing {
     let resize = match transform.fit() {
         Fit::Cover(size) => Resize::Cover(size),
@@ -14,10 +14,10 @@ pub(crate) fn said(transform: &EvalTransform) -> Resizing {
     Resizing { resize, filter: transform.filter().to_string() }
 }
 
-/// The transform that a weight file asks for, for a model of this (height, width).
+/// The transform that a weight file describes, for a model of this (height, width).
 ///
 /// # Errors
-/// If images are not to be resized, or by a filter that is not there: names what the file says.
+/// If the file turns resizing off or names an unknown filter; the message quotes its value.
 pub fn eval_transform(said: &Resizing, size: (usize, usize)) -> Result<EvalTransform, TrainerError> {
     let fit = match said.resize {
         Resize::Cover(size) => Fit::Cover(size),

@@ -1,4 +1,4 @@
-//! What a run trains: the seam between the trainer, which is the same for all, and what differs.
+//! The interface between the trainer, which is the same for all tasks, and the parts that differ.
 
 use std::sync::Arc;
 
@@ -19,54 +19,56 @@ use crate::{Data, Measured, Recipe, Section, Settings, Shown, TaskRecipe, Traine
 /// The resolved recipe of a task.
 pub type SettingsOf<T> = Settings<<<T as Task>::Recipe as Section>::Settings>;
 
-/// What a run trains.
+/// A training task.
 ///
-/// A task says what its model is, what the loss of a batch is, and what is measured. Everything else is the trainer's, the same for all
-/// tasks: recipes, checkpoints and resuming, records, TensorBoard, the report page, the moving average of the weights, clipping, what
-/// becomes of losses that are not finite, precision, ranks, the plan with its memory, the dry run and progress.
+/// A task defines its model, the loss of a batch, and what an evaluation measures. The trainer does everything else,
+/// the same way for all tasks: recipes, checkpoints and resuming, records, TensorBoard, the report page, the moving
+/// average of the weights, gradient clipping, the handling of non-finite losses, precision, ranks, the plan with its
+/// memory estimate, the dry run and progress.
 pub trait Task: Sized + Send + Sync + 'static {
-    /// Its own sections of a recipe.
+    /// The task's own sections of a recipe.
     type Recipe: TaskRecipe;
-    /// What is trained.
+    /// The model to train.
     type Model: SavedModel + Send + Sync + 'static;
 
-    /// Fills in what is open in the recipe and follows from the model, checks the task's own sections, and returns what images the
-    /// model takes. Paths are absolute.
+    /// Fills in the open fields of the recipe that follow from the model, checks the task's own sections, and returns
+    /// the geometry of the model's images. Paths are already absolute.
     ///
     /// # Errors
-    /// Names the field, its value and the bound.
+    /// If a value is out of bounds: names the field, its value and the bound.
     fn fill(recipe: &mut Recipe<Self::Recipe>) -> Result<Geometry, TrainerError>;
 
-    /// The images of the recipe with what the task needs beside them, such as label maps. By default they are taken as they are.
+    /// Adds what the task needs besides the images of the recipe, such as label maps. By default, adds nothing.
     ///
     /// # Errors
-    /// If what belongs to the images cannot be used.
+    /// If the data that belongs to the images cannot be used.
     fn join(_recipe: &Recipe<Self::Recipe>, data: Data) -> Result<Data, TrainerError> {
         Ok(data)
     }
 
-    /// The task of a resolved recipe on these images.
+    /// Makes the task of a resolved recipe on these images.
     ///
     /// # Errors
-    /// If the images do not fit, such as for lack of labels.
+    /// If the images do not fit the task, for example because they have no labels.
     fn new(settings: &SettingsOf<Self>, data: &Data) -> Result<Self, TrainerError>;
 
-    /// A model with random weights, with [`Settings::compute`], and with the parameters that are not trained marked so.
+    /// Makes a model with random weights that computes as [`Settings::compute`] says. Parameters that are not trained
+    /// are marked as such.
     ///
     /// # Errors
-    /// If its description is inconsistent.
+    /// If the model's description is inconsistent.
     fn init(&self, seed: u64, device: &Device) -> Result<Self::Model, TrainerError>;
 
-    /// The weights that a new run starts from, if not from random ones. They are written as the run's first checkpoint, and never asked
-    /// for again.
+    /// Returns the weights that a new run starts from, or `None` for random ones. The trainer writes them as the run's
+    /// first checkpoint and never asks for them again.
     ///
     /// # Errors
-    /// If a file cannot be used.
+    /// If a weight file cannot be used.
     fn start(&self, _seed: u64, _device: &Device) -> Result<Option<Self::Model>, TrainerError> {
         Ok(None)
     }
 
-    /// The optimizer of a model: AdamW, where parameters of one dimension do not decay.
+    /// Makes the optimizer of a model: by default AdamW, without weight decay for one-dimensional parameters.
     fn optimizer(&self, settings: &SettingsOf<Self>, model: &Self::Model) -> ModuleOptimizer {
         settings.optim.adamw().init(model)
     }
@@ -76,13 +78,14 @@ pub trait Task: Sized + Send + Sync + 'static {
         decays(param)
     }
 
-    /// Whether every image needs a label. Images that a table of classes does not name are then left out.
+    /// Whether every image needs a label. If so, images that a class table does not name are left out.
     const NEEDS_LABELS: bool = false;
 
-    /// Numbers that the optimizer keeps for each parameter.
+    /// The number of values that the optimizer keeps for each element of a trained parameter.
     const MOMENTS: usize = ADAMW_MOMENTS;
 
-    /// How training images are cropped and augmented for a model of this geometry; by default as the section `data` says.
+    /// Returns the transform that crops and augments training images for a model of this geometry. By default, it
+    /// follows the section `data`.
     ///
     /// # Errors
     /// If a setting is out of bounds.
@@ -94,12 +97,14 @@ pub trait Task: Sized + Send + Sync + 'static {
         train_transform(&settings.data, geometry.image_size())
     }
 
-    /// Whether [`loss`](Self::loss) needs pixels. If not, batches hold indices and labels alone, and nothing is loaded.
+    /// Whether [`loss`](Self::loss) needs pixels. If not, batches contain only indices and labels, and no image is
+    /// loaded.
     fn needs_pixels(&self) -> bool {
         true
     }
 
-    /// Work before the first update of a process, such as taking features once. Returns false if it was asked to stop.
+    /// Does work before the first update of a process, such as extracting features once. Returns false if it was asked
+    /// to stop.
     ///
     /// # Errors
     /// If images cannot be read.
@@ -113,13 +118,15 @@ pub trait Task: Sized + Send + Sync + 'static {
         Ok(true)
     }
 
-    /// The mean loss of a batch, `[1]`. The model may be changed by what is no gradient, such as a running mean.
+    /// Returns the mean loss of a batch, `[1]`. It may change the model other than by gradients, such as by updating a
+    /// running mean.
     ///
     /// # Errors
     /// If the batch cannot be used, or other ranks do not answer.
     fn loss(&self, model: &mut Self::Model, batch: Batch, at: &At<'_>) -> Result<Tensor<1>, TrainerError>;
 
-    /// The gradients of the mean loss over the batches of an update. By default each batch is a pass of its own.
+    /// Computes the gradients of the mean loss over the batches of an update. By default, each batch is a separate
+    /// pass.
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
@@ -138,10 +145,10 @@ pub trait Task: Sized + Send + Sync + 'static {
         Ok(())
     }
 
-    /// What may be measured at an evaluation besides the loss on held-out images, and how it is shown.
+    /// The metrics that an evaluation may measure besides the loss on held-out images, and how they are shown.
     const METRICS: &'static [Metric] = &[];
 
-    /// What the loss is, for charts.
+    /// The name of the loss, for charts.
     const LOSS: &'static str = "loss";
 
     /// The metric that selects the best evaluation.
@@ -175,38 +182,38 @@ pub trait Task: Sized + Send + Sync + 'static {
         Ok(())
     }
 
-    /// The images of a training batch as the model sees them, as `shown` shows them.
+    /// The images of a training batch as the model sees them, rendered by `shown`.
     ///
     /// # Errors
-    /// Of what cannot be an image.
+    /// If the pixels do not form an image.
     fn examples(&self, batch: Batch, _at: &At<'_>, shown: &Shown) -> Result<Vec<Image>, TrainerError> {
         shown.images(&batch.images, batch.shape)
     }
 
-    /// What it is, in a few lines of name and value, for the plan and the report.
+    /// Describes the task in a few rows of name and value, for the plan and the report.
     fn describe(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 
-    /// What it is, in a few words.
+    /// The task's title, in a few words.
     fn title(&self) -> String {
         Self::Recipe::TASK.to_owned()
     }
 
-    /// Floating-point operations of a training step for one image, if they are known.
+    /// Floating-point operations of a training step per image, if known.
     fn flops_per_image(&self) -> Option<f64> {
         None
     }
 
-    /// Bytes that a forward pass keeps of one image for the backward pass on a device, if they are known.
+    /// Bytes per image that a forward pass on a device keeps for the backward pass, if known.
     fn activations_per_image(&self, _compute: Compute, _device: &Device) -> Option<usize> {
         None
     }
 
-    /// What is to be said of a finished run, on all ranks.
+    /// Reports on a finished run, on all ranks.
     ///
     /// # Errors
-    /// If images cannot be read or something cannot be written.
+    /// If images cannot be read or a file cannot be written.
     fn finish(
         &self,
         _context: &Context,
@@ -218,26 +225,27 @@ pub trait Task: Sized + Send + Sync + 'static {
     }
 }
 
-/// Where a batch is computed, and which one it is.
+/// The context of a batch: where it is computed, and which one it is.
 #[derive(Clone)]
 pub struct At<'a> {
-    /// Where.
+    /// The device.
     pub device: &'a Device,
     /// The processes that train together.
     pub ranks: &'a Arc<dyn Collective>,
-    /// How its images are normalised.
+    /// How the batch's images are normalised.
     pub normalize: &'a Normalize,
-    /// Its number among all batches of the run on all ranks, from 0. Random numbers of the whole batch are keyed by it.
+    /// The batch's number among all batches of the run on all ranks, from 0. It keys the random numbers of the whole
+    /// batch.
     pub number: u64,
 }
 
 impl At<'_> {
-    /// The update's `i`-th batch of this rank, if this is its first.
+    /// The context of this rank's `i`-th batch of the update, if `self` is that of the first.
     pub(crate) fn batch(&self, i: usize) -> Self {
         Self { number: self.number + (i * self.ranks.size()) as u64, ..self.clone() }
     }
 
-    /// A batch's images, normalised on the device.
+    /// Takes the images out of a batch and normalises them on the device.
     ///
     /// # Shapes
     /// `[B, C, H, W]`

@@ -1,5 +1,5 @@
-//! Ten AdamW steps against transformers' model under PyTorch's optimizer;
-//! `mae-model/tests/golden/make_golden.py` makes the numbers.
+//! Compares ten AdamW steps with transformers' model under PyTorch's optimizer. `mae-model/tests/golden/make_golden.py`
+//! makes the expected values.
 
 #[path = "../../mae-model/tests/common/mod.rs"]
 mod common;
@@ -54,7 +54,7 @@ fn ten_steps_follow_pytorch() {
         let name = format!("steps.w.{name}");
         let (mut reference, _) = golden.get(&name);
         if name.ends_with("attn.qkv.bias") {
-            // The keys' part has a gradient of zero in exact arithmetic; Adam makes steps of its rounding.
+            // The keys' bias has a zero gradient in exact arithmetic; Adam turns its rounding errors into steps.
             let dim = if name.contains("decoder") { decoder_dim } else { dim };
             values.drain(dim..2 * dim);
             reference.drain(dim..2 * dim);

@@ -1,5 +1,5 @@
-//! Same seed, same losses and weights to the last bit, whatever the loader's workers and wherever the run was
-//! interrupted.
+//! Tests that a seed determines losses and weights to the last bit, whatever the number of the loader's workers and
+//! wherever the run was interrupted.
 
 use std::path::Path;
 
@@ -62,9 +62,8 @@ fn workers_and_interruptions_change_nothing() {
     for step in 1..6 {
         let path = folder.path().join(format!("stopped-{step}"));
         train(&Run::<Pretrain>::create(&recipe(1), &path).unwrap(), step);
-        // As a new process would: from the folder alone.
+        // The run continues from the folder alone, as in a new process.
         let run = Run::<Pretrain>::open(&path).unwrap();
-        // A process that died later leaves records that nobody will continue from.
         train(&run, 6);
         assert!(outcome(&path) == expected, "stopped after step {step}");
     }
@@ -100,7 +99,7 @@ fn damaged_checkpoints_are_named_and_nothing_is_lost() {
     assert_eq!(run.latest_state(&Device::flex()).unwrap().state.step, 1);
     drop(run);
 
-    // The same folder under a recipe of another shape.
+    // The same folder with a recipe for a model of another shape.
     let recipe_file = path.join("recipe.toml");
     let text = std::fs::read_to_string(&recipe_file).unwrap();
     std::fs::write(&recipe_file, text.replace("patch_size = 8", "patch_size = 4")).unwrap();
@@ -119,12 +118,12 @@ fn the_checkpoint_before_a_damaged_one_is_used() {
     let checkpoints = path.join("checkpoints");
     let [older, newer] = [2, 4].map(|step| checkpoints.join(format!("step-{step:09}")));
     let damage: [(&str, &dyn Fn()); 4] = [
-        // One digit of the step, which is no error in JSON.
+        // Changes one digit of the step, which is still valid JSON.
         ("checksum", &|| {
             let text = std::fs::read_to_string(newer.join("state.json")).unwrap();
             std::fs::write(newer.join("state.json"), text.replace("\"step\": 4", "\"step\": 5")).unwrap();
         }),
-        // Whole files of another checkpoint.
+        // Copies whole files of another checkpoint.
         ("model.safetensors", &|| {
             std::fs::copy(older.join("model.safetensors"), newer.join("model.safetensors")).unwrap();
         }),
@@ -169,7 +168,7 @@ fn the_newest_checkpoints_and_the_best_are_kept() {
         names
     };
     assert_eq!(names(), ["step-000000002", "step-000000004", "step-000000005"]);
-    // Gone back behind them, the run has another history.
+    // A run that goes back to an earlier step has another history, so the later checkpoints are removed.
     state.step = 3;
     run.save(&state).unwrap();
     assert_eq!(names(), ["step-000000002", "step-000000003"]);

@@ -1,7 +1,6 @@
-//! Pre-training, probes and fine-tuning compute what they computed when these numbers were recorded: the losses and weights of four
-//! short runs.
+//! Tests that pre-training, probes and fine-tuning compute the recorded losses and weights of four short runs.
 //!
-//! The weights' bits depend on the width of the processor's vectors, and are recorded for AVX-512.
+//! The exact bits depend on the width of the processor's vectors, and are recorded for AVX-512.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +11,14 @@ use mae_trainer::{
     TaskRecipe, Trainer, read_evaluations, read_records,
 };
 
-/// What is recorded of a run.
+/// The recorded results of a run.
 struct Digest {
     losses: &'static [f64],
     /// The last evaluation's loss on held-out images.
     val_loss: f64,
-    /// Another number of it.
+    /// Another metric of that evaluation.
     metric: (&'static str, f64),
-    /// The CRC-32 of the last checkpoint's weights, by AVX-512.
+    /// The CRC-32 of the last checkpoint's weights, computed with AVX-512.
     weights: u32,
 }
 
@@ -34,7 +33,7 @@ fn write_shapes(folder: &Path, seed: u64, count: usize) {
     }
 }
 
-/// Two batches of eight images an update, for three epochs.
+/// A recipe of three epochs, with two batches of eight images per update.
 fn short<S: TaskRecipe>(at: &Path) -> Recipe<S> {
     let mut recipe = Recipe::default();
     (recipe.train.epochs, recipe.train.batch_size, recipe.train.accum_iter) = (3, Some(8), 2);
@@ -43,7 +42,7 @@ fn short<S: TaskRecipe>(at: &Path) -> Recipe<S> {
     recipe
 }
 
-/// Trains a run to its end and compares; returns its last checkpoint's weights.
+/// Trains a run to its end and compares it with the digest. Returns the file of its last checkpoint's weights.
 fn train<T: Task>(recipe: &Recipe<T::Recipe>, folder: PathBuf, digest: &Digest) -> PathBuf {
     let (run, device) = (Run::<T>::create(recipe, &folder).unwrap(), Device::flex());
     let state = run.latest_state(&device).unwrap().state;

@@ -1,4 +1,4 @@
-//! The moving average is the one that its formula says, over any weights that an optimizer comes to.
+//! Tests that the moving average follows its formula, whatever weights an optimizer produces.
 
 use burn::tensor::Device;
 use mae_model::Mae;
@@ -9,7 +9,7 @@ fn recipe(ema: Option<f64>) -> Recipe<PretrainRecipe> {
     (recipe.train.epochs, recipe.train.batch_size) = (2, Some(4));
     recipe.data.shapes = 24;
     recipe.task.model.patch_size = Some(8);
-    // Weights that move.
+    // With these settings, the weights change noticeably.
     (recipe.optim.base_lr, recipe.optim.warmup_epochs, recipe.optim.ema) = (0.5, Some(0.0), ema);
     recipe
 }
@@ -36,7 +36,7 @@ fn the_average_follows_its_formula() {
     let mut updates = run.updates();
     for step in 1..=6 {
         train_step(&run, &mut state, &mut updates, &Device::flex()).unwrap();
-        // 2/11, 3/12, and 0.3 from the third on.
+        // The decay is 2/11, 3/12, and 0.3 from the third update on.
         let decay = [2.0 / 11.0, 0.25, 0.3, 0.3, 0.3, 0.3][step - 1];
         let now = weights(&run, &state.model);
         for (average, weight) in expected.iter_mut().zip(&now) {
@@ -65,7 +65,7 @@ fn an_average_can_begin_in_the_middle_of_a_run() {
     assert_eq!(changes, ["optim.ema (nothing before, 0.5 now)"]);
     let mut state = run.latest_state(&device).unwrap().state;
     assert_eq!(weights(&run, &state.ema.as_ref().unwrap().model), now);
-    // From there on it is part of the checkpoint.
+    // From here on, the average is part of the checkpoint.
     train_step(&run, &mut state, &mut run.updates(), &device).unwrap();
     run.save(&state).unwrap();
     let restored = run.latest_state(&device).unwrap().state;

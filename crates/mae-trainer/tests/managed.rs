@@ -1,4 +1,5 @@
-//! The managed loop is the explicit one to the last bit, and burn-train's own strategy trains the same model.
+//! Tests that the managed loop equals the explicit one to the last bit, and that burn-train's own strategy trains the
+//! same model.
 #![cfg(feature = "managed")]
 
 use std::path::Path;
@@ -74,7 +75,7 @@ fn managed_and_plain_agree_to_the_last_bit() {
     let state = managed(&run, u64::MAX);
     assert!(outcome(&run, &state) == expected);
 
-    // Stopped in the middle of an epoch, and continued from the folder by the other loop's checkpoint.
+    // The explicit loop stops in the middle of an epoch, and the managed one continues from its checkpoint.
     let path = folder.path().join("mixed");
     {
         let run = Run::<Pretrain>::create(&recipe(), &path).unwrap();
@@ -98,7 +99,7 @@ fn managed_and_plain_agree_to_the_last_bit() {
 #[test]
 fn the_stock_strategy_trains_the_same_model() {
     let folder = tempfile::tempdir().unwrap();
-    // It knows no moving average.
+    // burn-train's strategy has no moving average.
     let mut recipe = recipe();
     recipe.optim.ema = None;
     let (run, state) = plain(&recipe, &folder.path().join("plain"));
@@ -130,7 +131,7 @@ fn the_devices_of_a_process_share_every_update() {
     (recipe.data.shapes, recipe.data.repeats) = (52, 1);
     let run = Arc::new(Run::<Pretrain>::create(&recipe, folder.path().join("run")).unwrap());
     let whole: Arc<dyn DataLoader<Update<Pretrain>>> = Arc::new(UpdateLoader::new(run, 1));
-    // Of each update from the second on, the images and their passes, in any order.
+    // Reads the images of each update from the second on, and their passes, in any order.
     let read = |loader: &dyn DataLoader<Update<Pretrain>>| {
         let updates = loader.iter().map(|update| {
             let update = update.unwrap();
@@ -167,7 +168,7 @@ fn the_devices_of_a_process_share_every_update() {
 fn a_loss_that_is_not_finite_is_undone_here_too() {
     let folder = tempfile::tempdir().unwrap();
     let mut recipe = recipe();
-    // A rate at which the first update ruins the model: every later one must be left out.
+    // A learning rate at which the first update ruins the model: every later one must be left out.
     (recipe.optim.base_lr, recipe.optim.warmup_epochs) = (1e30, Some(0.0));
     (recipe.optim.on_nan, recipe.optim.max_nan) = (OnNan::Rollback, 3);
     let run = Arc::new(Run::<Pretrain>::create(&recipe, folder.path().join("run")).unwrap());
@@ -195,7 +196,7 @@ fn a_run_ends_when_its_patience_does() {
     let run = Arc::new(Run::<Pretrain>::create(&recipe, &path).unwrap());
     assert_eq!(managed(&run, 3).step, 3);
 
-    // A first loss that no later one will be below.
+    // Lowers the first loss so that no later one is better.
     let evaluations = path.join("evaluations.jsonl");
     let mut first = read_evaluations(&evaluations).unwrap().remove(0);
     first.val_loss = Some(0.0);
@@ -205,7 +206,7 @@ fn a_run_ends_when_its_patience_does() {
     assert!(run.finished(9).unwrap() && !run.finished(6).unwrap() && !run.finished(8).unwrap());
     assert_eq!(run.best().unwrap().unwrap().0.step, 3);
     assert!(run.checkpoint(3).join("state.json").exists(), "the best checkpoint is kept");
-    // Continued, it has ended; with more patience, it goes on.
+    // If it is resumed, the run ends at once. With more patience, it goes on.
     let state = managed(&run, u64::MAX);
     assert_eq!(state.step, 9);
     let best = path.join("best.safetensors");
@@ -213,7 +214,7 @@ fn a_run_ends_when_its_patience_does() {
     assert!(text.contains("best.safetensors (after step 3: held-out loss 0.0000)"), "{text}");
     let kept = run.checkpoint(3).join("ema.safetensors");
     assert!(std::fs::read(&best).unwrap() == std::fs::read(kept).unwrap());
-    // Where no evaluation was better than the last one, no file says so.
+    // If no evaluation is better than the last one, there is no file of the best weights.
     let kept = std::fs::read(&evaluations).unwrap();
     std::fs::remove_file(&evaluations).unwrap();
     summarize(&run, &state, &Device::flex()).unwrap();

@@ -1,4 +1,4 @@
-//! Losses and gradients that are not finite: what is written, left out, undone, and when it ends.
+//! Losses and gradients that are not finite: what is reported, left out and undone, and when the run ends.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
@@ -17,7 +17,7 @@ fn recipe(on_nan: OnNan) -> Recipe<PretrainRecipe> {
     recipe
 }
 
-/// What an unlucky update would do to a model.
+/// Turns a model's weights into NaN, as a bad update would.
 fn poison(state: &mut TrainState<Mae>) {
     struct Poison;
     impl ModuleMapper for Poison {
@@ -77,12 +77,12 @@ fn rolled_back_a_run_ends_well_without_the_update() {
     assert_eq!(records.iter().map(|r| r.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     assert!(records.iter().all(|r| r.loss.is_finite()));
 
-    // What is left out stays left out when the run goes on from a checkpoint.
+    // An update that was left out stays so when the run resumes from a checkpoint.
     run.save(&state).unwrap();
     assert_eq!(run.latest_state(&Device::flex()).unwrap().state.skipped, [3]);
 }
 
-/// Several updates go between two readings, and one of them is ruined: the run goes back and finds out which.
+/// Several updates are made between two reads, and one of them is not finite: the run goes back and finds out which.
 #[test]
 fn read_together_a_bad_update_is_found_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
@@ -106,13 +106,13 @@ fn read_together_a_bad_update_is_found_all_the_same() {
             run.save(&state).unwrap();
         }
     }
-    // Back to the checkpoint of step 3, then one by one to where it was.
+    // The run goes back to the checkpoint of step 3, then reads one update at a time to where it was.
     assert_eq!(read, [(1, true), (3, true), (3, false), (4, true), (5, true), (6, true)]);
     assert_eq!((state.step, state.skipped.len()), (6, 0), "the images were not to blame");
     let records = read_records(run.path("metrics.jsonl")).unwrap();
     assert_eq!(records.iter().map(|r| r.step).collect::<Vec<_>>(), [1, 3, 4, 5, 6]);
 
-    // The same weights as those of a run that reads each update, and the mean of its losses.
+    // The weights are those of a run that reads each update, and the losses are means of its losses.
     let each = {
         recipe.eval.metric_steps = None;
         Run::<Pretrain>::create(&recipe, folder.path().join("each")).unwrap()

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::VitError;
 
-/// The type in which matrix products take their factors. All else is f32: weights and their gradients, the residual
-/// stream, norms, softmax, loss. (On libtorch, what lies between two products of a branch has this type too, as under
-/// PyTorch's autocast. On Flex, attention's products of queries, keys and values are f32.)
+/// The dtype of the factors of matrix products. Everything else is f32: weights and their gradients, the residual
+/// stream, norms, softmax, loss. (On libtorch, the values between two products of a branch have this dtype too, as
+/// under PyTorch's autocast. On Flex, attention's products of queries, keys and values are f32.)
 ///
 /// # Source
 /// Mixed precision training, arXiv 1710.03740; PyTorch's autocast, which keeps the same operations in f32.
@@ -26,7 +26,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The factors' type.
+    /// The dtype of the factors.
     pub fn dtype(self) -> DType {
         match self {
             Self::F32 => DType::F32,
@@ -34,7 +34,7 @@ impl Precision {
         }
     }
 
-    /// Whether a device has what it takes: memory for such numbers, and products of them.
+    /// Whether a device supports this precision: it can store the dtype and compute its products.
     pub fn is_supported_by(self, device: &Device) -> bool {
         let usage = Dispatch::dtype_usage(device.as_dispatch(), self.dtype());
         usage.contains(DTypeUsage::Storage)
@@ -63,13 +63,13 @@ impl FromStr for Precision {
     }
 }
 
-/// How a model computes. No part of what it is: weight files know nothing of it.
+/// How a model computes. This is not part of the model: weight files do not store it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compute {
     /// The type of matrix products.
     pub precision: Precision,
-    /// Whether a block's two branches keep nothing but their inputs for the backward pass, and compute the rest again:
-    /// a third more work for a fraction of the memory. On backends without fused operations it changes nothing.
+    /// Whether a block's two branches keep only their inputs for the backward pass and recompute the rest: a third more
+    /// work for a fraction of the memory. It has no effect on backends without fused operations.
     ///
     /// # Source
     /// Chen et al., arXiv 1604.06174.

@@ -1,6 +1,6 @@
-//! What can be wrong with a transformer's description.
+//! Errors of invalid settings.
 
-/// An invalid geometry or width, found when a description is validated.
+/// An invalid setting, found when it is validated.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VitError {
@@ -14,22 +14,22 @@ pub enum VitError {
         /// The image's extent along that axis, in pixels.
         extent: usize,
     },
-    /// A size that has to be at least one is zero.
+    /// A size that must be at least one is zero.
     #[error("{name} is 0, but must be at least 1")]
     Zero {
         /// The field's name.
         name: &'static str,
     },
-    /// A width that has to split evenly does not.
+    /// A width that must split evenly does not.
     #[error("{name} is {value}, but must be a multiple of {divisor} ({reason})")]
     NotDivisible {
         /// The field's name.
         name: &'static str,
         /// The offending value.
         value: usize,
-        /// What it must be a multiple of.
+        /// The number of which it must be a multiple.
         divisor: usize,
-        /// Why.
+        /// Why it must be a multiple.
         reason: &'static str,
     },
     /// A real number outside its range.
@@ -52,13 +52,13 @@ pub enum VitError {
         /// Number of channels of the images.
         channels: usize,
     },
-    /// A type that pixels are not of.
+    /// An unsupported pixel type.
     #[error("the type of pixels is {dtype}, but must be U8, U16 or F32")]
     PixelType {
         /// The type that was given.
         dtype: String,
     },
-    /// A type that matrix products do not come in.
+    /// An unknown precision of matrix products.
     #[error("there is no precision '{name}': expected f32 or bf16")]
     Precision {
         /// The name that was given.

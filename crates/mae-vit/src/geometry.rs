@@ -65,7 +65,7 @@ impl Geometry {
         rows * columns
     }
 
-    /// Numbers in one patch: P · P · C.
+    /// Number of values in one patch: P · P · C.
     pub fn patch_dim(&self) -> usize {
         self.patch_size * self.patch_size * self.in_chans
     }

@@ -14,17 +14,17 @@ impl InitRng {
         Self(seeded(seed))
     }
 
-    /// `n` numbers uniform in ±`bound`.
+    /// Draws `n` values uniformly from ±`bound`.
     pub fn uniform(&mut self, n: usize, bound: f64) -> Vec<f32> {
         (0..n).map(|_| ((2.0 * mae_random::uniform(&mut self.0) - 1.0) * bound) as f32).collect()
     }
 
-    /// `n` normal numbers of mean 0.
+    /// Draws `n` values from a normal distribution with mean 0 and standard deviation `std`.
     pub fn normal(&mut self, n: usize, std: f64) -> Vec<f32> {
         (0..n).map(|_| normals(&mut self.0, std)[0] as f32).collect()
     }
 
-    /// A learnt token, normal with standard deviation 0.02, `[1, 1, dim]`.
+    /// Draws a learnable token `[1, 1, dim]` from a normal distribution with mean 0 and standard deviation 0.02.
     ///
     /// # Source
     /// The official `initialize_weights`, for the class and the mask token.

@@ -1,19 +1,20 @@
-//! Patch kernels for patches of another size.
+//! Resampling of patch embedding kernels to another patch size.
 
 use crate::position::filter_taps;
 
-/// Resamples kernels of `from` × `from` pixels to `to` × `to`, so that the projection of a patch that was resized is what
-/// it was: exactly when patches grow, in the sense of least squares when they shrink.
+/// Resamples kernels of `from` × `from` pixels to `to` × `to`, so that a resized patch has the same projection as
+/// before: exactly if patches grow, in the least-squares sense if they shrink.
 ///
 /// # Shapes
 /// `[N, from, from]` → `[N, to, to]`
 ///
 /// # Source
-/// FlexiViT (arXiv 2212.08013) section 3.4, "pi-resize"; timm `resample_patch_embed`, with PyTorch's antialiased bicubic
-/// interpolation. Its matrix is a Kronecker product of one for rows and one for columns, and so is its pseudo-inverse.
+/// FlexiViT (arXiv 2212.08013) section 3.4, "pi-resize"; timm `resample_patch_embed`, with PyTorch's antialiased
+/// bicubic interpolation. Its matrix is a Kronecker product of one for rows and one for columns, and so is its
+/// pseudo-inverse.
 ///
 /// # Panics
-/// If the kernels are not of this size, or a side is 0.
+/// If the length of `kernels` is not a multiple of `from`², or a side is 0.
 pub fn resample_kernels(kernels: &[f32], from: usize, to: usize) -> Vec<f32> {
     assert!(from > 0 && to > 0 && kernels.len().is_multiple_of(from * from), "kernels must match their size");
     if from == to {
@@ -45,7 +46,7 @@ fn inverse_of_resizing(from: usize, to: usize) -> Vec<f64> {
     }
     let at = |i: usize, j: usize| resize[i * from + j];
     let sum = |n: usize, term: &dyn Fn(usize) -> f64| (0..n).map(term).sum::<f64>();
-    // Of the two products with its transpose, the smaller one has an inverse.
+    // Of the matrix's two products with its transpose, the smaller one is invertible.
     if to < from {
         let gram = (0..to * to).map(|k| sum(from, &|j| at(k / to, j) * at(k % to, j))).collect();
         solve(gram, resize, to, from)
@@ -57,7 +58,7 @@ fn inverse_of_resizing(from: usize, to: usize) -> Vec<f64> {
     }
 }
 
-/// `matrix⁻¹ · right` for a positive definite `[n, n]` and a `[n, columns]`, by Gauss's elimination.
+/// `matrix⁻¹ · right` for a positive definite `[n, n]` and a `[n, columns]`, by Gauss–Jordan elimination.
 fn solve(mut matrix: Vec<f64>, mut right: Vec<f64>, n: usize, columns: usize) -> Vec<f64> {
     for pivot in 0..n {
         let scale = 1.0 / matrix[pivot * n + pivot];
@@ -88,7 +89,7 @@ mod tests {
         let kernel: Vec<f32> = (0..from * from).map(number).collect();
         let patch: Vec<f32> = (7..7 + from * from).map(number).collect();
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-        // A table is a grid with one row before it.
+        // A position table has one row, the class token's, before the grid.
         let table: Vec<f32> = [&[0.0][..], &patch].concat();
         let resized = &resample_table(&table, 1, (from, from), (to, to))[1..];
         let projected = dot(&resample_kernels(&kernel, from, to), resized);

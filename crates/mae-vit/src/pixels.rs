@@ -1,4 +1,4 @@
-//! Pixels of images to normalised numbers on the device, and back.
+//! Normalises pixels of images on the device, and undoes it.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{VitError, ops};
 
-/// The type of pixels, and mean and standard deviation of each channel: of bytes scaled to [0, 1], of other numbers as they are.
+/// The pixel type, and the mean and standard deviation of each channel: for bytes, of values scaled to [0, 1]; for
+/// other types, of the unscaled values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalize {
@@ -25,7 +26,7 @@ fn is_bytes(dtype: &DType) -> bool {
     *dtype == DType::U8
 }
 
-/// The types of pixels, and what files call them.
+/// The pixel types, and their names in files.
 const DTYPES: [(DType, &str); 3] = [(DType::U8, "u8"), (DType::U16, "u16"), (DType::F32, "f32")];
 
 mod dtype_text {
@@ -59,18 +60,18 @@ impl fmt::Display for Normalize {
 }
 
 impl Normalize {
-    /// Constants for bytes of `mean.len()` channels.
+    /// Constants for byte pixels of `mean.len()` channels.
     ///
     /// # Errors
-    /// As [`validate`](Self::validate); if the lengths differ.
+    /// As [`validate`](Self::validate), and if the lengths differ.
     pub fn new(mean: Vec<f32>, std: Vec<f32>) -> Result<Self, VitError> {
         Self::of(DType::U8, mean, std)
     }
 
-    /// Constants for pixels of a type: `U8`, `U16` or `F32`.
+    /// Constants for pixels of type `U8`, `U16` or `F32`.
     ///
     /// # Errors
-    /// As [`new`](Self::new); for another type.
+    /// As [`new`](Self::new), and for another type.
     pub fn of(dtype: DType, mean: Vec<f32>, std: Vec<f32>) -> Result<Self, VitError> {
         if !DTYPES.iter().any(|(known, _)| *known == dtype) {
             return Err(VitError::PixelType { dtype: format!("{dtype:?}") });
@@ -80,12 +81,12 @@ impl Normalize {
         Ok(normalize)
     }
 
-    /// ImageNet's, in RGB order, as torchvision and timm have them.
+    /// ImageNet's constants in RGB order, as in torchvision and timm.
     pub fn imagenet() -> Self {
         Self { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225], dtype: DType::U8 }
     }
 
-    /// Mean and deviation 0.5: the range [−1, 1] for bytes of any number of channels.
+    /// Mean and standard deviation 0.5, which map bytes to [−1, 1], for any number of channels.
     pub fn half(channels: usize) -> Self {
         Self { mean: vec![0.5; channels], std: vec![0.5; channels], dtype: DType::U8 }
     }
@@ -95,12 +96,12 @@ impl Normalize {
         self.dtype
     }
 
-    /// The channels' means; of bytes, white is 1.
+    /// The mean of each channel; for bytes, white is 1.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }
 
-    /// The channels' deviations.
+    /// The standard deviation of each channel.
     pub fn std(&self) -> &[f32] {
         &self.std
     }
@@ -108,7 +109,8 @@ impl Normalize {
     /// Checks the constants against a number of channels.
     ///
     /// # Errors
-    /// If there is not one finite mean and one finite deviation above 0 for each channel; of bytes, both are at most 1 and no mean is below 0.
+    /// If there is not one finite mean and one finite, positive standard deviation for each channel. For bytes, also if
+    /// either is above 1 or a mean is below 0.
     pub fn validate(&self, channels: usize) -> Result<(), VitError> {
         if self.mean.len() != channels || self.std.len() != channels {
             return Err(VitError::Channels { mean: self.mean.len(), std: self.std.len(), channels });
@@ -133,7 +135,7 @@ impl Normalize {
                 true => format!("{bound}, since white is 1: divide by 255, which makes it {}", value / 255.0),
                 false => bound.into(),
             };
-            // By its decimals: those of f32 alone.
+            // Through its decimal text, so that the f64 prints no more digits than the f32.
             VitError::OutOfRange { name, value: value.to_string().parse().unwrap_or(f64::NAN), bound }
         };
         if let Some(mean) = self.mean.iter().find(|mean| !(0.0..=1.0).contains(*mean)) {
@@ -145,13 +147,13 @@ impl Normalize {
         }
     }
 
-    /// Moves pixels to the device and normalises them there. Those that are not finite become 0, the mean.
+    /// Moves pixels to the device and normalises them there. Pixels that are not finite become 0, the mean.
     ///
     /// # Shapes
-    /// `B·C·H·W` pixels of [`dtype`](Self::dtype) as bytes in the machine's order, `[B, C, H, W]` → `[B, C, H, W]`
+    /// `B·C·H·W` pixels of [`dtype`](Self::dtype) as bytes in native order, `[B, C, H, W]` → `[B, C, H, W]`
     ///
     /// # Panics
-    /// If the bytes are not as many.
+    /// If the number of bytes does not match the shape.
     pub fn images(&self, bytes: Vec<u8>, shape: [usize; 4], device: &Device) -> Tensor<4> {
         if is_bytes(&self.dtype) {
             let (scale, shift) = self.affine(device);
@@ -163,12 +165,12 @@ impl Normalize {
             let mean = self.mean[plane % channels];
             numbers.iter_mut().filter(|number| !number.is_finite()).for_each(|number| *number = mean);
         }
-        // The difference first: it is exact where the mean is large beside the deviation.
+        // Subtract first: the difference is exact where the mean is large relative to the standard deviation.
         let [mean, std] = [&self.mean, &self.std].map(|values| by_channel(values.clone(), device));
         (ops::upload_floats::<4>(TensorData::new(numbers, shape), device) - mean) / std
     }
 
-    /// 1 for the pixels that are finite numbers and 0 for the others; none if there are no others.
+    /// Returns 1 for finite pixels and 0 for the others, or `None` if all are finite.
     ///
     /// # Shapes
     /// As [`images`](Self::images).
@@ -182,7 +184,7 @@ impl Normalize {
         (!all).then(|| ops::upload_floats(TensorData::new(present, shape), device))
     }
 
-    /// The pixels of bytes in the machine's order, exactly.
+    /// Reads pixels exactly from bytes in native order.
     pub fn pixels(&self, bytes: &[u8]) -> Vec<f32> {
         match self.dtype {
             DType::U8 => bytes.iter().map(|byte| f32::from(*byte)).collect(),
@@ -216,7 +218,7 @@ impl Normalize {
         pixels.into_data().convert::<f32>().try_to_vec().expect("converted to f32")
     }
 
-    /// `x·scale + shift` maps bytes to normalised values, both `[1, C, 1, 1]`.
+    /// Scale and shift, both `[1, C, 1, 1]`: `x·scale + shift` maps bytes to normalised values.
     fn affine(&self, device: &Device) -> (Tensor<4>, Tensor<4>) {
         let scale = self.std.iter().map(|s| 1.0 / (255.0 * s)).collect();
         let shift = self.mean.iter().zip(&self.std).map(|(m, s)| -m / s).collect();
@@ -224,7 +226,7 @@ impl Normalize {
     }
 }
 
-/// One number for each channel, `[1, C, 1, 1]`.
+/// One value per channel, `[1, C, 1, 1]`.
 fn by_channel(numbers: Vec<f32>, device: &Device) -> Tensor<4> {
     let shape = [1, numbers.len(), 1, 1];
     ops::upload_floats(TensorData::new(numbers, shape), device)
@@ -307,7 +309,7 @@ mod tests {
         assert!(error.contains("mean is 123.675") && error.contains("from 0 to 1"), "{error}");
         assert!(error.ends_with("divide by 255, which makes it 0.485"), "{error}");
         assert!(refused(0.485, 58.395).ends_with("which makes it 0.229"));
-        // No guess where there is none to make.
+        // No suggestion where dividing by 255 would not help.
         assert_eq!(refused(-1.0, 0.5), "mean is -1, but must be from 0 to 1");
         assert!(refused(f32::NAN, 0.5).contains("NaN") && refused(32768.0, 0.5).ends_with("from 0 to 1"));
     }

@@ -3,7 +3,7 @@
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// The sin-cos position table of a grid, `[1 + rows·columns, dim]` row by row, zeros for the class
+/// The sin-cos position table of a grid, `[1 + rows·columns, dim]`, row-major, with zeros for the class
 /// token first; `dim` is a multiple of 4.
 ///
 /// A row is `[sin_w, cos_w, sin_h, cos_h]`, a quarter of the width each.
@@ -54,7 +54,7 @@ pub fn resample_table(table: &[f32], dim: usize, from: (usize, usize), to: (usiz
         return table.to_vec();
     }
     let (class, grid) = table.split_at(dim);
-    // Rows hold `columns · dim` numbers, so the vertical pass is the horizontal one on wider pixels.
+    // Rows hold `columns · dim` values, so the vertical pass is the horizontal one on wider pixels.
     let vertical = resample_axis(grid, 1, from.0, to.0, from.1 * dim);
     let both = resample_axis(&vertical, to.0, from.1, to.1, dim);
     [class, &both].concat()

@@ -1,10 +1,10 @@
-//! The fused operations against the portable ones: outputs, and gradients of everything that has one.
+//! Compares the fused operations with the portable ones: outputs, and the gradients of everything that has one.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mae_vit::ops::{self, Activation, AdamWStep, BranchParams, portable};
 use mae_vit::{Compute, InitRng, Precision};
 
-/// The backends with operations of their own: libtorch where it is compiled in.
+/// The backends with fused operations: Flex, and libtorch if it is compiled in.
 #[cfg_attr(
     feature = "tch",
     allow(deprecated, reason = "Burn means to give up libtorch; until then it is here")
@@ -20,7 +20,7 @@ fn devices() -> Vec<Device> {
 /// In f32, with everything kept for the backward pass.
 const KEEP: Compute = Compute { precision: Precision::F32, grad_checkpointing: false };
 
-/// Largest difference allowed, relative to the largest number of the portable result.
+/// The largest difference allowed, relative to the largest absolute value of the portable result.
 const TOLERANCE: f32 = 1e-5;
 
 fn random<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
@@ -233,17 +233,17 @@ fn what_is_computed_again_is_what_was_kept() {
     }
 }
 
-/// The length of the difference from the reference, relative to the reference's.
+/// The norm of the difference from the reference, relative to the reference's norm.
 fn distance(ours: &[f32], reference: &[f32]) -> f32 {
     let length = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|x| x * x).sum::<f32>().sqrt();
     length(&mut ours.iter().zip(reference).map(|(a, b)| a - b)) / length(&mut reference.iter().copied())
 }
 
-/// Factors of 8 bits are off by up to 2^-9 each; the rest is f32.
+/// Factors with 8 significant bits are off by up to 2^-9 each; the rest is f32.
 #[test]
 fn products_of_bf16_are_near_those_of_f32_and_all_else_is_f32() {
     const BF16: Compute = Compute { precision: Precision::Bf16, ..KEEP };
-    // Of the size that they have at first, Xavier's: with larger ones the softmax is one for a single token.
+    // Scales weights to about their Xavier initialisation: with larger ones, the softmax is 1 for a single token.
     let small = |weight: Tensor<2>, bound: f64| (weight.detach() * bound).detach().require_grad();
     for device in devices().into_iter().map(Device::autodiff) {
         let (x, mut p) = params([3, 50, 24], 72, 24, &device);
@@ -263,7 +263,7 @@ fn products_of_bf16_are_near_those_of_f32_and_all_else_is_f32() {
                 "output {i} on {device:?} is off by {off}: nothing was rounded"
             );
         }
-        // The residual stream is not rounded: without weights, an output is its input to the bit.
+        // The residual stream is not rounded: with zero weights, the output equals the input bit for bit.
         let zero =
             BranchParams { out_weight: q.out_weight.zeros_like(), out_bias: q.out_bias.zeros_like(), ..q };
         assert_eq!(floats(ops::mlp_branch(y.clone(), zero, 1e-6, BF16)), floats(y));
@@ -295,7 +295,7 @@ fn the_loss_agrees_with_the_portable_one() {
             let patches = random([2, 3, 12], 1, &device);
             let run = |f: &dyn Fn(Tensor<3>, Tensor<3>, Option<f64>) -> Tensor<1>| {
                 let loss = f(pred.clone(), patches.clone(), eps);
-                // Weighted, as accumulation does.
+                // Scaled, as in gradient accumulation.
                 let grads = loss.clone().div_scalar(4.0).backward();
                 vec![floats(loss), floats(pred.grad(&grads).unwrap())]
             };
@@ -316,7 +316,7 @@ fn adamw_is_the_portable_one_on_flex_to_the_last_bit() {
             let step = AdamWStep { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.05, lr: 1.5e-3, time };
             (param, moments) = adamw(param, grad, moments, &step);
         }
-        // A parameter that someone else still holds is not written to.
+        // A parameter that is still shared is not overwritten.
         assert_eq!(floats(start), floats(random(shape, 0, device)));
         let [first, second] = moments;
         [param, first, second].map(|tensor| floats(tensor).into_iter().map(f32::to_bits).collect::<Vec<_>>())

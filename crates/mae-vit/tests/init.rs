@@ -90,7 +90,7 @@ fn encoding_a_subset_of_all_patches_is_encoding_the_image() {
     let ids = Tensor::from_data(burn::tensor::TensorData::new(order.clone(), [2, 24]), &device);
     let whole = vit.forward(images.clone());
     let kept = vit.forward_kept(mae_vit::patchify(images, &geometry), ids);
-    // Attention does not mind the order: the same tokens, permuted.
+    // Attention does not depend on the order: the tokens are the same, permuted.
     let (whole, kept) = (values(whole), values(kept));
     for image in 0..2 {
         for (place, id) in std::iter::once(-1).chain(order[image * 24..][..24].iter().copied()).enumerate() {

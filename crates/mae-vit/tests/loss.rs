@@ -17,7 +17,7 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().unwrap()
 }
 
-/// All but a third of the pixels, all of one patch, and all but one pixel of another.
+/// A presence mask that lacks a third of the pixels, all of one patch, and all but one pixel of another.
 fn present() -> Vec<f32> {
     let draw = random(7);
     let pixel = |i: usize| match i / SHAPE[2] {

@@ -29,8 +29,9 @@
 //! # }
 //! ```
 //!
-//! The run's folder then has the weights, pictures of reconstructions, curves and a report page. [`image`], [`data`], [`masking`], [`vit`],
-//! [`model`], [`trainer`], [`ranks`], [`eval`] and [`report`] are the crates behind it, each of use by itself; a task of your own implements [`trainer::Task`].
+//! The run's folder then has the weights, pictures of reconstructions, curves and a report page. The crates behind this
+//! one are [`image`], [`data`], [`masking`], [`vit`], [`model`], [`trainer`], [`ranks`], [`eval`] and [`report`]; each
+//! is useful alone. A task of your own implements [`trainer::Task`].
 
 pub use burn;
 pub use mae_data as data;
@@ -43,9 +44,9 @@ pub use mae_report as report;
 pub use mae_trainer as trainer;
 pub use mae_vit as vit;
 
-/// What most programs use.
+/// The items that most programs use.
 pub mod prelude {
-    /// A result of training.
+    /// A result whose error is a [`TrainerError`] by default.
     pub type Result<T, E = mae_trainer::TrainerError> = std::result::Result<T, E>;
 
     pub use burn::module::Module;

@@ -1,4 +1,4 @@
-//! `BurnLoader` beside the loader that it wraps: the same batches, an epoch after the other, in parts, and with errors.
+//! Compares `BurnLoader` with the loader that it wraps: batches, consecutive epochs, slices, and errors.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

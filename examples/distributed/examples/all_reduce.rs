@@ -1,4 +1,4 @@
-//! Times what ranks do together in a step, averaging gradients, and checks the mean.
+//! Times the all-reduce that averages gradients over ranks in a step, and checks the mean.
 #![allow(clippy::print_stdout, reason = "a command line talks to people")]
 
 use std::time::Instant;
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     let bucket = bucket_bytes(ranks.size()) / size_of::<f32>();
     let mut seconds = Vec::new();
     for _ in 0..repeats {
-        // The same on every rank, so that their mean is known.
+        // The same values on every rank, so that their mean is known.
         let values = |first: usize| {
             let numbers = first as i64..(first + bucket).min(numbers) as i64;
             Tensor::<1, Int>::arange(numbers, &device).float().mul_scalar(0.37).sin()
@@ -62,7 +62,7 @@ fn main() -> Result<()> {
         seconds.push(began.elapsed().as_secs_f64());
         for (mean, first) in means.into_iter().flatten().zip(firsts) {
             let off = (mean - values(first)).abs().max().into_scalar::<f32>();
-            // Halves are exact, thirds are not.
+            // Dividing by a power of two is exact, by other numbers not.
             let bound = if ranks.size().is_power_of_two() { 0.0 } else { 1e-6 };
             ensure!(off <= bound, "the mean of {} equal numbers is {off} off", ranks.size());
         }

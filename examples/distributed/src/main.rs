@@ -1,4 +1,4 @@
-//! Masked pre-training in many processes, each with its part of the data.
+//! Masked pre-training in many processes, each on its part of the data.
 #![warn(clippy::print_stderr)]
 
 use std::error::Error;
@@ -18,12 +18,12 @@ struct Cli {
     train: TrainArgs<PretrainArgs>,
 }
 
-// The step allocates and frees large buffers all the time; the system's allocator gives their pages back each time.
+// Each step allocates and frees large buffers; the system's allocator would return their pages to the OS each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = mae_trainer::cli::parse::<Cli>().train;
-    // With the ranks of the launcher; an error in one ends all.
+    // Runs with the launcher's ranks; an error in one rank ends all.
     with_ranks(|ranks| args.train_and_tell(ranks).map_err(Box::<dyn Error>::from))
 }

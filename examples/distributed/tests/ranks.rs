@@ -1,4 +1,4 @@
-//! Several processes train as one does, each on its part of the data, and end together.
+//! Several processes, each on its part of the data, train like a single one, and end together.
 #![cfg(unix)]
 #![allow(clippy::print_stdout, reason = "a test says what it measured")]
 
@@ -17,7 +17,7 @@ use mae_trainer::{
 };
 use serde::{Deserialize, Serialize};
 
-/// As `cargo xtask train distributed` does.
+/// The `mpirun` command, as `cargo xtask train distributed` calls it.
 fn mpirun(at: &Path) -> Command {
     let mut command = Command::new("mpirun");
     command.current_dir(at).args(["--oversubscribe", "--bind-to", "none"]);
@@ -29,7 +29,7 @@ fn mpirun(at: &Path) -> Command {
     command
 }
 
-/// Where to compute; CI runs these tests on libtorch as well.
+/// The device to compute on; CI runs these tests on libtorch as well.
 fn device() -> String {
     std::env::var("MAE_TEST_DEVICE").unwrap_or_else(|_| "flex".into())
 }
@@ -86,7 +86,7 @@ fn difference(a: &Path, b: &Path) -> f64 {
     a.iter().zip(&b).map(|(a, b)| ((a - b) / a).abs()).fold(0.0, f64::max)
 }
 
-/// |a - b| / |a| over all numbers.
+/// |a - b| / |a| over all values.
 fn distance(a: &[f32], b: &[f32]) -> f64 {
     assert!(a.len() == b.len() && !a.is_empty());
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
@@ -132,17 +132,17 @@ fn ranks_train_as_one_process_with_all_their_images() {
     }
 }
 
-/// What the processes of a test below write.
+/// The results that the processes of a test below write.
 #[derive(Serialize, Deserialize)]
 struct Found {
     gradient: Vec<f32>,
-    /// Indices of an epoch, by rank, where a rest is left out and where it is filled up.
+    /// Image indices of an epoch by rank: with the incomplete last update dropped, and with it filled up.
     read: [Vec<Vec<f64>>; 2],
     val_loss: Option<f64>,
     metrics: BTreeMap<String, f64>,
 }
 
-/// 24 images an update, in two passes.
+/// A recipe with 24 images per update, in two accumulated batches.
 fn recipe(ranks: usize) -> Recipe<PretrainRecipe> {
     let mut recipe = Recipe::<PretrainRecipe>::default();
     (recipe.train.epochs, recipe.train.batch_size, recipe.train.accum_iter) = (2, Some(12 / ranks), 2);
@@ -170,7 +170,7 @@ fn process() {
     let state = run.latest_state(&device).unwrap().state;
     let mut updates = run.updates();
     let mut gradient = Vec::new();
-    // The second update's gradients travel during its backward pass.
+    // The second update's gradients are all-reduced during its backward pass.
     for step in [0, 1] {
         let (gradients, _) = updates.at(step).unwrap().gradients(&mut state.model.clone(), &device).unwrap();
         let mut flat = Flat(&gradients, Vec::new());
@@ -247,7 +247,7 @@ fn children(launcher: &Child) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-/// Waits until so many updates are on record.
+/// Waits until `updates` updates are recorded.
 fn wait_for(run: &Path, updates: usize) {
     let count = || fs::read(run.join("metrics.jsonl")).map_or(0, |t| t.split(|b| *b == b'\n').count());
     let began = Instant::now();
@@ -257,7 +257,7 @@ fn wait_for(run: &Path, updates: usize) {
     }
 }
 
-/// Waits for the end of a process, which has to come soon.
+/// Waits for a process to end, which it must do within 30 s.
 fn end_of(mut child: Child) -> std::process::ExitStatus {
     let began = Instant::now();
     loop {
@@ -285,7 +285,7 @@ fn a_killed_rank_ends_all_and_the_run_goes_on_with_as_many_ranks_as_there_are() 
     assert!(Command::new("kill").args(["-KILL", &ranks[1]]).status().unwrap().success());
     assert!(!end_of(child).success());
 
-    // Asked to stop at the launcher, which tells its ranks.
+    // The launcher gets the signal to stop, and passes it on to its ranks.
     let child = train(at, 2, "--resume run").stderr(Stdio::null()).spawn().unwrap();
     wait_for(&at.join("run"), 40);
     assert!(Command::new("kill").args(["-USR1", &child.id().to_string()]).status().unwrap().success());
@@ -295,7 +295,7 @@ fn a_killed_rank_ends_all_and_the_run_goes_on_with_as_many_ranks_as_there_are() 
     let newest = newest.map(|entry| entry.unwrap().file_name().into_string().unwrap()).max().unwrap();
     assert_eq!(newest, format!("step-{before:09}"), "no checkpoint of the last update");
 
-    // One process now does what two did: eight images an update, in twice as many passes.
+    // One process now does the work of two: eight images per update, in twice as many accumulated batches.
     let output = fail(&mut train(at, 3, "--resume run"));
     assert!(output.contains("the number of ranks is 3") && output.contains("8 images"), "{output}");
     succeed(&mut train(at, 1, "--resume run"));
@@ -338,7 +338,7 @@ fn an_error_on_one_rank_ends_all_and_says_which() {
     assert!(error.contains("optim.base_lr") && error.contains("rank 1 has another recipe"), "{error}");
     assert!(!at.join("run").exists());
 
-    // A rate at which the first update ruins the model.
+    // A learning rate at which the first update ruins the model.
     let error =
         fail(&mut train(at, 2, &format!("{RUN} --batch-size 4 --base-lr 1e30 --warmup-epochs 0 --out nan")));
     assert!(error.contains("error: rank ") && error.contains("has the loss NaN"), "{error}");
@@ -353,7 +353,7 @@ fn an_error_on_one_rank_ends_all_and_says_which() {
     };
     let error = other("held");
     assert!(error.contains("rank 1 has another recipe: data.images (23 there, 107 here)"), "{error}");
-    // As many, of which one has another name.
+    // As many images, but one has another name.
     succeed(Command::new("cp").args(["-r", "photos", "renamed"]).current_dir(at));
     fs::rename(at.join("renamed/odd/001.png"), at.join("renamed/odd/one.png")).unwrap();
     let error = other("renamed");
@@ -365,7 +365,7 @@ fn an_error_on_one_rank_ends_all_and_says_which() {
     assert!(error.contains("002.png") && error.contains("error: rank "), "{error}");
 }
 
-/// A file system that fills up under the main rank. Mounting needs the right to.
+/// A file system fills up while the main rank writes to it. Needs permission to mount.
 #[test]
 #[ignore = "mounts a file system"]
 fn a_full_disk_ends_all_and_leaves_what_was_written() {
@@ -386,7 +386,7 @@ fn a_full_disk_ends_all_and_leaves_what_was_written() {
     let mut command = train(at, 2, &format!("{RUN} --epochs 1000 --batch-size 4 --out disk/run"));
     let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
     wait_for(&disk.join("run"), 5);
-    // Whatever is left.
+    // Takes whatever space is left; the write itself fails.
     let _ = fs::write(disk.join("filler"), vec![1; 24 << 20]);
     assert!(!end_of(child).success());
     let log = fs::read_to_string(at.join("log")).unwrap();

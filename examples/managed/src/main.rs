@@ -1,4 +1,4 @@
-//! Masked pre-training handed to `burn-train`.
+//! Masked pre-training by `burn-train`.
 #![warn(clippy::print_stderr)]
 
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ struct Cli {
     train: TrainArgs<PretrainArgs>,
 }
 
-// The step allocates and frees large buffers all the time; the system's allocator gives their pages back each time.
+// Each step allocates and frees large buffers; the system's allocator would return their pages to the OS each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn train(args: &TrainArgs<PretrainArgs>) -> Result<ExitCode> {
-    // What was asked for, checked and resolved, before anything is computed.
+    // Check and resolve the request before computing anything.
     let device = args.device.open()?;
     if let Some(text) = args.dry_run(&(Arc::new(Single) as _), &device)? {
         output::print(text)?;

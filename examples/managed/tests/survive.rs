@@ -1,4 +1,4 @@
-//! Runs that are killed, stopped, out of disk space or robbed of their folder end as if nothing had happened.
+//! A run that was killed, stopped or out of disk space resumes to the same result; a deleted folder is an error.
 #![cfg(unix)]
 #![allow(clippy::print_stdout, reason = "a test says what it met")]
 
@@ -46,7 +46,7 @@ fn images(folder: &Path) {
     }
 }
 
-/// Starts the run, or goes on with it.
+/// Starts the run, or resumes it.
 fn go_on(at: &Path) -> Command {
     match at.join("run/recipe.toml").exists() {
         true => managed(at, &["--resume", "run", "--quiet"]),
@@ -54,7 +54,7 @@ fn go_on(at: &Path) -> Command {
     }
 }
 
-/// Losses as written, and the weights.
+/// The losses as text, and the bytes of the weights.
 fn outcome(run: &Path) -> (Vec<String>, Vec<u8>) {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let loss = |line: &str| line.split("\"loss\":").nth(1).unwrap().split(',').next().unwrap().to_owned();
@@ -64,11 +64,11 @@ fn outcome(run: &Path) -> (Vec<String>, Vec<u8>) {
 }
 
 fn signal(child: &Child, name: &str) {
-    // A process that has ended meanwhile is no failure of the test.
+    // The process may have ended meanwhile, which is no failure of the test.
     let _ = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
 }
 
-/// Seconds from 0 to `most`, different at each call and in each run of the test.
+/// A duration of 0 to `most` seconds, different at each call and in each run of the test.
 fn moment(most: f64) -> Duration {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
     Duration::from_secs_f64(most * f64::from(nanos % 1_000_003) / 1_000_003.0)
@@ -89,7 +89,7 @@ fn killed_at_any_moment_a_run_ends_with_the_same_weights() {
     for i in 0..25 {
         let before = updates();
         let mut child = go_on(at).spawn().unwrap();
-        // Sometimes while it starts, sometimes some updates later: the machine's speed has no part in how far it gets.
+        // Sometimes while it starts, sometimes some updates later, counted so that the machine's speed does not matter.
         match i % 6 {
             0 => std::thread::sleep(moment(0.1)),
             more => {
@@ -99,7 +99,7 @@ fn killed_at_any_moment_a_run_ends_with_the_same_weights() {
             }
         }
         std::thread::sleep(moment(0.02));
-        // Twenty times the signal that cannot be heard, five times the one that asks.
+        // SIGKILL, which cannot be caught, twenty times, and SIGTERM five times.
         signal(&child, if i % 5 == 4 { "-TERM" } else { "-KILL" });
         let status = child.wait().unwrap();
         assert!(!status.success(), "the run is too short for this test");
@@ -133,7 +133,7 @@ fn a_deleted_folder_is_an_error() {
     let at = folder.path();
     images(&at.join("photos"));
     let mut child = go_on(at).stderr(Stdio::piped()).spawn().unwrap();
-    // It is under way: its files are open, and a checkpoint is what it writes next.
+    // The run is under way: its files are open, and it writes a checkpoint next.
     wait_for(&at.join("run/checkpoints"), &mut child);
     fs::rename(at.join("run"), at.join("gone")).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -142,7 +142,7 @@ fn a_deleted_folder_is_an_error() {
     assert!(error.contains("cannot write") && error.contains("run"), "{error}");
 }
 
-/// Needs the right to mount: `cargo test -p managed -- --ignored` as root.
+/// Needs permission to mount: `cargo test -p managed -- --ignored` as root.
 #[test]
 #[ignore = "mounts a file system"]
 fn a_full_or_read_only_disk_loses_nothing() {
@@ -156,7 +156,7 @@ fn a_full_or_read_only_disk_loses_nothing() {
 
     let mut child = go_on(at).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(&at.join("run/checkpoints/step-000000005"), &mut child);
-    // Whatever is left.
+    // Takes whatever space is left; the write itself fails.
     let _ = fs::write(disk.0.join("filler"), vec![1; 24 << 20]);
     let output = child.wait_with_output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
@@ -185,7 +185,7 @@ fn wait_for(path: &Path, child: &mut Child) {
     }
 }
 
-/// A small file system in memory, gone when dropped.
+/// A small file system in memory, unmounted when dropped.
 struct Tmpfs(PathBuf);
 
 impl Tmpfs {

@@ -1,6 +1,6 @@
-//! A task of one's own: an encoder learns to predict a number of each image, which a CSV file has in a line `name,number`.
+//! A task of your own: an encoder learns to predict a number for each image, from a CSV file of lines `name,number`.
 //!
-//! What is not here is the trainer's: options, recipes, `--resume`, checkpoints, curves, the report, ranks.
+//! The trainer does the rest: options, recipes, `--resume`, checkpoints, curves, the report, ranks.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ sections! {
     pub RegressionRecipe => RegressionSettings {
         /// Where the encoder comes from.
         model: EncoderRecipe,
-        /// What is predicted.
+        /// The target of the prediction.
         target: TargetRecipe,
     }
 }
 
 section! {
-    /// What is predicted.
+    /// The target of the prediction.
     pub TargetRecipe => TargetSettings {
         /// The CSV file.
         Fixed numbers: PathBuf = PathBuf::new();
@@ -30,7 +30,7 @@ impl TaskRecipe for RegressionRecipe {
     const TASK: &'static str = "regression";
 }
 
-/// An encoder, and a linear map of the mean of its patches' tokens.
+/// An encoder, and a linear head on the mean of its patch tokens.
 #[derive(Module, Debug)]
 pub struct Regressor {
     encoder: VisionTransformer,
@@ -52,7 +52,7 @@ impl SavedModel for Regressor {
     }
 }
 
-/// With the numbers of the training and of the held-out images.
+/// The task: its settings, and the numbers of the training and of the held-out images.
 pub struct Regression(SettingsOf<Self>, [Vec<f32>; 2]);
 
 impl Task for Regression {
@@ -101,7 +101,7 @@ impl Task for Regression {
     }
 }
 
-/// The number of each image, by the name of its file.
+/// The number of each image, looked up by its file name.
 fn numbers(path: &Path, images: &dyn ImageSource) -> Result<Vec<f32>> {
     let text =
         std::fs::read_to_string(path).map_err(|source| TrainerError::Read { path: path.into(), source })?;

@@ -1,4 +1,4 @@
-//! A task of one's own is trained, measured, continued to the bit, and shared by processes, like those of the trainer.
+//! A task of your own trains, evaluates, resumes bit for bit and runs in several processes, like the trainer's tasks.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use image::RgbImage;
 
-/// Images whose number is how bright they are, and the file of these numbers.
+/// Writes images whose number is their brightness, and the CSV file of these numbers.
 fn images(at: &Path) {
     let mut lines = String::from("name,number\n");
     for (folder, count) in [("train", 32), ("val", 12)] {
@@ -24,7 +24,7 @@ fn images(at: &Path) {
     fs::write(at.join("numbers.csv"), lines).unwrap();
 }
 
-/// A pre-trained encoder, hardly.
+/// Writes the weights of a pre-training run before its first update.
 fn encoder(at: &Path) {
     use mae::prelude::*;
     let mut recipe = Recipe::<PretrainRecipe>::default();
@@ -71,7 +71,7 @@ fn it_is_trained_measured_and_continued() {
 
     let output = command(at, &[PROGRAM], &format!("{NEW} --out parts --stop-after 13"));
     assert_eq!(output.status.code(), Some(130), "{output:?}");
-    // The file that it started from is not needed again.
+    // Resuming does not need the weights that the run started from.
     fs::remove_dir_all(at.join("pretrained")).unwrap();
     assert!(command(at, &[PROGRAM], "--resume parts --quiet").status.success());
     assert_eq!((losses(&at.join("whole")).len(), losses(&at.join("whole"))), (64, losses(&at.join("parts"))));

@@ -1,4 +1,4 @@
-//! Masked pre-training as one explicit loop, to be read and copied.
+//! Masked pre-training as one explicit loop, to read and copy.
 #![warn(clippy::print_stderr)]
 
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ struct Cli {
     train: TrainArgs<PretrainArgs>,
 }
 
-// The step allocates and frees large buffers all the time; the system's allocator gives their pages back each time.
+// Each step allocates and frees large buffers; the system's allocator would return their pages to the OS each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn train(args: &TrainArgs<PretrainArgs>) -> Result<ExitCode> {
-    // What was asked for, checked and resolved, before anything is computed.
+    // Check and resolve the request before computing anything.
     let device = args.device.open()?;
     if let Some(text) = args.dry_run(&(Arc::new(Single) as _), &device)? {
         output::print(text)?;
@@ -55,7 +55,7 @@ fn train(args: &TrainArgs<PretrainArgs>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The loop; returns whether the run is finished.
+/// Runs the training loop; returns whether the run is finished.
 fn train_loop(
     args: &TrainArgs<PretrainArgs>,
     run: &Run<Pretrain>,
@@ -72,8 +72,8 @@ fn train_loop(
     let mut last_save = Instant::now();
 
     while !run.finished(state.step)? {
-        // Images and masks, forward and backward, the optimizer at the schedule's rate.
-        // What was measured is not read every time: a card that works ahead would be waited for.
+        // Images and masks, forward and backward passes, the optimizer at the scheduled learning rate.
+        // Metrics are not read back after every update, because each read waits for the device.
         let Some(report) = train_step(run, state, &mut updates, device)? else { continue };
         state.elapsed_s = progress.update(run, state.step, report, updates.waiting())?.elapsed_s;
 

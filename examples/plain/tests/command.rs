@@ -1,4 +1,4 @@
-//! The program as a user meets it: what it refuses and how it says so, and that a stopped run goes on.
+//! The program as a user sees it: which input it refuses, its error messages, and resuming a stopped run.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use image::RgbImage;
 
-/// Runs the program in a folder of its own with a small model.
+/// Runs the program in a folder.
 fn plain(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_plain"))
         .current_dir(folder)
@@ -18,7 +18,7 @@ fn plain(folder: &Path, args: &[&str]) -> Output {
 /// Small enough for a debug build.
 const SMALL: [&str; 8] = ["--image-size", "16", "--patch-size", "4", "--epochs", "1", "--batch-size", "4"];
 
-/// Expects failure, one paragraph that holds all of `words`, and nothing left behind.
+/// Expects failure without a panic, and a message of at most five lines that contains all of `words`.
 fn refused(folder: &Path, args: &[&str], words: &[&str]) {
     let output = plain(folder, args);
     let error = String::from_utf8_lossy(&output.stderr);
@@ -85,7 +85,7 @@ fn unreadable_files_are_replaced_up_to_a_share_and_named() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("broken.png") && error.contains("0 bytes"), "{error}");
 
-    // One of thirteen is more than the one in twenty that are put up with by default.
+    // One bad file of thirteen exceeds the default limit of one in twenty.
     let args = [&["--data", "photos", "--out", "over"], &SMALL[..]].concat();
     let output = plain(at, &args);
     let error = String::from_utf8_lossy(&output.stderr);
@@ -134,7 +134,7 @@ fn a_stopped_run_goes_on_from_its_folder_alone() {
     assert_eq!(losses("stopped"), losses("whole"));
     assert_eq!(losses("whole").len(), 3);
 
-    // A finished run can be trained for longer, but not with what its weights or its order do not fit.
+    // A finished run can be trained for longer, but not with settings that its weights or its order do not fit.
     refused(
         at,
         &["--resume", "whole", "--batch-size", "3"],
@@ -145,7 +145,7 @@ fn a_stopped_run_goes_on_from_its_folder_alone() {
     assert!(text.contains("epochs (1 before, 2 now)") && text.contains("6 of 6 steps"), "{text}");
     assert_eq!(losses("whole").len(), 6);
 
-    // Weights begin another run.
+    // The weights can initialise another run.
     let more = [&["--data", "photos", "--out", "more", "--init-from", "whole"], &SMALL[..]].concat();
     let output = plain(at, &more);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! The crates that are linked into the program, with their licences.
+//! Lists the crates that are linked into the program, with their licences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::programs::cargo;
 
-/// How the names of files with licences begin; the last two are those of fonts.
+/// Prefixes of the names of licence files. The last two are those of fonts.
 const NAMES: [&str; 8] = ["licen", "copying", "copyright", "notice", "unlicense", "patents", "ofl", "ufl"];
 
 #[derive(Deserialize)]
@@ -24,11 +24,11 @@ struct Package {
     version: String,
     license: Option<String>,
     manifest_path: PathBuf,
-    /// None for the workspace's own.
+    /// `None` for the workspace's own packages.
     source: Option<String>,
 }
 
-/// The list of crates, and the text of each licence once.
+/// Returns the list of crates, and the text of each licence once.
 pub fn third_party(platform: &str) -> Result<String> {
     let linked = linked(platform)?;
     let metadata = output(&["metadata", "--format-version=1", "--locked", "--filter-platform", platform])?;
@@ -81,7 +81,7 @@ fn licences(folder: &Path) -> Result<Vec<String>> {
         } else if NAMES.iter().any(|start| name.starts_with(start)) && !name.ends_with(".rs") {
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let text = String::from_utf8_lossy(&bytes);
-            // Texts that differ in their blanks alone are one.
+            // Texts that differ only in trailing spaces, or in empty lines at either end, count as one.
             let lines: Vec<_> = text.lines().map(str::trim_end).collect();
             texts.push(lines.join("\n").trim_matches('\n').to_owned());
         }
@@ -90,7 +90,7 @@ fn licences(folder: &Path) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-/// What cargo prints.
+/// Runs cargo and returns its output.
 fn output(args: &[&str]) -> Result<String> {
     let output = cargo().args(args).output().context("cannot start cargo")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -40,7 +40,7 @@ pub fn dist(options: &Options) -> Result<()> {
         cfg!(all(target_os = "linux", target_arch = "x86_64")),
         "cargo xtask dist builds for Linux x86-64, and must run there"
     );
-    // The tools run in other folders.
+    // The tools run in other folders, so they need an absolute path.
     let target = path::absolute(target())?;
     let tools = Tools::install(&target.join("dist-tools"))?;
     let packages = target.join("dist");
@@ -72,7 +72,7 @@ pub fn dist(options: &Options) -> Result<()> {
     summarise(&packages)
 }
 
-/// Builds the program against the old glibc; an error if it asks for a later one or for other libraries.
+/// Builds the program against the old glibc. Fails if it needs a later one or other libraries.
 fn build_wheel(tools: &Tools, options: &Options, third_party: &Path, packages: &Path) -> Result<()> {
     let strip = format!("CARGO_PROFILE_{}_STRIP", options.profile.to_uppercase().replace('-', "_"));
     let build = ["build", "--locked", "--zig", "--auditwheel=check", "--target", PLATFORM];

@@ -1,4 +1,4 @@
-//! The tools that package: maturin with zig from PyPI, cargo-deb from crates.io.
+//! The packaging tools: maturin with zig from PyPI, cargo-deb from crates.io.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,31 +12,23 @@ use crate::programs::{self, cargo};
 /// The version of cargo-deb.
 const CARGO_DEB: &str = "cargo-deb@3.8.0";
 
-/// Where the tools are.
+/// The installed tools.
 pub struct Tools {
     path: OsString,
 }
 
 impl Tools {
-    /// Installs what is missing into a folder, given by an absolute path.
+    /// Installs missing tools into a folder, given by an absolute path.
     pub fn install(folder: &Path) -> Result<Self> {
         let python = programs::environment(&folder.join("python"))?;
         programs::install(&python, "scripts/requirements-dist.txt")?;
-        let deb = folder.join(CARGO_DEB);
-        if !deb.join("bin/cargo-deb").exists() {
-            println!("installing {}", deb.display());
-            let install = ["install", "--quiet", "--locked", "--debug", CARGO_DEB];
-            let mut cargo = cargo();
-            // Built in a temporary folder, which cargo removes.
-            cargo.args(install).arg("--root").arg(&deb).env_remove("CARGO_TARGET_DIR");
-            run(&mut cargo)?;
-        }
-        let mut path = vec![folder.join("python/bin"), deb.join("bin")];
+        let deb = programs::install_tool(folder, CARGO_DEB)?;
+        let mut path = vec![folder.join("python/bin"), deb];
         path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         Ok(Self { path: env::join_paths(path)? })
     }
 
-    /// A command that finds them.
+    /// Creates a command that finds the tools.
     pub fn command(&self, program: &str) -> Command {
         let mut command = if program == "cargo" { cargo() } else { Command::new(program) };
         command.env("PATH", &self.path);

@@ -1,4 +1,4 @@
-//! What is disturbed: commands that can be given again, and what is compared of their results.
+//! The jobs to disturb: commands that can be repeated, and the parts of their results that are compared.
 
 use std::fs;
 use std::path::Path;
@@ -27,8 +27,7 @@ impl Job {
         }
     }
 
-    /// The command that begins the job, or goes on with it. Under `folder` there are the images and the undisturbed
-    /// pre-training.
+    /// The command that starts or resumes the job. `folder` contains the images and the undisturbed pre-training.
     pub fn command(self, programs: &Path, folder: &Path, out: &Path) -> Command {
         let (images, weights) = (folder.join("images"), folder.join(Self::Pretrain.name()));
         let mut command = match self {
@@ -47,7 +46,7 @@ impl Job {
             Self::Finetune => {
                 let config = folder.join("finetune.toml");
                 let text = "epochs = 2\nbatch_size = 8\n[eval]\ncheckpoint_steps = 2\n";
-                // If it cannot be written, the command says so.
+                // If this fails, the command reports it.
                 let _ = fs::write(&config, text);
                 command.args(["finetune", "--quiet", "--config"]).arg(config);
                 command.arg("--out").arg(out).arg(weights).arg(&images).arg(&images);
@@ -63,7 +62,7 @@ impl Job {
         command
     }
 
-    /// Everything of the result that must be the same in the end, to the bit.
+    /// The parts of the result that must be the same in the end, to the bit.
     pub fn outcome(self, out: &Path) -> Result<Vec<u8>> {
         match self {
             Self::Pretrain | Self::Finetune => {
@@ -99,7 +98,7 @@ pub fn unreadable(out: &Path) -> String {
     fs::read_to_string(out.join("bad_files.log")).unwrap_or_default()
 }
 
-/// The losses as they are written: times and rates differ.
+/// The losses as they are written. Times and throughput differ.
 fn losses(records: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(records);
     let loss = |line: &str| {
@@ -108,7 +107,7 @@ fn losses(records: &[u8]) -> Vec<u8> {
     text.lines().filter_map(loss).collect::<Vec<_>>().join("\n").into_bytes()
 }
 
-/// What follows the header, which may list its metadata in another order.
+/// The bytes after the header, which may list its metadata in another order.
 fn tensors(file: &[u8]) -> Result<&[u8]> {
     let header = file.first_chunk().map(|length| u64::from_le_bytes(*length) as usize);
     header.and_then(|length| file.get(8 + length..)).context("a model.safetensors without a header")

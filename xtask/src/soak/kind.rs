@@ -1,4 +1,4 @@
-//! What may happen to a program.
+//! The kinds of disturbances.
 
 /// A kind of disturbance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,7 +11,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What it is called in the table.
+    /// The name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kill => "SIGKILL",

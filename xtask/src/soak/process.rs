@@ -1,4 +1,4 @@
-//! A program that runs: its signals, its output, its memory.
+//! A running program: its signals, its output, its memory.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -14,11 +14,11 @@ use super::kind::Kind;
 /// Resident memory of processes, in MiB.
 #[derive(Clone, Copy, Default)]
 pub struct Usage {
-    /// Half a second after the start; of a shorter process, half-way.
+    /// Half a second after the start, or half-way through a shorter process.
     start: f64,
     /// At the end.
     end: f64,
-    /// The most that one process ended above its start.
+    /// The largest growth of one process from its start to its end.
     growth: f64,
 }
 
@@ -30,7 +30,7 @@ impl Usage {
         Self { start, end, growth: end - start }
     }
 
-    /// The largest of both.
+    /// Takes the larger of each value.
     pub fn add(&mut self, other: &Self) {
         self.start = self.start.max(other.start);
         self.end = self.end.max(other.end);
@@ -55,13 +55,13 @@ pub struct Process {
 /// How a program ended.
 pub struct End {
     status: ExitStatus,
-    /// What it printed.
+    /// The program's output.
     pub said: String,
     pub usage: Usage,
 }
 
 impl Process {
-    /// Starts it, with what it prints in a file.
+    /// Starts the program, with its output in a file.
     pub fn start(mut command: Command) -> Result<Self> {
         let log = std::env::temp_dir().join(format!("mae-soak-{}.log", std::process::id()));
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -70,7 +70,7 @@ impl Process {
         Ok(Self { child, log, began: Instant::now(), samples: Vec::new() })
     }
 
-    /// Watches it until `moment` after its start, or its end.
+    /// Samples the program's memory until `moment` after its start, or its end.
     pub fn run_for(&mut self, moment: Duration) -> Result<()> {
         while self.began.elapsed() < moment && self.child.try_wait()?.is_none() {
             self.sample();
@@ -79,7 +79,7 @@ impl Process {
         Ok(())
     }
 
-    /// Watches it to its end.
+    /// Samples the program's memory until its end.
     pub fn wait(&mut self) -> Result<End> {
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -95,7 +95,7 @@ impl Process {
         }
     }
 
-    /// A process that has ended meanwhile hears nothing.
+    /// Sends a signal. Does nothing if the process has ended.
     pub fn signal(&self, name: &str) {
         let _ = Command::new("kill").args([name, &self.child.id().to_string()]).output();
     }
@@ -120,13 +120,13 @@ impl End {
         self.status.success()
     }
 
-    /// Whether it ended as it says that it would: done, stopped with a checkpoint, or with an error that names the cause.
+    /// Whether the program ended as documented: done, stopped with a checkpoint, or with an error that names the cause.
     pub fn expected(&self, kind: Kind) -> bool {
         const INTERRUPTED: i32 = 130;
         let failed = |cause: &str| self.status.code() == Some(1) && self.said.contains(cause);
         self.success()
             || match kind {
-                // A signal that comes before the program listens ends it, as every other program.
+                // A signal that comes before the program listens ends it, as it ends any other program.
                 Kind::Kill | Kind::Stop => self.status.code().is_none_or(|code| code == INTERRUPTED),
                 Kind::FullDisk => failed("No space left on device"),
                 Kind::ReadOnly => failed("Read-only file system"),

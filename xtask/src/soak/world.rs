@@ -1,4 +1,4 @@
-//! What a program meets: its images, and a disk that fills up or cannot be written.
+//! The environment of a program: its images, and a disk that fills up or cannot be written.
 
 use std::fs;
 use std::io::Write;
@@ -20,7 +20,7 @@ pub fn write_images(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An image of 96 x 80 pixels of the simplest format.
+/// An image of 96 x 80 pixels in the simplest format.
 fn bitmap(number: usize) -> Vec<u8> {
     const WIDTH: u32 = 96;
     const HEIGHT: u32 = 80;
@@ -33,7 +33,7 @@ fn bitmap(number: usize) -> Vec<u8> {
     file
 }
 
-/// Replaces one of the images by bytes that are none.
+/// Replaces one of the images by bytes that are no image.
 pub fn break_image(folder: &Path) -> Result<Undo> {
     let path = folder.join("even").join(BROKEN);
     let undo = Undo::Restore(path.clone(), fs::read(&path)?);
@@ -41,14 +41,14 @@ pub fn break_image(folder: &Path) -> Result<Undo> {
     Ok(undo)
 }
 
-/// The file is the old one or the new one, and never a part of it.
+/// Replaces a file in one step: it is the old or the new one, and never a part of one.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let new = path.with_file_name(".new");
     fs::write(&new, bytes)?;
     fs::rename(new, path).context("cannot replace an image")
 }
 
-/// What takes a disturbance back.
+/// How to undo a disturbance.
 pub enum Undo {
     Nothing,
     Remove(PathBuf),
@@ -67,15 +67,15 @@ impl Undo {
     }
 }
 
-/// A small file system in memory, gone when dropped.
+/// A small file system in memory, which is unmounted when dropped.
 pub struct Disk {
     pub path: PathBuf,
-    /// The same files, which cannot be written here.
+    /// A read-only mount of the same files.
     read_only: PathBuf,
 }
 
 impl Disk {
-    /// Mounts it, which takes the right to.
+    /// Mounts the file system, which needs the privilege to do so.
     pub fn mount(path: &Path) -> Result<Self> {
         let disk = Self { path: path.into(), read_only: path.with_extension("read-only") };
         fs::create_dir_all(&disk.path)?;
@@ -86,7 +86,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Leaves no byte free.
+    /// Fills the disk to the last byte.
     pub fn fill(&self) -> Result<Undo> {
         let path = self.path.join("filler");
         let mut file = fs::File::create(&path)?;
@@ -94,8 +94,8 @@ impl Disk {
         Ok(Undo::Remove(path))
     }
 
-    /// Refuses programs that open a file to write it. Files that are open already can still be written: a whole file system
-    /// cannot be made read-only while one is.
+    /// Makes opening a file for writing fail. Files that are already open can still be written, because a file system
+    /// cannot be made read-only while one is open.
     pub fn read_only(&self) -> Result<Undo> {
         mount("mount", &["--bind", &self.read_only.to_string_lossy()], &self.path)?;
         Ok(Undo::Unmount(self.path.clone()))

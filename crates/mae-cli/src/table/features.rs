@@ -1,4 +1,4 @@
-//! Files of features: NumPy's `.npy`, safetensors or Parquet.
+//! Feature files: NumPy's `.npy`, safetensors or Parquet.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 use super::parquet;
 use super::rows::{Table, Writer, beside};
 
-/// What a file of features is.
+/// The format of a feature file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum FeatureFormat {
     Npy,
     Safetensors,
-    /// Nothing can be added to such a file: it is made of the rows when they are all there.
+    /// A Parquet file cannot be appended to, so it is written from the rows once all of them are there.
     Parquet,
 }
 
 impl FeatureFormat {
-    /// What a file's name says.
+    /// Determines the format from a file's extension.
     pub fn of(path: &Path) -> Result<Self> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("npy") => Ok(Self::Npy),
@@ -43,12 +43,12 @@ impl FeatureFormat {
             Self::Safetensors => safetensors(&shape),
             Self::Parquet => Vec::new(),
         };
-        // A Parquet file has the names in it.
+        // A Parquet file contains the names itself.
         let names = (self != Self::Parquet).then(|| beside(path, ".txt"));
         Table { path, row, source, about, header, names }
     }
 
-    /// Completes the file and gives it its name.
+    /// Completes the file and renames it to its final name.
     pub fn finish(self, table: &Table<'_>, writer: Writer) -> Result<()> {
         match self {
             Self::Parquet => table.finish_as(writer, |part, new| parquet::write_features(table, part, new)),
@@ -57,12 +57,12 @@ impl FeatureFormat {
     }
 }
 
-/// NumPy's header of little-endian f32, format version 1.0.
+/// A NumPy header for little-endian f32, format version 1.0.
 fn npy(shape: &[usize]) -> Vec<u8> {
     let sides: String = shape.iter().map(|side| format!("{side}, ")).collect();
     let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sides}), }}");
     const BEFORE: usize = 10;
-    // The numbers begin at a multiple of 64.
+    // The values start at a multiple of 64 bytes.
     let spaces = 64 - (BEFORE + text.len() + 1) % 64;
     text.extend(std::iter::repeat_n(' ', spaces));
     text.push('\n');

@@ -1,4 +1,4 @@
-//! Files of a row for each image, which can be continued.
+//! Files with one row per image, which an interrupted command can resume.
 
 mod features;
 mod parquet;

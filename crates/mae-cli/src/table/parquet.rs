@@ -1,5 +1,5 @@
-//! Parquet files: of features, a column of paths, one of labels and one of lists of numbers; of predictions, a column of paths and two
-//! for each of the most probable classes.
+//! Parquet files. A feature file has a column of paths, one of labels and one of lists of values. A prediction file has
+//! a column of paths and two columns for each of the most probable classes.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -25,14 +25,14 @@ const FEATURES: &str = "message features {
     required group feature (LIST) { repeated group list { required float element; } }
 }";
 
-/// Rows of predictions in a row group.
+/// Rows per row group of a prediction file.
 const GROUP_ROWS: usize = 1 << 16;
-/// Bytes of numbers in a row group, which is what a reader takes in at a time.
+/// Bytes of values per row group of a feature file: readers load one row group at a time.
 const GROUP_BYTES: usize = 64 << 20;
-/// Numbers that are handed on at a time; each takes as much again for where its list begins.
+/// Values passed to the column writer at a time. Their definition and repetition levels take as much memory again.
 const BATCH: usize = 1 << 18;
 
-/// Writes the rows that lie in `part`, f32 in their order, into the file `out`.
+/// Writes the rows in `part`, stored as f32 in their order, to the file `out`.
 pub fn write_features(table: &Table<'_>, part: &Path, out: &Path) -> Result<()> {
     write_groups(table, part, out, (GROUP_BYTES / (size_of::<f32>() * table.numbers())).max(1))
 }
@@ -60,7 +60,7 @@ fn write_groups(table: &Table<'_>, part: &Path, out: &Path, group: usize) -> Res
             let mut bytes = vec![0; count * numbers * size_of::<f32>()];
             rows.read_exact(&mut bytes).with_context(read)?;
             let values: Vec<f32> = bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
-            // All lists are whole, and each begins where the number is the first of its row.
+            // No list is null (definition level 1), and each starts at the first value of its row (repetition level 0).
             let there = vec![1; values.len()];
             let goes_on: Vec<i16> = (0..values.len()).map(|i| i16::from(i % numbers > 0)).collect();
             on(out, column.typed::<FloatType>().write_batch(&values, Some(&there), Some(&goes_on)))?;
@@ -71,12 +71,12 @@ fn write_groups(table: &Table<'_>, part: &Path, out: &Path, group: usize) -> Res
     on(out, on(out, writer.into_inner())?.sync_all())
 }
 
-/// Everything besides the rows.
+/// The column settings and metadata of a feature file.
 fn properties(table: &Table<'_>) -> WriterProperties {
     let feature = ColumnPath::new(["feature", "list", "element"].map(str::to_owned).into());
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
     builder()
-        // Of features, hardly two numbers are equal, and nobody asks for the least of them.
+        // Feature values hardly ever repeat, so a dictionary is useless, and nobody queries their minimum and maximum.
         .set_column_dictionary_enabled(feature.clone(), false)
         .set_column_statistics_enabled(feature, EnabledStatistics::None)
         .set_key_value_metadata(Some(vec![
@@ -90,7 +90,7 @@ fn builder() -> WriterPropertiesBuilder {
     WriterProperties::builder().set_created_by(concat!("mae ", env!("CARGO_PKG_VERSION")).to_owned())
 }
 
-/// Writes the `top_k` most probable classes of all rows into the file `out`.
+/// Writes the `top_k` most probable classes of each row to the file `out`.
 pub fn write_predictions(mut rows: Rows<'_>, classes: &[String], top_k: usize, out: &Path) -> Result<()> {
     let fields: String = columns(top_k)
         .skip(1)
@@ -133,7 +133,7 @@ fn next_column<'a>(
     group.next_column()?.ok_or_else(|| ParquetError::General("there is no such column".into()))
 }
 
-/// A column of texts, of which those that are none are null.
+/// Writes a column of strings, in which `None` becomes null.
 fn write_text(
     group: &mut SerializedRowGroupWriter<'_, File>,
     texts: &[Option<String>],
@@ -217,7 +217,7 @@ mod tests {
             let expected: Vec<u32> = numbers[index * 6..][..6].iter().map(|x| x.to_bits()).collect();
             assert_eq!(values, expected);
         }
-        // Rows that are not there are missed.
+        // Missing rows are an error.
         fs::write(&part, [0; 100]).unwrap();
         assert!(write_groups(&table, &part, &out, 2).unwrap_err().to_string().contains("cannot read"));
     }

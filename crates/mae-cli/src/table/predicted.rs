@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::rows::Row;
 
-/// An image and its most probable classes, the first one first; none for an image that cannot be read.
+/// An image and its most probable classes, the most probable one first. An unreadable image has none.
 pub struct Predicted {
     pub name: String,
-    /// Numbers of classes, and their probabilities.
+    /// Class indices and their probabilities.
     pub classes: Vec<(usize, f32)>,
 }
 
@@ -21,7 +21,7 @@ pub fn columns(top_k: usize) -> impl Iterator<Item = String> {
 }
 
 impl Predicted {
-    /// The most probable classes of a row of probabilities. Of two that are equally probable the first one comes first.
+    /// Picks the most probable classes of a row of probabilities. Equally probable classes keep their order.
     pub fn new(name: String, probabilities: &[f32], top_k: usize) -> Self {
         let mut classes: Vec<(usize, f32)> = probabilities.iter().copied().enumerate().collect();
         if probabilities.iter().any(|probability| probability.is_nan()) {
@@ -32,7 +32,7 @@ impl Predicted {
         Self { name, classes }
     }
 
-    /// An object on one line, with null for what is not known.
+    /// A JSON object on one line, with null for missing values.
     pub fn to_json(&self, names: &[String], top_k: usize) -> String {
         let or_null = |text: Option<String>| text.unwrap_or_else(|| "null".into());
         let pairs = self.pairs(names, top_k).flat_map(|pair| {
@@ -45,13 +45,14 @@ impl Predicted {
         format!("{{{}}}", fields.join(","))
     }
 
-    /// A line of CSV, empty where nothing is known.
+    /// The fields of a CSV record, empty for missing values.
     pub fn to_record(&self, names: &[String], top_k: usize) -> impl Iterator<Item = String> {
         let pairs = self.pairs(names, top_k).flat_map(|pair| <[String; 2]>::from(pair.unwrap_or_default()));
         [self.name.clone()].into_iter().chain(pairs)
     }
 
-    /// The names of the classes and their probabilities in the fewest digits that tell them from other f32.
+    /// The class names and probabilities, each probability in the fewest digits that distinguish it from other f32
+    /// values.
     fn pairs(&self, names: &[String], top_k: usize) -> impl Iterator<Item = Option<(String, String)>> {
         (0..top_k).map(|place| {
             let (class, probability) = self.classes.get(place)?;

@@ -1,4 +1,4 @@
-//! Files of predictions: the most probable classes of each image as CSV, JSON lines or Parquet.
+//! Prediction files: the most probable classes of each image as CSV, JSON lines or Parquet.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -10,7 +10,7 @@ use super::parquet;
 use super::predicted::columns;
 use super::rows::{Rows, Table, Writer, on};
 
-/// What a file of predictions is. It is made of the rows of probabilities when they are all there.
+/// The format of a prediction file. It is written from the rows of probabilities once all of them are there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PredictionFormat {
     Csv,
@@ -19,7 +19,7 @@ pub enum PredictionFormat {
 }
 
 impl PredictionFormat {
-    /// What a file's name says.
+    /// Determines the format from a file's extension.
     pub fn of(path: &Path) -> Result<Self> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("csv") => Ok(Self::Csv),
@@ -29,7 +29,7 @@ impl PredictionFormat {
         }
     }
 
-    /// Makes the file of the rows and gives it its name; `each` sees all rows first.
+    /// Writes the file from the rows and renames it to its final name. `each` receives all rows first.
     pub fn finish(
         self,
         table: &Table<'_>,

@@ -1,4 +1,4 @@
-//! Rows of numbers in a file that is written bit by bit and can be continued by another process.
+//! Rows of f32 values in a file that is written incrementally and that another process can resume.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -8,32 +8,34 @@ use anyhow::{Context, Result, ensure};
 use mae_data::ImageSource;
 use serde_json::{Value, json};
 
-/// A file of so many rows of one shape, in f32. They collect in a part beside it.
+/// A file of f32 rows of one shape, one for each image. The rows are collected in a partial file beside it.
 pub struct Table<'a> {
     pub path: &'a Path,
     /// The shape of a row.
     pub row: &'a [usize],
-    /// What the rows are of, in its order.
+    /// The images of the rows, in the same order.
     pub source: &'a dyn ImageSource,
-    /// What the rows depend on besides.
+    /// What else the rows depend on.
     pub about: Value,
-    /// What stands before the rows.
+    /// The bytes before the rows.
     pub header: Vec<u8>,
-    /// Where the names of the rows are written, a line each, if the file does not have them in it.
+    /// The file that lists the images' names, one per line, unless the table's file contains them.
     pub names: Option<PathBuf>,
 }
 
-/// Appends rows to the part that there is.
+/// Appends rows to the partial file.
 pub struct Writer {
     part: PathBuf,
     file: BufWriter<File>,
 }
 
 impl Table<'_> {
-    /// Begins the part, or goes on with what an earlier process has left; says how many rows there are.
+    /// Creates the partial file, or reopens the one that an earlier process has left. Returns how many rows it already
+    /// has.
     ///
     /// # Errors
-    /// If the file is there and complete, or a part of another one is, unless these are to be replaced by `force`.
+    /// If the complete file exists, or a partial file of other weights, images or options does, unless `force` replaces
+    /// them.
     pub fn begin(&self, force: bool) -> Result<(Writer, usize)> {
         let rows = self.source.len();
         check_free(self.path, force)?;
@@ -57,12 +59,12 @@ impl Table<'_> {
             let written = on(&part, part.metadata())?.len() as usize;
             done = (written.saturating_sub(self.header.len()) / self.row_bytes()).min(rows);
         } else {
-            // The identity first: a part without one would be continued by nobody.
+            // The identity comes first: a partial file without one could not be resumed.
             on(&about, fs::write(&about, &identity))?;
         }
         let mut options = OpenOptions::new();
         let mut file = on(&part, options.create(true).truncate(false).write(true).open(&part))?;
-        // A row that was not written whole is written again.
+        // A row that was not written completely is written again.
         let keep = if done == 0 { 0 } else { self.header.len() + done * self.row_bytes() };
         on(&part, file.set_len(keep as u64))?;
         match done {
@@ -72,7 +74,7 @@ impl Table<'_> {
         Ok((Writer { part, file: BufWriter::with_capacity(1 << 20, file) }, done))
     }
 
-    /// Gives the part, whose rows are all there, the file's name.
+    /// Renames the partial file, which has all rows, to the file's final name.
     pub fn finish(&self, writer: Writer) -> Result<()> {
         let (part, about) = self.parts();
         writer.settle()?;
@@ -81,7 +83,7 @@ impl Table<'_> {
         remove(&about)
     }
 
-    /// Makes the file of the part, whose rows are all there: `make` reads the one and writes the other.
+    /// Makes the file from the partial file, which has all rows: `make` reads the first path and writes the second.
     pub fn finish_as(&self, writer: Writer, make: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<()> {
         let (part, about) = self.parts();
         writer.settle()?;
@@ -102,7 +104,7 @@ impl Table<'_> {
         on(path, list.flush())
     }
 
-    /// Numbers of a row.
+    /// The number of values per row.
     pub fn numbers(&self) -> usize {
         self.row.iter().product()
     }
@@ -111,7 +113,7 @@ impl Table<'_> {
         size_of::<f32>() * self.numbers()
     }
 
-    /// The rows so far, and what they belong to.
+    /// The paths of the partial file and of its identity.
     fn parts(&self) -> (PathBuf, PathBuf) {
         (beside(self.path, ".part"), beside(self.path, ".part.json"))
     }
@@ -132,7 +134,7 @@ impl Writer {
         on(&self.part, self.file.write_all(&bytes))
     }
 
-    /// Leaves what there is for another process to go on with.
+    /// Flushes the rows so far, for another process to resume.
     pub fn pause(mut self) -> Result<()> {
         on(&self.part, self.file.flush())
     }
@@ -143,7 +145,7 @@ impl Writer {
     }
 }
 
-/// The rows of a part without a header, one after the other.
+/// Iterates over the rows of a partial file without a header.
 pub struct Rows<'a> {
     table: &'a Table<'a>,
     part: &'a Path,
@@ -151,7 +153,7 @@ pub struct Rows<'a> {
     next: usize,
 }
 
-/// A row, and the name of what it is of.
+/// A row and the name of its image.
 pub struct Row {
     pub index: usize,
     pub name: String,
@@ -191,12 +193,12 @@ pub fn check_free(path: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// Says which file an operation failed on.
+/// Adds to an error the file that could not be written.
 pub fn on<T, E: std::error::Error + Send + Sync + 'static>(path: &Path, result: Result<T, E>) -> Result<T> {
     result.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A name beside another file's.
+/// Appends a suffix to the name of a file: the result lies in the same folder.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

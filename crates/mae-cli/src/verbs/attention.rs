@@ -1,4 +1,4 @@
-//! Where an encoder looks.
+//! Draws where an encoder looks.
 
 use std::path::PathBuf;
 
@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result<()> {
     })
 }
 
-/// A map under its name and the ends of its scale.
+/// A map whose title states its name and the ends of its scale.
 fn titled(mode: Mode, index: usize, map: &[f32]) -> Heatmap {
     let least = 100.0 * map.iter().copied().fold(f32::INFINITY, f32::min);
     let most = 100.0 * map.iter().copied().fold(0.0, f32::max);

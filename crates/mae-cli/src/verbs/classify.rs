@@ -89,7 +89,7 @@ impl Sources {
             }),
         );
         if self.weights.is_some() {
-            // Says which model is taken where there are several.
+            // Opening the file prints which of several models is used.
             let file = crate::weights::open(&model.weights, model.weights_key.as_deref())?;
             model.encoder = Some(file.vit_config(&self.described.hints())?);
         }

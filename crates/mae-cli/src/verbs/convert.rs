@@ -1,4 +1,4 @@
-//! Weights from one scheme to another.
+//! Converts weights from one scheme to another.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut file = args.described.open(&args.weights)?;
     let recipe = file.metadata().get(PublicRecipe::KEY).and_then(|text| PublicRecipe::of(text));
     let mask_ratio = recipe.as_ref().and_then(|recipe| recipe.mask_ratio);
-    // Nobody is told where the images lay.
+    // The converted file must not reveal where the training images were.
     file = file.with_metadata(PublicRecipe::KEY, recipe.map(|recipe| recipe.text));
     if args.resample_to.is_some() || args.resample_patches_to.is_some() {
         file = file.resampled(args.resample_to, args.resample_patches_to, &hints)?;
@@ -87,15 +87,15 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What a conversion writes into a folder.
+/// The files that a conversion writes into a folder.
 const IN_FOLDER: [&str; 3] = ["config.json", "preprocessor_config.json", "model.safetensors"];
 
-/// Lets `write` make a file or a folder at `out`. What is there already is replaced once the new one is complete.
+/// Lets `write` create a file or a folder at `out`. Anything there already is replaced once the new one is complete.
 fn replacing<T>(out: &Path, write: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     if !out.exists() {
         return write(out);
     }
-    // Without a slash at the end: what stands beside a folder is not in it.
+    // Without a trailing slash, which would put the files beside a folder into it.
     let out = &out.components().collect::<PathBuf>();
     let failed = || format!("cannot replace {}", out.display());
     if out.is_dir() {
@@ -115,7 +115,7 @@ fn replacing<T>(out: &Path, write: impl FnOnce(&Path) -> Result<T>) -> Result<T>
         fs::rename(&new, out).with_context(failed)?;
         return Ok(written);
     }
-    // A folder cannot take the place of another one in one step.
+    // A folder cannot replace another one in a single step.
     fs::rename(out, &old).and_then(|()| fs::rename(&new, out)).with_context(failed)?;
     match old.is_dir() {
         true => fs::remove_dir_all(&old),

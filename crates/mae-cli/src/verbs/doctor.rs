@@ -1,4 +1,4 @@
-//! A folder of images, examined.
+//! Examines a folder of images.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
     tell(args, &report, Arc::new(folder))
 }
 
-/// Examines what is no folder of image files.
+/// Examines images that do not lie in a folder of image files.
 fn examine(args: &Args, images: Arc<dyn ImageSource>) -> Result<()> {
     let doctor = Doctor { image_size: args.image_size, ..Doctor::default() };
     let mut progress = Progress::start();
@@ -122,7 +122,7 @@ fn examine_maps(args: &Args, images: Arc<dyn ImageSource>, masks: &Path) -> Resu
     Ok(Doctor::default().examine_maps(&segmented, tell_progress)?)
 }
 
-/// How many images are trained on and how many held out.
+/// The number of images to train on and the number held out.
 fn held_out(images: Arc<dyn ImageSource>, share: f64) -> Result<(usize, usize)> {
     let source: Arc<dyn ImageSource> = match images.class_names().is_empty() {
         true => images,

@@ -1,4 +1,4 @@
-//! Features of images, row by row into one file.
+//! Writes the features of images to one file, a row per image.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let encoder = args.encode.open(&args.weights, args.tokens)?;
     let source = images::open(&args.images, encoder.pixels())?;
     let (len, row) = (source.len(), encoder.row());
-    // What a part of a file has to agree in, for the rest to belong to it.
+    // A partial file is continued only if it agrees with this table in all that its rows depend on.
     let table = format.table(&args.out, &row, source.as_ref(), encoder.about()?);
     let (mut writer, done) = table.begin(args.force)?;
     if done > 0 {

@@ -1,4 +1,4 @@
-//! What a file of weights is.
+//! Describes a weight file.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What frozen features are worth: the nearest neighbours' votes.
+//! Evaluates frozen features by k-nearest-neighbour classification.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         "--tokens is all, but an image has to have one vector: class or mean"
     );
     let encoder = args.encode.open(&args.weights, args.tokens)?;
-    // Before images are encoded, which takes the time.
+    // The images are opened and checked before any are encoded, which takes most of the time.
     let (train, test) = args.images(encoder.pixels())?;
     let classes = test.class_names().to_vec();
     let held_out = args.test.as_ref().unwrap_or(&args.train);
@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 type Source = Arc<dyn ImageSource>;
 
 impl Args {
-    /// Images that vote and images that are voted on, of the same classes, two at least.
+    /// Opens the images that vote and the images that are voted on. Both must have the same classes, at least two.
     fn images(&self, pixels: PixelFormat) -> Result<(Source, Source)> {
         let recipe = DataRecipe {
             path: Some(self.train.clone()),
@@ -140,7 +140,7 @@ impl Args {
     }
 }
 
-/// None if it was asked to stop.
+/// Encodes the images and keeps those that have a label and can be read. Returns `None` if a stop was requested.
 fn labelled(encoder: &Encoder<'_>, path: &Path, source: &Arc<dyn ImageSource>) -> Result<Option<Labelled>> {
     let classes = source.class_names().len();
     say(format_args!("{}: {} images of {classes} classes", path.display(), source.len()));

@@ -1,4 +1,4 @@
-//! Classes of images without labels.
+//! Predicts the classes of unlabelled images.
 
 use std::collections::BinaryHeap;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A classifier, the images, and how they are shown to it.
+/// A classifier, the images and their preparation.
 struct Predictor<'a> {
     args: &'a Args,
     model: Classifier,
@@ -116,7 +116,7 @@ impl<'a> Predictor<'a> {
         Ok(Self { args, model, classes, pass, source, shown })
     }
 
-    /// Hands on the probabilities of all classes for the images from `first` on, as [`Pass::run`].
+    /// Passes the probabilities of all classes for the images from index `first` on to `each`, as [`Pass::run`] does.
     fn rows(&self, first: usize, each: impl FnMut(&[f32]) -> Result<()>) -> Result<bool> {
         let probabilities = |images| {
             let data = self.model.probabilities(self.model.forward(images)).into_data();
@@ -125,7 +125,7 @@ impl<'a> Predictor<'a> {
         self.pass.run(&self.source, first, "predicting", probabilities, each)
     }
 
-    /// The sheet's images, of which none is known yet.
+    /// An empty collection of the sheet's images.
     fn unsure(&self) -> Unsure {
         Unsure {
             count: self.args.sheet.as_ref().map_or(0, |_| self.args.sheet_images),
@@ -134,7 +134,7 @@ impl<'a> Predictor<'a> {
         }
     }
 
-    /// Prints a line for each image; none if it was asked to stop.
+    /// Prints a line for each image. Returns `None` if a stop was requested.
     fn print(&self) -> Result<Option<Unsure>> {
         let (mut unsure, mut next) = (self.unsure(), 0);
         let stopped = self.rows(0, |rows| {
@@ -153,7 +153,7 @@ impl<'a> Predictor<'a> {
         Ok((!stopped).then_some(unsure))
     }
 
-    /// Writes the file, or goes on with it; none if it was asked to stop.
+    /// Writes the file, or resumes a partial one. Returns `None` if a stop was requested.
     fn write(&self, format: PredictionFormat, out: &Path) -> Result<Option<Unsure>> {
         let (len, row, about) = (self.source.len(), [self.classes.len()], self.pass.about()?);
         let source = self.source.as_ref();
@@ -197,7 +197,7 @@ impl<'a> Predictor<'a> {
         };
         save_png(&with_note(draw_tiles(&tiles)?, note)?, path)?;
         let said = format!("sheet           {} images in {}\n", images.len(), path.display());
-        // Lines of JSON are for a program to read.
+        // Programs read the JSON lines, so nothing else goes to standard output.
         if self.args.json {
             output::warn(said);
         } else {
@@ -207,7 +207,7 @@ impl<'a> Predictor<'a> {
     }
 }
 
-/// Classes before the name, which may be long.
+/// Formats the classes of an image before its name, which may be long.
 fn line(predicted: &Predicted, classes: &[String]) -> String {
     let width = classes.iter().map(|class| class.chars().count()).max().unwrap_or(0);
     let found: String = predicted
@@ -219,16 +219,17 @@ fn line(predicted: &Predicted, classes: &[String]) -> String {
     format!("{found}{}", predicted.name)
 }
 
-/// The images whose most probable class is the least probable; where an image may have several classes, those with a class whose
-/// probability is nearest one half.
+/// The images that the model is least certain of: those whose most probable class has the lowest probability. If an
+/// image may have several classes, those with a class whose probability is nearest one half.
 struct Unsure {
     count: usize,
     multi_label: bool,
-    /// The surest of them first.
+    /// A heap with the most certain image on top.
     images: BinaryHeap<UnsureOf>,
 }
 
-/// An image and the class that it is least certain to have. Probabilities are not negative: their bits are in their order.
+/// An image and the class that decides how certain it is. Probabilities are not negative, so their bits have the same
+/// order.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct UnsureOf {
     /// Bits of the probability that the prediction is right.

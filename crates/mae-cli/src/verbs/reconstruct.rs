@@ -1,4 +1,4 @@
-//! What a model draws of what it does not see.
+//! Draws a model's reconstructions of hidden patches.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What tests on folders of classes share.
+//! Helpers of the tests on folders of classes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ pub fn refused(at: &Path, args: &str, words: &[&str]) {
     words.iter().for_each(|word| assert!(text.contains(word), "'{word}' is not in: {text}"));
 }
 
-/// Images of nearly one colour each, by class.
+/// Writes images of nearly one colour each, in a folder for each class.
 pub fn colours(at: &Path, classes: &[(&str, [u8; 3], usize)]) {
     for (class, colour, count) in classes {
         fs::create_dir_all(at.join(class)).unwrap();

@@ -1,4 +1,4 @@
-//! What a report calls for.
+//! Derives warnings from a report.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use super::warning::{ClassCount, DataWarning};
 use super::{channels, classes, converted, sizes};
 use crate::{BadFilePolicy, ImageFolder, ImageSource, PixelFormat};
 
-/// How many times as many images as the smallest class the largest may have without a warning. Ours: ImageNet's
-/// classes differ by less than 2, and sets made to be imbalanced begin at 10.
+/// The largest ratio between the sizes of the largest and the smallest class that gives no warning. Ours: ImageNet's
+/// classes differ by a factor of less than 2, and data sets made to be imbalanced start at 10.
 const IMBALANCE: usize = 10;
 
-/// The warnings that a report calls for, in the order of its lines.
+/// Returns the warnings about a report, in the order of its lines.
 pub(crate) fn warnings(
     report: &DataReport,
     source: &dyn ImageSource,
@@ -86,7 +86,7 @@ pub(crate) fn warnings(
     warnings
 }
 
-/// Second-level sub-folders with images in them.
+/// Counts the second-level sub-folders that contain images.
 pub(crate) fn sub_folders_of_classes(folder: &ImageFolder) -> usize {
     let paths = (0..folder.len()).filter_map(|index| folder.relative_path(index));
     let parents = paths.filter(|path| path.iter().nth(2).is_some());

@@ -1,12 +1,12 @@
-//! Means, deviations and ranges of pixels as a report has them: by channel, in numbers and in lines of text.
+//! Pixel statistics of a report by channel, as numbers and as lines of text.
 
 use super::warning::SaturatedChannel;
 use crate::{PixelFormat, PixelStatistics, PixelType};
 
-/// Channels that are listed before "and N more".
+/// The number of channels that are listed before "and N more".
 const SHOWN: usize = 16;
 
-/// By channel, in the units of a report.
+/// Statistics by channel, in the units of a report.
 pub(crate) struct Channels {
     pub(crate) mean: Vec<f64>,
     pub(crate) std: Vec<f64>,
@@ -15,7 +15,7 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// In the pixels' own units, bytes divided by 255; nothing of no image.
+    /// Converts to the units of a report: the pixels' own, but bytes divided by 255. `None` without images.
     pub(crate) fn of(statistics: &PixelStatistics, pixels: PixelFormat) -> Option<Self> {
         let unit = if pixels.pixel_type() == PixelType::U8 { 255.0 } else { 1.0 };
         let scaled = |numbers: Vec<f64>| numbers.into_iter().map(|number| number / unit).collect();
@@ -29,16 +29,16 @@ impl Channels {
     }
 }
 
-/// The channels, counted from 1, that are the same in all pixels or have no finite number.
+/// The channels, counted from 1, whose values are all equal or that have no finite value.
 pub(crate) fn constant(min: &[f64], max: &[f64]) -> Vec<usize> {
     let ranges = (1..).zip(min.iter().zip(max));
     ranges.filter(|(_, (min, max))| min >= max).map(|(channel, _)| channel).collect()
 }
 
-/// The share of a channel's numbers that may be its largest without a warning.
+/// The largest share of a channel's values that may equal its maximum without a warning.
 const SATURATED: f64 = 0.01;
 
-/// The channels that may have been cut off: those that vary, and of which more than a hundredth of the numbers are the largest.
+/// The channels that may have been clipped: those that vary, and of whose values more than 1% equal the maximum.
 pub(crate) fn saturated(min: &[f64], max: &[f64], shares: &[f64]) -> Vec<SaturatedChannel> {
     let channels = (1..).zip(min.iter().zip(max).zip(shares));
     let cut_off = channels.filter(|(_, ((min, max), share))| min < max && **share > SATURATED);
@@ -47,7 +47,7 @@ pub(crate) fn saturated(min: &[f64], max: &[f64], shares: &[f64]) -> Vec<Saturat
         .collect()
 }
 
-/// A table of a row for each channel, its means, deviations, minima and maxima.
+/// Formats a table with one row per channel: mean, standard deviation, minimum and maximum.
 pub(crate) fn table(columns: [&[f64]; 4]) -> Vec<String> {
     let row = |cells: [String; 5]| {
         let [channel, mean, std, min, max] = cells;
@@ -65,7 +65,7 @@ pub(crate) fn table(columns: [&[f64]; 4]) -> Vec<String> {
     rows
 }
 
-/// Six digits of a number.
+/// Formats a number with six significant digits.
 fn text(number: f64) -> String {
     if number == 0.0 || !number.is_finite() {
         return if number == 0.0 { "0".to_owned() } else { "none".to_owned() };

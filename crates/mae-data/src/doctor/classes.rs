@@ -1,4 +1,4 @@
-//! Class names that suggest that something else was meant.
+//! Detects class names that suggest a mistake in the layout or the table.
 
 use std::collections::HashSet;
 
@@ -30,7 +30,7 @@ fn lists_as_classes(names: &[String]) -> Option<DataWarning> {
     Some(DataWarning::ListsAsClasses { name: name.clone(), separator })
 }
 
-/// What about the class names of a data set should be looked at.
+/// Returns warnings about the class names of a data set.
 pub(crate) fn warnings(source: &dyn ImageSource) -> impl Iterator<Item = DataWarning> {
     let names = source.class_names();
     parts_as_classes(names).into_iter().chain(lists_as_classes(names))

@@ -6,7 +6,8 @@ use crate::{DataWarning, ImageSource, PixelFormat};
 /// The number of files whose headers are read: as many as `PixelFormat::common` reads.
 const LOOKED_AT: usize = 32;
 
-/// Warns of files with other pixels than 8-bit RGB, if that is what they are decoded to. Only headers are read, of some files spread over all.
+/// Warns about files whose pixels are not 8-bit RGB if they are decoded to that. Reads only the headers of some files
+/// spread over all.
 pub(crate) fn warning(source: &dyn ImageSource) -> Option<DataWarning> {
     if source.pixels() != PixelFormat::Rgb8 {
         return None;

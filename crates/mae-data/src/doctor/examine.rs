@@ -1,4 +1,4 @@
-//! Examines a folder of images before anything is trained on it: decodes every file once and reports what it found.
+//! Examines a folder of images before training: decodes every file once and reports what it finds.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -18,44 +18,44 @@ use crate::{
     AnyImage, BadFile, DataError, Image, ImageFolder, ImageSource, Pixel, PixelStatistics, path_name,
 };
 
-/// How a folder is examined.
+/// Options for examining a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doctor {
-    /// Threads that decode.
+    /// Number of threads that decode.
     pub threads: usize,
-    /// The (height, width) in pixels that images will be resized to, if it is known: smaller images are counted.
+    /// The (height, width) in pixels to which images will be resized, if known. Smaller images are counted.
     pub image_size: Option<(usize, usize)>,
 }
 
 impl Default for Doctor {
-    /// A thread for each core that the process may use, no image size.
+    /// One thread per core available to the process, no image size.
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self { threads, image_size: None }
     }
 }
 
-/// Files for each thread that may be measured before a file that stands before them.
+/// The number of files per thread that may be measured ahead of an earlier file.
 const AHEAD: usize = 32;
 
 impl Doctor {
-    /// Decodes every image of a folder as training would, and calls `progress(done, total)` on the caller's thread
-    /// after each file.
+    /// Decodes every image of a folder as training would. Calls `progress(done, total)` on the caller's thread after
+    /// each file.
     ///
-    /// - A file that cannot be read is counted and named, and the examination goes on.
-    /// - Images are duplicates if their decoded pixels are equal, in whatever format and with whatever metadata they
-    ///   are stored; files of the same bytes are among them. Pixels are compared by size and a 64-bit hash: that a
-    ///   million different images have one false pair among them has a probability below 1 in 10 million.
-    /// - Means, deviations and ranges are those of all pixels of all readable images at their own size, so that a large
-    ///   image weighs more than a small one. They are added in the order of the files: the report is the same, to the
-    ///   last bit, for any number of threads.
+    /// - A file that cannot be read is counted and named, and the examination continues.
+    /// - Images are duplicates if their decoded pixels are equal, regardless of file format and metadata. This includes
+    ///   byte-identical files. Pixels are compared by size and a 64-bit hash: the probability of a single false pair
+    ///   among a million different images is below 1 in 10 million.
+    /// - Means, deviations and ranges cover all pixels of all readable images at their own size, so a large image
+    ///   weighs more than a small one. They are added in the order of the files, so the report is bit-identical for any
+    ///   number of threads.
     ///
-    /// Memory: a decoded image and its file for each thread, 24 bytes for each file, 40 bytes for each channel of 32 images
-    /// for each thread, and the names of the unreadable and the duplicate files.
+    /// Memory: for each thread a decoded image, its file, and 56 bytes per channel of 32 images; 24 bytes per file, and
+    /// 32 more while duplicates are grouped; and the names of the unreadable and the duplicate files.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for no thread, [`DataError::Image`] for an image size with a 0; [`DataError::Folder`] if the folder may not
-    /// be listed any more; [`DataError::Workers`] if the system refuses a thread.
+    /// [`DataError::Argument`] for 0 threads, [`DataError::Image`] for an image size with a 0; [`DataError::Folder`] if
+    /// the folder can no longer be listed; [`DataError::Workers`] if the system refuses a thread.
     pub fn examine(
         &self,
         folder: &ImageFolder,
@@ -70,10 +70,11 @@ impl Doctor {
         Ok(report)
     }
 
-    /// The same for images of any source, such as a table or packed shards, which is called `path`.
+    /// Like [`examine`](Self::examine), for the images of any source, such as a table or packed shards. `path` is its
+    /// name in the report.
     ///
     /// # Errors
-    /// As [`examine`](Self::examine).
+    /// Those of [`examine`](Self::examine).
     pub fn examine_source(
         &self,
         source: &dyn ImageSource,
@@ -85,7 +86,8 @@ impl Doctor {
         Ok(report)
     }
 
-    /// A report without warnings, and the sizes of the images. The path stands above duplicates, which are called by `name`.
+    /// Returns a report without warnings, and the sizes of the images. `path` is the root in the report, and `name`
+    /// gives the names of duplicates.
     fn measure(
         &self,
         source: &dyn ImageSource,
@@ -104,7 +106,7 @@ impl Doctor {
         let mut pixels = InOrder::default();
         let mut unreadable = Vec::new();
 
-        // Statistics wait for those of all files before them: nobody gets further ahead of the slowest file than this.
+        // Statistics are added in the order of the files. This bounds how far threads get ahead of the slowest file.
         let ahead = AHEAD.saturating_mul(self.threads.min(total));
         thread::scope(|scope| {
             let (jobs, indices) = bounded(ahead);
@@ -115,7 +117,7 @@ impl Doctor {
                     for index in indices {
                         let measured = without_panic(|| source.name(index), || measure(source, index));
                         if sender.send((index, measured)).is_err() {
-                            // Another thread could not be started: nobody asks any more.
+                            // Another thread could not be started, so the receiver is gone.
                             return;
                         }
                     }
@@ -127,7 +129,7 @@ impl Doctor {
             let mut given = 0;
             for done in 0..total {
                 while given < total.min(pixels.next.saturating_add(ahead)) {
-                    // There is room for all that are ahead, and the receiver outlives this loop.
+                    // The queue has room for all files ahead, and its receiver outlives this loop.
                     let _ = jobs.send(given);
                     given += 1;
                 }
@@ -162,7 +164,7 @@ impl Doctor {
     }
 }
 
-/// What one image adds to the report.
+/// The contribution of one image to the report.
 struct Measured {
     image: FoundImage,
     format: Option<&'static str>,
@@ -178,7 +180,7 @@ fn measure(source: &dyn ImageSource, index: usize) -> Result<Measured, DataError
     Ok(Measured { image: found, format, pixels: PixelStatistics::of(&image) })
 }
 
-/// A hash of the numbers' bytes. Its keys are fixed, so that equal pixels have equal hashes on every thread.
+/// Hashes the bytes of the pixel values. The keys are fixed, so equal pixels have equal hashes on every thread.
 fn hash(image: &AnyImage) -> u64 {
     fn write<T: Pixel>(image: &Image<T>, hasher: &mut DefaultHasher) {
         let mut row = vec![0; image.width() * image.channels() * T::TYPE.bytes()];
@@ -193,14 +195,14 @@ fn hash(image: &AnyImage) -> u64 {
     hasher.finish()
 }
 
-/// Whether an image is 8-bit RGB of equal channels.
+/// Whether an image is 8-bit RGB with equal channels.
 fn is_grey(image: &AnyImage) -> bool {
     let AnyImage::U8(image) = image else { return false };
     let (pixels, _) = image.data().as_chunks();
     image.channels() == 3 && pixels.iter().all(|[red, green, blue]| red == green && green == blue)
 }
 
-/// Groups of at least two images of equal pixels, in the order of the source.
+/// Groups of two or more images with equal pixels, in the order of the source.
 fn duplicates(
     source: &dyn ImageSource,
     name: &dyn Fn(usize) -> String,

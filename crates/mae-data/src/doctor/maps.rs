@@ -1,4 +1,4 @@
-//! Examines label maps before anything is trained on them: reads each once and reports what it found.
+//! Examines label maps before training: reads each once and reports what it finds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,33 +14,33 @@ use crate::maps::read::{classify, decode};
 use crate::name::shown;
 use crate::{BadFile, DataError, Doctor, IGNORE, ImageSource, Segmented, path_name};
 
-/// What [`Doctor::examine_maps`] found in the label maps of a data set.
+/// The result of [`Doctor::examine_maps`].
 ///
-/// Its `Display` is for people and shortens long lists, its `Serialize` is whole.
+/// `Display` is for people and shortens long lists; `Serialize` is complete.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct MapReport {
     /// The folder of label images.
     pub root: String,
-    /// The images that have a label image.
+    /// Number of images with a label image.
     pub images: usize,
     /// The classes, by label.
     pub classes: Vec<MapClass>,
-    /// Pixels of no class, in readable label images of the right size.
+    /// Number of ignored pixels, in readable label images of the right size.
     pub ignored: u64,
-    /// All pixels of these.
+    /// Number of all pixels in these label images.
     pub pixels: u64,
-    /// The images in which every pixel is ignored.
+    /// Images whose pixels are all ignored.
     pub all_ignored: Vec<String>,
     /// Images without a label image, which are left out.
     pub without_map: Vec<String>,
-    /// Label images without an image.
+    /// Label images that belong to no image.
     pub without_image: Vec<String>,
-    /// Label images that are not of their image's size, with both sizes.
+    /// Label images whose size differs from their image's, with both sizes.
     pub misfits: Vec<BadFile>,
     /// Values that are not in the class map, by label image and value.
     pub strays: Vec<StrayValue>,
-    /// Label images and images that cannot be read, and why.
+    /// Label images and images that cannot be read, with the reason.
     pub unreadable: Vec<BadFile>,
 }
 
@@ -49,35 +49,35 @@ pub struct MapReport {
 pub struct MapClass {
     /// The class's name.
     pub name: String,
-    /// Its pixels.
+    /// Number of its pixels.
     pub pixels: u64,
-    /// The images that it occurs in.
+    /// Number of images in which it occurs.
     pub images: usize,
 }
 
 /// A value in a label image that is not in the class map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StrayValue {
-    /// The label image, below its folder.
+    /// The path of the label image below its folder.
     pub path: String,
     /// The value, or the colour as `#rrggbb`.
     pub value: String,
-    /// How many pixels have it.
+    /// Number of pixels with this value.
     pub pixels: u64,
-    /// The column of the first of them, from 0.
+    /// The column of the first such pixel, from 0.
     pub x: usize,
-    /// Its row, from 0.
+    /// The row of that pixel, from 0.
     pub y: usize,
 }
 
 impl MapReport {
-    /// Whether training would refuse one of the label maps.
+    /// Whether training would refuse any of the label maps.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         !self.misfits.is_empty() || !self.strays.is_empty() || !self.unreadable.is_empty()
     }
 
-    /// What should be looked at before training, one line each.
+    /// Warnings about what to check before training, one line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -129,9 +129,9 @@ impl fmt::Display for MapReport {
     }
 }
 
-/// What is found in one label map.
+/// The content of one label map.
 enum Found {
-    /// The pixels of each class.
+    /// The number of pixels of each class, ignored pixels, and unknown values.
     Map {
         counts: Vec<u64>,
         ignored: u64,
@@ -141,11 +141,11 @@ enum Found {
 }
 
 impl Doctor {
-    /// Reads every label map as training would, and the headers of the images, and calls `progress(done, total)` on the caller's thread
-    /// after each. Nothing that is wrong with one of them ends the examination.
+    /// Reads every label map as training would, and the headers of the images. Calls `progress(done, total)` on the
+    /// caller's thread after each. An unreadable or wrong file does not end the examination.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for no thread, [`DataError::Workers`] if the system refuses one.
+    /// [`DataError::Argument`] for 0 threads, [`DataError::Workers`] if the system refuses a thread.
     pub fn examine_maps(
         &self,
         source: &Segmented,
@@ -185,7 +185,7 @@ impl Doctor {
     }
 }
 
-/// Adds up what was found, in the order of the images.
+/// Adds up the results in the order of the images.
 fn report(source: &Segmented, found: BTreeMap<usize, Result<Found, DataError>>) -> MapReport {
     let classes = source.map_classes().iter();
     let mut report = MapReport {

@@ -1,4 +1,4 @@
-//! What a folder of images is like, and what about it should be looked at before training.
+//! Examines a folder of images before training, and warns about likely problems.
 
 mod advice;
 mod channels;

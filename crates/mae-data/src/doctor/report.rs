@@ -1,4 +1,4 @@
-//! What an examined folder of images is like, in numbers and readable lines.
+//! The report about an examined folder of images, as numbers and as lines of text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,101 +13,101 @@ use crate::{
     BadFile, ImageSource, PassedOver, PixelFormat, PixelStatistics, PixelType, TableRows, path_name,
 };
 
-/// What [`Doctor::examine`](crate::Doctor::examine) found in a folder.
+/// The result of [`Doctor::examine`](crate::Doctor::examine).
 ///
-/// Its `Display` is for people and shortens long lists, its `Serialize` is whole.
+/// `Display` is for people and shortens long lists; `Serialize` is complete.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DataReport {
     /// The folder or table.
     pub root: String,
-    /// The files that are listed as images.
+    /// Number of files listed as images.
     pub files: usize,
-    /// Those of them that could be decoded.
+    /// Number of files that could be decoded.
     pub readable: usize,
-    /// The classes, sorted by name, with their files, unreadable ones included.
+    /// The classes, by label, with their numbers of files, including unreadable ones.
     pub classes: Vec<ClassCount>,
-    /// Whether an image may have several of them.
+    /// Whether an image may have several classes.
     pub multi_label: bool,
-    /// Files without a class: those in the folder itself, or those that the table of classes does not name.
+    /// Number of files without a class: those in the folder itself, or those that the table of classes does not name.
     pub unlabelled: usize,
-    /// Rows of the table of classes, if there is one.
+    /// Row counts of the table of classes, if there is one.
     pub table_rows: Option<TableRows>,
     /// Files in the folder itself that may be tables of classes and were not read.
     pub unused_tables: Vec<String>,
-    /// First-level sub-folders without an image.
+    /// First-level sub-folders without images.
     pub empty_folders: Vec<String>,
-    /// What is no part of the data set, though somebody may think so.
+    /// Files and folders that are not part of the data set, although a user may expect them to be.
     pub passed_over: PassedOver,
-    /// What the files are decoded to.
+    /// The format to which the files are decoded.
     pub pixels: PixelFormat,
-    /// Readable files by format, which is told from the content and not from the name.
+    /// Number of readable files by format, determined from the content, not the name.
     pub formats: BTreeMap<&'static str, usize>,
-    /// Heights of the upright images in pixels; nothing if none could be read.
+    /// Heights of the upright images in pixels; `None` if no image could be read.
     pub height_px: Option<Spread>,
     /// Widths of the upright images in pixels.
     pub width_px: Option<Spread>,
-    /// Images of 8-bit RGB with equal channels in every pixel.
+    /// Number of 8-bit RGB images whose channels are equal in every pixel.
     pub grey: usize,
-    /// Images that are wider than high.
+    /// Number of images that are wider than high.
     pub landscape: usize,
-    /// Images that are higher than wide.
+    /// Number of images that are higher than wide.
     pub portrait: usize,
-    /// Images that would have to be enlarged, if a size was asked about.
+    /// The images that would have to be enlarged, if an image size was given.
     pub smaller: Option<Smaller>,
-    /// Each channel's mean over the finite numbers of all pixels, 0 if it has none. Here and in the next three fields, bytes are
-    /// divided by 255, and other numbers are in their own units; nothing if no image could be read.
+    /// Each channel's mean over its finite values, 0 if it has none. In this and the next three fields, bytes are
+    /// divided by 255 and other values are in their own units; `None` if no image could be read.
     pub mean: Option<Vec<f64>>,
-    /// Each channel's standard deviation, 0 if it has no finite number.
+    /// Each channel's standard deviation, 0 if it has no finite value.
     pub std: Option<Vec<f64>>,
-    /// Each channel's smallest number, infinite if it has no finite number (`null` in JSON).
+    /// Each channel's smallest value, infinite if it has no finite value (`null` in JSON).
     pub min: Option<Vec<f64>>,
-    /// Each channel's largest number, likewise.
+    /// Each channel's largest value, likewise.
     pub max: Option<Vec<f64>>,
-    /// The share of each channel's numbers that are its largest, 0 to 1.
+    /// Each channel's share of values that equal its maximum, 0 to 1.
     pub saturated: Option<Vec<f64>>,
-    /// Numbers that are not finite, in all channels together.
+    /// Number of NaNs and infinities, over all channels.
     pub missing: u64,
-    /// Their share of all numbers, 0 to 1.
+    /// The share of NaNs and infinities among all values, 0 to 1.
     pub missing_share: f64,
-    /// Images of equal pixels.
+    /// Groups of images with equal pixels.
     pub duplicates: Vec<DuplicateGroup>,
-    /// Files that cannot be read, and why.
+    /// Files that cannot be read, with the reason.
     pub unreadable: Vec<BadFile>,
-    /// What should be looked at before training.
+    /// Warnings about what to check before training.
     pub warnings: Vec<DataWarning>,
 }
 
-/// How a number is distributed.
+/// The distribution of a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Spread {
-    /// The smallest.
+    /// The smallest value.
     pub min: u32,
-    /// Half of them are at most this; the lower one of two in the middle.
+    /// The median; the lower of the two middle values if their number is even.
     pub median: u32,
-    /// The largest.
+    /// The largest value.
     pub max: u32,
 }
 
-/// Images smaller than a size.
+/// The images smaller than a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Smaller {
-    /// (height, width) in pixels.
+    /// The size, (height, width) in pixels.
     pub size: (usize, usize),
-    /// Images that are less high or less wide than that.
+    /// Number of images with a smaller height or width.
     pub images: usize,
 }
 
 /// Images of the same size with the same decoded pixels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DuplicateGroup {
-    /// Their paths below the root, sorted as the folder is; at least two.
+    /// Their paths below the root, in the order of the folder; at least two.
     pub files: Vec<String>,
-    /// Whether they lie under more than one class.
+    /// Whether they have different classes.
     pub across_classes: bool,
 }
 
-/// What is remembered of each readable image.
+/// The data kept about each readable image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FoundImage {
     pub(crate) hash: u64,
@@ -117,7 +117,7 @@ pub(crate) struct FoundImage {
 }
 
 impl DataReport {
-    /// Without formats, duplicates, unreadable files, what only folders have, and warnings.
+    /// Creates a report without formats, duplicates, unreadable files, the fields that only folders have, and warnings.
     pub(crate) fn new(
         source: &dyn ImageSource,
         path: &Path,
@@ -178,10 +178,10 @@ impl DataReport {
         }
     }
 
-    /// The classes with the fewest and the most files, the first of several by name.
+    /// The classes with the fewest and the most files. Among equals, it is the first by label.
     pub(crate) fn extremes(&self) -> Option<(&ClassCount, &ClassCount)> {
         let least = self.classes.iter().min_by_key(|class| class.files)?;
-        // Of equal ones `max_by_key` gives the last.
+        // `max_by_key` returns the last of equal elements.
         let most = self.classes.iter().rev().max_by_key(|class| class.files)?;
         Some((least, most))
     }

@@ -1,21 +1,22 @@
-//! What about a data set shows before its images are decoded: what was passed over, and sizes that do not suit a model.
+//! Warnings about a data set that need no decoding: skipped files, and sizes that do not suit a model.
 
 use super::{classes, converted};
 use crate::{DataWarning, ImageSource};
 
-/// Images of a set whose sizes are looked at before training: enough for a median, few enough to decode at once.
+/// The number of images whose sizes are read before training: enough for a median, and quick to read.
 const LOOKED_AT: usize = 16;
 
-/// How many times longer a side may become without a warning. Ours: an image enlarged twice has a quarter of the
-/// information that its pixels could hold.
+/// The largest factor by which a side may be enlarged without a warning. Ours: an image enlarged twofold has a quarter
+/// of the information that its pixels could hold.
 const ENLARGED: f64 = 2.0;
 
-/// How many times as much of an image a turned model may show without a warning. Ours: photographs of 4:3 shown at 2:3
-/// have 1.8.
+/// The largest factor by which a model with swapped height and width may show more of an image without a warning. Ours:
+/// for 4:3 photographs at an aspect ratio of 2:3 it is 1.8.
 const TURNED: f64 = 1.5;
 
-/// What about `source` should be looked at before a model that takes images of `image_size`, `(height, width)` in pixels, is
-/// trained on it: what was passed over, and the sizes of some images, evenly spread. Images that cannot be read are left out.
+/// Returns what to check about `source` before training a model with images of `image_size`, `(height, width)` in
+/// pixels: skipped files, class names, lossy conversions, and the sizes of some evenly spread images. Unreadable images
+/// are left out.
 #[must_use]
 pub fn data_warnings(source: &dyn ImageSource, image_size: (usize, usize)) -> Vec<DataWarning> {
     let count = source.len().min(LOOKED_AT);
@@ -26,7 +27,7 @@ pub fn data_warnings(source: &dyn ImageSource, image_size: (usize, usize)) -> Ve
     warnings.chain(converted::warning(source)).chain(sizes).collect()
 }
 
-/// What about these `(height, width)` should be looked at.
+/// Returns warnings about images of these `(height, width)`.
 pub(crate) fn warnings(sizes: Vec<(usize, usize)>, image_size: (usize, usize)) -> Vec<DataWarning> {
     let mut warnings = Vec::new();
     let ratio = |long: usize, short: usize| long as f64 / short as f64;
@@ -40,7 +41,7 @@ pub(crate) fn warnings(sizes: Vec<(usize, usize)>, image_size: (usize, usize)) -
     if let Some(times) = times.filter(|times| *times > ENLARGED) {
         warnings.push(DataWarning::Enlarged { image_size, times });
     }
-    // The share of an image's area that is left when it covers a size of another aspect ratio.
+    // The share of an image's area that remains when it covers a size of another aspect ratio.
     let shown = |(rows, columns), size: (usize, usize)| {
         let ratio = ratio(rows, columns) / ratio(size.0, size.1);
         ratio.min(1.0 / ratio)
@@ -54,13 +55,13 @@ pub(crate) fn warnings(sizes: Vec<(usize, usize)>, image_size: (usize, usize)) -
     warnings
 }
 
-/// A shorter side in pixels from which on an image is called a scene. Ours: more than models see at a time.
+/// The shorter side, in pixels, from which an image counts as a scene. Ours: more than models see at a time.
 const SCENE: usize = 2048;
 
-/// How many times as many pixels as the smallest the largest scene may have without a warning. Ours.
+/// The ratio of the pixels of the largest scene to those of the smallest image from which there is a warning. Ours.
 const MIXED: usize = 16;
 
-/// Warns of scenes beside much smaller images, given the `(height, width)` of all.
+/// Warns about scenes beside much smaller images. `sizes` are the `(height, width)` of all images.
 pub(crate) fn mixed(sizes: &[(usize, usize)]) -> Option<DataWarning> {
     let pixels = |(height, width): &(usize, usize)| height * width;
     let smallest = *sizes.iter().min_by_key(|size| pixels(size))?;

@@ -1,4 +1,4 @@
-//! What about a folder of images should be looked at before training.
+//! Warnings about a folder of images that should be checked before training.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use serde::Serialize;
 use crate::name::shown;
 use crate::{PassedOver, PixelFormat, TableRows};
 
-/// Something that should be looked at before training.
+/// Something to check before training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DataWarning {
-    /// All labels are the same: often the folder is one level too high.
+    /// All labels are the same. Often the folder is one level too high.
     OneClass {
         /// The class.
         name: String,
-        /// Its own sub-folders with images, which may be the classes that were meant.
+        /// Number of its own sub-folders with images, which may be the intended classes.
         sub_folders: usize,
     },
     /// All classes have names of splits, such as train and test.
@@ -28,55 +28,55 @@ pub enum DataWarning {
     ListsAsClasses {
         /// The class.
         name: String,
-        /// What separates the others in its name.
+        /// The separator of the other classes in its name.
         separator: char,
     },
-    /// Files that may be tables of classes, which were not read.
+    /// Files that were not read, but may be tables of classes.
     UnusedTables {
         /// Their names.
         names: Vec<String>,
     },
-    /// Rows of the table of classes that name no image.
+    /// Rows of the table of classes whose image does not exist.
     RowsWithoutImage(TableRows),
     /// All images are grey.
     Grey,
-    /// Image files with more than 8-bit RGB, which are converted to it.
+    /// Image files that hold more than 8-bit RGB and are converted to it.
     Converted {
-        /// Files that were looked at.
+        /// Number of files checked.
         looked_at: usize,
-        /// What these hold that is not 8-bit RGB.
+        /// The formats of these files other than 8-bit RGB.
         formats: Vec<FormatCount>,
     },
-    /// Numbers that are not finite: NaN or infinite.
+    /// NaNs or infinities.
     NotFinite {
-        /// How many, in all channels together.
+        /// Their number, over all channels.
         numbers: u64,
-        /// Their share of all numbers, 0 to 1.
+        /// Their share of all values, 0 to 1.
         share: f64,
     },
-    /// Channels of which many numbers are the largest: they may have been cut off.
+    /// Channels of which many values equal the maximum. They may have been clipped.
     Saturated {
-        /// These channels.
+        /// The channels.
         channels: Vec<SaturatedChannel>,
     },
     /// Scenes of very different sizes.
     MixedSizes {
-        /// (height, width) in pixels of the one with the fewest pixels.
+        /// (height, width) in pixels of the image with the fewest pixels.
         smallest: (usize, usize),
-        /// And of the one with the most.
+        /// (height, width) in pixels of the image with the most pixels.
         largest: (usize, usize),
     },
-    /// Channels that are the same in all pixels of all images, or have no finite number.
+    /// Channels whose values are equal in all pixels of all images, or that have no finite value.
     ConstantChannels {
-        /// Counted from 1.
+        /// The channels, counted from 1.
         channels: Vec<usize>,
     },
-    /// Images without a label beside others that have one.
+    /// Images without a label, while others have one.
     Unlabelled {
-        /// How many.
+        /// Number of images.
         files: usize,
     },
-    /// First-level sub-folders without an image.
+    /// First-level sub-folders without images.
     EmptyFolders {
         /// Their names.
         names: Vec<String>,
@@ -85,90 +85,90 @@ pub enum DataWarning {
     Imbalance {
         /// The largest class.
         most: ClassCount,
-        /// The smallest.
+        /// The smallest class.
         least: ClassCount,
     },
-    /// Images that are there more than once.
+    /// Images that occur more than once.
     Duplicates {
-        /// Images that could be left out.
+        /// Number of images that could be left out.
         copies: usize,
-        /// Groups of equal images.
+        /// Number of groups of equal images.
         groups: usize,
     },
     /// Equal images with different labels.
     DuplicatesAcrossClasses {
-        /// Groups of equal images that lie under more than one class.
+        /// Number of groups of equal images with more than one class.
         groups: usize,
     },
-    /// Half of the images are enlarged more than twice.
+    /// Half of the images are enlarged by a factor of more than 2.
     Enlarged {
-        /// (height, width) in pixels that they are enlarged to.
+        /// (height, width) in pixels to which they are enlarged.
         image_size: (usize, usize),
-        /// How many times as long as before a side becomes, at the median.
+        /// The factor by which a side is enlarged, at the median.
         times: f64,
     },
-    /// A model of exchanged height and width would show much more of the images.
+    /// A model with swapped height and width would show much more of the images.
     Orientation {
         /// The model's (height, width) in pixels.
         image_size: (usize, usize),
         /// The share of an image's area, 0 to 1, that evaluation shows, at the median.
         shown: f64,
-        /// The same for the exchanged size.
+        /// The same share for the swapped size.
         turned: f64,
     },
-    /// Files and folders that are no part of the data set, though somebody may think so.
+    /// Files and folders that are not part of the data set, although a user may expect them to be.
     PassedOver(PassedOver),
     /// Files that cannot be read.
     Unreadable {
-        /// How many.
+        /// Number of files.
         files: usize,
         /// Their share of all files, 0 to 1.
         share: f64,
-        /// The share that [`BadFilePolicy::default`](crate::BadFilePolicy) puts up with, if this is more.
+        /// The largest share allowed by [`BadFilePolicy::default`](crate::BadFilePolicy), if `share` exceeds it.
         exceeded: Option<f64>,
     },
 }
 
-/// A pixel format and the files that have it.
+/// A pixel format, and the files that have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FormatCount {
-    /// What the files hold.
+    /// The pixel format.
     pub format: PixelFormat,
-    /// How many.
+    /// Number of files.
     pub files: usize,
-    /// The first of them.
+    /// The name of the first of these files.
     pub first: String,
 }
 
-/// A channel with many numbers at its largest.
+/// A channel of which many values equal its maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SaturatedChannel {
-    /// Counted from 1.
+    /// The channel, counted from 1.
     pub channel: usize,
-    /// The largest number.
+    /// The channel's maximum.
     pub max: f64,
-    /// The share of the channel's numbers that are this large, 0 to 1.
+    /// The share of the channel's values that equal the maximum, 0 to 1.
     pub share: f64,
 }
 
-/// A class and its files.
+/// A class and its number of files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClassCount {
     /// The class's name.
     pub name: String,
-    /// Its files.
+    /// Number of its files.
     pub files: usize,
 }
 
 impl PassedOver {
-    /// A warning that says what was passed over and what to do; nothing if all was read.
+    /// Returns a warning that says what was skipped and what to do; `None` if nothing was skipped.
     #[must_use]
     pub fn warning(&self) -> Option<DataWarning> {
         (!self.is_empty()).then(|| DataWarning::PassedOver(self.clone()))
     }
 }
 
-/// A share as people read it.
+/// Formats a share as a percentage.
 fn percent(share: f64) -> String {
     match 100.0 * share {
         small if small < 0.01 => "less than 0.01%".to_owned(),

@@ -1,26 +1,26 @@
-//! Images that could not be read: how many are put up with, and which they were.
+//! Images that cannot be read: the policy, and a record of them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::DataError;
 
-/// What becomes of an image that cannot be read: truncated, not an image, not permitted, or one that its decoder
-/// panics on.
+/// How a loader treats images that cannot be read: truncated, not an image, without read permission, or causing a panic
+/// of the decoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum BadFilePolicy {
-    /// Another image takes its place, as long as the bad ones are at most `max_share` of the data set.
+    /// Substitutes another image, as long as the bad ones are at most `max_share` of the data set.
     Skip {
         /// The share of the data set, in `[0, 1]`.
         max_share: f64,
     },
-    /// The first one is an error.
+    /// Returns an error for the first bad image.
     Strict,
 }
 
 impl Default for BadFilePolicy {
-    /// One image in twenty: more than the handful that old and large collections have, ImageNet among them, and
-    /// less than a folder that was copied in part. Ours; the papers' loaders stop at the first.
+    /// 5%: more than the few bad files of old, large collections such as ImageNet, and fewer than a partly copied
+    /// folder has. Our choice; the papers' loaders stop at the first bad file.
     fn default() -> Self {
         Self::Skip { max_share: 0.05 }
     }
@@ -38,13 +38,13 @@ impl BadFilePolicy {
         }
     }
 
-    /// The largest share, if `bad` of `len` images are more than that.
+    /// Returns the largest allowed share if `bad` of `len` images exceed it.
     pub(crate) fn exceeded_by(self, bad: usize, len: usize) -> Option<f64> {
         let max_share = match self {
             Self::Skip { max_share } => max_share,
             Self::Strict => 0.0,
         };
-        // A quotient, not a product: 29 of 100 are exactly the share that 0.29 stands for.
+        // Division is exact here, multiplication is not: 29.0 / 100.0 equals 0.29, but 0.29 * 100.0 is less than 29.
         (bad as f64 / len as f64 > max_share).then_some(max_share)
     }
 }
@@ -54,13 +54,13 @@ impl BadFilePolicy {
 pub struct BadFile {
     /// Its index in the data set.
     pub index: usize,
-    /// What the data set calls it.
+    /// Its name in the data set.
     pub name: String,
-    /// What was wrong with it.
+    /// The error, in one line.
     pub reason: String,
 }
 
-/// The bad files that a loader has met, once each; its clones share them.
+/// The bad files that a loader has found, each once. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct BadFiles(Arc<Mutex<Met>>);
 
@@ -71,22 +71,23 @@ struct Met {
 }
 
 impl BadFiles {
-    /// Remembers an image unless it is known already.
+    /// Records an image unless it is already recorded.
     pub(crate) fn record(&self, index: usize, name: impl FnOnce() -> String, error: &DataError) {
         self.with(|met| {
-            if met.indices.insert(index) {
+            if !met.indices.contains(&index) {
                 met.files.push(BadFile { index, name: name(), reason: reason(error) });
+                met.indices.insert(index);
             }
         });
     }
 
-    /// All of them, in the order in which they were met.
+    /// All bad files, in the order in which they were found.
     pub(crate) fn files(&self) -> Vec<BadFile> {
         self.with(|met| met.files.clone())
     }
 
     /// # Errors
-    /// [`DataError::TooManyBadFiles`] if `policy` does not put up with so many in a data set of `len`.
+    /// [`DataError::TooManyBadFiles`] if there are more than `policy` allows for a data set of `len` images.
     pub(crate) fn check(&self, policy: BadFilePolicy, len: usize) -> Result<(), DataError> {
         const NAMED: usize = 5;
         self.with(|met| {
@@ -105,12 +106,12 @@ impl BadFiles {
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Met) -> T) -> T {
-        // Nothing that is done under the lock leaves half of itself behind.
+        // A panic in `name` records nothing, so the content of a poisoned lock is usable.
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// An error and its causes in one line.
+/// Formats an error and its causes in one line.
 pub(crate) fn reason(error: &DataError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

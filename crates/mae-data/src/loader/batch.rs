@@ -1,4 +1,4 @@
-//! A batch, and how several threads fill one.
+//! A batch, and how several threads fill it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,54 +7,54 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{DataError, PixelType};
 
-/// Images that are handed to a model together.
+/// A batch of samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The numbers, `[B, C, H, W]`, each image plane by plane, as bytes in the machine's order.
+    /// Pixel values `[B, C, H, W]` as bytes in native byte order.
     pub images: Vec<u8>,
-    /// The numbers' type: of `U8` each is a byte.
+    /// The pixel type; a `U8` value is one byte.
     pub pixel_type: PixelType,
     /// `[B, C, H, W]`.
     pub shape: [usize; 4],
-    /// The samples' images, by their index in the data set; in the place of a bad file, that of the image which stands
-    /// in for it.
+    /// The index of each sample's image in the data set. For a bad file, it is the index of its substitute.
     pub indices: Vec<usize>,
-    /// The pass over the data set that each sample was drawn for: with its index, what it is a function of. It is the
-    /// epoch, unless the loader makes several samples of each image.
+    /// The pass over the data set for which each sample was drawn. A sample is a function of its pass and its index.
+    /// The pass is the epoch, unless the loader makes several samples of each image.
     pub passes: Vec<u64>,
-    /// The images' classes, if every one of them has one.
+    /// The classes of the images, if every image has exactly one.
     pub labels: Option<Vec<u32>>,
-    /// The classes of the pixels, `[B, H, W]`, of images with label maps if the transform [takes them](crate::Transform::joint);
-    /// [`IGNORE`](crate::IGNORE) where a pixel counts nowhere.
+    /// The classes of the pixels, `[B, H, W]`, if the images have label maps and the transform [uses
+    /// them](crate::Transform::joint). Pixels that do not count are [`IGNORE`](crate::IGNORE).
     pub maps: Option<Vec<u16>>,
 }
 
 impl Batch {
-    /// The samples as (pass, index), which random numbers of a sample are keyed by: `mae_masking::Masker::draw_batch` takes them.
+    /// The samples as (pass, index), the key of a sample's random numbers. `mae_masking::Masker::draw_batch` takes
+    /// them.
     pub fn samples(&self) -> impl Iterator<Item = (u64, usize)> {
         self.passes.iter().copied().zip(self.indices.iter().copied())
     }
 }
 
-/// What became of one image's place in a batch.
+/// The result of filling one slot of a batch, which holds the samples of one image.
 pub(crate) struct Outcome {
     /// The images that were tried and are bad.
     pub(crate) bad: Vec<(usize, DataError)>,
-    /// The index of the image that takes the place.
+    /// The index of the image that fills the slot.
     pub(crate) index: Result<usize, DataError>,
-    /// The classes of its samples' pixels, `[repeats, H, W]`; empty if the transform takes none.
+    /// The pixel classes of its samples, `[repeats, H, W]`; empty if the transform does not use label maps.
     pub(crate) maps: Vec<u16>,
 }
 
-/// A batch every place of which has been seen to.
+/// A batch whose slots have all been returned.
 pub(crate) struct Filled {
     /// `[B, C, H, W]`.
     pub(crate) images: Vec<u8>,
-    /// By place.
+    /// The outcome of each slot.
     pub(crate) outcomes: Vec<Outcome>,
 }
 
-/// A batch that is being filled, in whatever order its samples are made.
+/// A batch that is being filled, in any order.
 pub(crate) struct Filling {
     state: Mutex<State>,
     done: Sender<Filled>,
@@ -66,18 +66,18 @@ struct State {
 }
 
 impl Filling {
-    /// A batch of `places` images whose samples have `sample_bytes` together, the memory of each place, and where the
-    /// batch arrives once it is filled.
+    /// Creates a batch of `places` slots of `sample_bytes` bytes. Returns it, the memory of each slot, and the channel
+    /// that receives the filled batch.
     pub(crate) fn new(places: usize, sample_bytes: usize) -> (Self, Vec<BytesMut>, Receiver<Filled>) {
         let (done, filled) = bounded(1);
-        // One piece of memory: every thread writes into its own places without a lock.
+        // One contiguous buffer: each thread writes into its own slots without a lock.
         let mut images = BytesMut::zeroed(places * sample_bytes);
         let memory = (0..places).map(|_| images.split_to(sample_bytes)).collect();
         let state = State { places: (0..places).map(|_| None).collect(), missing: places };
         (Self { state: Mutex::new(state), done }, memory, filled)
     }
 
-    /// Gives a place back, filled unless there is no image for it.
+    /// Returns a slot, filled unless no image could be found for it.
     pub(crate) fn put(&self, place: usize, bytes: BytesMut, outcome: Outcome) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.places[place] = Some((bytes, outcome));

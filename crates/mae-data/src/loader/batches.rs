@@ -1,4 +1,4 @@
-//! The batches of one epoch, in order, from the threads that make them.
+//! The batches of one epoch, in order, from the worker threads.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,19 +16,20 @@ use crate::loader::batch::{Filled, Filling};
 use crate::loader::worker::{Task, Work};
 use crate::{Batch, DataError, LoaderConfig};
 
-/// The batches of one epoch; made by [`Loader::epoch`](crate::Loader::epoch) and [`Loader::batches`](crate::Loader::batches).
+/// An iterator over the batches of one epoch, created by [`Loader::epoch`](crate::Loader::epoch) and
+/// [`Loader::batches`](crate::Loader::batches).
 ///
-/// After an error there are no more. Dropping it stops the workers: each ends the sample that it is at.
+/// It ends after an error. Dropping it stops the workers after their current sample.
 pub struct Batches {
     work: Arc<Work>,
     batch_size: usize,
     bad_files: BadFiles,
     indices: Vec<usize>,
-    /// The batches that no worker has been told of yet.
+    /// The batches that have not been sent to the workers.
     ahead: Range<usize>,
-    /// The batches that workers have been told of, in order.
+    /// The batches that have been sent to the workers, in order.
     pending: VecDeque<Receiver<Filled>>,
-    /// Where workers are told; closed once there is nothing more to tell, and then they end.
+    /// The queue of the workers. It is closed when no batch is left, which ends them.
     tasks: Option<Sender<Task>>,
     stopped: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
@@ -75,20 +76,20 @@ impl Batches {
         Ok(batches)
     }
 
-    /// How long [`next`](Iterator::next) has waited for workers, the first batch included.
+    /// How long [`next`](Iterator::next) has waited for workers, including for the first batch.
     #[must_use]
     pub fn waiting(&self) -> Duration {
         self.waiting
     }
 
-    /// [`waiting`](Self::waiting) as a share of the time from the epoch's start to the last `next`: 0 if the workers
-    /// are always ahead, near 1 if there is nothing else to wait for.
+    /// [`waiting`](Self::waiting) as a share of the time from the start of the epoch to the last `next`: 0 if the
+    /// workers are always ahead, near 1 if the caller does nothing but wait.
     #[must_use]
     pub fn waiting_share(&self) -> f64 {
         if self.elapsed.is_zero() { 0.0 } else { self.waiting.as_secs_f64() / self.elapsed.as_secs_f64() }
     }
 
-    /// Tells the workers of one more batch.
+    /// Sends one more batch to the workers.
     fn order_next(&mut self) {
         let Some(batch) = self.ahead.next() else {
             self.tasks = None;
@@ -104,14 +105,14 @@ impl Batches {
         for ((place, &index), bytes) in indices.iter().enumerate().zip(memory) {
             let task = Task { batch: Arc::clone(&filling), place, bytes, index };
             if let Some(tasks) = &self.tasks {
-                // Fails if all workers are gone, which `next` finds out.
+                // Fails if all workers are gone, which `next` detects.
                 let _ = tasks.send(task);
             }
         }
         self.pending.push_back(filled);
     }
 
-    /// Makes a batch of what the workers made, in an order that time has no part in.
+    /// Assembles a batch from the workers' results, in an order that does not depend on timing.
     fn deliver(&self, filled: Filled) -> Result<Batch, DataError> {
         let source = &self.work.source;
         for (index, error) in filled.outcomes.iter().flat_map(|outcome| &outcome.bad) {
@@ -139,14 +140,14 @@ impl Batches {
         })
     }
 
-    /// Ends the workers.
+    /// Stops the workers.
     fn stop(&mut self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.ahead = 0..0;
         self.pending.clear();
         self.tasks = None;
         for worker in self.workers.drain(..) {
-            // A worker that panicked left a batch undone, which `next` has reported.
+            // A worker that panicked left a batch unfinished, which `next` has reported.
             let _ = worker.join();
         }
     }

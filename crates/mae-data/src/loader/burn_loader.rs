@@ -1,4 +1,4 @@
-//! A [`Loader`] as Burn's `DataLoader`, for a training loop or a `burn-train` learner of one's own.
+//! Wraps a [`Loader`] as Burn's `DataLoader`, for your own training loop or a `burn-train` learner.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,25 +10,24 @@ use burn::tensor::Device;
 
 use crate::{Batch, Batches, DataError, Loader};
 
-/// A [`Loader`] as Burn's `DataLoader`: each [`iter`](DataLoader::iter) goes through one more epoch, in an order of its own.
+/// A [`Loader`] as Burn's `DataLoader`: each [`iter`](DataLoader::iter) yields the next epoch, in a new order.
 ///
-/// It counts images, of which an item is. A slice has a part of every epoch's order, so that the slices of several devices see all
-/// images of an epoch between them, each image once.
-/// This crate's README has a training loop on it.
+/// Its items and its progress are counted in images. A slice has a part of every epoch's order, so the slices of
+/// several devices together see each image of an epoch once. The README of this crate has a training loop with it.
 pub struct BurnLoader<O> {
     loader: Loader,
     device: Device,
     batcher: Batcher<O>,
-    /// The places in an epoch's order that are its own.
+    /// Its positions in the order of an epoch.
     places: Range<usize>,
     next_epoch: AtomicU64,
 }
 
-/// Makes of a batch what a model takes, on a device.
+/// Converts a batch to a model's input on a device.
 type Batcher<O> = Arc<dyn Fn(Batch, &Device) -> O + Send + Sync>;
 
 impl<O> BurnLoader<O> {
-    /// Begins with epoch 0. `batcher` makes of each batch what the model takes.
+    /// Starts at epoch 0. `batcher` converts each batch to the model's input.
     pub fn new(
         loader: Loader,
         device: &Device,
@@ -44,13 +43,13 @@ impl<O> BurnLoader<O> {
         }
     }
 
-    /// The epoch that the next [`iter`](DataLoader::iter) goes through, to continue a training.
+    /// Sets the epoch of the next [`iter`](DataLoader::iter), to resume training.
     #[must_use]
     pub fn with_epoch(self, epoch: u64) -> Self {
         Self { next_epoch: AtomicU64::new(epoch), ..self }
     }
 
-    /// The same for other places or another device.
+    /// The same loader for other positions or another device.
     fn with(&self, device: &Device, places: Range<usize>) -> Self {
         Self {
             loader: self.loader.clone(),
@@ -74,7 +73,7 @@ impl<O: 'static> DataLoader<O> for BurnLoader<O> {
     }
 
     fn num_items(&self) -> usize {
-        // A rest that fills no batch may be left out.
+        // The last incomplete batch may be dropped.
         let batches = self.loader.num_batches(self.places.len());
         self.places.len().min(batches * self.loader.images_per_batch())
     }
@@ -89,13 +88,13 @@ impl<O: 'static> DataLoader<O> for BurnLoader<O> {
     }
 }
 
-/// An epoch on its way.
+/// The iterator over an epoch.
 struct Epoch<'a, O> {
     loader: &'a BurnLoader<O>,
     batches: Option<Batches>,
-    /// Why there are no batches, until it is told.
+    /// Why there are no batches, until the error is returned.
     failed: Option<DataError>,
-    /// Images delivered.
+    /// Number of images delivered.
     done: usize,
 }
 

@@ -1,35 +1,35 @@
-//! How a loader works.
+//! Configuration of a loader.
 
 use std::num::NonZeroUsize;
 
 use crate::BadFilePolicy;
 
-/// How a [`Loader`](crate::Loader) works.
+/// Configuration of a [`Loader`](crate::Loader).
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderConfig {
-    /// What the order of an epoch and every sample's augmentation are drawn from.
+    /// The seed of every epoch's order and of every sample's augmentation.
     pub seed: u64,
-    /// Samples in a batch.
+    /// Samples per batch.
     pub batch_size: usize,
-    /// Samples made of each image: it is decoded once and transformed this many times, and a batch holds
-    /// `batch_size / repeats` images, the samples of each one after the other.
+    /// Samples per image. Each image is decoded once and transformed `repeats` times. A batch holds
+    /// `batch_size / repeats` images, and the samples of an image are adjacent.
     ///
     /// # Source
-    /// Repeated augmentation, arXiv 1901.09335; as in MAE for video (arXiv 2205.09113), an epoch sees every image.
+    /// Repeated augmentation, arXiv 1901.09335. As in MAE for video (arXiv 2205.09113), an epoch sees every image.
     pub repeats: usize,
-    /// Threads that decode and transform.
+    /// Number of threads that decode and transform.
     pub workers: usize,
-    /// Batches that wait or are being made at any time, besides those that the caller has been given.
+    /// The number of batches that are ready or being made at any time, not counting those already returned.
     pub prefetch_batches: usize,
-    /// Whether a last batch that is not full is left out.
+    /// Whether to drop the last batch if it is incomplete.
     pub drop_last: bool,
-    /// What becomes of images that cannot be read.
+    /// How to treat images that cannot be read.
     pub bad_files: BadFilePolicy,
 }
 
 impl Default for LoaderConfig {
-    /// Seed 0, 64 images, one sample of each, a worker for each core that the process may use, 2 batches ahead:
-    /// one is filled while one waits.
+    /// Seed 0, 64 images per batch, one sample per image, one worker per core available to the process, and 2 batches
+    /// ahead: one waits while the other is filled.
     fn default() -> Self {
         Self {
             seed: 0,

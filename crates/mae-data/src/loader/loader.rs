@@ -1,4 +1,4 @@
-//! Batches of a data set, made ahead of time by several threads.
+//! Loads batches of a data set ahead of time with several threads.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use crate::loader::sampler::shuffled;
 use crate::loader::worker::Work;
 use crate::{BadFile, Batches, DataError, ImageSource, LoaderConfig, Transform};
 
-/// Makes batches of a data set.
+/// Loads batches of a data set.
 ///
-/// - Batches come in the order of the indices that are asked for, and what a sample looks like is a pure function of
-///   (seed, pass, its index in [`Batch::indices`](crate::Batch::indices)): neither depends on the number of
-///   workers, nor on where an epoch was begun. The pass is the epoch; with `repeats`, the i-th sample of an image in
-///   epoch e is that of pass `e * repeats + i`, so that an epoch has the samples of as many epochs without.
-/// - A bad file's place is taken by an image that is drawn from the whole data set, by the bad one's (seed, pass,
-///   index). `Batch::indices` and the labels are those of the image that was delivered; in an epoch in which it is
-///   also seen in its own place, it is the same view. Masks keyed by these indices are pure in the same way. Files
-///   are tried anew in every epoch: one that becomes readable is used.
-/// - Memory: `prefetch_batches` batches, and for each worker one decoded image, its samples twice, and what its
-///   decoder and transform need besides. The batches that the caller holds come on top.
+/// - Batches follow the order of the requested indices. A sample is a pure function of (seed, pass, its index in
+///   [`Batch::indices`](crate::Batch::indices)). Neither depends on the number of workers or on the batch at which an
+///   epoch was resumed. The pass is the epoch. With `repeats`, the i-th sample of an image in epoch e belongs to pass
+///   `e * repeats + i`, so one epoch has the samples of `repeats` epochs without repetition.
+/// - A bad file is replaced by a random image of the whole data set, drawn from the (seed, pass, index) of the bad one.
+///   `Batch::indices` and the labels are those of the substitute. If the epoch contains the substitute at its own
+///   position too, both samples are the same view. Masks keyed by these indices are pure functions in the same way.
+///   Every epoch tries bad files again, so a file that becomes readable is used.
+/// - Memory: `prefetch_batches` batches and, for each worker, one decoded image, two copies of its samples, and the
+///   buffers of its decoder and transform. The batches that the caller holds are not included.
 #[derive(Clone)]
 pub struct Loader {
     source: Arc<dyn ImageSource>,
@@ -28,13 +28,14 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Checks what can be checked before an image is read.
+    /// Creates a loader. Checks everything that can be checked before reading an image.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for a number in `config` that is 0, a batch that no memory could hold, a share of bad
-    /// files that is no share, a data set of more images than 32 bits count, or one without label maps, or of pixels that it cannot
-    /// transform, where the transform takes [label maps](crate::Transform::joint);
-    /// [`DataError::BatchLargerThanSet`] if the data set is empty, or does not fill one batch and `drop_last` is set.
+    /// [`DataError::Argument`] if a number in `config` is 0, if a batch exceeds any possible memory, if the share of
+    /// bad files is not between 0 and 1, if the data set has more images than 32 bits can count, or if the transform
+    /// uses [label maps](crate::Transform::joint) but the data set has none or has pixels that the transform does not
+    /// support; [`DataError::BatchLargerThanSet`] if the data set is empty, or is smaller than one batch and
+    /// `drop_last` is set.
     pub fn new(
         source: Arc<dyn ImageSource>,
         transform: Arc<dyn Transform>,
@@ -80,13 +81,13 @@ impl Loader {
         Ok(loader)
     }
 
-    /// The images of the data set.
+    /// The number of images in the data set.
     #[must_use]
     pub fn num_images(&self) -> usize {
         self.source.len()
     }
 
-    /// The images of a batch that is full, each of which gives [`LoaderConfig::repeats`] samples.
+    /// The number of images in a full batch. Each gives [`LoaderConfig::repeats`] samples.
     #[must_use]
     pub fn images_per_batch(&self) -> usize {
         self.config.batch_size / self.config.repeats
@@ -105,7 +106,7 @@ impl Loader {
         if self.config.drop_last { images / size } else { images.div_ceil(size) }
     }
 
-    /// Starts to make the batches of one epoch: the whole data set, shuffled anew in each.
+    /// Starts loading the batches of one epoch: the whole data set, in a new random order for each epoch.
     ///
     /// # Errors
     /// [`DataError::Workers`] if the system refuses a thread.
@@ -113,13 +114,14 @@ impl Loader {
         self.batches(epoch, self.order(epoch), 0)
     }
 
-    /// Starts to make the batches of the images `indices` in their order, such as a rank's share of an epoch by
-    /// [`DistributedSampler`](crate::DistributedSampler), from batch `start_batch` on. What comes before it costs nothing.
+    /// Starts loading the batches of the images `indices`, in that order and from batch `start_batch` on. The indices
+    /// may be a rank's share of an epoch from [`DistributedSampler`](crate::DistributedSampler). Skipped batches cost
+    /// nothing.
     ///
     /// # Errors
-    /// [`DataError::BatchLargerThanSet`] if there are no indices, or too few for one batch and `drop_last` is set;
-    /// [`DataError::Index`] for an index past the data set; [`DataError::Argument`] for a `start_batch` past the
-    /// epoch's end; [`DataError::Workers`] if the system refuses a thread.
+    /// [`DataError::BatchLargerThanSet`] if there are no indices, or fewer than one batch needs and `drop_last` is set;
+    /// [`DataError::Index`] for an index past the end of the data set; [`DataError::Argument`] for a `start_batch` past
+    /// the end of the epoch; [`DataError::Workers`] if the system refuses a thread.
     pub fn batches(&self, epoch: u64, indices: Vec<usize>, start_batch: usize) -> Result<Batches, DataError> {
         self.check_fills_a_batch(indices.len())?;
         let len = self.source.len();
@@ -143,10 +145,10 @@ impl Loader {
         Batches::start(work, &self.config, self.bad_files.clone(), indices, start_batch..num_batches)
     }
 
-    /// The images that could not be read so far and were replaced, once each, in the order in which they were met.
+    /// The images that could not be read and were replaced so far, each once, in the order in which they were found.
     ///
-    /// They are met when the batch that asked for them is delivered, so that this too does not depend on the
-    /// workers. Every rank has its own, and holds it against the length of the whole data set.
+    /// A bad image is recorded when the batch that requested it is returned, so the list does not depend on the workers
+    /// either. Each rank has its own list, and compares its length with that of the whole data set.
     #[must_use]
     pub fn bad_files(&self) -> Vec<BadFile> {
         self.bad_files.files()

@@ -1,4 +1,4 @@
-//! Batches of a data set, made ahead by threads, and the order and share of it that a process sees.
+//! Loads batches of a data set ahead of time with threads, and divides the data set among ranks.
 
 pub(crate) mod bad;
 mod batch;

@@ -1,19 +1,18 @@
-//! Which samples each of several ranks sees in an epoch, and in which order.
+//! Determines which samples each rank sees in an epoch, and in which order.
 
 use mae_random::{bits, stream};
 
 use crate::DataError;
 
-/// Keeps the epochs' orders apart from what the samples draw from, [`sample_rng`](crate::sample_rng).
+/// Separates the epochs' orders from the random streams of samples, [`sample_rng`](crate::sample_rng).
 const DOMAIN: [u8; 8] = *b"mae-ordr";
 
-/// Deals a data set out to ranks: a pure function of (length, seed, epoch, rank, world size).
+/// Divides a data set among ranks, as a pure function of (length, seed, epoch, rank, world size).
 ///
-/// Every rank gets the same number of indices. Where the length does not divide by the world size, the order is
-/// continued from its start so that a few samples are seen twice, or, with
-/// [`with_drop_last`](Self::with_drop_last), cut so that a few are not seen in this epoch. Rank `r` gets the
-/// places `r`, `r + world_size`, `r + 2 * world_size`, … of the order; with [`with_block`](Self::with_block), blocks of places are
-/// dealt out instead of single ones.
+/// Every rank gets the same number of indices. If the world size does not divide the length, the order is padded from
+/// its start, so a few samples are seen twice. With [`with_drop_last`](Self::with_drop_last) it is truncated instead,
+/// so a few are not seen in this epoch. Rank `r` gets the positions `r`, `r + world_size`, `r + 2 * world_size`, … of
+/// the order. With [`with_block`](Self::with_block), blocks of positions are dealt instead of single ones.
 ///
 /// ```
 /// use mae_data::DistributedSampler;
@@ -25,9 +24,9 @@ const DOMAIN: [u8; 8] = *b"mae-ordr";
 /// ```
 ///
 /// # Source
-/// PyTorch `torch.utils.data.DistributedSampler`.
-/// Deviation: another generator shuffles, and it is keyed by seed and epoch each, where PyTorch takes their sum, so
-/// that seed 0 in epoch 1 is seed 1 in epoch 0. What does not depend on the generator is the same.
+/// PyTorch `torch.utils.data.DistributedSampler`. Deviation: the random generator differs, and it is keyed by the pair
+/// of seed and epoch. PyTorch uses their sum, so seed 0 in epoch 1 equals seed 1 in epoch 0. Everything that does not
+/// depend on the generator is the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DistributedSampler {
     len: usize,
@@ -40,10 +39,12 @@ pub struct DistributedSampler {
 }
 
 impl DistributedSampler {
-    /// Shuffles `len` samples and deals them to `world_size` ranks, padding the order: this is rank `rank`'s share.
+    /// Creates the sampler of rank `rank`, which shuffles `len` samples, pads the order and deals it to `world_size`
+    /// ranks.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for a `len` of 0 or of more than 32 bits, a `world_size` of 0, or a `rank` that is not below it.
+    /// [`DataError::Argument`] if `len` is 0 or exceeds 32 bits, if `world_size` is 0 or exceeds 32 bits, or if `rank`
+    /// is not below `world_size`.
     pub fn new(len: usize, seed: u64, rank: usize, world_size: usize) -> Result<Self, DataError> {
         let refuse =
             |name, value: usize, bound| DataError::Argument { name, value: value.to_string(), bound };
@@ -60,24 +61,24 @@ impl DistributedSampler {
         Ok(Self { len, seed, rank, world_size, shuffle: true, drop_last: false, block: 1 })
     }
 
-    /// Whether each epoch has an order of its own (the default), or all of them `0, 1, 2, …`.
+    /// Sets whether each epoch has its own random order (the default), or all have the order `0, 1, 2, …`.
     #[must_use]
     pub fn with_shuffle(self, shuffle: bool) -> Self {
         Self { shuffle, ..self }
     }
 
-    /// Whether samples that do not go round are left out of an epoch, instead of some being seen twice (the
-    /// default). With fewer samples than ranks, nothing is left.
+    /// Sets whether the samples left over after an even division are dropped from an epoch. By default, some samples
+    /// are seen twice instead. With fewer samples than ranks, nothing is left.
     #[must_use]
     pub fn with_drop_last(self, drop_last: bool) -> Self {
         Self { drop_last, ..self }
     }
 
-    /// Deals out blocks of so many places, such as whole batches: what `world_size` ranks get of a block each is what one rank gets of
-    /// as many blocks, one after the other.
+    /// Deals blocks of `block` positions, such as whole batches. One block on each of `world_size` ranks covers the
+    /// same samples as `world_size` successive blocks on a single rank.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for a block of 0.
+    /// [`DataError::Argument`] if `block` is 0.
     pub fn with_block(self, block: usize) -> Result<Self, DataError> {
         if block == 0 {
             let (name, bound) = ("block", "at least 1".to_owned());
@@ -92,18 +93,19 @@ impl DistributedSampler {
         if self.drop_last { self.len / self.world_size } else { self.len.div_ceil(self.world_size) }
     }
 
-    /// What this rank sees in `epoch`, in order.
+    /// The indices that this rank sees in `epoch`, in order.
     #[must_use]
     pub fn indices(&self, epoch: u64) -> Vec<usize> {
         self.first_indices(epoch, self.indices_per_rank())
     }
 
-    /// The first `count` that this rank sees in `epoch`: fewer or more than [`indices`](Self::indices), the order being
-    /// continued from its start as often as it takes.
+    /// The first `count` indices that this rank sees in `epoch`. `count` may be smaller or larger than the length of
+    /// [`indices`](Self::indices); the order is repeated as often as needed.
     #[must_use]
     pub fn first_indices(&self, epoch: u64, count: usize) -> Vec<usize> {
         let order = self.order(epoch);
-        // The i-th of a rank is in its block i / block, and that is block (i / block) * world_size + rank of all.
+        // A rank's i-th index is in its block i / block, which is block (i / block) * world_size + rank of the whole
+        // order.
         let place = |i: usize| (i / self.block * self.world_size + self.rank) * self.block + i % self.block;
         (0..count).map(|i| order[place(i) % self.len]).collect()
     }
@@ -114,10 +116,10 @@ impl DistributedSampler {
     }
 }
 
-/// The order of `len` samples in an epoch.
+/// The random order of `len` samples in an epoch.
 pub(crate) fn shuffled(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
     let mut rng = stream(DOMAIN, [seed, epoch, 0]);
-    // Equal draws fall in the order of their indices.
+    // Equal draws are sorted by index.
     let mut draws: Vec<(u64, usize)> = (0..len).map(|index| (bits(&mut rng), index)).collect();
     draws.sort_unstable();
     draws.into_iter().map(|(_, index)| index).collect()

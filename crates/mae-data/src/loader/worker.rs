@@ -1,4 +1,4 @@
-//! What a loader's threads do: make one sample after another and put each into its batch.
+//! The loader's worker threads: they make samples and put them into their batches.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,11 +16,11 @@ use crate::{
     SampleRng, Transform, View, below, sample_rng,
 };
 
-/// How many images are drawn to take the place of a bad one. Ours: if half of the data set is bad, one bad image in
-/// 10¹² finds no substitute; if all of it is, that is soon found out.
+/// The maximum number of images drawn as substitutes for a bad one. Ours: if half of the data set is bad, one bad image
+/// in 10¹² finds no substitute; if all of it is bad, this is found soon.
 const SUBSTITUTES: usize = 40;
 
-/// Everything that decides what a sample is, besides its index.
+/// Everything that determines a sample, except its index.
 pub(crate) struct Work {
     pub(crate) source: Arc<dyn ImageSource>,
     pub(crate) transform: Arc<dyn Transform>,
@@ -31,12 +31,12 @@ pub(crate) struct Work {
     pub(crate) epoch: u64,
 }
 
-/// What a thread keeps from one image to the next.
+/// Buffers that a thread reuses from image to image.
 #[derive(Default)]
 struct Memory {
     pixels: Vec<u8>,
     resizing: Scratch,
-    /// The classes of the pixels of the samples that were made last, `[repeats, H, W]`.
+    /// The pixel classes of the last samples, `[repeats, H, W]`.
     maps: Vec<u16>,
 }
 
@@ -44,7 +44,7 @@ struct Memory {
 pub(crate) struct Task {
     pub(crate) batch: Arc<Filling>,
     pub(crate) place: usize,
-    /// The place's memory.
+    /// The memory of the slot `place`.
     pub(crate) bytes: BytesMut,
     pub(crate) index: usize,
 }
@@ -60,7 +60,7 @@ impl Work {
         self.sample_shape().iter().product::<usize>() * self.pixels.pixel_type().bytes()
     }
 
-    /// Sees to `tasks` until there are no more or `stopped` is set.
+    /// Processes `tasks` until there are no more or `stopped` is set.
     pub(crate) fn run(&self, tasks: &Receiver<Task>, stopped: &AtomicBool) {
         let mut memory = Memory::default();
         for Task { batch, place, mut bytes, index } in tasks {
@@ -72,10 +72,11 @@ impl Work {
         }
     }
 
-    /// Fills `place`, `[repeats, C, H, W]`, with the samples of image `wanted`, or of what takes its place.
+    /// Fills `place`, `[repeats, C, H, W]`, with the samples of image `wanted` or of a substitute.
     ///
-    /// A substitute is any image of the data set, drawn from the wanted image's own stream. It is seen as it is in
-    /// its own place of the same epoch, so that a sample stays a function of (seed, pass, delivered index).
+    /// A substitute is any image of the data set, drawn from the random stream of the wanted image. Its view is the one
+    /// that it has at its own position in the same epoch, so a sample stays a function of (seed, pass, delivered
+    /// index).
     fn make(&self, wanted: usize, place: &mut [u8], memory: &mut Memory) -> Outcome {
         let mut draws = sample_rng(self.seed, self.pass(0), wanted);
         let mut bad: Vec<(usize, DataError)> = Vec::new();
@@ -87,7 +88,7 @@ impl Work {
                         let maps = std::mem::take(&mut memory.maps);
                         return Outcome { bad, index: self.check(index, made).map(|()| index), maps };
                     }
-                    // No other image can stand in for a label map that is wrong.
+                    // Substituting another image does not help if a label map is wrong.
                     Err(error) if self.policy == BadFilePolicy::Strict || error.is_of_label_maps() => {
                         return Outcome { bad, index: Err(error), maps: Vec::new() };
                     }
@@ -104,12 +105,13 @@ impl Work {
         Outcome { bad, index: Err(error), maps: Vec::new() }
     }
 
-    /// The pass over the data set that the i-th samples of this epoch belong to.
+    /// The pass over the data set of the i-th samples of this epoch.
     pub(crate) fn pass(&self, i: usize) -> u64 {
         self.epoch.wrapping_mul(self.repeats as u64).wrapping_add(i as u64)
     }
 
-    /// Makes the samples of an image and returns what they are: `place` is filled if that is what they should be. A panic on the way, as of a decoder on hostile bytes, is an error.
+    /// Makes the samples of an image and returns their shape and type. Fills `place` if these are the expected ones. A
+    /// panic, such as of a decoder on hostile bytes, becomes an error.
     fn sample(&self, index: usize, place: &mut [u8], memory: &mut Memory) -> Result<Made, DataError> {
         let sampled = without_panic(
             || self.source.name(index),
@@ -125,14 +127,14 @@ impl Work {
             },
         );
         if sampled.is_err() {
-            // A panic may have left it half done.
+            // A panic may have left the buffers half updated.
             *memory = Memory::default();
         }
         sampled
     }
 
-    /// What each sample shows of image `index`, of `(height, width)`, if the transform can tell, and what the rest of
-    /// its randomness comes from.
+    /// The view of each sample of image `index`, of size `(height, width)`, together with the sample's random generator
+    /// after drawing the view. `None` if the transform has no views.
     fn views(&self, index: usize, size: (usize, usize)) -> Option<Vec<(View, SampleRng)>> {
         let view = |i| {
             let mut rng = self.rng(i, index);
@@ -145,7 +147,8 @@ impl Work {
         sample_rng(self.seed, self.pass(i), index)
     }
 
-    /// Decodes what the views show and cuts them out of it, right into their places if the transform then is done.
+    /// Decodes the area that the views show and cuts them out of it. Writes them directly to their slots if the
+    /// transform has nothing left to do.
     fn cut(
         &self,
         image: Encoded,
@@ -179,10 +182,10 @@ impl Work {
         Ok(made)
     }
 
-    /// Transforms an image as often as it is wanted.
+    /// Transforms an image `repeats` times.
     fn apply(&self, index: usize, image: AnyImage, place: &mut [u8]) -> Result<Made, DataError> {
         let expected = self.expected();
-        // The last one takes the image itself: where there is only one, nothing is copied.
+        // The last repetition takes the image itself, so a single sample copies nothing.
         let images = std::iter::repeat_n(image, self.repeats).enumerate();
         for ((i, image), sample) in images.zip(place.chunks_exact_mut(self.sample_bytes())) {
             let image = self.transform.apply(image, &mut self.rng(i, index));
@@ -195,7 +198,7 @@ impl Work {
         Ok(expected)
     }
 
-    /// Transforms an image and its label map as often as they are wanted.
+    /// Transforms an image and its label map `repeats` times.
     fn jointly(
         &self,
         joint: &dyn JointTransform,
@@ -208,7 +211,7 @@ impl Work {
         let map =
             self.source.label_map(index, &image)?.ok_or_else(|| DataError::NoLabelMap { name: name() })?;
         let (expected, size) = (self.expected(), self.transform.output_size());
-        // One sample decodes what it sees, several all.
+        // For a single sample, only the visible part is decoded; for several, the whole image.
         let images: Vec<Encoded> = match self.repeats {
             1 => vec![image],
             repeats => std::iter::repeat_n(image.decode()?, repeats).map(Encoded::from).collect(),
@@ -249,19 +252,19 @@ impl Work {
     }
 }
 
-/// What a sample is: `[C, H, W]`, and the type of its numbers.
+/// The shape of a sample, `[C, H, W]`, and its pixel type.
 type Made = ([usize; 3], PixelType);
 
 fn made_of(image: &AnyImage) -> Made {
     ([image.channels(), image.height(), image.width()], image.pixel_type())
 }
 
-/// What `f` makes of the image called `name`; if it panics, an error.
+/// Calls `f` and returns a panic as an error that names the image.
 pub(crate) fn without_panic<T>(
     name: impl FnOnce() -> String,
     f: impl FnOnce() -> Result<T, DataError>,
 ) -> Result<T, DataError> {
-    // What a panic leaves half done is dropped here, but for the source's own state, which is its own business.
+    // State that a panic leaves half updated is dropped here, except that of the source, which is responsible for it.
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         Err(DataError::Panic { name: name(), message: panic_message(&*panic).to_owned() })
     })

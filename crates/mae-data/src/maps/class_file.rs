@@ -1,4 +1,4 @@
-//! A class map as TOML or JSON.
+//! Reads and writes class maps as TOML or JSON.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 /// A colour: red, green, blue.
 pub(super) type Colour = [u8; 3];
 
-/// A class and what stands for it.
+/// A class with its values and colours.
 pub(super) struct Class {
     pub(super) name: String,
     pub(super) values: Vec<u16>,
     pub(super) colours: Vec<Colour>,
 }
 
-/// What a file of a class map holds.
+/// The contents of a class map file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClassFile {
@@ -58,7 +58,7 @@ enum Ignored {
     Colour(Written),
 }
 
-/// A colour in a file.
+/// A colour in either of its forms in a file.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -97,7 +97,7 @@ impl Written {
     }
 }
 
-/// A colour as text.
+/// Formats a colour as `#rrggbb`.
 pub(super) fn text([red, green, blue]: &Colour) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
@@ -129,7 +129,7 @@ impl ClassFile {
         }
     }
 
-    /// The classes, and the values and colours that are ignored.
+    /// The classes, and the ignored values and colours.
     pub(super) fn into_parts(self) -> (Vec<Class>, Vec<u16>, Vec<Colour>) {
         let class = |Entry { name, value, colour }| Class {
             name,
@@ -155,7 +155,7 @@ impl ClassFile {
     }
 }
 
-/// Reads a file by what its name ends in.
+/// Reads a file in the format given by its extension.
 pub(super) fn read(path: &Path) -> Result<ClassFile, String> {
     let ending = path.extension().unwrap_or_default();
     let is = |known: &str| ending.eq_ignore_ascii_case(known);

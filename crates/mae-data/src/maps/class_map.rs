@@ -1,4 +1,4 @@
-//! The classes of label maps, and the numbers and colours that stand for them in files.
+//! The classes of label maps, and their values and colours in files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,15 +11,16 @@ use super::label_map::IGNORE;
 use crate::DataError;
 use crate::name::one_line;
 
-/// Marks a value that stands for nothing in the table of values.
+/// Marks a value without a meaning in the table of values.
 const UNKNOWN: u16 = IGNORE - 1;
 
-/// The classes of a data set, in order, and how the numbers in label images become classes.
+/// The classes of a data set, in order, and the mapping from the values in label images to classes.
 ///
-/// A label image has numbers, grey values or indices of a palette, or RGB colours. Each stands for a class or is ignored; several may
-/// stand for one class. A number or colour that is not in the map is an error where it is met.
+/// The values of a label image are grey values, palette indices, or RGB colours. Each value or colour is mapped to a
+/// class or ignored; several may map to the same class. A value or colour that is not in the map is an error when it is
+/// found.
 ///
-/// As a file, TOML or JSON:
+/// A class map can be a TOML or JSON file:
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,20 +49,20 @@ const UNKNOWN: u16 = IGNORE - 1;
 #[serde(try_from = "ClassFile", into = "ClassFile")]
 pub struct ClassMap {
     names: Vec<String>,
-    /// What each value stands for, [`UNKNOWN`] for nothing; values beyond the end stand for nothing too.
+    /// The label of each value, or [`UNKNOWN`]. Values past the end are unknown too.
     values: Vec<u16>,
-    /// What each colour stands for.
+    /// The label of each colour.
     colours: BTreeMap<Colour, u16>,
 }
 
 impl ClassMap {
-    /// Reads a class map from a file that ends in `.toml` or `.json`.
+    /// Reads a class map from a `.toml` or `.json` file.
     ///
-    /// `ignore` lists values and colours that are ignored. Each `[[class]]` has a `name` and at least one `value` or `colour`, each of them
-    /// one or a list; a colour is `"#rrggbb"` or `[red, green, blue]`.
+    /// `ignore` lists ignored values and colours. Each `[[class]]` has a `name` and at least one `value` or `colour`,
+    /// and both may be lists. A colour is `"#rrggbb"` or `[red, green, blue]`.
     ///
     /// # Errors
-    /// [`DataError::ClassMap`] names the file and what is wrong with it.
+    /// [`DataError::ClassMap`] with the file and the problem.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         class_file::read(path)
@@ -69,13 +70,13 @@ impl ClassMap {
             .map_err(|reason| DataError::ClassMap { path: path.into(), reason: one_line(&reason) })
     }
 
-    /// The names that [`open`](Self::open) knows.
+    /// The names accepted by [`open`](Self::open).
     pub const NAMES: [&str; 2] = ["voc", "ade20k"];
 
-    /// The class map of a data set by its name, one of [`NAMES`](Self::NAMES), or else that in a file.
+    /// Returns the class map of a data set by its name, one of [`NAMES`](Self::NAMES), or reads it from a file.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// Those of [`load`](Self::load).
     pub fn open(name: impl AsRef<Path>) -> Result<Self, DataError> {
         match name.as_ref().to_str() {
             Some("voc") => Ok(Self::voc()),
@@ -84,11 +85,11 @@ impl ClassMap {
         }
     }
 
-    /// Classes whose values are 0, 1, 2 and so on, in the order of the names.
+    /// Creates classes with the values 0, 1, 2 and so on, in the order of the names.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for fewer than 2 or more than 65,534 classes, an empty name or one that occurs twice, and for an ignored
-    /// value that is a class.
+    /// [`DataError::Argument`] for fewer than 2 or more than 65,534 classes, for an empty or repeated name, and for an
+    /// ignored value that is also the value of a class.
     pub fn of_values(names: Vec<String>, ignore: &[u16]) -> Result<Self, DataError> {
         let classes = names.into_iter().enumerate().map(|(value, name)| {
             let value = u16::try_from(value).into_iter().collect();
@@ -101,8 +102,8 @@ impl ClassMap {
         })
     }
 
-    /// Pascal VOC's 21 classes: 0 is the background, and 255, the border of objects, is ignored. Masks may be the palette files of the
-    /// distribution or RGB.
+    /// Pascal VOC's 21 classes. Value 0 is the background; 255, the border of objects, is ignored. Masks may be the
+    /// palette files of the distribution or RGB.
     #[must_use]
     pub fn voc() -> Self {
         let class = |(at, name): (usize, &&str)| Class {
@@ -114,7 +115,8 @@ impl ClassMap {
         Self::build(classes, &[255], &[known::label_colour(255)]).expect("a sound class map")
     }
 
-    /// The 150 classes of ADE20K's SceneParsing release, whose values are 1 to 150: 0, all else, is ignored.
+    /// The 150 classes of ADE20K's SceneParsing release, with the values 1 to 150. Value 0, everything else, is
+    /// ignored.
     #[must_use]
     pub fn ade20k() -> Self {
         let class = |(at, name): (usize, &&str)| Class {
@@ -132,40 +134,40 @@ impl ClassMap {
         &self.names
     }
 
-    /// The label that a value stands for, or [`IGNORE`]; nothing if it is not in the map.
+    /// The label of a value, or [`IGNORE`] if it is ignored; `None` if it is not in the map.
     #[inline]
     #[must_use]
     pub fn of_value(&self, value: u16) -> Option<u16> {
         self.values.get(usize::from(value)).copied().filter(|label| *label != UNKNOWN)
     }
 
-    /// The label that a colour stands for, or [`IGNORE`]; nothing if it is not in the map.
+    /// The label of a colour, or [`IGNORE`] if it is ignored; `None` if it is not in the map.
     #[must_use]
     pub fn of_colour(&self, colour: [u8; 3]) -> Option<u16> {
         self.colours.get(&colour).copied()
     }
 
-    /// Whether any value stands for a class.
+    /// Whether any value is mapped to a class.
     #[must_use]
     pub fn has_values(&self) -> bool {
         self.values.iter().any(|label| *label < UNKNOWN)
     }
 
-    /// Whether any colour stands for a class.
+    /// Whether any colour is mapped to a class.
     #[must_use]
     pub fn has_colours(&self) -> bool {
         self.colours.values().any(|label| *label != IGNORE)
     }
 
-    /// The values and what they stand for, in order.
+    /// The values in the map with their labels, in ascending order.
     fn values(&self) -> impl Iterator<Item = (u16, u16)> {
         let all = (0..=u16::MAX).zip(&self.values).map(|(value, label)| (value, *label));
         all.filter(|(_, label)| *label != UNKNOWN)
     }
 
-    /// The values and colours as a message lists them: those of numbers, or those of colours.
+    /// Lists the values of the map for a message, or its colours if `colours` is set.
     pub(crate) fn known(&self, colours: bool) -> String {
-        /// What is listed of them.
+        /// The maximum number of items listed.
         const LISTED: usize = 12;
         let mut all: Vec<String> = match colours {
             true => self.colours.keys().map(class_file::text).collect(),
@@ -227,7 +229,7 @@ impl ClassMap {
     }
 }
 
-/// What is said of a value or colour that occurs twice.
+/// The message about a value or colour that occurs twice.
 fn twice(what: &str, labels: [u16; 2], classes: &[Class]) -> String {
     let [first, second] = labels.map(|label| match classes.get(usize::from(label)) {
         Some(class) => format!("the class \"{}\"", class.name),
@@ -236,7 +238,7 @@ fn twice(what: &str, labels: [u16; 2], classes: &[Class]) -> String {
     format!("{what} occurs twice: in {first} and in {second}")
 }
 
-/// Numbers as text, neighbours joined: `0 to 20`, `255`.
+/// Formats numbers as text, with successive ones as ranges: `0 to 20`, `255`.
 fn ranges(numbers: impl Iterator<Item = u16>) -> Vec<String> {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
     for number in numbers {

@@ -1,4 +1,4 @@
-//! The classes of label images without a class map: every value that occurs.
+//! Finds the classes of label images without a class map: every value that occurs is a class.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,15 @@ use super::class_map::ClassMap;
 use super::read::{decode, is_grey, whole};
 use crate::{AnyImage, DataError, DecodeLimits, path_name};
 
-/// The most classes that are found without a class map. Ours: more are seldom meant, but the values of a photograph or a measurement.
+/// The maximum number of classes without a class map. Ours: more are seldom classes, but rather the values of a
+/// photograph or a measurement.
 const MOST: usize = 256;
 
-/// The value that ends the range of 8 bits, by which most data sets mark pixels that are ignored.
+/// The largest 8-bit value, with which most data sets mark ignored pixels.
 const VOID: u16 = 255;
 
-/// Reads all label images and numbers the values that occur, in order: each is a class, named by its value. 255 is ignored, unless it
-/// is the only value besides 0.
+/// Reads all label images and makes each value that occurs a class, named by its value, in ascending order. 255 is
+/// ignored, unless the only other value is 0.
 pub(super) fn discover(root: &Path, paths: &[PathBuf], limits: &DecodeLimits) -> Result<ClassMap, DataError> {
     let refused = |reason: String| DataError::LabelMaps { path: root.into(), reason };
     let (mut values, mut colours) = (BTreeSet::<u16>::new(), BTreeSet::<[u8; 3]>::new());

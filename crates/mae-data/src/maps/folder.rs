@@ -1,4 +1,4 @@
-//! A folder of label images, and which of them belongs to an image.
+//! A folder of label images, matched with images by name.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,48 +14,49 @@ use super::read::read;
 use crate::loader::worker::without_panic;
 use crate::{DataError, DecodeLimits, PassedOver, path_name};
 
-/// The extensions of label images, as they are looked for.
+/// The extensions of label images, in the order in which they are tried.
 const EXTENSIONS: [&str; 6] = ["png", "PNG", "tif", "TIF", "tiff", "TIFF"];
 
-/// What stands for the name of an image in a template.
+/// The placeholder for the name of an image in a template.
 const STEM: &str = "{stem}";
 
-/// How the label images in a folder are named and read.
+/// Options for the names and the decoding of the label images in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LabelMapOptions {
-    /// The name of the label image of an image, in which `{stem}` is the image's file name without its extension, such as
-    /// `{stem}_mask.png`. It lies in the same sub-folder as the image does. Without a template, it is `{stem}` with `.png`, `.tif` or
-    /// `.tiff`.
+    /// The name of an image's label image, such as `{stem}_mask.png`, where `{stem}` is the image's file name without
+    /// extension. The label image is in the same sub-folder as the image. The default is `{stem}` with `.png`, `.tif`
+    /// or `.tiff`.
     pub template: Option<String>,
-    /// What is cut off the end of the image's `{stem}` first, such as Cityscapes' `_leftImg8bit`. An image whose name does not end so has
-    /// no label image.
+    /// A suffix to remove from the image's `{stem}` first, such as Cityscapes' `_leftImg8bit`. An image without this
+    /// suffix has no label image.
     pub strip: String,
-    /// What decoding one label image may cost.
+    /// Limits on the cost of decoding one label image.
     pub limits: DecodeLimits,
 }
 
 /// The label images in a folder and their classes.
 ///
-/// Label images are PNG and TIFF files: grey of 1 to 16 bits, palettes, whose indices count and not their colours, or RGB by the colours
-/// of the class map. See [`decode_labels`](mae_image::decode_labels).
+/// Label images are PNG and TIFF files: greyscale of 1 to 16 bits, palette files, of which the indices count and not
+/// the colours, or RGB with the colours of the class map. See [`decode_labels`](mae_image::decode_labels).
 #[derive(Clone, Debug)]
 pub struct LabelMaps {
     root: PathBuf,
-    /// Relative to the root.
+    /// The paths below the root.
     paths: BTreeSet<PathBuf>,
     classes: ClassMap,
     options: LabelMapOptions,
 }
 
 impl LabelMaps {
-    /// Lists the label images under `root`. Without a class map, all of them are read: each value that occurs is a class, named by the value
-    /// and in order; 255 is ignored unless 0 is the only other value.
+    /// Lists the label images under `root`. Without a class map, reads all of them: each value that occurs is a class,
+    /// named by its value, in ascending order; 255 is ignored unless the only other value is 0.
     ///
     /// # Errors
-    /// [`DataError::LabelMaps`] if the folder has no label image; [`DataError::Folder`] if it cannot be listed; [`DataError::Argument`]
-    /// for a template without `{stem}` or one that leads out of the folder. Without a class map, also as [`load`](Self::load), and if there are fewer than 2
-    /// values or more than 256.
+    /// [`DataError::LabelMaps`] if the folder contains no label image; [`DataError::Folder`] if it cannot be listed;
+    /// [`DataError::Argument`] for a template without `{stem}` or one that leads out of the folder. Without a class
+    /// map, also the errors of [`load`](Self::load), and [`DataError::LabelMaps`] for fewer than 2 or more than 256
+    /// values.
     pub fn open(
         root: impl Into<PathBuf>,
         classes: Option<ClassMap>,
@@ -80,23 +81,23 @@ impl LabelMaps {
         &self.root
     }
 
-    /// The classes and what stands for them.
+    /// The class map.
     #[must_use]
     pub fn class_map(&self) -> &ClassMap {
         &self.classes
     }
 
-    /// The label images, relative to the folder, sorted.
+    /// The paths of the label images relative to the folder, sorted.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.paths.iter().map(PathBuf::as_path)
     }
 
-    /// What decoding one label image may cost.
+    /// Limits on the cost of decoding one label image.
     pub(crate) fn limits(&self) -> &DecodeLimits {
         &self.options.limits
     }
 
-    /// The label image of an image, both relative to their folders; none if there is none.
+    /// The label image of an image, both relative to their folders; `None` if there is none.
     ///
     /// # Errors
     /// [`DataError::LabelMaps`] if there are several.
@@ -114,7 +115,7 @@ impl LabelMaps {
         }
     }
 
-    /// The names that the label image of an image may have, as a message lists them.
+    /// Lists the possible names of the label image of an image, for a message.
     pub(crate) fn expected(&self, image: &Path) -> String {
         let mut names: Vec<String> = self.options.names(image).iter().map(path_name).collect();
         names.dedup_by_key(|name| name.to_ascii_lowercase());
@@ -124,18 +125,18 @@ impl LabelMaps {
         }
     }
 
-    /// Reads a label image, by its path relative to the folder.
+    /// Reads a label image. `path` is relative to the folder.
     ///
     /// # Errors
-    /// A [`DataError`] that [is of label maps](DataError::is_of_label_maps) and names the file: unreadable, or with a value that is not in
-    /// the class map.
+    /// A [`DataError`] that [is of label maps](DataError::is_of_label_maps) and names the file, if it is unreadable or
+    /// contains a value that is not in the class map.
     pub fn load(&self, path: &Path) -> Result<LabelMap, DataError> {
         let path = self.root.join(path);
         guarded(&path, || read(&path, &self.classes, &self.options.limits))
     }
 }
 
-/// What `f` makes of a label image. A panic of its decoder is an error of label maps.
+/// Calls `f` on a label image, and returns a panic of its decoder as an error of label maps.
 pub(crate) fn guarded<T>(path: &Path, f: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
     without_panic(|| path_name(path), f).map_err(|error| match error {
         DataError::Panic { message, .. } => {
@@ -156,12 +157,12 @@ impl LabelMapOptions {
         Err(DataError::Argument { name: "the template of label images", value: template.clone(), bound })
     }
 
-    /// The relative paths that the label image of an image may have.
+    /// The possible relative paths of the label image of an image.
     fn names(&self, image: &Path) -> Vec<PathBuf> {
         let stem = image.file_stem().unwrap_or_default();
         let Some(stem) = strip(stem, &self.strip) else { return Vec::new() };
         match &self.template {
-            // Names that are not Unicode have no place in a template.
+            // A name that is not Unicode cannot be inserted into a template.
             Some(template) => stem
                 .to_str()
                 .map(|stem| image.with_file_name(template.replace(STEM, stem)))
@@ -180,7 +181,7 @@ impl LabelMapOptions {
     }
 }
 
-/// A name without its end.
+/// Removes the suffix `end` from a name; `None` if the name does not end with it.
 fn strip<'a>(name: &'a OsStr, end: &str) -> Option<&'a OsStr> {
     if end.is_empty() {
         return Some(name);
@@ -188,10 +189,10 @@ fn strip<'a>(name: &'a OsStr, end: &str) -> Option<&'a OsStr> {
     name.to_str()?.strip_suffix(end).map(OsStr::new)
 }
 
-/// The relative paths of the label images under `root`.
+/// Lists the relative paths of the label images under `root`.
 fn list(root: &Path) -> Result<BTreeSet<PathBuf>, DataError> {
     let refused = |path: &Path, source| DataError::Folder { path: path.into(), source };
-    // The walk would not say what is wrong with the root itself.
+    // The walk would not report what is wrong with the root itself.
     std::fs::read_dir(root).map_err(|source| refused(root, source))?;
     let (mut paths, mut others, mut passed_over) = (BTreeSet::new(), 0, PassedOver::default());
     let mut walk = WalkDir::new(root).follow_links(true).into_iter();

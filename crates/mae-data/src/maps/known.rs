@@ -1,10 +1,10 @@
 //! The classes of well-known data sets, and colours for any classes.
 
-/// A colour for a label, those of the first 256 different: 0 is black.
+/// Returns a colour for a label. The first 256 labels have different colours; 0 is black.
 ///
 /// # Source
-/// Pascal VOC's colour map (`VOClabelcolormap.m` of its development kit): the bits of the label in threes, from the highest bit of each
-/// colour down.
+/// Pascal VOC's colour map (`VOClabelcolormap.m` of its development kit): each group of three bits of the label gives
+/// one bit of red, green and blue, from the highest bit down.
 #[must_use]
 pub fn label_colour(label: usize) -> [u8; 3] {
     let bit = |at: usize| (label >> at & 1) as u8;
@@ -14,7 +14,7 @@ pub fn label_colour(label: usize) -> [u8; 3] {
 /// Pascal VOC's classes.
 ///
 /// # Source
-/// `VOCinit.m` of the development kit of VOC2012, the background before them.
+/// `VOCinit.m` of the VOC2012 development kit, preceded by the background.
 pub(super) const VOC: [&str; 21] = [
     "background",
     "aeroplane",
@@ -39,7 +39,7 @@ pub(super) const VOC: [&str; 21] = [
     "tvmonitor",
 ];
 
-/// The classes of ADE20K's SceneParsing release, the first name of each.
+/// The classes of ADE20K's SceneParsing release, with the first name of each.
 ///
 /// # Source
 /// `objectInfo150.txt` of the release.

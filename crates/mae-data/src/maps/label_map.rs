@@ -4,39 +4,39 @@ use ::image::metadata::Orientation;
 
 use crate::{AnyImage, DataError, Image};
 
-/// The label of a pixel that counts nowhere: not in a loss and not in a measure.
+/// The label of a pixel that does not count, neither in a loss nor in a metric.
 pub const IGNORE: u16 = u16::MAX;
 
 /// The class of every pixel of an image, an index into the names of the classes, or [`IGNORE`].
 ///
 /// # Shapes
-/// `[H, W]`, row by row.
+/// `[H, W]`, row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelMap(Image<u16>);
 
 impl LabelMap {
-    /// Wraps labels that already lie in `[H, W]` order.
+    /// Wraps labels that are already in `[H, W]` order.
     ///
     /// # Errors
-    /// [`DataError::Image`] unless there are `height * width` labels, at least one.
+    /// [`DataError::Image`] unless the length of `labels` is `height * width` and not 0.
     pub fn new(height: usize, width: usize, labels: Vec<u16>) -> Result<Self, DataError> {
         Ok(Self(Image::new(height, width, 1, labels)?))
     }
 
-    /// The map in an image of one channel.
+    /// Wraps an image of one channel.
     pub(crate) fn of(image: Image<u16>) -> Self {
         debug_assert_eq!(image.channels(), 1);
         Self(image)
     }
 
-    /// Rows.
+    /// The number of rows.
     #[inline]
     #[must_use]
     pub fn height(&self) -> usize {
         self.0.height()
     }
 
-    /// Columns.
+    /// The number of columns.
     #[inline]
     #[must_use]
     pub fn width(&self) -> usize {
@@ -57,28 +57,28 @@ impl LabelMap {
         self.0.data()
     }
 
-    /// As an image of one channel, `[H, W, 1]`.
+    /// Converts to an image of one channel, `[H, W, 1]`.
     #[inline]
     #[must_use]
     pub fn into_image(self) -> Image<u16> {
         self.0
     }
 
-    /// Gives up the labels, `[H, W]`.
+    /// Converts to the labels, `[H, W]`.
     #[inline]
     #[must_use]
     pub fn into_labels(self) -> Vec<u16> {
         self.0.into_data()
     }
 
-    /// Turned as an image of the same pixels is.
+    /// Rotates and flips the map by an EXIF orientation, like an image of the same pixels.
     #[must_use]
     pub fn upright(self, orientation: Orientation) -> Self {
         Self(self.0.upright(orientation))
     }
 
-    /// Sets the label of every pixel without data in `image` to [`IGNORE`]: of pixels whose channels are all NaN or infinite. The image has
-    /// the map's size.
+    /// Sets the label of every pixel without data in `image` to [`IGNORE`]. A pixel has no data if all its channels are
+    /// NaN or infinite. The image must have the map's size.
     #[must_use]
     pub fn where_known(self, image: &AnyImage) -> Self {
         let AnyImage::F32(image) = image else { return self };
@@ -93,7 +93,7 @@ impl LabelMap {
         Self(Image::new(size.0, size.1, 1, labels).expect("as many labels as before"))
     }
 
-    /// The pixels of each of `classes` classes; those of no class, [`IGNORE`] among them, are not counted.
+    /// Counts the pixels of each of `classes` classes. Other labels, such as [`IGNORE`], are not counted.
     #[must_use]
     pub fn counts(&self, classes: usize) -> Vec<u64> {
         let mut counts = vec![0; classes];

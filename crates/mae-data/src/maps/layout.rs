@@ -1,4 +1,4 @@
-//! Where images and label images lie in data sets as they are distributed.
+//! Finds images and label images in the usual directory layouts of data sets.
 
 use std::path::{Path, PathBuf};
 
@@ -9,22 +9,24 @@ pub struct SegmentationFolders {
     pub images: PathBuf,
     /// The folder of label images.
     pub maps: PathBuf,
-    /// A list of the images that count, if they are not all that have a label image: see [`Segmented::listed`](crate::Segmented::listed).
+    /// A list of the images to use, if it is not every image with a label image: see
+    /// [`Segmented::listed`](crate::Segmented::listed).
     pub list: Option<PathBuf>,
-    /// The classes, if they are known: what [`ClassMap::open`](crate::ClassMap::open) takes.
+    /// The classes, if they are known, as the argument of [`ClassMap::open`](crate::ClassMap::open).
     pub classes: Option<PathBuf>,
 }
 
 impl SegmentationFolders {
-    /// Finds the part `train` or `val` of a data set that is laid out as one of these:
+    /// Finds the part `train` or `val` of a data set in one of these layouts:
     ///
     /// | data set | images | label images | list | classes |
     /// |---|---|---|---|---|
     /// | Pascal VOC | `JPEGImages` | `SegmentationClass` | `ImageSets/Segmentation/PART.txt` | voc |
     /// | ADE20K, SceneParsing | `images/training`, `images/validation` | `annotations/training`, `annotations/validation` | | ade20k |
-    /// | others | `PART/images` | `PART/masks` | | `classes.toml` or `classes.json`, if it is there |
+    /// | others | `PART/images` | `PART/masks` | | `classes.toml` or `classes.json`, if present |
     ///
-    /// A `classes.toml` or `classes.json` in an ADE20K folder replaces its classes. Returns `None` for any other layout.
+    /// A `classes.toml` or `classes.json` in an ADE20K folder replaces its classes. Returns `None` for any other
+    /// layout.
     #[must_use]
     pub fn find(root: impl AsRef<Path>, part: &str) -> Option<Self> {
         let root = root.as_ref();

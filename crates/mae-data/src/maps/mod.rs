@@ -1,4 +1,4 @@
-//! Label maps: the class of every pixel of an image, from files whose numbers or colours a class map names.
+//! Label maps: the class of every pixel of an image, read from files whose values or colours a class map names.
 
 mod class_file;
 mod class_map;

@@ -1,4 +1,4 @@
-//! The numbers of a label image as labels.
+//! Converts the values of a label image to labels.
 
 use std::fmt;
 use std::path::Path;
@@ -9,10 +9,10 @@ use super::class_map::ClassMap;
 use super::label_map::{IGNORE, LabelMap};
 use crate::{AnyImage, DataError, DecodeLimits};
 
-/// What a pixel of a label image holds.
+/// The content of a pixel of a label image.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(crate) enum Value {
-    /// A grey value, or an index of a palette.
+    /// A grey value, or a palette index.
     Number(f32),
     /// Red, green, blue.
     Colour([u8; 3]),
@@ -42,7 +42,7 @@ pub(crate) fn decode(path: &Path, limits: &DecodeLimits) -> Result<AnyImage, Dat
         .map_err(|source| DataError::UnreadableMap { path: path.into(), source: Box::new(source) })
 }
 
-/// Whether a colour is a grey value, which some tools write three times.
+/// Whether a colour is a grey value, which some tools write as three equal channels.
 pub(crate) fn is_grey([red, green, blue]: &[u8; 3]) -> bool {
     red == green && green == blue
 }
@@ -66,9 +66,10 @@ pub(crate) fn read(path: &Path, classes: &ClassMap, limits: &DecodeLimits) -> Re
     }
 }
 
-/// The labels of a decoded file; [`IGNORE`] where a value is not in the class map, which `stray` is told.
+/// Returns the labels of a decoded file. A value that is not in the class map becomes [`IGNORE`] and is passed to
+/// `stray`.
 ///
-/// NaN is what is no data in a GeoTIFF file, and is ignored.
+/// NaN marks missing data in GeoTIFF files and is ignored.
 pub(crate) fn classify(
     path: &Path,
     image: &AnyImage,
@@ -97,7 +98,7 @@ pub(crate) fn classify(
             }
         }
         AnyImage::U8(image) if image.channels() == 3 => {
-            // Neighbours are mostly of one colour.
+            // Neighbouring pixels mostly have the same colour.
             let mut last = None;
             for colour in image.data().as_chunks().0 {
                 let label = match last {
@@ -135,7 +136,7 @@ pub(crate) fn classify(
     LabelMap::new(height, width, labels)
 }
 
-/// The value that a number is, if it is one.
+/// Converts a number to a value if it is a whole number from 0 to 65535.
 pub(crate) fn whole(number: f32) -> Option<u16> {
     let value = number as u16;
     (f32::from(value) == number).then_some(value)

@@ -12,24 +12,25 @@ use crate::{AnyImage, DataError, Encoded, ImageSource, PassedOver, PixelFormat, 
 
 /// The images of a data set that have a label map.
 ///
-/// The label map of an image must have its size. Where EXIF data turns the image by a quarter, the map may be of the image as it is shown,
-/// which is how annotation tools see it, or of its stored pixels, and is then turned as the image is: its size tells which. Where sizes
-/// cannot tell, as of a square image or one that is turned by 180°, the map is of the image as it is shown.
+/// A label map must have the size of its image. If EXIF data rotates the image by 90° or 270°, the map may match either
+/// the upright image, which is what annotation tools show, or the stored pixels. In the second case the map is rotated
+/// like the image. The sizes decide between the two. Where they cannot, as for a square image or one rotated by 180°,
+/// the map matches the upright image.
 pub struct Segmented {
     source: Arc<dyn ImageSource>,
     maps: LabelMaps,
-    /// Which images, and their label images.
+    /// The indices of the images in `source`, and the paths of their label images.
     places: Vec<(usize, PathBuf)>,
-    /// The images that have none.
+    /// The indices of the images without a label image.
     without_map: Vec<usize>,
 }
 
 impl Segmented {
-    /// Finds the label image of each image; images without one are left out and counted.
+    /// Finds the label image of each image. Images without one are left out and counted.
     ///
     /// # Errors
-    /// [`DataError::LabelMaps`] if no image has a label image, with one name of each; if the images have no names below a folder; or if an
-    /// image has several label images.
+    /// [`DataError::LabelMaps`] if no image has a label image, with an example of each name; if the images have no
+    /// paths below a folder; or if an image has several label images.
     pub fn new(source: Arc<dyn ImageSource>, maps: LabelMaps) -> Result<Self, DataError> {
         let refused = |reason: String| DataError::LabelMaps { path: maps.root().into(), reason };
         let (mut places, mut without_map) = (Vec::new(), Vec::new());
@@ -58,17 +59,18 @@ impl Segmented {
         Ok(Self { source, maps, places, without_map })
     }
 
-    /// The images that a list names, such as `ImageSets/Segmentation/train.txt` of Pascal VOC: one name a line, the path below the folder
-    /// of images, with or without the extension. They stay in the order of the source.
+    /// Keeps only the images named by a list, such as `ImageSets/Segmentation/train.txt` of Pascal VOC. Each line is
+    /// the path of an image below the folder of images, with or without the extension. The images stay in the order of
+    /// the source.
     ///
     /// # Errors
-    /// [`DataError::LabelMaps`] if the list cannot be read or is empty, if it names an image that is missing or has no label image, or
-    /// names without extension what may be one of several images.
+    /// [`DataError::LabelMaps`] if the list cannot be read or is empty, if it names an image that does not exist or has
+    /// no label image, or if a name without extension fits several images.
     pub fn listed(self, list: impl AsRef<Path>) -> Result<Self, DataError> {
         let list = list.as_ref();
         let refused = |reason: String| DataError::LabelMaps { path: list.into(), reason };
         let text = std::fs::read_to_string(list).map_err(|error| refused(error.to_string()))?;
-        // By name with and without extension; several images may share the latter.
+        // Maps names with and without extension; several images may share the latter.
         let mut known = HashMap::<PathBuf, Vec<usize>>::new();
         for (place, (index, _)) in self.places.iter().enumerate() {
             if let Some(name) = self.source.relative_name(*index) {
@@ -107,25 +109,25 @@ impl Segmented {
         &self.maps
     }
 
-    /// How many images of the source were left out because they have no label image.
+    /// The number of images in the source that were left out because they have no label image.
     #[must_use]
     pub fn without_map(&self) -> usize {
         self.without_map.len()
     }
 
-    /// What the source calls these.
+    /// The names of the images that were left out because they have no label image.
     pub fn images_without_map(&self) -> impl Iterator<Item = String> {
         self.without_map.iter().map(|index| self.source.name(*index))
     }
 
-    /// The label images, relative to their folder, that belong to no image of this set.
+    /// The paths, relative to their folder, of label images that belong to no image of this set.
     #[must_use]
     pub fn maps_without_image(&self) -> Vec<&Path> {
         let used: BTreeSet<&Path> = self.places.iter().map(|(_, map)| map.as_path()).collect();
         self.maps.paths().filter(|path| !used.contains(path)).collect()
     }
 
-    /// The label image of the image at `index`, relative to its folder.
+    /// The path of the label image of the image at `index`, relative to its folder.
     #[must_use]
     pub fn map_path(&self, index: usize) -> Option<&Path> {
         self.places.get(index).map(|(_, map)| map.as_path())
@@ -138,7 +140,7 @@ impl Segmented {
             .ok_or(DataError::Index { index, len: self.places.len() })
     }
 
-    /// Turns a label map as its image is turned, and refuses one of another size.
+    /// Rotates a label map like its image if their sizes require it, and refuses a map of another size.
     pub(crate) fn fit(&self, index: usize, map: LabelMap, image: &Encoded) -> Result<LabelMap, DataError> {
         let (height, width) = image.size();
         match map.size() {
@@ -158,7 +160,7 @@ impl Segmented {
     }
 }
 
-/// Whether rows become columns.
+/// Whether an orientation swaps rows and columns.
 fn is_quarter_turn(orientation: Orientation) -> bool {
     use Orientation as O;
     matches!(orientation, O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH)
@@ -193,14 +195,14 @@ impl ImageSource for Segmented {
         self.source.relative_name(self.index(index).ok()?)
     }
 
-    /// Those of the image and of its label image.
+    /// The total size of the image file and its label image.
     fn bytes(&self, index: usize) -> Option<u64> {
         let (image, map) = self.places.get(index)?;
         let map = std::fs::metadata(self.maps.root().join(map)).ok()?.len();
         Some(self.source.bytes(*image)? + map)
     }
 
-    /// None: pixels have classes here, and images have not.
+    /// `None`: here pixels have classes, not images.
     fn label(&self, _: usize) -> Option<u32> {
         None
     }
@@ -225,10 +227,12 @@ impl ImageSource for Segmented {
     }
 }
 
-/// Decodes an image and its label map at full size, for evaluation. Pixels without data in the image are [ignored](crate::IGNORE).
+/// Decodes an image and its label map at full size, for evaluation. Pixels without data in the image are
+/// [ignored](crate::IGNORE).
 ///
 /// # Errors
-/// As [`ImageSource::open`] and [`ImageSource::label_map`]; [`DataError::NoLabelMap`] for an image without one.
+/// Those of [`ImageSource::open`] and [`ImageSource::label_map`]; [`DataError::NoLabelMap`] for an image without a
+/// label map.
 pub fn load_with_map(source: &dyn ImageSource, index: usize) -> Result<(AnyImage, LabelMap), DataError> {
     let image = source.open(index)?;
     let map = source.label_map(index, &image)?;

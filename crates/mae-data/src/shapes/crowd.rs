@@ -1,28 +1,28 @@
-//! One image of many shapes of warm tiles on a ground of cool ones, and which shape each pixel shows.
+//! Images of many warm-coloured shapes on a cool-coloured background, with the shape that each pixel shows.
 
 use super::mosaic::{COOL, Mosaic, WARM};
 use super::outline::Outline;
 use super::scene::Scene;
 use crate::rng::{SampleRng, below};
 
-/// Shapes in an image.
+/// The range of the number of shapes in an image, both ends included.
 const COUNT: (u64, u64) = (3, 8);
 
-/// A shape's unit, of the image's shorter side.
+/// The range of a shape's radius, as a share of the image's shorter side.
 const RADIUS: (f32, f32) = (0.08, 0.24);
 
-/// Tiles along the image's shorter side: the smallest shape is some tiles wide.
+/// Tiles along the image's shorter side. With this many, even the smallest shape is several tiles wide.
 const TILES: usize = 16;
 
-/// Shapes, each in front of those before it.
+/// The shapes of an image, each in front of those before it.
 pub(super) struct Crowd(Vec<Scene>);
 
 impl Crowd {
-    /// Draws what shapes there are, and where, for an image of (height, width): all of them lie within it.
+    /// Draws the shapes of an image of (height, width) and their positions. All of them lie within the image.
     pub(super) fn draw(rng: &mut SampleRng, (height, width): (usize, usize)) -> Self {
         let count = COUNT.0 + below(rng, COUNT.1 - COUNT.0 + 1);
         let short = height.min(width) as f32;
-        // Half of each side.
+        // Half of each side, in units of the shorter one.
         let extent = [width as f32 / (2.0 * short), height as f32 / (2.0 * short)];
         let shape = |_| {
             let outline = Outline::ALL[below(rng, Outline::ALL.len() as u64) as usize];
@@ -31,7 +31,7 @@ impl Crowd {
         Self((0..count).map(shape).collect())
     }
 
-    /// The image, row by row, in red, green and blue bytes; the tiles are drawn here.
+    /// Renders the image, row by row, in red, green and blue bytes. Draws the tiles.
     pub(super) fn render(&self, rng: &mut SampleRng, (height, width): (usize, usize)) -> Vec<u8> {
         let short = height.min(width);
         let tile = |index: usize| index * TILES / short;
@@ -52,8 +52,8 @@ impl Crowd {
         bytes
     }
 
-    /// The label of each pixel, row by row: 0 for the ground, else 1 more than the place of the outline in [`Outline::ALL`]. A pixel is
-    /// of the foremost shape that half of it lies within.
+    /// The label of each pixel, row by row: 0 for the background, otherwise 1 plus the index of the outline in
+    /// [`Outline::ALL`]. A pixel belongs to the foremost shape that covers at least half of it.
     pub(super) fn labels(&self, size: (usize, usize)) -> Vec<u16> {
         let mut labels = Vec::with_capacity(size.0 * size.1);
         let of_shapes: Vec<u16> = self.0.iter().map(|scene| scene.outline().label() as u16 + 1).collect();
@@ -64,7 +64,7 @@ impl Crowd {
         labels
     }
 
-    /// Calls `f` for each row and column with the share of the pixel that lies within each shape.
+    /// Calls `f` for each pixel with its row, its column, and the share of it that lies within each shape.
     fn each_pixel(&self, (height, width): (usize, usize), mut f: impl FnMut(usize, usize, &[f32])) {
         let pixel = 1.0 / height.min(width) as f32;
         let from_middle = |index: usize, count: usize| (index as f32 + 0.5 - count as f32 / 2.0) * pixel;

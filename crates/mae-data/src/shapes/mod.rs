@@ -1,4 +1,4 @@
-//! The built-in data set: shapes of warm tiles on grounds of cool ones, drawn when asked for.
+//! The built-in data set: warm-coloured shapes on cool-coloured backgrounds, drawn on demand.
 
 mod crowd;
 mod mosaic;
@@ -12,21 +12,20 @@ use outline::Outline;
 use scene::Scene;
 pub use segmented::SegmentedShapes;
 
-/// Stands where an epoch does in the key of an image's random numbers: one that no training reaches, so that
-/// what an image shows and how it is cropped have nothing in common.
+/// The epoch in the key of an image's random numbers. No training reaches it, so an image's content is independent of
+/// its crops.
 const EPOCH: u64 = u64::MAX;
 
-/// Labelled images of one shape each: which shape is its class; position, size, angle and tiles say nothing about
-/// it.
+/// Labelled images of one shape each. The shape is the class; position, size, angle and tiles are independent of it.
 ///
-/// Shape and ground are mosaics whose tiles differ at random from their neighbours. That is most of what the pixels
-/// say, so that comparing pixels tells the classes apart badly; and it cannot be predicted from other tiles, so that
-/// a model that learns to predict learns the outline instead.
+/// Shape and background are mosaics whose tiles differ at random from their neighbours. The tiles dominate the pixel
+/// values, so comparing pixels separates the classes badly. Tiles cannot be predicted from other tiles, so a model that
+/// learns to predict learns the outline instead.
 ///
-/// An image is a pure function of (seed, index), to the last bit on every machine: it is drawn with additions,
-/// multiplications, divisions and square roots alone, which IEEE 754 rounds in one way. A set of another seed
-/// shares nothing with it: held-out images have a seed of their own. Every class has its turn, so classes are
-/// balanced to one image.
+/// For a given size, an image is a pure function of (seed, index), to the last bit on every machine. It is drawn with
+/// additions, multiplications, divisions and square roots only, whose rounding IEEE 754 defines. Sets with different
+/// seeds share nothing, so held-out images use their own seed. The classes take turns, so the numbers of images per
+/// class differ by at most one.
 ///
 /// # Shapes
 /// `[H, W, 3]` for every image.
@@ -98,7 +97,7 @@ impl ImageSource for Shapes {
 mod tests {
     use super::*;
 
-    /// Of the first 256 images of seed 0.
+    /// The checksum of the first 256 images of seed 0.
     const CHECKSUM: u64 = 0xb104_5ae8_e9cc_a287;
 
     #[test]

@@ -1,4 +1,4 @@
-//! Mosaics: square tiles, each of a random mix of two inks of a family, lightened or darkened.
+//! Mosaics of square tiles. Each tile is a random mix of two inks from a palette, lightened or darkened.
 
 use super::turn::between;
 use crate::rng::{SampleRng, below};
@@ -6,7 +6,7 @@ use crate::rng::{SampleRng, below};
 /// Red, green and blue, 0 to 1.
 pub(super) type Colour = [f32; 3];
 
-/// What belongs together on one side of an outline.
+/// The palette of one side of an outline.
 pub(super) type Inks = [[u8; 3]; 4];
 
 /// Orange, red, straw and pink.
@@ -15,10 +15,10 @@ pub(super) const WARM: Inks = [[242, 165, 65], [224, 79, 58], [243, 211, 120], [
 /// Navy, blue, forest and violet.
 pub(super) const COOL: Inks = [[29, 53, 87], [42, 111, 151], [31, 85, 58], [75, 59, 143]];
 
-/// How far a tile may be mixed with white or with black.
+/// The largest share of white or black that is mixed into a tile.
 const SHADE: f32 = 0.6;
 
-/// The tiles of one side, row by row.
+/// The tiles of one side of an outline, row by row.
 #[derive(Clone, Debug)]
 pub(super) struct Mosaic {
     columns: usize,

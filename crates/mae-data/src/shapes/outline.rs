@@ -1,6 +1,6 @@
-//! The outlines that are the classes: for a point, how far outside it lies.
+//! The outlines that define the classes, as signed distances.
 
-/// What is drawn: the class of an image.
+/// The shape in an image, which is its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outline {
     Disc,
@@ -38,7 +38,7 @@ impl Outline {
         Self::Heart,
     ];
 
-    /// Its place in [`ALL`](Self::ALL).
+    /// The index in [`ALL`](Self::ALL).
     pub(super) fn label(self) -> usize {
         self as usize
     }
@@ -56,8 +56,8 @@ impl Outline {
         }
     }
 
-    /// The signed distance of (x, y), y down, to an outline about 1 in radius: negative inside; exact near
-    /// straight edges and arcs, which is all that anti-aliasing asks for.
+    /// The signed distance of (x, y), y down, to an outline with a radius of about 1, negative inside. It is exact near
+    /// straight edges and arcs, which is enough for anti-aliasing.
     pub(super) fn distance(self, x: f32, y: f32) -> f32 {
         match self {
             Self::Disc => length(x, y) - 0.9,
@@ -66,9 +66,9 @@ impl Outline {
             Self::Square => x.abs().max(y.abs()) - 0.8,
             Self::Triangle => highest_two(&TRIANGLE_NORMALS, x, y)[0] - 0.57,
             Self::Cross => box_distance(x, y, 0.95, 0.32).min(box_distance(x, y, 0.32, 0.95)),
-            // A pentagram is what lies behind at least four of a pentagon's five edges.
+            // A pentagram consists of the points that lie inside at least four of a pentagon's five edges.
             Self::Star => highest_two(&PENTAGON_NORMALS, x, y)[1] - 0.38,
-            // A square on its corner, and a disc on each of its upper edges.
+            // A square standing on a corner, with a disc on each of its upper edges.
             Self::Heart => {
                 let square = (x.abs() + (y - 0.1).abs() - 0.76) * std::f32::consts::FRAC_1_SQRT_2;
                 square.min(length(x.abs() - 0.38, y + 0.28) - 0.537_4)

@@ -1,4 +1,4 @@
-//! One image: a shape of warm tiles on a ground of cool ones.
+//! Images of one warm-coloured shape on a cool-coloured background.
 
 use super::mosaic::{COOL, Colour, Mosaic, WARM};
 use super::outline::Outline;
@@ -8,13 +8,13 @@ use crate::rng::SampleRng;
 /// Tiles along the image's shorter side.
 const TILES: usize = 8;
 
-/// An outline's unit, of the image's shorter side.
+/// The range of an outline's radius, as a share of the image's shorter side.
 const RADIUS: (f32, f32) = (0.28, 0.42);
 
-/// How far from the middle a shape may lie, of what would let it touch the border.
+/// The largest offset of a shape from the image's centre, as a share of the offset at which it would touch the border.
 const OFFSET: f32 = 0.7;
 
-/// The tangent of half the largest angle that a shape is turned by, either way: 42°.
+/// The tangent of half the largest rotation angle in either direction, 42°.
 const TILT: f32 = 0.38;
 
 #[derive(Clone, Debug)]
@@ -26,13 +26,14 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Draws where a shape lies, how large it is and how it is turned.
+    /// Draws the position, size and rotation of a shape.
     pub(super) fn draw(rng: &mut SampleRng, outline: Outline) -> Self {
         Self::draw_within(rng, outline, RADIUS, [0.5; 2], OFFSET)
     }
 
-    /// The same of a radius within `radius` and a centre up to `offset` of the way from the middle to where the shape would touch the
-    /// border of a rectangle that reaches `extent`, (x, y), from the middle.
+    /// Draws a scene with a radius in the range `radius`, in a rectangle that reaches `extent`, (x, y), from its
+    /// centre. The shape's offset from that centre is at most `offset` times the offset at which it would touch the
+    /// border.
     pub(super) fn draw_within(
         rng: &mut SampleRng,
         outline: Outline,
@@ -53,7 +54,7 @@ impl Scene {
         self.outline
     }
 
-    /// The image, row by row, in red, green and blue bytes; the tiles are drawn here, to fit its size.
+    /// Renders the image, row by row, in red, green and blue bytes. Draws the tiles to fit its size.
     pub(super) fn render(&self, rng: &mut SampleRng, height: usize, width: usize) -> Vec<u8> {
         let short = height.min(width);
         let tile = |index: usize| index * TILES / short;

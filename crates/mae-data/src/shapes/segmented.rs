@@ -1,18 +1,18 @@
-//! Built-in images of many shapes with the class of every pixel.
+//! Built-in images of many shapes, with the class of every pixel.
 
 use super::crowd::Crowd;
 use super::outline::Outline;
 use super::{EPOCH, Shapes};
 use crate::{AnyImage, DataError, Encoded, Image, ImageSource, LabelMap, SampleRng, sample_rng};
 
-/// Keeps these images apart from those of [`Shapes`] of the same seed.
+/// Separates the random streams of these images from those of [`Shapes`] with the same seed.
 const STREAM: u64 = EPOCH - 4;
 
-/// Images of 3 to 8 shapes each, and which of them each pixel shows: a class for each shape, and 0 for the background.
+/// Images of 3 to 8 shapes each, with label maps: one class per kind of shape, and 0 for the background.
 ///
-/// Shapes and ground are drawn as those of [`Shapes`], in tiles that say nothing about the class. Shapes lie within the image, at any
-/// place, some of them in front of others. A label map is exact: a pixel is of the foremost shape that at least half of the pixel lies
-/// within. An image and its map are a pure function of (seed, index, size), to the last bit on every machine.
+/// Shapes and background are drawn as in [`Shapes`], in tiles that are independent of the class. Shapes lie anywhere
+/// within the image and may overlap. A label map is exact: a pixel belongs to the foremost shape that covers at least
+/// half of it. An image and its map are a pure function of (seed, index, size), to the last bit on every machine.
 ///
 /// # Shapes
 /// `[H, W, 3]` and `[H, W]` for every image.
@@ -40,14 +40,14 @@ impl SegmentedShapes {
     /// `len` images of `size` (height, width) pixels.
     ///
     /// # Errors
-    /// As [`Shapes::new`].
+    /// Those of [`Shapes::new`].
     pub fn new(seed: u64, len: usize, size: (usize, usize)) -> Result<Self, DataError> {
         Shapes::new(seed, len, size)?;
         let names = Outline::ALL.iter().map(|outline| outline.name().to_owned());
         Ok(Self { seed, len, size, classes: std::iter::once("background".to_owned()).chain(names).collect() })
     }
 
-    /// The shapes of an image, and the stream that its tiles come from.
+    /// The shapes of an image, and the random stream for its tiles.
     fn crowd(&self, index: usize) -> Result<(Crowd, SampleRng), DataError> {
         if index >= self.len {
             return Err(DataError::Index { index, len: self.len });
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::load_with_map;
 
-    /// Of the first 32 images of seed 0 and their maps.
+    /// The checksum of the first 32 images of seed 0 and their maps.
     const CHECKSUM: u64 = 0x8707_b206_4a25_cf14;
 
     #[test]
@@ -128,14 +128,14 @@ mod tests {
                 warm.iter().sum::<i32>() / warm.len() as i32
             };
             assert!(warmth(true) > 20 && warmth(false) < 0, "image {index}");
-            // No shape is cut off: most of the border is ground.
+            // No shape is cut off, so most of the border is background.
             let border = labels[..96].iter().chain(&labels[63 * 96..]).filter(|label| **label > 0).count();
             assert!(border < 20, "image {index}: {border}");
             map.counts(9).into_iter().zip(&mut counts).for_each(|(pixels, count)| *count += pixels);
         }
         let all: u64 = counts.iter().sum();
         assert_eq!(all, 60 * 64 * 96);
-        // Every shape has some pixels, and the ground has most.
+        // Every shape has some pixels, and the background has the most.
         assert!(counts[1..].iter().all(|count| *count > all / 200) && counts[0] > all / 2, "{counts:?}");
     }
 

@@ -1,4 +1,4 @@
-//! Random numbers and rotations in arithmetic that gives the same bits on every machine.
+//! Random numbers and rotations, computed so that the bits are the same on every machine.
 
 use crate::rng::{SampleRng, uniform};
 
@@ -10,9 +10,10 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// A rotation by an angle whose half has a tangent uniform in ±`limit`: 1 reaches a quarter turn either way.
+    /// Draws a rotation. The tangent of half its angle is uniform in ±`limit`; a limit of 1 allows a quarter turn
+    /// either way.
     ///
-    /// The rational parametrisation of the circle needs no sine, in which mathematical libraries differ.
+    /// The rational parametrisation of the circle avoids sines, which differ between math libraries.
     pub(super) fn draw(rng: &mut SampleRng, limit: f32) -> Self {
         let tangent = between(rng, -limit, limit);
         let scale = 1.0 / (1.0 + tangent * tangent);

@@ -1,15 +1,15 @@
-//! Which files are images, by their names.
+//! Recognises image files by their names.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// The extensions of image files, in any case. A `npy` file counts only in a folder without other images.
+/// The extensions of image files, matched in any case. An `npy` file counts only in a folder without other images.
 pub const IMAGE_EXTENSIONS: [&str; 17] = [
     "jpg", "jpeg", "jpe", "jfif", "jif", "png", "apng", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm",
     "pbm", "pnm", ARRAY,
 ];
 
-/// Features and masks, which often lie beside images, are such files too.
+/// The extension of NumPy files. Features and masks, which often lie beside images, have it too.
 pub(crate) const ARRAY: &str = "npy";
 
 /// Whether a file is an image by its name.
@@ -24,7 +24,7 @@ pub(crate) fn is_image_extension(extension: impl AsRef<OsStr>) -> bool {
     extension != ARRAY && IMAGE_EXTENSIONS.iter().any(|known| extension == *known)
 }
 
-/// Whether a file is an array by its name, which is an image where there are no others.
+/// Whether a file is a NumPy array by its name. Arrays count as images where there are no others.
 pub(crate) fn is_array(path: &Path) -> bool {
     !is_hidden(path.file_name().unwrap_or_default())
         && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ARRAY))

@@ -14,14 +14,14 @@ use crate::{
     AnyImage, DataError, DecodeLimits, Encoded, ImageSource, LabelTable, PassedOver, PixelFormat, TableRows,
 };
 
-/// How an [`ImageFolder`] is read.
+/// Options of an [`ImageFolder`].
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FolderOptions {
-    /// What decoding one image may cost.
+    /// Limits on the cost of decoding one image.
     pub limits: DecodeLimits,
-    /// What files are decoded to, 8-bit RGB by default. If none, what loses nothing of 32 files spread over the folder, where these
-    /// agree, and else 8-bit RGB.
+    /// The format that files are decoded to, 8-bit RGB by default. If `None`, it is the lossless format of 32 files
+    /// spread over the folder if they agree, otherwise 8-bit RGB.
     pub pixels: Option<PixelFormat>,
 }
 
@@ -33,32 +33,32 @@ impl Default for FolderOptions {
 
 /// The image files under a folder, at any depth, sorted by path.
 ///
-/// - A file is listed if it has one of [`IMAGE_EXTENSIONS`]; hidden files and folders are passed over.
-/// - NumPy files (`.npy`) are listed only if there is no other image and no tar file at any depth: beside images they
-///   are features or masks, and are passed over and counted.
-/// - Folders that file servers and systems make (`@eaDir`, `#recycle`, …) and folders of runs, whose pictures are no data,
-///   are passed over and counted, as are files whose names end as images or archives that are not read:
-///   [`passed_over`](ImageSource::passed_over).
-/// - The order is that of the paths' names from the root down, byte by byte: the same on every file system.
-/// - The class of an image is the first-level sub-folder that it lies in, at whatever depth; a sub-folder
-///   without images is no class. Images that lie in the root itself, beside such sub-folders or alone, are
-///   listed and have no label.
-/// - Links are followed. One that leads back to a folder that contains it is passed over, for what it would
-///   show is listed already. One that leads nowhere is listed if it is named like an image, and is an error when
-///   it is loaded: a file that went missing is not passed over in silence.
+/// - A file is listed if it has one of [`IMAGE_EXTENSIONS`]. Hidden files and folders are skipped.
+/// - NumPy files (`.npy`) are listed only if there is no other image and no tar file at any depth. Beside images they
+///   are features or masks, and are skipped and counted.
+/// - Some folders and files are skipped and counted, see [`passed_over`](ImageSource::passed_over): folders that file
+///   servers and systems create (`@eaDir`, `#recycle`, …), folders of runs, whose pictures are not data, and image and
+///   archive files in unsupported formats.
+/// - Images are sorted by the components of their paths from the root down, byte by byte, which is the same on every
+///   file system.
+/// - The class of an image is the first-level sub-folder that contains it, at any depth. A sub-folder without images is
+///   not a class. Images in the root itself are listed and have no label, with or without such sub-folders.
+/// - Symbolic links are followed. A link to a folder that contains it is skipped, because its images are listed
+///   already. A broken link is listed if it is named like an image, and is an error when it is loaded: a missing file
+///   is not skipped silently.
 ///
-/// A path takes its length below the root and some 50 bytes.
+/// A path takes its length below the root plus about 50 bytes of memory.
 ///
 /// # Source
-/// Deviation: torchvision's `ImageFolder` passes over images in the root, and refuses a folder without classes.
+/// Deviation: torchvision's `ImageFolder` skips images in the root, and refuses a folder without classes.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
     root: PathBuf,
-    /// Relative to the root.
+    /// The paths below the root.
     paths: Vec<Box<Path>>,
     labels: Labels,
     class_names: Vec<String>,
-    /// Where the labels come from a table: its rows.
+    /// The row counts of the table of classes, if the labels come from one.
     table: Option<TableRows>,
     passed_over: PassedOver,
     limits: DecodeLimits,
@@ -66,12 +66,13 @@ pub struct ImageFolder {
 }
 
 impl ImageFolder {
-    /// Lists the images under `root`. It opens none of them, unless it has to find out what they are decoded to.
+    /// Lists the images under `root`. Opens none of them, except to determine the pixel format if `options.pixels` is
+    /// `None`.
     ///
     /// # Errors
-    /// [`DataError::NotAFolder`] if `root` is a file, [`DataError::Folder`] if it is missing or it or a folder below it
-    /// may not be listed, [`DataError::EmptyFolder`] if there is no image in it, [`DataError::RunFolder`] if it is the
-    /// folder of a run.
+    /// [`DataError::NotAFolder`] if `root` is a file, [`DataError::Folder`] if `root` is missing or if it or a folder
+    /// below it cannot be listed, [`DataError::EmptyFolder`] if it contains no image, [`DataError::RunFolder`] if it is
+    /// the folder of a run.
     pub fn open(root: impl Into<PathBuf>, options: FolderOptions) -> Result<Self, DataError> {
         let root = root.into();
         if root.is_file() {
@@ -97,17 +98,19 @@ impl ImageFolder {
         Ok(folder)
     }
 
-    /// The same images with the labels of a table instead of those of class folders. The classes are those of the images; an image that
-    /// the table does not name has no label.
+    /// Replaces the labels of class folders by those of a table. The classes are those of the images; an image that the
+    /// table does not name has no label.
     ///
     /// # Errors
-    /// [`DataError::Labels`] if the table names no image of the folder, several images by one name, or two classes of one image.
+    /// [`DataError::Labels`] if the table names no image of the folder, uses one name for several images, or gives one
+    /// image two classes.
     pub fn with_labels(self, table: &LabelTable) -> Result<Self, DataError> {
         let Labelled { labels, class_names, rows } = table.label(&self.root, &self.paths)?;
         Ok(Self { labels, class_names, table: Some(rows), ..self })
     }
 
-    /// The same images with the classes in another order, or with more of them; none if a class of the images is missing.
+    /// The same images with the classes in another order, or with more of them; `None` if a class of the images is
+    /// missing.
     fn with_classes(&self, classes: &[String]) -> Option<Self> {
         let places: HashMap<&String, u32> = classes.iter().zip(0..).collect();
         let places: Option<Vec<u32>> =
@@ -117,11 +120,10 @@ impl ImageFolder {
         Some(Self { labels, class_names: classes.to_vec(), ..self.clone() })
     }
 
-    /// Checks that a table that is to name images in two folders names no image in both by one row: nobody would know which of them is
-    /// meant.
+    /// Checks that no row of a table shared by two folders names an image in both. Such a row would be ambiguous.
     ///
     /// # Errors
-    /// [`DataError::Labels`] names the first such row.
+    /// [`DataError::Labels`] with the first such row.
     pub fn check_apart(&self, other: &Self, table: &LabelTable) -> Result<(), DataError> {
         let [first, second] = [self, other].map(|folder| (folder.root.as_path(), folder.paths.as_slice()));
         match table.ambiguous([first, second]) {
@@ -137,8 +139,9 @@ impl ImageFolder {
         }
     }
 
-    /// Gives two folders the same classes in the same order, if either has the labels of a table: those of the one with class folders, or
-    /// of both tables; if one table is multi-label, so is the other. Folders that cannot agree stay as they are.
+    /// Gives two folders the same classes in the same order, if either has labels from a table. The classes are those
+    /// of the folder with class folders, or the union of both tables. If one table is multi-label, the other becomes
+    /// multi-label too. Folders that cannot agree stay as they are.
     #[must_use]
     pub fn with_common_classes(self, other: Self) -> (Self, Self) {
         let classes = match (&self.table, &other.table) {
@@ -162,36 +165,36 @@ impl ImageFolder {
         }
     }
 
-    /// Where labels come from a table: its rows.
+    /// The row counts of the table of classes, if the labels come from one.
     #[must_use]
     pub fn table_rows(&self) -> Option<TableRows> {
         self.table
     }
 
-    /// The folder that was opened.
+    /// The opened folder.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where the image at `index` lies, below the root; nothing past the end.
+    /// The path of the image at `index` below the root; `None` past the end.
     #[must_use]
     pub fn relative_path(&self, index: usize) -> Option<&Path> {
         self.paths.get(index).map(AsRef::as_ref)
     }
 
-    /// The first-level sub-folders without an image, which are no classes, sorted by name; hidden ones are passed
-    /// over. Looks at the folder as it is now.
+    /// The first-level sub-folders without images, which are not classes, sorted by name. Hidden ones are skipped.
+    /// Reads the folder's current state.
     ///
     /// # Errors
-    /// [`DataError::Folder`] if the root may not be listed any more.
+    /// [`DataError::Folder`] if the root can no longer be listed.
     pub fn empty_folders(&self) -> Result<Vec<String>, DataError> {
         let refuse = |source| refuse_folder(&self.root, source);
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.root).map_err(refuse)? {
             let entry = entry.map_err(refuse)?;
             let name = entry.file_name();
-            // The sorted paths have a folder's images in one stretch.
+            // In the sorted paths, the images of a folder are contiguous.
             let first = self.paths.partition_point(|path| path.iter().next() < Some(&name));
             let has_images = self.paths.get(first).is_some_and(|path| path.starts_with(&name));
             if !has_images && !is_hidden(&name) && !self.is_passed_over(&name) && entry.path().is_dir() {
@@ -202,10 +205,10 @@ impl ImageFolder {
         Ok(names)
     }
 
-    /// Files in the root that may be tables of classes, sorted by name; none if the labels come from one.
+    /// Files in the root that may be tables of classes, sorted by name; none if the labels already come from one.
     ///
     /// # Errors
-    /// [`DataError::Folder`] if the root may not be listed any more.
+    /// [`DataError::Folder`] if the root can no longer be listed.
     pub(crate) fn unused_tables(&self) -> Result<Vec<String>, DataError> {
         if self.table.is_some() {
             return Ok(Vec::new());
@@ -219,7 +222,7 @@ impl ImageFolder {
         Ok(names.iter().map(path_name).collect())
     }
 
-    /// Whether a first-level sub-folder, or something below it, is no part of the data set.
+    /// Whether a first-level sub-folder is skipped, or contains a run's folder that is.
     fn is_passed_over(&self, name: &OsStr) -> bool {
         let name = path_name(name);
         let PassedOver { folders, runs, .. } = &self.passed_over;
@@ -287,9 +290,9 @@ impl ImageSource for ImageFolder {
     }
 }
 
-/// Relative paths of the images under `root`, sorted, and what was passed over.
+/// Lists the images under `root` as sorted relative paths, and what was skipped.
 fn list(root: &Path) -> Result<(Vec<Box<Path>>, PassedOver), DataError> {
-    // The walk would take a file for a folder with itself in it.
+    // The walk would treat a file as a folder that contains itself.
     std::fs::read_dir(root).map_err(|source| refuse_folder(root, source))?;
 
     let (mut paths, mut arrays, mut passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
@@ -344,7 +347,7 @@ fn list(root: &Path) -> Result<(Vec<Box<Path>>, PassedOver), DataError> {
     Ok((paths, passed_over))
 }
 
-/// The label of each of the sorted `paths`, and the labels' names.
+/// The label of each of the sorted `paths`, and the class names.
 fn classes(paths: &[Box<Path>]) -> (Vec<Option<u32>>, Vec<String>) {
     let mut names: Vec<OsString> = Vec::new();
     let mut labels = Vec::with_capacity(paths.len());
@@ -352,7 +355,7 @@ fn classes(paths: &[Box<Path>]) -> (Vec<Option<u32>>, Vec<String>) {
         let mut parts = path.iter();
         let label = match (parts.next(), parts.next()) {
             (Some(folder), Some(_)) => {
-                // Sorted by their names from the root down, a class's images stand together.
+                // The paths are sorted from the root down, so the images of a class are contiguous.
                 if names.last().is_none_or(|last| last != folder) {
                     names.push(folder.into());
                 }

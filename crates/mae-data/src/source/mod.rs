@@ -1,4 +1,4 @@
-//! Where images come from: folders, packed or not, and tables.
+//! Image sources: folders of image files, packed folders, and tables.
 
 mod extensions;
 mod folder;

@@ -1,4 +1,4 @@
-//! Packs a folder of images into tar files: each resized once, so that training decodes less or nothing at all.
+//! Packs a folder of images into tar files. Each image is resized once, so that training decodes less or nothing.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,43 +19,44 @@ use crate::source::shard_index::{INDEX_FILE, Index, Sample, Shard};
 use crate::source::store::Store;
 use crate::{BadFile, DataError, ImageFolder, ImageSource, PixelFormat, path_name};
 
-/// How images are packed.
+/// Options of [`pack()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackOptions {
-    /// What the shorter side of a larger image is resized to; a smaller image stays as it is.
+    /// The shorter side after resizing, in pixels. A smaller image keeps its size.
     pub short_side_px: usize,
-    /// How pixels are stored: [`Store::Npy`] for images that are not 8-bit RGB, any other for those that are.
+    /// The file format: [`Store::Npy`] for images that are not 8-bit RGB, otherwise any of the others.
     pub store: Store,
-    /// Images in a tar file, the last one aside.
+    /// Number of images per tar file, except in the last one.
     pub images_per_shard: usize,
-    /// Threads that decode and resize.
+    /// Number of threads that decode and resize.
     pub threads: usize,
 }
 
 impl Default for PackOptions {
-    /// 256 px, what evaluation resizes to; JPEG; 4096 images in a file: 1 GB of PPM; a thread for each core.
+    /// 256 px, the size to which evaluation resizes; JPEG; 4096 images per file, which is 1 GB as PPM; one thread per
+    /// core.
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self { short_side_px: 256, store: Store::Jpeg { quality: 92 }, images_per_shard: 4096, threads }
     }
 }
 
-/// What was packed.
+/// The result of [`pack()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
-    /// Images.
+    /// Number of images packed.
     pub images: usize,
-    /// Tar files.
+    /// Number of tar files.
     pub shards: usize,
-    /// Those of them that an interrupted packing had left.
+    /// Number of tar files kept from an interrupted call.
     pub kept_shards: usize,
-    /// Bytes of all tar files.
+    /// Total size of the tar files in bytes.
     pub bytes: u64,
-    /// Images that could not be read and are left out, by their index in the folder.
+    /// The images that could not be read and were left out, by their index in the folder.
     pub unreadable: Vec<BadFile>,
 }
 
-/// What a finished shard adds to the index; kept until there is one.
+/// The index entries of a finished shard. They are kept on disk until the index is written.
 #[derive(Serialize, Deserialize)]
 struct Finished {
     shard: Shard,
@@ -63,17 +64,18 @@ struct Finished {
     unreadable: Vec<BadFile>,
 }
 
-/// Packs the images of `folder` into tar files in `out`, in WebDataset's format: `KEY.jpg`, `KEY.ppm` or
-/// `KEY.npy`, and `KEY.cls` with the class as a decimal number. Calls `progress(done, total)` after some images now and then.
+/// Packs the images of `folder` into tar files in `out`, in WebDataset's format: `KEY.jpg`, `KEY.ppm` or `KEY.npy`, and
+/// `KEY.cls` with the class as a decimal number. Calls `progress(done, total)` from time to time.
 ///
-/// Images stand in a random order, the same for each packing, for readers that read tar files from front to back; the
-/// index that [`ShardSource`](crate::ShardSource) reads has them in the order of the folder. The index is written
-/// last: a folder with one is complete. Interrupted, packing goes on after the last complete tar file if it is begun
-/// again with the same settings.
+/// The images are stored in a fixed random order, for readers that read tar files sequentially. The index, which
+/// [`ShardSource`](crate::ShardSource) reads, lists them in the order of the folder. The index is written last, so a
+/// folder with an index is complete. After an interruption, a call with the same settings resumes after the last
+/// complete tar file.
 ///
 /// # Errors
-/// [`DataError::Argument`] for a setting out of its bounds, and a store that cannot hold the folder's pixels; [`DataError::PackInto`] if `out` holds something else
-/// than an unfinished packing with the same settings, or nothing could be read; [`DataError::Write`].
+/// [`DataError::Argument`] for a setting out of bounds, for a multi-label folder, and for a store that cannot hold the
+/// folder's pixels; [`DataError::PackInto`] if `out` contains anything but an unfinished packing with the same
+/// settings, or if no image could be read; [`DataError::Write`] if a file cannot be written.
 pub fn pack(
     folder: &ImageFolder,
     out: impl AsRef<Path>,
@@ -146,10 +148,10 @@ impl PackOptions {
     }
 }
 
-/// Holds the settings of a packing that is not finished.
+/// Holds the settings of an unfinished packing.
 const SETTINGS_FILE: &str = ".packing";
 
-/// Makes `out`, or makes sure that what it holds is the beginning of the same.
+/// Creates `out`, or checks that it contains an unfinished packing of the same folder with the same settings.
 fn begin(folder: &ImageFolder, out: &Path, options: &PackOptions) -> Result<(), DataError> {
     let mut hasher = DefaultHasher::new();
     for index in 0..folder.len() {
@@ -196,7 +198,7 @@ fn finished_file(out: &Path, number: usize) -> PathBuf {
     out.join(format!(".{}.json", shard_file(number)))
 }
 
-/// What is known of a shard that was finished before, if it is as it was.
+/// Returns the entries of a shard that an earlier call finished, if the shard still has its length.
 fn kept(out: &Path, number: usize) -> Option<Finished> {
     let finished: Finished = serde_json::from_slice(&fs::read(finished_file(out, number)).ok()?).ok()?;
     let length = fs::metadata(out.join(&finished.shard.file)).ok()?.len();
@@ -212,7 +214,7 @@ fn pack_shard(
     options: &PackOptions,
     mut progress: impl FnMut(usize),
 ) -> Result<Finished, DataError> {
-    /// Images of a thread that wait to be written.
+    /// The number of images per thread that may wait to be written.
     const AHEAD: usize = 8;
     let file = shard_file(number);
     let mut finished =
@@ -270,7 +272,7 @@ fn pack_shard(
     Ok(finished)
 }
 
-/// What the files of some images become, in their order.
+/// Encodes some images, in order.
 fn contents_of(
     folder: &ImageFolder,
     images: &[usize],

@@ -1,4 +1,4 @@
-//! The files that packing writes: each complete or absent, tar files with the places of their contents.
+//! Writes the files of a packing: atomically, and tar files with the offsets of their contents.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -17,7 +17,7 @@ impl<W: Write> Tar<W> {
         Self { builder: tar::Builder::new(file), length: 0 }
     }
 
-    /// Adds a file; returns where its first byte lies.
+    /// Adds a file and returns the offset of its first byte.
     pub(crate) fn append(&mut self, name: &str, contents: &[u8]) -> io::Result<u64> {
         const BLOCK: u64 = 512;
         let mut header = tar::Header::new_ustar();
@@ -36,7 +36,7 @@ impl<W: Write> Tar<W> {
     }
 }
 
-/// Writes a file that is complete or absent.
+/// Writes a file atomically: it is complete or absent.
 pub(crate) fn write(
     path: &Path,
     contents: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,

@@ -1,4 +1,4 @@
-//! Files and folders below a data set's folder that are no part of it, though somebody may think so.
+//! Files and folders below a data set's folder that are skipped, although a user may expect them to be read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,33 +8,34 @@ use serde::Serialize;
 
 use crate::name::shown;
 
-/// Images of kinds that are not read, by the end of their names.
+/// Extensions of image formats that cannot be read.
 const OTHER_IMAGES: [&str; 44] = [
     "heic", "heif", "hif", "avif", "jxl", "jp2", "j2k", "j2c", "jpf", "jpx", "jpc", "jls", "jxr", "wdp",
     "pam", "pfm", "exr", "hdr", "dds", "tga", "pcx", "ico", "cur", "psd", "svg", "qoi", "ff", "dcm", "dicom",
     "dib", "sgi", "fits", "raw", "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef", "srw", "x3f",
 ];
 
-/// Files that may hold images, of kinds that are not looked into.
+/// Extensions of files that may contain images but are not opened.
 const ARCHIVES: [&str; 15] = [
     "tar", "tgz", "gz", "bz2", "xz", "zst", "zip", "7z", "rar", "parquet", "arrow", "tfrecord", "lmdb",
     "mdb", "h5",
 ];
 
-/// Folders that file servers and systems make: small copies of images, and images that were deleted.
+/// Folders that file servers and systems create: thumbnails and deleted images.
 const SYSTEM_FOLDERS: [&str; 5] = ["@eaDir", "__MACOSX", "#recycle", "@Recycle", "$RECYCLE.BIN"];
 
-/// What was found below a data set's folder and is no part of the data set, though somebody may think so.
+/// Files and folders below a data set's folder that are not part of the data set, although a user may expect them to
+/// be.
 ///
 /// Its `Display` is one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PassedOver {
-    /// Files by what they are, such as `.heic`, or `links to .jpg` in a tar file.
+    /// Counts of files by kind, such as `.heic`, or `links to .jpg` in a tar file.
     pub files: BTreeMap<String, usize>,
-    /// Folders that file servers and systems make, such as `@eaDir`, by name.
+    /// Counts of folders that file servers and systems create, such as `@eaDir`, by name.
     pub folders: BTreeMap<String, usize>,
-    /// Folders of runs, whose pictures are no data: their paths below the data set's folder.
+    /// Paths of the folders of runs, whose pictures are not data, below the data set's folder.
     pub runs: Vec<String>,
 }
 
@@ -48,7 +49,7 @@ impl PassedOver {
         self.files.is_empty() && self.folders.is_empty() && self.runs.is_empty()
     }
 
-    /// What to do, if there is something.
+    /// Says what to do about the skipped files, if anything can be done.
     pub(crate) fn advice(&self) -> Option<String> {
         let ends = |known: &[&str]| {
             let known = |name: &&String| known.iter().any(|end| name.strip_prefix('.') == Some(*end));
@@ -70,7 +71,7 @@ impl PassedOver {
         *self.files.entry(what.into()).or_insert(0) += 1;
     }
 
-    /// Counts a file if its name ends as one that may hold images.
+    /// Counts a file if its extension is that of a file that may contain images.
     pub(crate) fn see_file(&mut self, path: &Path) {
         let Some(end) = path.extension().and_then(|end| end.to_str()) else { return };
         let end = end.to_ascii_lowercase();
@@ -79,7 +80,7 @@ impl PassedOver {
         }
     }
 
-    /// Counts a folder if it is one that file servers and systems make; returns whether.
+    /// Counts a folder if file servers or systems create folders of this name. Returns whether it did.
     pub(crate) fn see_folder(&mut self, path: &Path) -> bool {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let known = SYSTEM_FOLDERS.contains(&name);
@@ -112,7 +113,7 @@ impl fmt::Display for PassedOver {
     }
 }
 
-/// Whether a folder is a run's: it has a recipe, and beside it what a run makes.
+/// Whether a folder is the folder of a run: it contains a recipe and another file or folder that a run creates.
 pub(crate) fn is_run(folder: &Path) -> bool {
     folder.join("recipe.toml").is_file()
         && ["lock", "checkpoints", "metrics.jsonl"].iter().any(|name| folder.join(name).exists())

@@ -1,4 +1,4 @@
-//! What is known of packed images without opening their shards: the index that is written beside them.
+//! The index beside packed images, which describes them without opening their shards.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -11,11 +11,11 @@ use crate::{DataError, ImageError};
 /// The index's name in its folder.
 pub(crate) const INDEX_FILE: &str = "index.jsonl";
 
-/// Tells this kind of index from others.
+/// Distinguishes this index format from others.
 const FORMAT: &str = "mae-shards";
 const VERSION: u32 = 1;
 
-/// Everything that is known: the index's first line, and a line for each image.
+/// The contents of an index: a header line, and one line per image.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Index {
     pub(crate) header: Header,
@@ -23,12 +23,12 @@ pub(crate) struct Index {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// What is true of all images.
+/// The first line of the index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Header {
     format: String,
     version: u32,
-    /// Lines to come.
+    /// The number of lines that follow.
     samples: usize,
     pub(crate) classes: Vec<String>,
     pub(crate) shards: Vec<Shard>,
@@ -46,21 +46,22 @@ pub(crate) struct Shard {
 /// An image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
-    /// Its place in the folder that was packed: what it is sorted by.
+    /// Its position in the packed folder. Samples are sorted by it.
     pub(crate) index: usize,
-    /// What it was called there.
+    /// Its path in that folder.
     pub(crate) path: Box<str>,
     /// Its class, an index into `classes`.
     pub(crate) label: Option<u32>,
     /// Its shard, an index into `shards`.
     pub(crate) shard: u32,
-    /// Its name there.
+    /// Its file name in the shard.
     pub(crate) entry: Box<str>,
-    /// Where its first byte lies.
+    /// The offset of its first byte in the shard.
     pub(crate) offset: u64,
-    /// Its length.
+    /// Its length in bytes.
     pub(crate) bytes: u64,
-    /// The checksum of its header, where the shard was scanned; otherwise the header is known by the name in it.
+    /// The checksum of its tar header, if the shard was scanned. Otherwise the header is identified by the file name in
+    /// it.
     #[serde(skip)]
     pub(crate) checksum: Option<u32>,
 }
@@ -73,7 +74,7 @@ impl Index {
         Self { header, samples }
     }
 
-    /// Whether `folder` has one.
+    /// Whether `folder` contains an index.
     pub(crate) fn is_in(folder: &Path) -> bool {
         folder.join(INDEX_FILE).is_file()
     }
@@ -108,7 +109,7 @@ impl Index {
         into.write_all(b"\n")
     }
 
-    /// Refuses what the lines themselves contradict.
+    /// Checks that the lines do not contradict each other.
     fn check(&self, path: &Path) -> Result<(), DataError> {
         let Header { samples: expected, classes, shards, .. } = &self.header;
         if self.samples.len() != *expected {
@@ -121,12 +122,12 @@ impl Index {
                 let bound = format!("below the number of shards, {}", shards.len());
                 return Err(wrong(path, name("shard"), sample.shard, bound));
             };
-            if sample.label.is_some_and(|label| label as usize >= classes.len()) {
+            if let Some(label) = sample.label.filter(|label| *label as usize >= classes.len()) {
                 let bound = format!("below the number of classes, {}", classes.len());
-                return Err(wrong(path, name("label"), format!("{:?}", sample.label), bound));
+                return Err(wrong(path, name("label"), label, bound));
             }
             let end = sample.offset.checked_add(sample.bytes);
-            // The last byte of a tar file is never an image's.
+            // A tar file ends with padding or an end marker, so its last byte never belongs to an image.
             if sample.offset < 512 || end.is_none_or(|end| end >= shard.bytes) {
                 let value = format!("{} to {}", sample.offset, sample.offset.saturating_add(sample.bytes));
                 let bound = format!("within {} of {} bytes, after a header of 512", shard.file, shard.bytes);

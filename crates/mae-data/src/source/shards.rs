@@ -15,21 +15,22 @@ use crate::{
     path_name,
 };
 
-/// Images in the tar files of a folder, as [`pack`](crate::pack()) or WebDataset's tools write them.
+/// Images in the tar files of a folder, as written by [`pack`](crate::pack()) or WebDataset's tools.
 ///
-/// Images are decoded to [`FolderOptions::pixels`], which is found out from images spread over all shards if it is not given. A file
-/// `KEY.npy` is an image if the tar files hold images of no other kind: beside others it is a feature or a mask, and passed over.
+/// Images are decoded to [`FolderOptions::pixels`]. If that is `None`, images spread over all shards determine the
+/// format. A file `KEY.npy` is an image if the tar files contain no images in other formats. Otherwise it is a feature
+/// or a mask, and is skipped.
 ///
 /// With the index that `pack` writes, images are found without reading the shards, in the order of the folder that was
-/// packed. Without one, the headers of all tar files are read once: a file `KEY.jpg` (or of another of
-/// [`IMAGE_EXTENSIONS`](crate::IMAGE_EXTENSIONS)) is an image, `KEY.cls` its class as a decimal number, wherever in the tar
-/// file it stands. A key has no dot, as WebDataset has it: `a.b.jpg` is no image. Such files, links, a second image of
-/// one key, classes without an image, and image files beside the tar files are
-/// [passed over](ImageSource::passed_over) and counted.
+/// packed. Without one, the headers of all tar files are read once. A file `KEY.jpg` (or with another of
+/// [`IMAGE_EXTENSIONS`](crate::IMAGE_EXTENSIONS)) is an image. `KEY.cls`, anywhere in the tar file, is its class as a
+/// decimal number. As in WebDataset, a key has no dot: `a.b.jpg` is not an image. Such files, links, a second image of
+/// the same key, classes without an image, and image files beside the tar files are [skipped](ImageSource::passed_over)
+/// and counted.
 ///
-/// Any image can be read alone. Order, resuming and sharing among ranks are therefore the loader's, as with a folder
-/// of files: no buffer is shuffled, and an epoch is one permutation of all images. The price is a seek for each image,
-/// which nothing but spinning disks and network file systems without a cache notice.
+/// Images can be read in any order. The loader therefore handles order, resuming and sharding across ranks as for a
+/// folder of files: there is no shuffle buffer, and an epoch is one permutation of all images. The price is a seek per
+/// image, which matters only on spinning disks and on network file systems without a cache.
 #[derive(Debug)]
 pub struct ShardSource {
     folder: PathBuf,
@@ -40,14 +41,13 @@ pub struct ShardSource {
 }
 
 impl ShardSource {
-    /// Opens the shards in `folder`: their headers if there is no index, and no image unless it has to find out what images are
-    /// decoded to.
+    /// Opens the shards in `folder`. Without an index, reads the tar headers. Reads no image, except to determine the
+    /// pixel format if `options.pixels` is `None`.
     ///
     /// # Errors
-    /// [`DataError::NoShards`] if there are none; [`DataError::Shard`] for one that is missing or no tar file,
-    /// [`DataError::ShardLength`] for one that is cut short; [`DataError::ShardIndex`],
-    /// [`DataError::ShardVersion`] and [`DataError::ShardNumber`] for an index that is damaged, of another version,
-    /// or wrong.
+    /// [`DataError::NoShards`] if there are none; [`DataError::Shard`] if one is missing or is not a tar file;
+    /// [`DataError::ShardLength`] if one is truncated; [`DataError::ShardIndex`], [`DataError::ShardVersion`] and
+    /// [`DataError::ShardNumber`] for an index that is damaged, of another version, or wrong.
     pub fn open(folder: impl Into<PathBuf>, options: FolderOptions) -> Result<Self, DataError> {
         let folder = folder.into();
         let mut passed_over = PassedOver::default();
@@ -76,15 +76,15 @@ impl ShardSource {
         Ok(shards)
     }
 
-    /// The image's shard, and its path to call it by: the shard's with the image's below.
+    /// The entry of the image in the index, and the path of its shard.
     fn sample(&self, index: usize) -> Result<(&Sample, PathBuf), DataError> {
         let refuse = || DataError::Index { index, len: self.len() };
         let sample = self.index.samples.get(index).ok_or_else(refuse)?;
         Ok((sample, self.folder.join(&self.index.header.shards[sample.shard as usize].file)))
     }
 
-    /// The image's file in its shard. The header in the shard is read with the image's first bytes: an index that does not belong to
-    /// it is found out.
+    /// Opens the image's file in its shard. Reads the tar header together with the image's first bytes, which detects
+    /// an index that does not match the shard.
     fn entry(&self, index: usize) -> Result<Entry<'_>, DataError> {
         let (sample, shard) = self.sample(index)?;
         let file = File::open(&shard).map_err(|source| DataError::Shard { path: shard.clone(), source })?;
@@ -103,11 +103,11 @@ impl ShardSource {
 /// A file in a shard.
 struct Entry<'a> {
     sample: &'a Sample,
-    /// What errors call it.
+    /// The path that errors report.
     path: PathBuf,
     /// The shard.
     file: File,
-    /// The header in the shard, and what follows it.
+    /// The tar header of the file, and the bytes that follow it.
     head: [u8; TAR_HEADER + HEADER_BYTES],
 }
 
@@ -161,7 +161,7 @@ impl ImageSource for ShardSource {
 
     fn name(&self, index: usize) -> String {
         let Ok((sample, shard)) = self.sample(index) else { return String::new() };
-        // What stands in the tar file is named already.
+        // Without an index, `path` equals `entry`, which `name` already contains.
         let name = path_name(&shard) + "/" + &sample.entry;
         if sample.path == sample.entry { name } else { format!("{name} ({})", sample.path) }
     }
@@ -183,7 +183,7 @@ impl ImageSource for ShardSource {
     }
 }
 
-/// Counts what lies beside the tar files of an index and might be taken for a part of them.
+/// Counts files beside the tar files that may be mistaken for part of the data set.
 fn see_beside(folder: &Path, index: &Index, passed_over: &mut PassedOver) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -204,7 +204,7 @@ fn see_beside(folder: &Path, index: &Index, passed_over: &mut PassedOver) -> io:
 
 const TAR_HEADER: usize = 512;
 
-/// Whether these bytes open the file that the sample is said to be.
+/// Whether `header` is the tar header of the sample's file.
 fn is_header_of(header: &[u8], sample: &Sample) -> bool {
     let header = tar::Header::from_byte_slice(header);
     match sample.checksum {

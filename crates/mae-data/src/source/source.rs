@@ -1,4 +1,4 @@
-//! What a data set is: images by index.
+//! The trait of data sets: images by index.
 
 use std::path::PathBuf;
 
@@ -9,18 +9,18 @@ pub trait ImageSource: Send + Sync {
     /// The number of images.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no images.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Type and channels of every image.
+    /// The pixel type and the number of channels of every image.
     fn pixels(&self) -> PixelFormat {
         PixelFormat::Rgb8
     }
 
-    /// The format that loses nothing of the file of the image at `index`: see [`stored_format`](crate::stored_format). None if the file
-    /// cannot be read, or there is none.
+    /// The format that stores the file of the image at `index` without loss, see
+    /// [`stored_format`](crate::stored_format). `None` if there is no file or it cannot be read.
     fn stored_format(&self, _index: usize) -> Option<PixelFormat> {
         None
     }
@@ -28,53 +28,53 @@ pub trait ImageSource: Send + Sync {
     /// Decodes or draws the image at `index`.
     ///
     /// # Errors
-    /// A [`DataError`] that names the image and what is wrong with it, or [`DataError::Index`] past the end.
+    /// A [`DataError`] that names the image and describes the problem, or [`DataError::Index`] past the end.
     fn load(&self, index: usize) -> Result<AnyImage, DataError>;
 
-    /// The image at `index` before its pixels are decoded, so that no more of them are than are wanted. What it
-    /// decodes to is what [`load`](Self::load) gives; by default it is that already.
+    /// Opens the image at `index` without decoding its pixels, so that only the needed ones are decoded later. Decoding
+    /// the result gives the same pixels as [`load`](Self::load). The default implementation calls `load`.
     ///
     /// # Errors
-    /// As [`load`](Self::load), for what shows before decoding.
+    /// Those of [`load`](Self::load) that are detected before decoding.
     fn open(&self, index: usize) -> Result<Encoded, DataError> {
         self.load(index).map(Encoded::from)
     }
 
-    /// What messages, logs and lists call the image at `index`: a path, or `shapes/00012`. It is one line, and images of
-    /// different files have different names: see [`path_name`](crate::path_name).
+    /// The name of the image at `index` in messages, logs and lists: a path, or `shapes/00012`. It is one line, and
+    /// images in different files have different names, see [`path_name`](crate::path_name).
     fn name(&self, index: usize) -> String;
 
-    /// The path of the file of the image at `index` below the folder of the data set, by which its label image is found; none where there
-    /// is no such folder.
+    /// The file path of the image at `index` relative to the folder of the data set, by which its label image is found.
+    /// `None` if there is no such folder.
     fn relative_name(&self, _index: usize) -> Option<PathBuf> {
         None
     }
 
-    /// The size in bytes of the file of the image at `index`, as it is stored now; none where there is no such file.
+    /// The current size in bytes of the file of the image at `index`; `None` if it has no file.
     fn bytes(&self, _index: usize) -> Option<u64> {
         None
     }
 
-    /// The class of the image at `index`, an index into [`class_names`](Self::class_names). None for an image without one, and for all
-    /// images of a multi-label set.
+    /// The class of the image at `index`, an index into [`class_names`](Self::class_names). `None` for an image without
+    /// a class, and for all images of a multi-label set.
     fn label(&self, index: usize) -> Option<u32>;
 
-    /// Whether an image may have several classes, or none of them: then [`labels`](Self::labels) has them.
+    /// Whether an image may have several classes or none. If so, use [`labels`](Self::labels).
     fn is_multi_label(&self) -> bool {
         false
     }
 
-    /// All classes of the image at `index`, in their order: its only one, or any number in a multi-label set. None for an image that is not
-    /// labelled.
+    /// All classes of the image at `index`, in ascending order: exactly one, or any number in a multi-label set. `None`
+    /// for an unlabelled image.
     fn labels(&self, index: usize) -> Option<Vec<u32>> {
         self.label(index).map(|label| vec![label])
     }
 
-    /// The classes' names, empty for a data set without labels.
+    /// The names of the classes; empty for a data set without labels.
     fn class_names(&self) -> &[String];
 
-    /// The class of each pixel of the image at `index`, of the same size; none for an image without a label map. `image` is what
-    /// [`open`](Self::open) makes of it.
+    /// The class of each pixel of the image at `index`, in the image's size; `None` for an image without a label map.
+    /// `image` is the result of [`open`](Self::open) for the same index.
     ///
     /// # Errors
     /// A [`DataError`] that [is of label maps](DataError::is_of_label_maps), or [`DataError::Index`] past the end.
@@ -82,17 +82,18 @@ pub trait ImageSource: Send + Sync {
         Ok(None)
     }
 
-    /// The names of the classes of pixels, by their labels in [`label_map`](Self::label_map); empty for a data set without label maps.
+    /// The names of the pixel classes, by their labels in [`label_map`](Self::label_map); empty for a data set without
+    /// label maps.
     fn map_classes(&self) -> &[String] {
         &[]
     }
 
-    /// Whether images have label maps.
+    /// Whether the images have label maps.
     fn has_label_maps(&self) -> bool {
         !self.map_classes().is_empty()
     }
 
-    /// What was found where the images are and is no part of the data set; by default nothing.
+    /// The files and folders that were skipped because they are not part of the data set; by default none.
     fn passed_over(&self) -> &PassedOver {
         static NOTHING: PassedOver = PassedOver::NOTHING;
         &NOTHING

@@ -1,4 +1,4 @@
-//! The files that packed images are stored as: JPEG, PPM, or NumPy arrays.
+//! The file formats of packed images: JPEG, PPM, and NumPy arrays.
 
 use std::io;
 
@@ -10,24 +10,24 @@ use serde::{Deserialize, Serialize};
 use crate::transform::resample::Span;
 use crate::{AnyImage, DataError, Filter, Image, Pixel, PixelFormat, PixelType, View};
 
-/// How pixels are stored.
+/// The file format of packed images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Store {
-    /// Compressed once more.
+    /// JPEG, which compresses with loss.
     Jpeg {
-        /// 1 to 100.
+        /// JPEG quality, 1 to 100.
         quality: u8,
     },
-    /// Uncompressed, PPM: many times larger, and nothing to decode.
+    /// Uncompressed PPM: many times larger than JPEG, and needs no decoding.
     Ppm,
-    /// Uncompressed NumPy arrays, for images that are not 8-bit RGB: `[H, W]` for one channel, else `[H, W, C]`. An array with fewer
-    /// rows than channels would be read as `[C, H, W]`, so such an image is left out.
+    /// Uncompressed NumPy arrays, for images that are not 8-bit RGB: `[H, W]` for one channel, otherwise `[H, W, C]`.
+    /// An image with fewer rows than channels is left out, because its array would be read as `[C, H, W]`.
     Npy,
 }
 
 impl Store {
-    /// Refuses a quality out of its bounds, and a way that cannot hold these pixels.
+    /// Refuses a quality out of bounds, and a format that cannot store these pixels.
     pub(crate) fn validate(self, pixels: PixelFormat) -> Result<(), DataError> {
         let (value, rgb) = match self {
             Self::Jpeg { quality } if !(1..=100).contains(&quality) => {
@@ -48,7 +48,7 @@ impl Store {
         Err(DataError::Argument { name: "store", value: value.to_owned(), bound })
     }
 
-    /// The end of the files' names.
+    /// The extension of the files.
     pub(crate) fn extension(self) -> &'static str {
         match self {
             Self::Jpeg { .. } => "jpg",
@@ -57,7 +57,7 @@ impl Store {
         }
     }
 
-    /// The file of the image called `name`, whose shorter side is at most `short_side_px`.
+    /// Encodes the image called `name` as a file, after shrinking its shorter side to at most `short_side_px`.
     pub(crate) fn file(
         self,
         image: AnyImage,
@@ -86,7 +86,7 @@ impl Store {
     }
 }
 
-/// Resizes the shorter side to `short_side`, as [`EvalTransform`](crate::EvalTransform) does, if it is longer.
+/// Resizes the shorter side to `short_side` if it is longer, like [`EvalTransform`](crate::EvalTransform).
 fn shrink(image: AnyImage, short_side: usize) -> AnyImage {
     let size = (image.height(), image.width());
     let short = size.0.min(size.1);
@@ -100,12 +100,12 @@ fn shrink(image: AnyImage, short_side: usize) -> AnyImage {
     View::of_resized(rows, columns, (0, 0), (height, width)).cut(&Part::whole(image))
 }
 
-/// A NumPy file, format 1.0, little-endian: `[H, W]` for one channel, else `[H, W, C]`.
+/// Encodes a NumPy file, format 1.0, little-endian: `[H, W]` for one channel, otherwise `[H, W, C]`.
 ///
 /// # Source
-/// numpy.lib.format; the bytes are those of `numpy.save`.
+/// numpy.lib.format; the bytes equal those of `numpy.save`.
 fn npy<T: Pixel>(image: &Image<T>) -> Vec<u8> {
-    /// The smallest multiple of 64 that holds a header of any such shape.
+    /// The smallest multiple of 64 that fits the header of any such shape.
     const HEADER: usize = 128;
     const PREFIX: &[u8] = b"\x93NUMPY\x01\x00";
     let (height, width) = (image.height(), image.width());
@@ -143,7 +143,7 @@ mod tests {
         npy(&image)[..128].to_vec()
     }
 
-    /// Compared with what numpy 2 writes.
+    /// The expected bytes were written by numpy 2.
     #[test]
     fn files_are_those_of_numpy() {
         let image = Image::new(2, 3, 1, vec![1_u16, 2, 3, 256, 65535, 0]).unwrap();

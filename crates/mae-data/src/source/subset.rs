@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::{ImageSource, PassedOver};
 use crate::{AnyImage, DataError, Encoded, LabelMap, PixelFormat, below, sample_rng};
 
-/// Stands for a pass in the draws of [`Subset::split`]: one that no training reaches.
+/// The pass number of the draws of [`Subset::split`]. No training run reaches it.
 const SPLIT_PASS: u64 = u64::MAX - 2;
 
-/// Some images of a data set, in an order of their own.
+/// Some images of a data set, in any order.
 pub struct Subset {
     source: Arc<dyn ImageSource>,
     indices: Vec<usize>,
@@ -28,20 +28,21 @@ impl Subset {
         }
     }
 
-    /// The images that are labelled.
+    /// The labelled images of `source`.
     #[must_use]
     pub fn labelled(source: Arc<dyn ImageSource>) -> Self {
         let indices = (0..source.len()).filter(|index| source.labels(*index).is_some()).collect();
         Self { source, indices }
     }
 
-    /// Divides a data set into images to train on and a `share` of each class, rounded, to hold out. Which ones depends on the seed and on
-    /// the number of images of each class. A class of two images or more has one at least on either side; images without a class are
-    /// divided as a class is. In a multi-label set, an image counts for the rarest of its classes alone, so that a class that
-    /// others share images with may lie on one side. Both parts are in the order of the source.
+    /// Splits a data set into a training set and a held-out set with a rounded `share` of each class. The choice
+    /// depends on the seed and on the number of images per class. A class with two or more images has at least one
+    /// image on each side. Images without a class are split like one more class. In a multi-label set, an image counts
+    /// only for its rarest class, so a class that shares its images with others may lie entirely on one side. Both
+    /// parts keep the order of the source.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for a share that is not between 0 and 1, or that holds out no image or all.
+    /// [`DataError::Argument`] if `share` is not between 0 and 1, or if it holds out no image or all.
     pub fn split(source: &Arc<dyn ImageSource>, share: f64, seed: u64) -> Result<(Self, Self), DataError> {
         let argument = |value: String, bound: String| DataError::Argument { name: "val_share", value, bound };
         if !(share > 0.0 && share < 1.0) {
@@ -58,7 +59,7 @@ impl Subset {
         let mut held_out = vec![false; source.len()];
         for (class, mut images) in classes.into_iter().enumerate().filter(|(_, images)| images.len() > 1) {
             let count = ((images.len() as f64 * share).round() as usize).clamp(1, images.len() - 1);
-            // The beginning of a shuffle.
+            // A partial Fisher-Yates shuffle.
             let mut rng = sample_rng(seed, SPLIT_PASS, class);
             for place in 0..count {
                 let other = place + below(&mut rng, (images.len() - place) as u64) as usize;
@@ -84,7 +85,7 @@ impl Subset {
     }
 }
 
-/// The rarest class of each image of a multi-label set, the first of equally rare ones.
+/// The rarest class of each image of a multi-label set. Of equally rare classes, it is the first.
 fn rarest_labels(source: &dyn ImageSource) -> Vec<Option<u32>> {
     let labels: Vec<Vec<u32>> =
         (0..source.len()).map(|index| source.labels(index).unwrap_or_default()).collect();

@@ -1,4 +1,4 @@
-//! An index of tar files that come without one.
+//! Builds an index of tar files that have none.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,19 +12,19 @@ use crate::source::extensions::{ARRAY, is_image_extension};
 use crate::source::shard_index::{Index, Sample, Shard};
 use crate::{DataError, PassedOver};
 
-/// More than the digits of any class.
+/// More digits than any class has.
 const LABEL_BYTES: u64 = 32;
 
-/// More classes than any data set has: their names are kept.
+/// More classes than any data set has. It bounds the memory for class names.
 const MAX_CLASSES: u32 = 1 << 20;
 
-/// Reads the headers of all tar files in `folder`, sorted by name, and the classes; counts what is passed over in
-/// `passed_over`, which is empty. NumPy files are images if there are no others.
+/// Reads the headers of all tar files in `folder`, sorted by name, and the classes. Counts skipped files in
+/// `passed_over`, which must be empty. NumPy files are images if there are no others.
 ///
 /// # Source
-/// WebDataset's conventions: what stands before the first dot of a file's name, with its folder, is the key of a
-/// sample, and the files of a sample stand together. Deviation: a class that stands apart from its image is joined with
-/// it by their key, where WebDataset sees two samples.
+/// WebDataset's conventions: the key of a sample is the part of a file's path before the first dot of the file name,
+/// and the files of a sample are adjacent. Deviation: a class that is not adjacent to its image is matched by key,
+/// where WebDataset sees two samples.
 pub(crate) fn scan(folder: &Path, passed_over: &mut PassedOver) -> Result<Index, DataError> {
     let index = scan_for(folder, false, passed_over)?;
     if index.samples.is_empty() && passed_over.files.contains_key(&format!(".{ARRAY}")) {
@@ -62,7 +62,7 @@ fn scan_for(folder: &Path, arrays: bool, passed_over: &mut PassedOver) -> Result
 }
 
 struct Scan<'a> {
-    /// The number of the tar file.
+    /// The index of the current tar file.
     shard: u32,
     /// Whether NumPy files are images.
     arrays: bool,
@@ -70,17 +70,17 @@ struct Scan<'a> {
     passed_over: &'a mut PassedOver,
 }
 
-/// Files of one key that stand together.
+/// Adjacent files with the same key.
 #[derive(Default)]
 struct Group {
     key: Vec<u8>,
     extensions: Vec<String>,
-    /// Its image's place among the samples.
+    /// The index of its image in the samples.
     image: Option<usize>,
     label: Option<u32>,
 }
 
-/// Samples of which a part is missing where they stand, by key.
+/// Incomplete groups by key: images without a class, and classes without an image.
 #[derive(Default)]
 struct Apart {
     images: HashMap<Vec<u8>, Vec<usize>>,
@@ -93,7 +93,7 @@ impl Scan<'_> {
         is_image_extension(extension) || self.arrays && extension == ARRAY
     }
 
-    /// Adds a tar file's images; returns its length.
+    /// Adds the images of a tar file and returns the file's length.
     fn shard(&mut self, path: &Path) -> io::Result<u64> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -163,7 +163,7 @@ impl Scan<'_> {
         })
     }
 
-    /// Joins classes and images that stand apart.
+    /// Matches classes with images that are not adjacent to them.
     fn join(&mut self, mut apart: Apart) -> io::Result<()> {
         for (key, label) in apart.labels {
             match apart.images.remove(&key).as_deref() {
@@ -180,7 +180,7 @@ impl Scan<'_> {
 }
 
 impl Apart {
-    /// Takes over a group that is at its end.
+    /// Takes a complete group of adjacent files.
     fn take(&mut self, group: Group, samples: &mut [Sample]) {
         match (group.image, group.label) {
             (Some(image), Some(label)) => samples[image].label = Some(label),
@@ -191,7 +191,7 @@ impl Apart {
     }
 }
 
-/// The class that a `.cls` file tells.
+/// Reads the class from a `.cls` file.
 fn label_of(entry: &mut Entry<'_, impl Read>, name: &[u8]) -> io::Result<u32> {
     let mut text = Vec::new();
     entry.take(LABEL_BYTES + 1).read_to_end(&mut text)?;
@@ -203,7 +203,7 @@ fn label_of(entry: &mut Entry<'_, impl Read>, name: &[u8]) -> io::Result<u32> {
     })
 }
 
-/// What an entry is, if it has no bytes of its own in one piece.
+/// The kind of an entry that is not a regular file stored in one piece; `None` if it is one.
 fn other_kind(entry: &mut Entry<'_, impl Read>) -> io::Result<Option<&'static str>> {
     Ok(match entry.header().entry_type() {
         EntryType::Regular | EntryType::Continuous => {
@@ -225,7 +225,7 @@ fn other_kind(entry: &mut Entry<'_, impl Read>) -> io::Result<Option<&'static st
     })
 }
 
-/// Refuses what only looks like a tar file.
+/// Refuses a compressed tar file.
 fn refuse_compressed(file: &mut File) -> io::Result<()> {
     let mut begin = Vec::new();
     file.take(6).read_to_end(&mut begin)?;
@@ -244,19 +244,19 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// The key of a file's sample, and what the file is of it, in lower case; nothing for a file that belongs to none.
+/// Splits a file's path into the key of its sample and the lower-case extension; `None` for a file without a key.
 ///
 /// # Source
 /// WebDataset's `base_plus_ext`, `^((?:.*/|)[^.]+)[.]([^/]*)$`.
 fn split(name: &[u8]) -> Option<(&[u8], String)> {
     let begin = memchr::memrchr(b'/', name).map_or(0, |slash| slash + 1);
     let dot = begin + memchr::memchr(b'.', &name[begin..])?;
-    // A name of nothing before the dot: the folder's is the key, unless it has dots itself.
+    // If the file name begins with the dot, the key is the folder's path, unless that contains a dot.
     let is_key = dot > begin || dot > 0 && !name[..dot].contains(&b'.');
     is_key.then(|| (&name[..dot], byte_name(&name[dot + 1..]).to_lowercase()))
 }
 
-/// Whether WebDataset takes a file for something about the data set: `__NAME__` or in such a folder.
+/// Whether WebDataset treats a file as metadata: `__NAME__`, or a file in such a folder.
 fn is_meta(name: &[u8]) -> bool {
     let first = name.split(|byte| *byte == b'/').next().unwrap_or_default();
     first.len() >= 4 && first.starts_with(b"__") && first.ends_with(b"__")

@@ -1,8 +1,8 @@
-//! The random crop that training sees of an image.
+//! The random crop for training.
 
 use crate::{Crop, DataError, SampleRng, below, uniform};
 
-/// Draws crops of random area and aspect ratio, distributed as torchvision's.
+/// Draws crops of random area and aspect ratio, distributed as in torchvision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomResizedCrop {
     scale: (f64, f64),
@@ -18,7 +18,7 @@ impl Default for RandomResizedCrop {
 }
 
 impl RandomResizedCrop {
-    /// Crops of a share of the area within `scale`, and of a width over height within `ratio`.
+    /// Draws crops whose share of the image's area lies within `scale` and whose width over height lies within `ratio`.
     ///
     /// # Errors
     /// [`DataError::Argument`] unless 0 < low ≤ high for both, with `scale` up to 1.
@@ -37,7 +37,7 @@ impl RandomResizedCrop {
         let area = (height * width) as f64;
         for _ in 0..TRIES {
             let target_area = area * between(self.scale, rng);
-            // Uniform in its logarithm: 3/4 as likely as 4/3.
+            // Log-uniform, so 3/4 is as likely as 4/3.
             let aspect = between((self.ratio.0.ln(), self.ratio.1.ln()), rng).exp();
             let crop_width = round((target_area * aspect).sqrt());
             let crop_height = round((target_area / aspect).sqrt());
@@ -70,7 +70,8 @@ impl RandomResizedCrop {
     }
 }
 
-/// A square of `side` pixels of an image of `(height, width)`, at a random place; all of a side that is shorter.
+/// A square window of `side` pixels at a random position in an image of `(height, width)`. It covers all of an image
+/// side that is shorter.
 pub(crate) fn random_window(side: usize, (height, width): (usize, usize), rng: &mut SampleRng) -> Crop {
     let (rows, columns) = (height.min(side), width.min(side));
     let top = below(rng, (height - rows + 1) as u64) as usize;
@@ -78,13 +79,13 @@ pub(crate) fn random_window(side: usize, (height, width): (usize, usize), rng: &
     Crop { top, left, height: rows, width: columns }
 }
 
-/// The same in the middle.
+/// Like `random_window`, but in the centre of the image.
 pub(crate) fn central_window(side: usize, (height, width): (usize, usize)) -> Crop {
     let (rows, columns) = (height.min(side), width.min(side));
     Crop { top: (height - rows) / 2, left: (width - columns) / 2, height: rows, width: columns }
 }
 
-/// Refuses a window of nothing.
+/// Refuses a window of 0 pixels.
 pub(crate) fn check_window(side: usize) -> Result<(), DataError> {
     match side {
         0 => Err(DataError::Argument { name: "window", value: "0".into(), bound: "at least 1".into() }),
@@ -104,7 +105,7 @@ fn between((low, high): (f64, f64), rng: &mut SampleRng) -> f64 {
     low + (high - low) * uniform(rng)
 }
 
-/// Rounds as Python does: halves go to the even neighbour.
+/// Rounds as Python does: halves to even.
 fn round(value: f64) -> usize {
     value.round_ties_even() as usize
 }

@@ -1,4 +1,4 @@
-//! Evaluation's view of an image: resized, then its centre.
+//! The transform for evaluation: resizes an image, then cuts out its centre.
 
 use mae_image::{Part, check_size};
 
@@ -9,7 +9,8 @@ use crate::{AnyImage, Crop, DataError, Filter, SampleRng, Transform, View};
 /// How an image is resized before its centre is cut out. Sizes are `(height, width)` in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// To the smallest size of its own aspect ratio that covers this one: what is cut off lies on two sides.
+    /// To the smallest size with the image's own aspect ratio that covers this one. The crop then cuts off two opposite
+    /// sides.
     ///
     /// # Source
     /// timm's `crop_mode="center"`: torchvision's `Resize` of the shorter side if both sides are equal, else timm's
@@ -22,7 +23,7 @@ pub enum Fit {
     Squash((usize, usize)),
 }
 
-/// Evaluation's view of an image: resized, then its centre.
+/// The transform for evaluation: resizes an image, then cuts out its centre.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvalTransform {
     fit: Fit,
@@ -32,18 +33,18 @@ pub struct EvalTransform {
 }
 
 impl EvalTransform {
-    /// The central `size`, `(height, width)`, of images that are resized to cover it. `resize` resizes them further: it is
-    /// the number of pixels that the shorter side of `size` counts before the crop, and the longer side grows in
-    /// proportion.
+    /// Resizes images to cover `size`, `(height, width)`, and cuts out the centre of that size. With `resize`, images
+    /// are resized to cover a larger size first: its shorter side is `resize`, and the longer side grows in proportion.
     ///
-    /// An image of just this size stays as it is unless `resize` is given.
+    /// An image of exactly `size` is unchanged unless `resize` is larger than the shorter side.
     ///
     /// # Errors
-    /// [`DataError::Image`] for a size with a 0, [`DataError::Argument`] for a `resize` below the shorter side of `size`.
+    /// [`DataError::Image`] for a size with a 0, [`DataError::Argument`] for a `resize` below the shorter side of
+    /// `size`.
     ///
     /// # Source
-    /// timm's evaluation transform with bicubic interpolation and `crop_pct` = shorter side / `resize`, on Pillow 13: the
-    /// same bytes. MAE evaluates at 256 and 224.
+    /// timm's evaluation transform with bicubic interpolation and `crop_pct` = shorter side / `resize`, on Pillow 13:
+    /// the same bytes. MAE evaluates at 256 and 224.
     pub fn new(size: (usize, usize), resize: Option<usize>) -> Result<Self, DataError> {
         check_size(size)?;
         let short = size.0.min(size.1);
@@ -56,8 +57,8 @@ impl EvalTransform {
         Self::resized(Fit::Cover((scaled(size.0), scaled(size.1))), Filter::Bicubic, size)
     }
 
-    /// The central `size`, `(height, width)`, of images that are resized by `fit` and `filter`; black around images that
-    /// are smaller than that.
+    /// Resizes images with `fit` and `filter`, and cuts out their centre of `size`, `(height, width)`. Images that are
+    /// smaller than `size` after resizing are padded with black.
     ///
     /// # Errors
     /// [`DataError::Image`] for a size with a 0.
@@ -68,7 +69,7 @@ impl EvalTransform {
         Ok(Self { fit, filter, size, window: None })
     }
 
-    /// Looks at the central square window of so many pixels on each side alone, which stands for the image.
+    /// Treats the central square window of `side` pixels as the image.
     ///
     /// # Errors
     /// [`DataError::Argument`] for a window of 0 pixels.
@@ -77,31 +78,31 @@ impl EvalTransform {
         Ok(Self { window: Some(side), ..self })
     }
 
-    /// How images are resized before the crop.
+    /// Returns how images are resized before the crop.
     #[must_use]
     pub fn fit(&self) -> Fit {
         self.fit
     }
 
-    /// The filter that they are resized with.
+    /// Returns the filter for resizing.
     #[must_use]
     pub fn filter(&self) -> Filter {
         self.filter
     }
 
-    /// What becomes of an image of `(height, width)` before the crop.
+    /// The size to which an image of `(height, width)` is resized before the crop.
     fn fitted(&self, (height, width): (usize, usize)) -> (usize, usize) {
         match self.fit {
             Fit::Squash(size) => size,
             Fit::Cover((rows, columns)) if rows == columns => {
                 let short = height.min(width) as u128;
-                // The longer side rounds down, as torchvision's `int(size * long / short)`.
+                // The longer side is rounded down, as in torchvision's `int(size * long / short)`.
                 let side = |side: usize| (rows as u128 * side as u128 / short) as usize;
                 (side(height), side(width))
             }
             Fit::Cover((rows, columns)) => {
                 let ratio = (height as f64 / rows as f64).min(width as f64 / columns as f64);
-                // As Python's `round`.
+                // Rounds as Python's `round` does.
                 let side = |side: usize| (side as f64 / ratio).round_ties_even() as usize;
                 (side(height), side(width))
             }
@@ -118,7 +119,7 @@ impl EvalTransform {
     }
 }
 
-/// Only the part that the crop keeps is ever computed, so that a very long image costs no more than another.
+/// Only the part inside the crop is ever computed, so a very long image costs no more than any other.
 impl Transform for EvalTransform {
     fn apply(&self, image: AnyImage, _: &mut SampleRng) -> AnyImage {
         let view = self.centre((image.height(), image.width()));
@@ -134,10 +135,10 @@ impl Transform for EvalTransform {
     }
 }
 
-/// What a centre crop of `length` keeps of a resized side, and the padding before it.
+/// The part of a resized axis that a centre crop of `length` keeps, and the padding before it.
 ///
 /// # Source
-/// torchvision `center_crop`: the odd pixel of padding goes to the end, half an odd pixel of cropping rounds to the
+/// torchvision `center_crop`: an odd pixel of padding goes to the end, and half an odd pixel of cropping rounds to the
 /// even start.
 fn centre_crop(whole: Span, length: usize) -> (Span, usize) {
     let resized = whole.resized;

@@ -1,16 +1,16 @@
-//! The filters that images are resized with, as Pillow defines them.
+//! The filters for resizing images, as Pillow defines them.
 
 use std::f64::consts::PI;
 use std::fmt;
 
-/// How the pixels of an image are weighed when it is resized. Each filter widens when it makes an image smaller.
+/// A filter for resizing, which weights the pixels of an image. It is widened when it makes an image smaller.
 ///
 /// # Source
 /// Pillow's `Resampling`, `src/libImaging/Resample.c`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {
-    /// The mean of the pixels below.
+    /// The mean of the pixels that an output pixel covers.
     Box,
     /// A triangle.
     Bilinear,
@@ -24,7 +24,7 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// How far it reaches, in pixels of the coarser grid.
+    /// The radius of the filter, in pixels of the coarser grid.
     pub(crate) fn support_px(self) -> f64 {
         match self {
             Self::Box => 0.5,
@@ -34,9 +34,9 @@ impl Filter {
         }
     }
 
-    /// The weight at a distance of `x` pixels of the coarser grid, before weights are made to add up to 1.
+    /// The weight at a distance of `x` pixels of the coarser grid, before the weights are normalised to a sum of 1.
     pub(crate) fn weight(self, x: f64) -> f64 {
-        // Pillow's box has one closed end.
+        // Pillow's box includes only its upper end.
         if self == Self::Box {
             return if x > -0.5 && x <= 0.5 { 1.0 } else { 0.0 };
         }

@@ -1,8 +1,8 @@
-//! Fine-tuning's view of an image: training's, with its pixels changed at random.
+//! The transform for fine-tuning: that of training, followed by random changes of the pixels.
 
 use crate::{AnyImage, RandAugment, RandomErasing, SampleRng, TrainTransform, Transform, View};
 
-/// A [`TrainTransform`], then a [`RandAugment`], then a [`RandomErasing`], either of which may be left out.
+/// Applies a [`TrainTransform`], then a [`RandAugment`], then a [`RandomErasing`]. The last two are optional.
 ///
 /// ```
 /// use mae_data::{FinetuneTransform, RandAugment, RandomErasing, RandomResizedCrop, TrainTransform};
@@ -26,7 +26,7 @@ pub struct FinetuneTransform {
 }
 
 impl FinetuneTransform {
-    /// The three, one after the other.
+    /// Chains the three transforms.
     ///
     /// # Source
     /// MAE §A.1, table 9, and its official `util/datasets.py`, by way of timm's `create_transform`.

@@ -1,4 +1,4 @@
-//! What is made of an image: crops, resizing, augmentation.
+//! Transforms of images: crops, resizing, augmentation.
 
 pub(crate) mod augment;
 pub(crate) mod crop;

@@ -1,16 +1,16 @@
-//! RandAugment: a few operations on an image's pixels, drawn at random, all of about the same magnitude.
+//! RandAugment: applies a few random operations of similar magnitude to an image's pixels.
 
 use crate::transform::augment::MAX_MAGNITUDE;
 use crate::{AugmentOp, DataError, Image, SampleRng, below, uniform};
 use mae_random::normals;
 
-/// How likely each operation that was drawn is to be applied.
+/// The probability that a drawn operation is applied.
 ///
 /// # Source
 /// timm's `AugmentOp`, `prob=0.5`.
 const APPLIED: f64 = 0.5;
 
-/// Draws operations and applies them, distributed as timm's `rand-m9-mstd0.5-inc1` and its kin.
+/// Draws operations and applies them, distributed as in timm's `rand-m9-mstd0.5-inc1` and its variants.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandAugment {
     magnitude: f64,
@@ -20,17 +20,17 @@ pub struct RandAugment {
 }
 
 impl RandAugment {
-    /// `layers` operations an image, drawn with replacement from the fifteen of [`AugmentOp::all`], each applied half
-    /// of the time, at a magnitude drawn from a normal distribution about `magnitude` with deviation `std`, cut off
-    /// at 0 and 10. What moves into the image is of the colour `fill`, for which timm takes the images' mean.
+    /// Draws `layers` operations per image with replacement from the fifteen of [`AugmentOp::all`], and applies each
+    /// with probability 1/2. Magnitudes follow a normal distribution with mean `magnitude` and standard deviation
+    /// `std`, clamped to 0 to 10. Uncovered pixels get the colour `fill`; timm uses the images' mean.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for a magnitude outside 0 to 10, a deviation that is negative or not finite, and no
+    /// [`DataError::Argument`] for a magnitude outside 0 to 10, a deviation that is negative or not finite, or 0
     /// layers.
     ///
     /// # Source
-    /// RandAugment (arXiv 1909.13719) as timm's `rand_augment_transform` has it; MAE §A.1, table 9:
-    /// `RandAugment::new(9.0, 0.5, 2, fill)`. Deviation: timm's own draws follow Python's and numpy's generators.
+    /// RandAugment (arXiv 1909.13719) as in timm's `rand_augment_transform`; MAE §A.1, table 9:
+    /// `RandAugment::new(9.0, 0.5, 2, fill)`. Deviation: timm draws from Python's and numpy's generators.
     pub fn new(magnitude: f64, std: f64, layers: usize, fill: [u8; 3]) -> Result<Self, DataError> {
         let refuse = |name, value: String, bound: &str| {
             Err(DataError::Argument { name, value, bound: bound.to_owned() })
@@ -51,7 +51,7 @@ impl RandAugment {
         Ok(Self { magnitude, std, layers, fill })
     }
 
-    /// Draws what is applied to an image, in order: as many operations as there are layers, or fewer.
+    /// Draws the operations to apply to an image, in order: at most one per layer.
     pub fn draw(&self, rng: &mut SampleRng) -> Vec<AugmentOp> {
         (0..self.layers).filter_map(|_| self.draw_one(rng)).collect()
     }
@@ -65,7 +65,7 @@ impl RandAugment {
         applied.then_some(op)
     }
 
-    /// Applies what it draws.
+    /// Applies the operations that [`draw`](Self::draw) returns.
     ///
     /// # Shapes
     /// `[H, W, C]` to `[H, W, C]`; see [`AugmentOp::apply`] for channels other than 3.

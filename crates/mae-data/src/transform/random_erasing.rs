@@ -1,17 +1,17 @@
-//! Random erasing: noise in place of a rectangle of an image.
+//! Random erasing: replaces a rectangle of an image by noise.
 
 use crate::{Crop, DataError, Image, SampleRng, below, uniform};
 use mae_random::normals;
 
-/// The share of the area that is erased, and the height over the width of what is.
+/// The range of the erased share of the area and, below, of the height over the width of the rectangle.
 ///
 /// # Source
-/// Random erasing (arXiv 1708.04896) as timm's `RandomErasing` has it: `min_area`, `max_area`, `min_aspect`.
+/// Random erasing (arXiv 1708.04896), with `min_area`, `max_area` and `min_aspect` of timm's `RandomErasing`.
 const AREA: (f64, f64) = (0.02, 1.0 / 3.0);
 const ASPECT: (f64, f64) = (0.3, 1.0 / 0.3);
 const TRIES: usize = 10;
 
-/// Replaces a random rectangle of some images by noise, distributed as timm's `RandomErasing` in its mode `pixel`.
+/// Replaces a random rectangle of some images by noise, distributed as in timm's `RandomErasing` with mode `pixel`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomErasing {
     probability: f64,
@@ -20,16 +20,16 @@ pub struct RandomErasing {
 }
 
 impl RandomErasing {
-    /// Erases with `probability`, to noise of the `mean` and the deviation `std` that images are normalised by, a
-    /// channel each, where white is 1.
+    /// Erases with `probability`. The noise has the `mean` and the standard deviation `std` that images are normalised
+    /// with, one value per channel, where white is 1.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for a number outside 0 to 1.
+    /// [`DataError::Argument`] for a value outside 0 to 1.
     ///
     /// # Source
     /// timm's `RandomErasing(probability, mode="pixel")`; MAE's official fine-tuning: a probability of 0.25.
-    /// Deviation: timm erases what is already normalised, to numbers of any size from the normal distribution; here
-    /// they become bytes, rounded and cut off at black and white.
+    /// Deviation: timm erases after normalisation, with unbounded normal noise. Here the noise is rounded to bytes and
+    /// clamped to black and white.
     pub fn new(probability: f64, mean: [f64; 3], std: [f64; 3]) -> Result<Self, DataError> {
         let named = |name, values: [f64; 3]| values.map(|value| (name, value));
         let [means, deviations] = [named("erasing's mean", mean), named("erasing's deviation", std)];
@@ -43,11 +43,11 @@ impl RandomErasing {
         Ok(Self { probability, mean, std })
     }
 
-    /// Draws what is erased of an image of `height` by `width`, if anything is.
+    /// Draws the rectangle to erase in an image of `height` by `width`, or `None` to leave the image unchanged.
     ///
     /// # Source
-    /// timm's `RandomErasing._erase`: ten tries, and nothing if none of them is smaller than the image both ways, nor
-    /// if the image is so small that the rectangle rounds to nothing.
+    /// timm's `RandomErasing._erase`, with ten tries. Nothing is erased if no rectangle is smaller than the image in
+    /// both directions, or if the image is so small that the rectangle rounds to zero size.
     pub fn draw(&self, height: usize, width: usize, rng: &mut SampleRng) -> Option<Crop> {
         if uniform(rng) >= self.probability {
             return None;
@@ -55,9 +55,9 @@ impl RandomErasing {
         let between = |(low, high): (f64, f64), rng: &mut SampleRng| low + (high - low) * uniform(rng);
         for _ in 0..TRIES {
             let area = between(AREA, rng) * (height * width) as f64;
-            // Uniform in its logarithm.
+            // Log-uniform.
             let aspect = between((ASPECT.0.ln(), ASPECT.1.ln()), rng).exp();
-            // Halves go to the even neighbour, as Python rounds.
+            // Halves round to even, as in Python.
             let erased_height = (area * aspect).sqrt().round_ties_even() as usize;
             let erased_width = (area / aspect).sqrt().round_ties_even() as usize;
             if erased_height < height && erased_width < width {
@@ -70,11 +70,11 @@ impl RandomErasing {
         None
     }
 
-    /// Erases what it draws.
+    /// Erases the rectangle that [`draw`](Self::draw) returns.
     ///
     /// # Shapes
-    /// `[H, W, C]` to `[H, W, C]`. Where there are other than 3 channels, each is erased to noise of the mean and the
-    /// deviation that the three have on average.
+    /// `[H, W, C]` to `[H, W, C]`. Unless there are 3 channels, all channels get noise of the average mean and the
+    /// average deviation of the three.
     #[must_use]
     pub fn apply(&self, mut image: Image, rng: &mut SampleRng) -> Image {
         let (width, channels) = (image.width(), image.channels());

@@ -1,4 +1,4 @@
-//! Pillow's resampling of bytes, to the bit.
+//! Resampling of bytes, bit-identical to Pillow.
 
 use std::ops::Range;
 
@@ -6,49 +6,49 @@ use multiversion::multiversion;
 
 use crate::{Crop, Filter, Image};
 
-/// Bits behind the point of a coefficient: Pillow's, which leaves 8 for the pixel and 2 for overshooting.
+/// The number of fractional bits of a coefficient. As in Pillow, 8 bits are left for the pixel and 2 for overshoot.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
-/// Bytes of a column that are computed at once: 4 vectors of 8 sums.
+/// The number of bytes computed at once: 4 vectors of 8 sums.
 const LANES: usize = 32;
 
-/// What is shown of one side of an image that is resized.
+/// The output range along one axis of a resized image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// The side's pixels.
+    /// The length of the axis before resizing, in pixels.
     pub side: usize,
-    /// What they become.
+    /// The length after resizing.
     pub resized: usize,
-    /// The first of those that is shown.
+    /// The first pixel of the output, counted after resizing.
     pub start: usize,
-    /// How many are shown, at least one.
+    /// The number of output pixels, at least one.
     pub length: usize,
-    /// How they are weighed.
+    /// The filter that weights the pixels.
     pub filter: Filter,
 }
 
 impl Span {
-    /// All of a side that becomes `resized`.
+    /// The whole of an axis of `side` pixels, resized to `resized`.
     pub(crate) fn whole(side: usize, resized: usize, filter: Filter) -> Self {
         Self { side, resized, start: 0, length: resized, filter }
     }
 
-    /// The pixels that are seen.
+    /// The input pixels that contribute to the output.
     pub(crate) fn seen(&self) -> Range<usize> {
         self.reach(0).1.start..self.reach(self.length - 1).1.end
     }
 
-    /// How many pixels become one.
+    /// The number of input pixels per output pixel.
     fn scale(&self) -> f64 {
         self.side as f64 / self.resized as f64
     }
 
-    /// By how much the filter is widened: it reaches further where it makes an image smaller.
+    /// The factor by which the filter is widened: above 1 where it makes an image smaller.
     fn stretch(&self) -> f64 {
         self.scale().max(1.0)
     }
 
-    /// Centre of the i-th pixel that is shown, and the pixels that have a part in it.
+    /// The centre of the `i`-th output pixel, in input pixels, and the range of input pixels that contribute to it.
     fn reach(&self, i: usize) -> (f64, Range<usize>) {
         let centre = ((self.start + i) as f64 + 0.5) * self.scale();
         let support = self.filter.support_px() * self.stretch();
@@ -56,8 +56,8 @@ impl Span {
         (centre, first..((centre + support + 0.5) as usize).min(self.side))
     }
 
-    /// For each pixel that is shown, the pixels from `origin` on that have a part in it, and their coefficients, of weights that add up
-    /// to 1.
+    /// For each output pixel, the contributing input pixels, counted from `origin`, and their coefficients. The weights
+    /// are normalised to a sum of 1.
     pub(crate) fn taps<K>(&self, origin: usize, coefficient: impl Fn(f64) -> K) -> Taps<K> {
         let inverse = 1.0 / self.stretch();
         let mut taps = Taps { pixels: Vec::with_capacity(self.length), coefficients: Vec::new() };
@@ -75,15 +75,15 @@ impl Span {
     }
 }
 
-/// What [`Span::taps`] makes.
+/// The output of [`Span::taps`].
 pub(crate) struct Taps<K> {
-    /// The first pixel that is read, and where the coefficients lie.
+    /// For each output pixel, the first input pixel and the range of its coefficients.
     pixels: Vec<(usize, Range<usize>)>,
     coefficients: Vec<K>,
 }
 
 impl Taps<f64> {
-    /// Without the pixels at the ends that have no part after all: one that is no number would spread.
+    /// Drops the pixels at both ends whose coefficient is 0, because a NaN or infinity there would still spread.
     pub(crate) fn trimmed(mut self) -> Self {
         for (first, range) in &mut self.pixels {
             let taken = |i: &usize| self.coefficients[*i] != 0.0;
@@ -102,12 +102,12 @@ impl<K> Taps<K> {
     }
 }
 
-/// A weight in fixed point, rounded to the nearest.
+/// Converts a weight to fixed point, rounded to the nearest value.
 fn fixed(weight: f64) -> i32 {
     (weight * f64::from(1_u32 << PRECISION_BITS) + 0.5_f64.copysign(weight)) as i32
 }
 
-/// The memory that resampling needs, kept from one image to the next.
+/// Buffers for resampling, reused from one image to the next.
 #[derive(Default)]
 pub(crate) struct Resampler {
     between: Vec<u8>,
@@ -115,10 +115,12 @@ pub(crate) struct Resampler {
 }
 
 impl Resampler {
-    /// Resamples `N` channels of what lies at `at` in `image`, the pixels that `rows` and `columns` see.
+    /// Resamples the `N` channels of the crop `at` of `image`, which has exactly the pixels that `rows` and `columns`
+    /// see.
     ///
     /// # Source
-    /// Pillow 13's `ImagingResampleInner`: rounding to bytes in between shows which of the two passes is first.
+    /// Pillow 13's `ImagingResampleInner`. The order of the two passes shows, because values are rounded to bytes in
+    /// between.
     pub(crate) fn resize<const N: usize>(
         &mut self,
         image: &Image,
@@ -147,25 +149,26 @@ impl Resampler {
     }
 }
 
-/// Whether resampling within columns comes before that within rows, which rounding in between shows.
+/// Whether to resample within columns before resampling within rows. The order shows, because of the rounding in
+/// between.
 ///
 /// # Source
-/// Pillow 13's `ImagingResampleInner`. Up to 12, Pillow did rows first here too.
+/// Pillow 13's `ImagingResampleInner`. Up to version 12, Pillow resampled within rows first in this case too.
 pub(crate) fn columns_first(rows: Span, columns: Span) -> bool {
     let shorter = |span: Span| span.side as i128 - span.resized as i128;
     shorter(rows) > 0 && shorter(rows) > 2 * shorter(columns)
 }
 
-/// Rows of pixels, the first byte of each `stride` after that of the one above.
+/// Rows of pixels. Each row begins `stride` bytes after the one above.
 #[derive(Clone, Copy)]
 struct Pixels<'p> {
     bytes: &'p [u8],
     stride: usize,
 }
 
-/// Resamples as many rows of `width` pixels as `into` has.
+/// Resamples within rows of `width` pixels, as many rows as `into` has.
 ///
-/// Some rows at a time stand side by side in `tile`, so that a column of them fills whole vectors.
+/// `tile` holds several rows side by side, so that one column of them fills whole vectors.
 #[multiversion(targets = "simd")]
 fn within_rows<const N: usize>(
     from: Pixels<'_>,
@@ -192,7 +195,7 @@ fn within_rows<const N: usize>(
     }
 }
 
-/// Resamples columns of which each row has `row` bytes.
+/// Resamples within columns. Each row has `row` bytes.
 #[multiversion(targets = "simd")]
 fn within_columns(from: Pixels<'_>, row: usize, taps: &Taps<i32>, into: &mut [u8]) {
     for (into, (first, coefficients)) in into.chunks_exact_mut(row).zip(taps.iter()) {
@@ -210,7 +213,7 @@ fn within_columns(from: Pixels<'_>, row: usize, taps: &Taps<i32>, into: &mut [u8
     }
 }
 
-/// Sums of the weighted bytes in each lane, rounded to bytes.
+/// Returns the weighted sum of the bytes in each lane, rounded to a byte.
 #[inline(always)]
 fn weigh(coefficients: &[i32], bytes: impl Iterator<Item = [u8; LANES]>) -> [u8; LANES] {
     let mut sums = [1 << (PRECISION_BITS - 1); LANES];

@@ -1,4 +1,4 @@
-//! Pillow's resampling of numbers wider than a byte.
+//! Pillow's resampling for pixel types wider than a byte.
 
 use mae_image::Pixel;
 use multiversion::multiversion;
@@ -6,7 +6,7 @@ use multiversion::multiversion;
 use crate::transform::resample::{Span, Taps, columns_first};
 use crate::{Crop, Image};
 
-/// The memory that resampling needs, kept from one image to the next.
+/// Buffers for resampling, reused from one image to the next.
 #[derive(Default)]
 pub(crate) struct WideResampler {
     from: Vec<f32>,
@@ -15,14 +15,16 @@ pub(crate) struct WideResampler {
 }
 
 impl WideResampler {
-    /// Resamples what lies at `at` in `image`, the pixels that `rows` and `columns` see, in f32 with sums in f64.
+    /// Resamples the crop `at` of `image`, which has exactly the pixels that `rows` and `columns` see, in f32 with sums
+    /// in f64.
     ///
     /// # Shapes
     /// `[rows, columns, C]`
     ///
     /// # Source
-    /// Pillow 13's `ImagingResampleInner` of its mode `F`, for any number of channels. Integers are rounded at the end alone; Pillow rounds
-    /// 16-bit grey between rows and columns too. A number that is not finite spreads to those that it has a part in alone.
+    /// Pillow 13's `ImagingResampleInner` in mode `F`, for any number of channels. Integers are rounded only at the
+    /// end; Pillow also rounds 16-bit grey between the two passes. A value that is not finite affects only the output
+    /// values that it contributes to.
     pub(crate) fn resize<T: Pixel>(
         &mut self,
         image: &Image<T>,
@@ -53,7 +55,7 @@ impl WideResampler {
     }
 }
 
-/// Resamples every row of `width` pixels.
+/// Resamples within rows of `width` pixels.
 #[multiversion(targets = "simd")]
 fn within_rows(from: &[f32], (width, channels): (usize, usize), taps: &Taps<f64>, into: &mut [f32]) {
     let shown = taps.iter().count();
@@ -73,7 +75,7 @@ fn within_rows(from: &[f32], (width, channels): (usize, usize), taps: &Taps<f64>
     }
 }
 
-/// Resamples columns of which each row has `row` numbers.
+/// Resamples within columns. Each row has `row` values.
 #[multiversion(targets = "simd")]
 fn within_columns(from: &[f32], row: usize, taps: &Taps<f64>, into: &mut [f32]) {
     let mut sums = vec![0.0_f64; row];

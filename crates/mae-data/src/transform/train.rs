@@ -1,4 +1,4 @@
-//! What happens to an image between its file and its batch.
+//! The transforms between an image file and a batch.
 
 use ::image::metadata::Orientation;
 use mae_image::{Part, check_size};
@@ -6,7 +6,7 @@ use mae_image::{Part, check_size};
 use crate::transform::crop::{check_window, random_window};
 use crate::{AnyImage, Crop, DataError, JointTransform, RandomResizedCrop, SampleRng, View, below, uniform};
 
-/// Makes an image of one size from an image of any size.
+/// Transforms images of any size to one size.
 pub trait Transform: Send + Sync {
     /// Transforms `image`, with all its randomness from `rng`.
     ///
@@ -14,24 +14,24 @@ pub trait Transform: Send + Sync {
     /// `[H, W, C]` to `[h, w, C]`, where `(h, w)` is [`output_size`](Self::output_size).
     fn apply(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage;
 
-    /// `(height, width)` of what comes out.
+    /// `(height, width)` of the output.
     fn output_size(&self) -> (usize, usize);
 
-    /// What [`apply`](Self::apply) makes of an image of `(height, width)`, if that is a [`View`] whatever its pixels
-    /// are, and [`finish`](Self::finish) makes of that: a loader then reads no more of the image than is seen of it.
-    /// Draws from `rng` what `apply` draws until there.
+    /// Returns the first step of [`apply`](Self::apply) for an image of `(height, width)`, if it is a [`View`] that
+    /// does not depend on the pixels; [`finish`](Self::finish) does the rest. A loader then reads only the part of the
+    /// image that the view shows. Draws from `rng` exactly what `apply` draws up to that point.
     fn view(&self, size: (usize, usize), rng: &mut SampleRng) -> Option<View> {
         let _ = (size, rng);
         None
     }
 
-    /// Whether [`finish`](Self::finish) does anything: a loader else writes what a view shows right into the batch.
+    /// Whether [`finish`](Self::finish) does anything. If not, a loader writes the view directly into the batch.
     fn finishes(&self) -> bool {
         false
     }
 
-    /// The rest of what [`apply`](Self::apply) does to an image, once its [`view`](Self::view) has been cut out; `rng`
-    /// is as `view` left it.
+    /// Applies the rest of [`apply`](Self::apply) to an image, after its [`view`](Self::view) has been cut out. `rng`
+    /// is in the state in which `view` left it.
     ///
     /// # Shapes
     /// `[h, w, C]` to `[h, w, C]`, where `(h, w)` is [`output_size`](Self::output_size).
@@ -40,15 +40,15 @@ pub trait Transform: Send + Sync {
         image
     }
 
-    /// The same transform of an image together with its label map, if it transforms both: a loader then reads label maps, and its batches
-    /// have them.
+    /// Returns the same transform for an image together with its label map, if it supports both. A loader then reads
+    /// label maps, and its batches contain them.
     fn joint(&self) -> Option<&dyn JointTransform> {
         None
     }
 }
 
-/// Training's view of an image: a random crop, resized, and flipped left to right half of the time; for images without an upright also
-/// flipped top to bottom and turned.
+/// The transform for training: a random crop, resized, and flipped left to right half of the time. For images without a
+/// natural orientation, it can also flip top to bottom and rotate by quarter turns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainTransform {
     size: (usize, usize),
@@ -60,7 +60,7 @@ pub struct TrainTransform {
 }
 
 impl TrainTransform {
-    /// Crops as `crop` draws them, resized to `(height, width)`.
+    /// Resizes the crops that `crop` draws to `(height, width)`.
     ///
     /// # Errors
     /// [`DataError::Image`] for a size with a 0.
@@ -75,15 +75,15 @@ impl TrainTransform {
         Ok(Self { size, window: None, crop, flip: true, vertical_flip: false, quarter_turns: false })
     }
 
-    /// Whether half of the images are mirrored (the default): not where left and right tell classes apart, as in
-    /// digits.
+    /// Sets whether half of the images are mirrored (the default). Turn it off if left and right distinguish classes,
+    /// as in digits.
     #[must_use]
     pub fn with_flip(self, flip: bool) -> Self {
         Self { flip, ..self }
     }
 
-    /// Draws the crop within a square window of so many pixels on each side, at a random place, which stands for the image: for scenes that
-    /// are much larger than what is to be seen at a time.
+    /// Treats a square window of `side` pixels at a random position as the image, and draws the crop within it. For
+    /// scenes that are much larger than what the model should see at once.
     ///
     /// # Errors
     /// [`DataError::Argument`] for a window of 0 pixels.
@@ -92,13 +92,14 @@ impl TrainTransform {
         Ok(Self { window: Some(side), ..self })
     }
 
-    /// Whether half of the images are turned upside down by a mirror too, as in pictures from above or through a microscope.
+    /// Sets whether half of the images are also flipped top to bottom, as for images from above or through a
+    /// microscope.
     #[must_use]
     pub fn with_vertical_flip(self, vertical_flip: bool) -> Self {
         Self { vertical_flip, ..self }
     }
 
-    /// Whether images are turned by 0, 90, 180 or 270 degrees, each as often.
+    /// Sets whether images are rotated by 0, 90, 180 or 270 degrees, with equal probability.
     #[must_use]
     pub fn with_quarter_turns(self, quarter_turns: bool) -> Self {
         Self { quarter_turns, ..self }
@@ -111,7 +112,7 @@ impl TrainTransform {
         let Crop { top, left, height, width } = window.unwrap_or(Crop { top: 0, left: 0, height, width });
         let crop = self.crop.draw(height, width, rng);
         let mirrored = uniform(rng) < 0.5 && self.flip;
-        // Drawn only where wanted: what an image is without them stays the same.
+        // Drawn only if enabled, so that views without them stay the same.
         let upside_down = self.vertical_flip && uniform(rng) < 0.5;
         let turns = if self.quarter_turns { below(rng, 4) } else { 0 };
         let (height, width) = self.size;
@@ -204,7 +205,7 @@ mod tests {
     fn a_turned_view_has_the_size_and_the_rows_of_a_turned_image() {
         let whole = RandomResizedCrop::new((1.0, 1.0), (0.5, 2.0)).unwrap();
         let transform = TrainTransform::new((2, 4), whole).unwrap().with_flip(false).with_quarter_turns(true);
-        // Of one brightness in each half, so that resizing changes nothing but the size.
+        // Each half has one brightness, so resizing changes nothing but the size.
         let halves = |first: f32| Image::new(4, 4, 1, [[first; 8], [7.0; 8]].concat()).unwrap();
         for i in 0..50 {
             let out = transform.apply(halves(1.0).into(), &mut sample_rng(0, 0, i));
@@ -227,9 +228,9 @@ mod tests {
             assert_eq!((seen.height, seen.width), (5, 5));
             places[seen.top][seen.left] += 1;
         }
-        // Each 100 times, within 5 standard deviations.
+        // Each position occurs 100 times, within 5 standard deviations.
         assert!(places.iter().flatten().all(|count| (50..150).contains(count)), "{places:?}");
-        // Of an image that is smaller, all.
+        // A smaller image is its own window; the crop's ratio of 1 then leaves 3 × 3.
         let seen = transform.view((3, 4), &mut sample_rng(0, 0, 0)).unwrap().visible();
         assert_eq!((seen.height, seen.width), (3, 3));
         assert!(transform.with_window(0).unwrap_err().to_string().contains("window is 0"));

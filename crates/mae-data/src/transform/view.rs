@@ -1,4 +1,4 @@
-//! How a sample is cut out of its image.
+//! How a sample is cropped from its image.
 
 use ::image::metadata::Orientation;
 use mae_image::{Part, Pixel};
@@ -7,33 +7,33 @@ use crate::transform::resample::Span;
 use crate::transform::resize::{Resizing, Scratch};
 use crate::{AnyImage, Crop, Image};
 
-/// A cut-out of an image, resized, and perhaps mirrored, set on black or turned.
+/// A crop of an image, resized and optionally mirrored, padded with black or turned.
 ///
-/// What it shows is known before the image is decoded: a loader decodes no more, and writes what it becomes into the
-/// batch.
+/// The crop is known before the image is decoded. A loader therefore decodes only that part, and writes the result
+/// directly into the batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct View {
-    /// The pixels that are looked at.
+    /// The pixels of the image that the view reads.
     visible: Crop,
-    /// What becomes of them.
+    /// How they are resized.
     resizing: Resizing,
-    /// The rows of black above it and the columns of black left of it.
+    /// The number of black rows above and black columns to the left.
     padding: (usize, usize),
-    /// What all of it becomes.
+    /// `(height, width)` of the view before it is turned.
     size: (usize, usize),
     mirrored: bool,
-    /// What comes last.
+    /// The orientation applied last.
     turned: Orientation,
 }
 
 impl View {
-    /// Training's: a crop, resized to `size`, blind to the pixels outside.
+    /// A view for training: a crop resized to `size`, without reading any pixels outside the crop.
     pub(crate) fn of_crop(crop: Crop, size: (usize, usize), mirrored: bool) -> Self {
         let (resizing, turned) = (Resizing::Fast(size), Orientation::NoTransforms);
         Self { visible: crop, resizing, padding: (0, 0), size, mirrored, turned }
     }
 
-    /// Evaluation's: a part of the resized image, set on black behind `padding`.
+    /// A view for evaluation: a part of the resized image on black, offset by `padding`.
     pub(crate) fn of_resized(
         rows: Span,
         columns: Span,
@@ -46,24 +46,24 @@ impl View {
         Self { visible, resizing, padding, size, mirrored: false, turned }
     }
 
-    /// The same of a window of the image whose first pixel is at (`top`, `left`).
+    /// The same view of a window whose first pixel is at (`top`, `left`) of the image.
     pub(crate) fn moved(self, top: usize, left: usize) -> Self {
         let Crop { top: above, left: before, .. } = self.visible;
         Self { visible: Crop { top: above + top, left: before + left, ..self.visible }, ..self }
     }
 
-    /// The same, turned at last.
+    /// The same view, turned after everything else.
     pub(crate) fn turned(self, turned: Orientation) -> Self {
         Self { turned, ..self }
     }
 
-    /// The pixels of the image that have a part in it.
+    /// The pixels of the image that contribute to the view.
     #[must_use]
     pub fn visible(&self) -> Crop {
         self.visible
     }
 
-    /// Cuts it out of `part`, rows interleaved.
+    /// Cuts the view out of `part`, with interleaved channels.
     ///
     /// # Shapes
     /// `[h, w, C]`
@@ -81,7 +81,7 @@ impl View {
         }
     }
 
-    /// Mirrors what is shown, sets it on black, and turns it.
+    /// Mirrors the resized pixels `shown`, places them on black, and turns the result.
     fn set<T: Pixel>(&self, shown: &[T], channels: usize) -> Image<T> {
         let (height, width) = self.size;
         let shown_width = self.resizing.shown().1;
@@ -100,7 +100,7 @@ impl View {
         set.upright(self.turned)
     }
 
-    /// Cuts it out of `part` into `planes`.
+    /// Cuts the view out of `part` into `planes`, one per channel.
     ///
     /// # Shapes
     /// `[C, h, w]`
@@ -135,14 +135,14 @@ impl View {
         }
     }
 
-    /// Where in `part` the pixels lie that are looked at.
+    /// The position in `part` of the pixels that the view reads.
     fn within(&self, part: &Part) -> Crop {
         let (top, left) = (self.visible.top - part.top, self.visible.left - part.left);
         Crop { top, left, ..self.visible }
     }
 }
 
-/// Splits a row of the usual kind of pixels into one of each channel, from left to right or from right to left.
+/// Splits a row of RGB pixels into one row per channel, from left to right or mirrored.
 fn split_rgb(pixels: &[u8], [red, green, blue]: [&mut [u8]; 3], mirrored: bool) {
     let (rows, pixels) = (red.iter_mut().zip(green).zip(blue), pixels.as_chunks::<3>().0);
     let put = |(((red, green), blue), pixel): (((&mut u8, &mut u8), &mut u8), &[u8; 3])| {

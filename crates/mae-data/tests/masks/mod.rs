@@ -29,7 +29,7 @@ impl Folders {
         self.0.path().join("masks")
     }
 
-    /// Writes an image of (height, width), the same in all pixels.
+    /// Writes an image of one colour. The size is (height, width).
     pub fn image(&self, name: &str, (height, width): (u32, u32)) -> &Self {
         let path = parent(self.images().join(name));
         image::RgbImage::from_pixel(width, height, image::Rgb([90, 60, 30])).save(path).unwrap();
@@ -71,7 +71,7 @@ pub fn palette(path: &Path, (height, width): (u32, u32), indices: &[u8]) {
     encoder.write_header().unwrap().write_image_data(indices).unwrap();
 }
 
-/// Writes a JPEG file that EXIF data turns.
+/// Writes a JPEG file with an EXIF orientation.
 pub fn turned_jpeg(path: &Path, (height, width): (u32, u32), orientation: u8) {
     let mut file = Vec::new();
     let image = image::RgbImage::from_pixel(width, height, image::Rgb([90, 60, 30]));
@@ -84,7 +84,7 @@ pub fn turned_jpeg(path: &Path, (height, width): (u32, u32), orientation: u8) {
     fs::write(path, file).unwrap();
 }
 
-/// Classes of these values, 255 ignored.
+/// Classes with the values 0, 1 and so on; 255 is ignored.
 pub fn classes(names: &[&str]) -> ClassMap {
     ClassMap::of_values(names.iter().map(|name| (*name).to_owned()).collect(), &[255]).unwrap()
 }

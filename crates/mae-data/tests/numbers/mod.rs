@@ -1,4 +1,4 @@
-//! A data set of small numbered images for the loader's tests, which may do anything while it loads one.
+//! A data set of small numbered images for the loader's tests, with a hook that runs when an image is loaded.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ type Hook = Box<dyn Fn(usize) -> Result<(), DataError> + Send + Sync>;
 
 pub struct Numbers {
     pub len: usize,
-    /// Of the images as they are.
+    /// The actual number of channels.
     pub channels: usize,
-    /// What the images are said to be.
+    /// The pixel format that the source reports.
     pub pixels: PixelFormat,
     pub labelled: fn(usize) -> bool,
     /// Runs before an image is made.
@@ -65,7 +65,7 @@ impl ImageSource for Numbers {
     }
 }
 
-/// Adds noise, and as much of its stream as the noise says.
+/// Adds noise. The number of values that it draws is random too.
 pub struct Noise;
 
 impl Transform for Noise {

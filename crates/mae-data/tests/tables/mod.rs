@@ -1,4 +1,4 @@
-//! Parquet files for tests, written column by column.
+//! Writes Parquet files for tests, column by column.
 
 use std::fs::File;
 use std::io::Cursor;
@@ -11,10 +11,10 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
-/// The column that `datasets.Image()` writes.
+/// The schema of the column that `datasets.Image()` writes.
 pub const STRUCT: &str = "optional group image { optional binary bytes; optional binary path (STRING); }";
 
-/// A column's values, and the levels that tell which rows have none and where lists begin.
+/// The values of a column, and the levels that mark nulls and the starts of lists.
 pub struct Column {
     values: Values,
     definitions: Vec<i16>,
@@ -28,10 +28,10 @@ enum Values {
 }
 
 impl Column {
-    /// Bytes at this depth of optional fields.
+    /// Bytes at a `depth` of optional fields.
     pub fn bytes(rows: impl IntoIterator<Item = Option<Vec<u8>>>, depth: i16) -> Self {
         let rows: Vec<_> = rows.into_iter().collect();
-        // A null in a struct that is there itself.
+        // A null in a struct that is not null itself.
         let definitions = rows.iter().map(|row| if row.is_some() { depth } else { depth - 1 }).collect();
         let values = Values::Bytes(rows.into_iter().flatten().map(ByteArray::from).collect());
         Self { values, definitions, repetitions: None }
@@ -73,7 +73,7 @@ impl Column {
     }
 }
 
-/// Writes a file of row groups, with what `datasets` says of its columns.
+/// Writes a file of row groups, with the column features that `datasets` stores.
 pub fn write(
     path: &Path,
     schema: &str,

@@ -5,10 +5,10 @@ use crate::EvalError;
 /// The true label of pixels that take no part in any score.
 pub const IGNORE_LABEL: u16 = u16::MAX;
 
-/// How many pixels of each true class are predicted as each class.
+/// A confusion matrix: how many pixels of each true class are predicted as each class.
 ///
-/// Its size is that of the matrix, whatever the number of pixels: images are added one by one, in any order. Processes that each add
-/// a part of the images sum their [`counts`](Self::counts) and make the whole with [`from_counts`](Self::from_counts).
+/// Memory depends only on the number of classes: images are added one by one, in any order. If each process adds a part
+/// of the images, sum their [`counts`](Self::counts) and build the total with [`from_counts`](Self::from_counts).
 ///
 /// ```
 /// use mae_eval::{IGNORE_LABEL, PixelCounts};
@@ -26,22 +26,22 @@ pub struct PixelCounts {
 }
 
 impl PixelCounts {
-    /// Counts no pixels yet.
+    /// Creates a matrix without any pixels.
     ///
     /// # Errors
-    /// [`EvalError::Argument`] unless there are 2 to 65535 classes: [`IGNORE_LABEL`] is none.
+    /// [`EvalError::Argument`] unless there are 2 to 65535 classes: [`IGNORE_LABEL`] is not a class.
     pub fn new(classes: usize) -> Result<Self, EvalError> {
         check_classes(classes)?;
         Ok(Self { classes, counts: vec![0; classes * classes] })
     }
 
-    /// Counts that are known already, such as a sum over processes.
+    /// Wraps existing counts, such as a sum over processes.
     ///
     /// # Shapes
     /// `counts` `[classes, classes]`: rows are true classes, columns predicted ones.
     ///
     /// # Errors
-    /// [`EvalError::Argument`] as for [`new`](Self::new), or for another number of counts.
+    /// [`EvalError::Argument`] as for [`new`](Self::new), or if `counts` has another length.
     pub fn from_counts(classes: usize, counts: Vec<u64>) -> Result<Self, EvalError> {
         check_classes(classes)?;
         if counts.len() != classes * classes {
@@ -57,8 +57,8 @@ impl PixelCounts {
     /// One label for each pixel in both, in the same order.
     ///
     /// # Errors
-    /// [`EvalError::Argument`] if the lengths differ, if a prediction is no class, or if a true label is neither a class nor
-    /// [`IGNORE_LABEL`]. Nothing is counted then.
+    /// [`EvalError::Argument`] if the lengths differ, if a prediction is not a class, or if a true label is neither a
+    /// class nor [`IGNORE_LABEL`]. Then nothing is counted.
     pub fn add(&mut self, predicted: &[u16], truth: &[u16]) -> Result<(), EvalError> {
         if predicted.len() != truth.len() {
             let bound = format!("{}, one for each true label", truth.len());
@@ -85,10 +85,10 @@ impl PixelCounts {
         Ok(())
     }
 
-    /// Adds the pixels that another one counted.
+    /// Adds the counts of another matrix.
     ///
     /// # Errors
-    /// [`EvalError::Argument`] for another number of classes.
+    /// [`EvalError::Argument`] if the numbers of classes differ.
     pub fn merge(&mut self, other: &Self) -> Result<(), EvalError> {
         if other.classes != self.classes {
             let bound = format!("{} as in the counts so far", self.classes);
@@ -111,12 +111,12 @@ impl PixelCounts {
         &self.counts
     }
 
-    /// Pixels counted; ignored ones are not.
+    /// The number of pixels counted, without ignored ones.
     pub fn pixels(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Pixels of a class that are predicted as it, its pixels, and the pixels that are predicted as it.
+    /// The correctly predicted pixels of a class, its true pixels, and the pixels predicted as it.
     pub(super) fn of_class(&self, class: usize) -> (u64, u64, u64) {
         let row = &self.counts[class * self.classes..][..self.classes];
         let column = self.counts[class..].iter().step_by(self.classes);

@@ -1,4 +1,4 @@
-//! How good a semantic segmentation is: a streamed confusion matrix over pixels, and IoU, accuracy and Dice by class.
+//! Semantic segmentation scores: a streamed confusion matrix over pixels, and IoU, accuracy and Dice by class.
 
 mod counts;
 mod of_image;

@@ -1,9 +1,10 @@
-//! How good the segmentation of one image is, by which images are sorted.
+//! Scores of the segmentation of one image, by which images are ranked.
 
 use super::PixelCounts;
 use crate::EvalError;
 
-/// The mean IoU of one image, over the classes that are in its truth or predicted in it; none if all its pixels are ignored.
+/// The mean IoU of one image, over the classes that are in its ground truth or prediction; `None` if all its pixels are
+/// ignored.
 ///
 /// # Shapes
 /// One label for each pixel in both, in the same order.
@@ -14,7 +15,7 @@ pub fn image_mean_iou(classes: usize, predicted: &[u16], truth: &[u16]) -> Resul
     Ok(counted(classes, predicted, truth)?.scores().ok().map(|scores| scores.mean_iou))
 }
 
-/// The share of an image's pixels that are predicted right; none if all its pixels are ignored.
+/// The share of an image's pixels that are predicted correctly; `None` if all its pixels are ignored.
 ///
 /// # Shapes
 /// One label for each pixel in both, in the same order.
@@ -43,7 +44,7 @@ mod tests {
     #[test]
     fn an_image_counts_its_own_classes_alone() {
         let (predicted, truth) = ([3, 3, 3, 7], [3, 3, 7, IGNORE_LABEL]);
-        // Class 3: two of three; class 7: none of one; the prediction at the ignored pixel takes no part.
+        // Class 3 has IoU 2/3, and class 7 has 0/1; the prediction at the ignored pixel does not count.
         assert_eq!(image_mean_iou(9, &predicted, &truth).unwrap(), Some(1.0 / 3.0));
         assert_eq!(image_pixel_accuracy(9, &predicted, &truth).unwrap(), Some(2.0 / 3.0));
         assert_eq!(image_mean_iou(9, &[0; 2], &[IGNORE_LABEL; 2]).unwrap(), None);

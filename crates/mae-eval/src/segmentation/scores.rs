@@ -5,13 +5,15 @@ use serde::Serialize;
 use super::PixelCounts;
 use crate::EvalError;
 
-/// How good a segmentation is, by class and on average; all numbers are 0 to 1.
+/// The scores of a segmentation, by class and on average; all values are 0 to 1.
 ///
-/// Of a class, let TP be its pixels that are predicted right, FN its other pixels, and FP the other pixels that are predicted as it.
+/// For a class, TP are its correctly predicted pixels, FN its other pixels, and FP the pixels of other classes
+/// predicted as it.
 ///
-/// A mean leaves out the classes for which its score is undefined, as mmseg's does. torchmetrics (macro average) has the same means but
-/// one: for a class that is predicted but has no pixel, it averages an accuracy of 0, where mmseg and this type leave the class out of
-/// the mean accuracy, because a recall of no pixels says nothing. Such a class lowers the mean IoU and the mean Dice in all three.
+/// A mean leaves out the classes for which its score is undefined, as in mmseg. torchmetrics (macro average) has the
+/// same means except one: for a class that is predicted but has no true pixels, it averages an accuracy of 0. mmseg and
+/// this type leave such a class out of the mean accuracy, because a recall over no pixels says nothing. The class
+/// lowers the mean IoU and the mean Dice in all three.
 ///
 /// # Source
 /// mmseg's `IoUMetric` (`total_area_to_metrics`, the mean that skips NaN); torchmetrics' `MulticlassJaccardIndex`,
@@ -24,15 +26,17 @@ pub struct SegmentationScores {
     pub mean_accuracy: f64,
     /// The mean of `dice`.
     pub mean_dice: f64,
-    /// The share of all pixels that are predicted right.
+    /// The share of all pixels that are predicted correctly.
     pub pixel_accuracy: f64,
-    /// Intersection over union of each class, TP / (TP + FN + FP); none if the class is neither in the truth nor predicted.
+    /// Intersection over union of each class, TP / (TP + FN + FP); `None` if the class is neither in the ground truth
+    /// nor predicted.
     pub iou: Vec<Option<f64>>,
-    /// Accuracy of each class, also called recall, TP / (TP + FN); none if the class is not in the truth.
+    /// Accuracy of each class, also called recall, TP / (TP + FN); `None` if the class is not in the ground truth.
     pub accuracy: Vec<Option<f64>>,
-    /// Dice of each class, also called F1, 2 TP / (2 TP + FN + FP); none if the class is neither in the truth nor predicted.
+    /// Dice of each class, also called F1, 2 TP / (2 TP + FN + FP); `None` if the class is neither in the ground truth
+    /// nor predicted.
     pub dice: Vec<Option<f64>>,
-    /// The share of the pixels whose true class it is, of each class.
+    /// The share of all pixels that truly belong to each class.
     pub share: Vec<f64>,
 }
 
@@ -72,7 +76,7 @@ impl PixelCounts {
     }
 }
 
-/// The mean of the scores there are: at least one, where a pixel was counted.
+/// The mean of the defined scores. There is at least one if a pixel was counted.
 fn mean(scores: &[Option<f64>]) -> f64 {
     let known: Vec<f64> = scores.iter().flatten().copied().collect();
     known.iter().sum::<f64>() / known.len() as f64
@@ -93,7 +97,7 @@ mod tests {
     struct Case {
         name: String,
         classes: usize,
-        /// Runs of equal pixels: (predicted, true or none, how many).
+        /// Runs of equal pixels: (predicted, true or none, count).
         pixels: Vec<(u16, Option<u16>, usize)>,
         iou: Vec<Option<f64>>,
         accuracy: Vec<Option<f64>>,
@@ -114,7 +118,8 @@ mod tests {
         }
     }
 
-    /// torchmetrics computes in f32: its numbers have about 7 digits. In hundredths of a percent, as tables show them, they are equal.
+    /// torchmetrics computes in f32, so its values have about 7 digits. In hundredths of a percent, as tables show
+    /// them, they are equal.
     fn near(name: &str, ours: f64, theirs: f64) {
         assert!((ours - theirs).abs() < 2e-7, "{name}: {ours}, {theirs}");
         assert_eq!(format!("{:.2}", 100.0 * ours), format!("{:.2}", 100.0 * theirs), "{name}");

@@ -1,17 +1,18 @@
-//! Scores of a segmentation for a reader and for a program.
+//! Segmentation scores as a table for people and as JSON for programs.
 
 use std::fmt::Write;
 
 use super::SegmentationScores;
 use crate::EvalError;
 
-/// The heading of the column of names, which is at least as wide.
+/// The heading of the column of names, which sets its minimum width.
 const NAME: &str = "class";
 /// The name of the last line.
 const MEAN: &str = "mean";
 
 impl SegmentationScores {
-    /// A table with a line for each class: its share of the pixels, IoU, accuracy and Dice; the last line has the means.
+    /// A table with a line for each class: its share of the pixels, IoU, accuracy and Dice; the last line has the
+    /// means.
     ///
     /// # Errors
     /// [`EvalError::Argument`] unless there is one name for each class.
@@ -38,7 +39,7 @@ impl SegmentationScores {
         Ok(table)
     }
 
-    /// For a program.
+    /// Returns the scores as JSON.
     ///
     /// # Errors
     /// [`EvalError::Argument`] unless there is one name for each class.

@@ -1,4 +1,4 @@
-//! A part of a JPEG image of the usual kind, to the bit as libjpeg-turbo decodes it, and with it Pillow and torchvision.
+//! Decodes a part of a JPEG image of the usual kind, bit for bit as libjpeg-turbo, Pillow and torchvision do.
 
 use std::ops::Range;
 
@@ -9,8 +9,8 @@ use super::marker;
 use super::tables::Tables;
 use crate::Crop;
 
-/// An image of three components in one scan, Huffman-coded, whose last two have half the columns, half the rows, half of
-/// both or all.
+/// A Huffman-coded image of three components in one scan. The last two are subsampled by 2 in columns, rows or both, or
+/// have full resolution.
 ///
 /// # Source
 /// ITU-T T.81: baseline and extended sequential processes, 8 bits.
@@ -18,13 +18,13 @@ pub(crate) struct Baseline<'a> {
     frame: &'a Frame,
     components: &'a [Component; 3],
     tables: Tables,
-    /// Where each component's tables are: of the first coefficients, and of the others.
+    /// The indices of each component's Huffman tables: for the first (DC) coefficients, and for the others (AC).
     huffman: [(usize, usize); 3],
     scan: &'a [u8],
 }
 
 impl<'a> Baseline<'a> {
-    /// Reads the segments of a file up to its first scan; nothing if the image is of another kind.
+    /// Reads the segments of a file up to its first scan; `None` if the image is of another kind.
     pub(crate) fn new(file: &'a [u8], frame: &'a Frame) -> Option<Self> {
         let components: &[Component; 3] = frame.components[..].try_into().ok()?;
         let [first, second, third] = components;
@@ -51,15 +51,15 @@ impl<'a> Baseline<'a> {
         None
     }
 
-    /// Decodes `crop`, which lies within the image; nothing if the data is damaged before the crop's end.
+    /// Decodes `crop`, which must lie within the image; `None` if the data is damaged before the crop's end.
     ///
-    /// Everything up to there has to be read, but only what the crop shows is transformed.
+    /// All entropy codes up to there must be read, but only the blocks that the crop shows are transformed.
     ///
     /// # Shapes
     /// `[H, W, 3]` of the crop
     pub(crate) fn decode(&self, crop: Crop, pixels: &mut Vec<u8>) -> Option<()> {
         let luma = &self.components[0];
-        // Colours are interpolated from samples beside the crop.
+        // Colours are interpolated, so samples beside the crop are needed too.
         let wanted = |start: usize, length: usize, blocks: usize, side: usize| {
             let reach = 2 * (blocks - 1);
             let mcu = 8 * blocks;
@@ -81,7 +81,7 @@ impl<'a> Baseline<'a> {
         Some(())
     }
 
-    /// Reads the scan up to the last of the rows of MCUs, and transforms those in `rows` and `columns`.
+    /// Reads the scan down to the last MCU row of `rows`, and transforms the MCUs in `rows` and `columns`.
     fn read(&self, rows: Range<usize>, columns: Range<usize>, planes: &mut [Plane; 3]) -> Option<()> {
         let mut tables = Vec::with_capacity(3);
         for (component, (first, others)) in self.components.iter().zip(self.huffman) {

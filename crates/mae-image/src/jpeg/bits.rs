@@ -1,13 +1,13 @@
 //! The bits of a scan: Huffman codes and the coefficients that they stand for.
 
-/// Bits that a code is looked up by.
+/// The number of bits by which a code is looked up.
 const LOOK: u32 = 11;
 
-/// Where the coefficients of a block stand, row by row, in the order in which they are coded; beyond the block, the last
-/// of them.
+/// The row-major position of each coefficient of a block, in zigzag (coding) order; beyond the block, the last
+/// position.
 ///
 /// # Source
-/// ITU-T T.81, figure A.6. What damaged data codes beyond the block is the last coefficient, as in libjpeg's
+/// ITU-T T.81, figure A.6. If damaged data codes a coefficient beyond the block, it is the last one, as in libjpeg's
 /// `jpeg_natural_order`.
 pub(crate) const PLACES: [u8; 128] = {
     let zigzag = [
@@ -24,26 +24,26 @@ pub(crate) const PLACES: [u8; 128] = {
     places
 };
 
-/// A block's coefficients, row by row; the rest is there for the compiler, which then checks no bounds.
+/// A block's 64 coefficients, row-major. The padding lets the compiler omit bounds checks.
 pub(crate) type Coefficients = [i16; 128];
 
-/// What coefficients are multiplied by, in the order in which they are coded; beyond the block, as the last.
+/// The factors of the coefficients, in zigzag order; beyond the block, the last factor.
 pub(crate) type Quantisation = [u16; 128];
 
 /// A Huffman table.
 pub(crate) struct Huffman {
-    /// By the next bits: a symbol and, above it, its code's length; 0 for a longer code.
+    /// By the next `LOOK` bits: a symbol and, above it, the length of its code; 0 for longer codes.
     symbols_of: Box<[u16; 1 << LOOK]>,
-    /// By the next bits: from the top down, a coefficient's value, 8 bits of how many places are passed over before it,
-    /// 8 bits of how many bits that takes. The block's end is a 0 beyond it. 0 for what takes more bits.
+    /// By the next `LOOK` bits, from the top down: a coefficient's value (16 bits), the number of zeros before it (8
+    /// bits), and the bits consumed (8 bits). The end of a block is a 0 beyond it. 0 if code and value need more bits.
     steps: Box<[u32; 1 << LOOK]>,
-    /// By length: the first code that is too great, left-aligned to 16 bits; the first code; where its symbol stands.
+    /// By length: the first code that is too large, left-aligned to 16 bits; the first code; the index of its symbol.
     lengths: [(u32, u32, usize); 17],
     symbols: [u8; 256],
 }
 
 impl Huffman {
-    /// A table of the numbers of codes of each length, and of their symbols in turn.
+    /// Builds a table from the number of codes of each length, and their symbols in order; `None` if they do not match.
     ///
     /// # Source
     /// ITU-T T.81, annex C.
@@ -81,14 +81,14 @@ impl Huffman {
     }
 }
 
-/// What `bits`, which begin with the code of `symbol`, come to.
+/// The entry of `Huffman::steps` for `bits`, which begin with the code of `symbol`.
 fn step_of(bits: u32, symbol: u32) -> u32 {
     let (length, zeros, size) = (symbol >> 8, symbol >> 4 & 15, symbol & 15);
     if length == 0 || length + size > LOOK {
         return 0;
     }
     if size == 0 {
-        // Sixteen zeros, the last of them as a value; or the block's end.
+        // Sixteen zeros, the last of them as a value, or the end of the block.
         return (if zeros == 15 { 15 } else { 64 }) << 8 | length;
     }
     let value = extend(bits >> (LOOK - length - size) & ((1 << size) - 1), size);
@@ -103,14 +103,14 @@ fn extend(bits: u32, size: u32) -> i32 {
     if bits < half { bits - (1 << size) + 1 } else { bits }
 }
 
-/// Reads a scan's data bit by bit. Behind its end there are zeros.
+/// Reads a scan's data bit by bit. Past its end, all bits are 0.
 pub(crate) struct Bits<'a> {
     data: &'a [u8],
     at: usize,
-    /// The next bits, from the top down.
+    /// The next bits, from the most significant down.
     buffer: u64,
     count: u32,
-    /// Bits in the buffer, or read already, that the data did not have.
+    /// Bits supplied past the end of the data, in the buffer or already read.
     invented: u32,
 }
 
@@ -119,7 +119,7 @@ impl<'a> Bits<'a> {
         Self { data, at: 0, buffer: 0, count: 0, invented: 0 }
     }
 
-    /// Makes sure of a code and the value that it announces: 16 + 15 bits.
+    /// Ensures that a code and the value after it are in the buffer: 16 + 15 bits.
     #[inline(always)]
     fn refill(&mut self) {
         if self.count >= 32 {
@@ -146,12 +146,12 @@ impl<'a> Bits<'a> {
                     self.at += 2;
                     0xFF
                 }
-                // As before a marker, any number of 0xFF may stand before a zero: libjpeg's `jpeg_fill_bit_buffer`.
+                // As before a marker, any number of 0xFF may precede a zero: libjpeg's `jpeg_fill_bit_buffer`.
                 [0xFF, 0xFF, ..] => {
                     self.at += 1;
                     continue;
                 }
-                // A marker, or the end.
+                // A marker, or the end of the data.
                 [0xFF, ..] | [] => {
                     self.invented += 8;
                     0
@@ -172,7 +172,7 @@ impl<'a> Bits<'a> {
         self.count -= bits;
     }
 
-    /// The value that `size` bits hold.
+    /// Reads the coefficient that the next `size` bits code.
     #[inline(always)]
     fn value(&mut self, size: u32) -> i32 {
         let bits = ((self.buffer >> 1) >> (63 - size)) as u32;
@@ -180,7 +180,7 @@ impl<'a> Bits<'a> {
         extend(bits, size)
     }
 
-    /// The next `size` bits, at most 16, as a number.
+    /// Reads the next `size` bits, at most 16, as an unsigned integer.
     #[inline(always)]
     pub(crate) fn number(&mut self, size: u32) -> u32 {
         self.refill();
@@ -189,14 +189,14 @@ impl<'a> Bits<'a> {
         bits
     }
 
-    /// The symbol that the next bits stand for; nothing if there is no such code.
+    /// Reads the next symbol; `None` if there is no such code.
     #[inline(always)]
     pub(crate) fn next_symbol(&mut self, table: &Huffman) -> Option<u32> {
         self.refill();
         self.symbol(table)
     }
 
-    /// The value that the next `size` bits, at most 15, hold.
+    /// Reads the coefficient that the next `size` bits, at most 15, code.
     #[inline(always)]
     pub(crate) fn next_value(&mut self, size: u32) -> i32 {
         self.refill();
@@ -229,9 +229,9 @@ impl<'a> Bits<'a> {
         Some(u32::from(*symbol))
     }
 
-    /// Reads a block into `coefficients`, which are 0, but for the first: returns how much that differs from the one
-    /// before it, and the number of coefficients up to the last that is not 0, if not more. Nothing if there is no such
-    /// code.
+    /// Reads a block into `coefficients`, which must be 0, except for the DC coefficient. Returns the difference of the
+    /// DC coefficient from that of the block before, and an upper bound on the number of coefficients up to the last
+    /// nonzero one. `None` if there is no such code.
     #[inline(always)]
     pub(crate) fn block(
         &mut self,
@@ -262,7 +262,7 @@ impl<'a> Bits<'a> {
             let value = value.wrapping_mul(quantisation[at & 127] as i16);
             coefficients[usize::from(PLACES[at & 127]) & 127] = value;
             at += 1;
-            // The block's end stands beyond it too, as a 0.
+            // The end-of-block code also leads beyond the block, as a 0.
             if at <= 64 || value != 0 {
                 end = at.min(64);
             }
@@ -270,12 +270,12 @@ impl<'a> Bits<'a> {
         Some((difference, end))
     }
 
-    /// Whether more was read than there is.
+    /// Whether more bits were read than the data has.
     pub(crate) fn is_beyond_end(&self) -> bool {
         self.invented > self.count
     }
 
-    /// Goes on behind the next restart marker, if there is one.
+    /// Continues after the next restart marker; `None` if there is none or if another marker comes first.
     pub(crate) fn restart(&mut self) -> Option<()> {
         (self.buffer, self.count, self.invented) = (0, 0, 0);
         loop {

@@ -1,9 +1,9 @@
-//! From planes of samples to rows of RGB: as libjpeg interpolates and converts them, and Pillow after it.
+//! Upsamples planes and converts them to rows of RGB, as libjpeg does, and therefore Pillow.
 
 use super::rows::{double_both, double_columns, double_rows, to_rgb};
 use crate::Crop;
 
-/// What the components of an image are.
+/// The colour space of an image's components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colours {
     Grey,
@@ -13,21 +13,21 @@ pub(crate) enum Colours {
     Ycck,
 }
 
-/// Samples of a component, of all of the image or of a part.
+/// Samples of a component, of the whole image or a part.
 pub(crate) struct Plane {
     pub(crate) data: Vec<u8>,
     pub(crate) stride: usize,
-    /// Where in the whole image's samples they begin.
+    /// The position of the first sample in the whole image's samples.
     pub(crate) top: usize,
     pub(crate) left: usize,
-    /// The whole image's samples.
+    /// The size of the whole image in samples.
     pub(crate) height: usize,
     pub(crate) width: usize,
-    /// Pixels of a sample, down and across.
+    /// Pixels per sample, down and across.
     pub(crate) pixels: (usize, usize),
 }
 
-/// Makes the pixels of `crop`, which lies within the planes.
+/// Computes the pixels of `crop`, which must lie within the planes.
 ///
 /// # Shapes
 /// `[H, W, 3]` of the crop
@@ -73,10 +73,10 @@ impl Plane {
         &self.data[begin..begin + self.stride.min(self.width - self.left)]
     }
 
-    /// Makes the row of pixels `y` of a component with fewer samples.
+    /// Upsamples the row of pixels `y` of a component with fewer samples.
     ///
     /// # Source
-    /// libjpeg-turbo's `jinit_upsampler`: factors of 2 are interpolated, but for columns of which there are one or two.
+    /// libjpeg-turbo's `jinit_upsampler`: factors of 2 are interpolated, except if there are only one or two columns.
     fn enlarge(&self, y: usize, sums: &mut [u16], out: &mut [u8]) {
         let (down, across) = self.pixels;
         let near = y / down;
@@ -101,10 +101,10 @@ fn interleave([red, green, blue]: [&[u8]; 3], pixels: &mut [u8]) {
     }
 }
 
-/// Makes RGB of cyan, magenta and yellow in `pixels` and of the light that black leaves.
+/// Converts cyan, magenta and yellow in `pixels` to RGB; `light` is the light that black lets through.
 ///
 /// # Source
-/// Pillow's `cmyk2rgb`, for inks as Adobe's programs write them and Pillow takes them always: 255 for none.
+/// Pillow's `cmyk2rgb`. Pillow always assumes inks as Adobe's programs write them: 255 for none.
 fn ink_to_rgb(light: &[u8], pixels: &mut [u8]) {
     for (pixel, light) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(light) {
         for value in pixel {

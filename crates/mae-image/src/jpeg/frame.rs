@@ -6,10 +6,10 @@ use super::bits::Coefficients;
 use super::colour::{Colours, Plane};
 use super::{Markers, Segment, idct, marker};
 
-/// An image of 8 bits and one, three or four components, Huffman-coded.
+/// A Huffman-coded image of 8 bits and one, three or four components.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Frame {
-    /// Of the image as it is stored, before it is turned upright.
+    /// Height and width of the image as stored, before it is turned upright.
     pub(crate) height: usize,
     pub(crate) width: usize,
     pub(crate) orientation: Orientation,
@@ -23,30 +23,30 @@ pub(crate) struct Frame {
 /// Why a file's frame is not read.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Refused {
-    /// The file is sound, but of a kind that is not read: which, and what to do.
+    /// The file is valid, but of an unsupported kind: which, and what to do.
     Kind(String, &'static str),
     Damaged(&'static str),
 }
 
-/// Brightness, a colour or an ink.
+/// A component: luma, a colour or an ink.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Component {
     pub(super) id: u8,
-    /// Blocks of an MCU, one below and beside the other.
+    /// Its blocks in an MCU, down and across.
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) quantisation: usize,
 }
 
 impl Frame {
-    /// Whether it has brightness alone.
+    /// Whether it has one component only.
     pub(crate) fn is_grey(&self) -> bool {
         self.components.len() == 1
     }
 }
 
 impl Markers {
-    /// The image's frame, if it is of a kind that is read.
+    /// The image's frame, if it is of a supported kind.
     pub(crate) fn frame(self, file: &[u8]) -> Result<Frame, Refused> {
         /// More scans than any encoder writes: each one costs a pass over all blocks.
         const MOST_SCANS: usize = 200;
@@ -82,7 +82,7 @@ impl Markers {
     }
 }
 
-/// Refuses what is coded in another way than by Huffman codes of a cosine transform.
+/// Refuses an image that is not coded by a cosine transform and Huffman codes.
 fn check_coding(sof: u8) -> Result<(), Refused> {
     let kind = match sof {
         marker::BASELINE | marker::EXTENDED | marker::PROGRESSIVE => return Ok(()),
@@ -96,10 +96,10 @@ fn check_coding(sof: u8) -> Result<(), Refused> {
     Err(Refused::Kind(kind.to_owned(), CONVERT))
 }
 
-/// What to do with an image of a kind that is not read.
+/// Advice for an image of an unsupported kind.
 pub(crate) const CONVERT: &str = "convert it, for instance with ImageMagick's `magick IN OUT.png`";
 
-/// How an image is turned upright: the first EXIF segment and those that continue it, or else XMP.
+/// The orientation from the EXIF segments, joined into one, or else from XMP.
 fn orientation<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Orientation {
     let (mut exif, mut xmp): (Vec<u8>, _) = (Vec::new(), None);
     for data in segments {
@@ -113,7 +113,7 @@ fn orientation<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Orientation {
 }
 
 impl Frame {
-    /// Reads the frame's header; `adobe` is the transform that Adobe's segment tells.
+    /// Reads the frame's header; `adobe` is the colour transform in Adobe's segment.
     fn read(data: &[u8], jfif: bool, adobe: Option<u8>) -> Result<Self, Refused> {
         let damaged = Refused::Damaged("its frame is damaged");
         let kind = |kind| Err(Refused::Kind(kind, CONVERT));
@@ -153,32 +153,32 @@ impl Frame {
         Ok(frame)
     }
 
-    /// The most blocks that an MCU has of a component, one below and beside the other.
+    /// The largest number of blocks that an MCU has of any component, down and across.
     fn most(&self) -> (usize, usize) {
         let most = |side: fn(&Component) -> usize| self.components.iter().map(side).max().unwrap_or(1);
         (most(|component| component.rows), most(|component| component.columns))
     }
 
-    /// The MCUs of a scan of all components, down and across.
+    /// The number of MCUs in a scan of all components, down and across.
     pub(super) fn mcus(&self) -> (usize, usize) {
         let (rows, columns) = self.most();
         (self.height.div_ceil(8 * rows), self.width.div_ceil(8 * columns))
     }
 
-    /// The blocks of a component in whole MCUs, down and across.
+    /// The number of blocks of a component in whole MCUs, down and across.
     pub(super) fn blocks(&self, component: &Component) -> (usize, usize) {
         let (down, across) = self.mcus();
         (down * component.rows, across * component.columns)
     }
 
-    /// The samples of a component, down and across.
+    /// The number of samples of a component, down and across.
     pub(super) fn samples(&self, component: &Component) -> (usize, usize) {
         let (rows, columns) = self.most();
         let (height, width) = (self.height * component.rows, self.width * component.columns);
         (height.div_ceil(rows), width.div_ceil(columns))
     }
 
-    /// A plane of a component, from its first sample on.
+    /// A plane of a component that begins at its first sample.
     pub(super) fn plane(&self, component: &Component, data: Vec<u8>, stride: usize) -> Plane {
         let (height, width) = self.samples(component);
         let (rows, columns) = self.most();
@@ -186,7 +186,7 @@ impl Frame {
         Plane { data, stride, top: 0, left: 0, height, width, pixels }
     }
 
-    /// The bytes that decoding takes at most, the file aside: pixels, or the coefficients of several scans.
+    /// The maximum number of bytes that decoding takes, without the file: pixels, or the coefficients of several scans.
     pub(crate) fn bytes(&self) -> u64 {
         let pixels = 3 * self.height as u64 * self.width as u64;
         let scans = self.segments.iter().filter(|segment| segment.marker == marker::SCAN).count();
@@ -201,7 +201,7 @@ impl Frame {
     }
 }
 
-/// What an image's components are.
+/// The colour space of an image's components.
 ///
 /// # Source
 /// libjpeg's `default_decompress_parms`.
@@ -217,13 +217,13 @@ fn colours(components: &[Component], jfif: bool, adobe: Option<u8>) -> Colours {
     }
 }
 
-/// Turns coefficients into 8 samples of each of 8 rows; `end` is behind the last that is not 0.
+/// Transforms coefficients into 8 rows of 8 samples; `end` is one past the last nonzero coefficient.
 pub(super) fn transform(coefficients: &Coefficients, end: usize, samples: &mut [u8], stride: usize) {
     let block = coefficients.first_chunk().expect("a block has 64 coefficients");
     if end > 1 {
         return idct::inverse(block, end, samples, stride);
     }
-    // Of one coefficient comes one value.
+    // The DC coefficient alone gives a constant block.
     let value = (((i32::from(block[0]) + 4) >> 3) + 128).clamp(0, 255) as u8;
     for row in samples.chunks_mut(stride).take(8) {
         row[..8].fill(value);

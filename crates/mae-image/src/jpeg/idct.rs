@@ -1,4 +1,4 @@
-//! The inverse cosine transform of a block, to the bit as libjpeg computes it.
+//! The inverse cosine transform of a block, bit for bit as in libjpeg.
 
 use multiversion::multiversion;
 
@@ -9,8 +9,8 @@ const KEPT: u32 = 2;
 
 type Rows = [[i16; 8]; 8];
 
-/// Turns a block's coefficients into samples: 8 of each row of `stride`. `end` is behind the last that is not 0, in the
-/// order in which they are coded.
+/// Transforms a block's coefficients into 8 rows of 8 samples, `stride` apart. `end` is one past the last nonzero
+/// coefficient in zigzag order.
 ///
 /// # Source
 /// libjpeg's `jidctint.c`, an algorithm of Loeffler, Ligtenberg and Moschytz (1989), in the form of libjpeg-turbo's
@@ -40,7 +40,7 @@ fn both<const N: usize>(rows: &Rows) -> [[u8; 8]; 8] {
     transposed(&bytes)
 }
 
-/// Transforms each of the eight columns; the sums lose `SHIFT` bits.
+/// Transforms each of the eight columns; the sums are rounded and shifted right by `SHIFT` bits.
 #[inline(always)]
 fn pass<const N: usize, const SHIFT: u32>(rows: &Rows) -> Rows {
     let mut out = [[0; 8]; 8];

@@ -1,4 +1,4 @@
-//! A JPEG file's markers and the segments that they open.
+//! The markers of a JPEG file and the segments that they open.
 
 mod baseline;
 mod bits;
@@ -36,21 +36,21 @@ mod marker {
     pub(super) const ADOBE: u8 = 0xEE;
 }
 
-/// What a walk over a file's markers finds.
+/// The markers of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Markers {
-    /// Whether the image reaches its end marker. What follows that does not matter.
+    /// Whether the end-of-image marker was found. Anything after it is ignored.
     ///
-    /// Pillow refuses a file that does not: "image file is truncated".
+    /// Pillow refuses a file without one: "image file is truncated".
     pub(crate) complete: bool,
     segments: Vec<Segment>,
 }
 
-/// What a marker opens.
+/// A marker's segment.
 #[derive(Clone, Debug, PartialEq)]
 struct Segment {
     marker: u8,
-    /// Where in the file its contents lie.
+    /// The byte range of its contents in the file.
     data: Range<usize>,
 }
 
@@ -64,8 +64,8 @@ impl Markers {
         const LENGTH_BYTES: usize = 2;
         let mut segments = Vec::new();
         let mut at = 0;
-        // In a scan's data and between segments alike the next marker is the next 0xFF; a thumbnail's markers lie
-        // within a segment and are stepped over with it.
+        // Both in a scan's data and between segments, the next marker is the next 0xFF. A thumbnail's markers lie
+        // within a segment and are skipped with it.
         let complete = loop {
             let Some(found) = memchr(0xFF, &file[at..]) else { break false };
             at += found + 1;
@@ -73,9 +73,9 @@ impl Markers {
             at += 1;
             match marker {
                 marker::END_OF_IMAGE => break true,
-                // Any number of 0xFF may stand before a marker.
+                // Any number of 0xFF may precede a marker.
                 0xFF => at -= 1,
-                // Data, TEM, restarts and the start of the image stand alone.
+                // Stuffed data bytes, TEM, restarts and the start of the image have no segment.
                 STUFFED_ZERO | 0x01 | 0xD0..=0xD8 => {}
                 _ => {
                     let Some(&bytes) = file[at..].first_chunk() else { break false };

@@ -1,4 +1,4 @@
-//! The part of a JPEG image's pixels that is wanted.
+//! Decodes the requested part of a JPEG image's pixels.
 
 use ::image::error::{DecodingError, ImageFormatHint};
 use ::image::{ImageError, ImageFormat};
@@ -10,10 +10,11 @@ use super::scans;
 use crate::Crop;
 
 impl Frame {
-    /// Decodes `crop`, or more, into `pixels`; returns what they are. They are not turned upright.
+    /// Decodes `crop`, or more, into `pixels` and returns the rectangle that was decoded. Pixels are not turned
+    /// upright.
     ///
     /// # Shapes
-    /// `[H, W, 3]` of what is returned
+    /// `[H, W, 3]` of the returned rectangle
     pub(crate) fn decode(&self, file: &[u8], crop: Crop, pixels: &mut Vec<u8>) -> Result<Crop, ImageError> {
         if let Some(image) = Baseline::new(file, self) {
             image.decode(crop, pixels).ok_or_else(|| damaged("the data of its scan is damaged"))?;
@@ -26,7 +27,7 @@ impl Frame {
     }
 }
 
-/// The error of a file that is damaged.
+/// The error for a damaged file.
 pub(crate) fn damaged(message: &str) -> ImageError {
     ImageError::Decoding(DecodingError::new(ImageFormatHint::Exact(ImageFormat::Jpeg), message))
 }
@@ -65,7 +66,7 @@ mod tests {
         }
     }
 
-    /// Whatever the bytes: an image of the size that the frame says, or an error.
+    /// Any bytes give an image of the size in the frame, or an error.
     #[test]
     fn damaged_files_are_decoded_or_refused() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode");

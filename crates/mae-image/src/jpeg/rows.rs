@@ -1,11 +1,11 @@
-//! From samples of brightness and colour to rows of RGB, to the bit as libjpeg makes them.
+//! Converts rows of luma and chroma samples to rows of RGB, bit for bit as libjpeg does.
 
 use multiversion::multiversion;
 
-/// Pixels that are made at once.
+/// Number of pixels converted at once.
 const N: usize = 16;
 
-/// Interpolates between two rows of a colour, three parts of `near` to one of `far`, and doubles the columns.
+/// Interpolates between two rows of chroma, three parts of `near` to one of `far`, and doubles the columns.
 ///
 /// # Source
 /// libjpeg's `h2v2_fancy_upsample`.
@@ -24,7 +24,7 @@ pub(crate) fn double_both(near: &[u8], far: &[u8], sums: &mut [u16], out: &mut [
     out[2 * n - 1] = ((4 * sums[n - 1] + 7) >> 4) as u8;
 }
 
-/// Doubles the columns of a row of a colour.
+/// Doubles the columns of a row of chroma.
 ///
 /// # Source
 /// libjpeg's `h2v1_fancy_upsample`.
@@ -39,8 +39,8 @@ pub(crate) fn double_columns(row: &[u8], out: &mut [u8]) {
     out[2 * n - 1] = row[n - 1];
 }
 
-/// Interpolates between two rows of a colour, three parts of `near` to one of `far`; `upper` says which of the two rows
-/// between them it is.
+/// Interpolates between two rows of chroma, three parts of `near` to one of `far`. `upper` is true for the upper of the
+/// two rows of pixels that `near` covers.
 ///
 /// # Source
 /// libjpeg-turbo's `h1v2_fancy_upsample`.
@@ -52,7 +52,7 @@ pub(crate) fn double_rows(near: &[u8], far: &[u8], upper: bool, out: &mut [u8]) 
     }
 }
 
-/// Makes RGB of brightness, blueness and redness.
+/// Converts YCbCr to RGB.
 ///
 /// # Source
 /// libjpeg's `ycc_rgb_convert`: JFIF's matrix in 16 fractional bits.
@@ -76,7 +76,7 @@ pub(crate) fn to_rgb(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
 
 #[inline(always)]
 fn pixels(luma: &[u8; N], blue: &[u8; N], red: &[u8; N]) -> [u8; 3 * N] {
-    // The part of a factor that is not whole, times a value, rounded: factors that fit into 16 bits.
+    // A factor's fractional part times a value, rounded: such a factor fits into 16 bits.
     let part = |value: i16, factor: i16| ((i32::from(value) * i32::from(factor) + 32768) >> 16) as i16;
     let byte = |value: i16| value.clamp(0, 255) as u8;
     let (mut r, mut g, mut b) = ([0; N], [0; N], [0; N]);

@@ -1,4 +1,4 @@
-//! A whole JPEG image of any Huffman-coded kind, its scans in any number: progressive, a scan for each component, grey.
+//! Decodes whole Huffman-coded JPEG images with any number of scans: progressive, one scan for each component, grey.
 
 use super::bits::{Bits, Coefficients, Huffman, PLACES, Quantisation};
 use super::colour::Plane;
@@ -6,49 +6,51 @@ use super::frame::{Component, Frame, transform};
 use super::marker;
 use super::tables::Tables;
 
-/// The coefficients of a component, as far as scans have told them.
+/// The coefficients of a component, as decoded by the scans so far.
 struct Blocks {
-    /// Blocks that are stored: those of whole MCUs.
+    /// Rows and columns of the stored blocks, which fill whole MCUs.
     rows: usize,
     columns: usize,
-    /// 64 of each block, row by row.
+    /// 64 for each block, row by row.
     coefficients: Vec<i16>,
-    /// What was valid when its first scan began.
+    /// The table that was valid when the component's first scan began.
     quantisation: Option<Quantisation>,
 }
 
-/// What a scan has of each of its components, and how.
+/// A scan: its components, and which bits of their coefficients it codes.
 struct Scan<'a> {
     components: Vec<Part<'a>>,
-    /// The first and the last coefficient.
+    /// The first and the last coefficient, in zigzag order.
     first: usize,
     last: usize,
-    /// Bits of a coefficient that earlier scans have told the upper ones of, or 0; and that later ones will.
+    /// Successive approximation: how many low bits of a coefficient the earlier scans left to later ones (0 in a first
+    /// scan), and how many this scan leaves.
     before: u32,
     after: u32,
     restart: usize,
     data: &'a [u8],
 }
 
-/// A component of a scan and the tables that its codes are of.
+/// A component of a scan, and the tables of its Huffman codes.
 struct Part<'a> {
     component: usize,
     first: Option<&'a Huffman>,
     others: Option<&'a Huffman>,
 }
 
-/// Coefficients that libjpeg makes up from the blocks around if the scans of a progressive image leave them open.
+/// The leading coefficients that libjpeg interpolates from neighbouring blocks if the scans of a progressive image
+/// leave them incomplete.
 const SMOOTHED: usize = 10;
 
 /// Decodes all scans of an image into the planes of its components.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// A description of what is wrong with the file.
 ///
 /// # Source
-/// ITU-T T.81, annexes F and G; what libjpeg-turbo makes of scans that leave something open: a sequential image ends with
-/// a first scan of all components, coefficients that no scan has told are 0. Deviation: a progressive image without some of its
-/// first coefficients is refused; libjpeg smooths its blocks.
+/// ITU-T T.81, annexes F and G. Incomplete scans are handled as in libjpeg-turbo: a sequential image ends with the
+/// first scan that has all components, and coefficients that no scan codes are 0. Deviation: a progressive image
+/// without some of its first coefficients is refused; libjpeg smooths its blocks.
 pub(crate) fn decode(file: &[u8], frame: &Frame) -> Result<Vec<Plane>, &'static str> {
     let mut all: Vec<Blocks> =
         frame.components.iter().map(|component| Blocks::new(frame, component)).collect();
@@ -146,7 +148,7 @@ impl<'a> Scan<'a> {
         };
         let parts = scan.components.iter().map(|part| &frame.components[part.component]);
         let blocks: usize = parts.map(|component| component.rows * component.columns).sum();
-        // As libjpeg has it.
+        // libjpeg's limits.
         let fits = count == 1 || (2..=4).contains(&count) && blocks <= 10;
         (fits && (!frame.progressive || scan.is_progressive())).then_some(scan)
     }
@@ -170,7 +172,8 @@ impl<'a> Scan<'a> {
             _ => frame.mcus(),
         };
         let mut bits = Bits::new(self.data);
-        // The first coefficients of the last blocks, and the number of blocks to come without a code.
+        // The DC coefficient of each component's last block, and the number of blocks to come without a code
+        // (end-of-band run).
         let (mut before, mut empty) = ([0_i32; 4], 0_u32);
         for mcu in 0..down * across {
             if self.restart > 0 && mcu > 0 && mcu % self.restart == 0 {
@@ -204,7 +207,7 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
-    /// The first bits of a block's coefficients.
+    /// Decodes the first bits of a block's AC coefficients.
     ///
     /// # Source
     /// ITU-T T.81, G.1.2.2.
@@ -230,14 +233,15 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
-    /// One more bit of a block's coefficients.
+    /// Decodes one more bit of a block's AC coefficients.
     ///
     /// # Source
     /// ITU-T T.81, G.1.2.3.
     fn refine(&self, bits: &mut Bits, table: &Huffman, empty: &mut u32, block: &mut [i16; 64]) -> Option<()> {
         let bit = 1_i16 << self.after;
         let mut at = self.first;
-        // Refines what is there; stops behind the last coefficient or at a 0 after `zeros` of them.
+        // Refines nonzero coefficients. Stops after the scan's last coefficient, or at a zero once `zeros` zeros were
+        // passed.
         let pass = |bits: &mut Bits, block: &mut [i16; 64], at: &mut usize, mut zeros: u32| {
             while *at <= self.last {
                 let value = &mut block[usize::from(PLACES[*at])];
@@ -280,15 +284,15 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The difference of a block's first coefficient from the one before it.
+/// Reads the difference of a block's DC coefficient from that of the block before.
 fn difference(bits: &mut Bits, table: &Huffman) -> Option<i32> {
     let size = bits.next_symbol(table)?;
     (size <= 15).then(|| bits.next_value(size))
 }
 
-/// All of a block that is coded at once.
+/// Decodes a whole block of a sequential image.
 fn sequential(bits: &mut Bits, part: &Part, before: &mut i32, block: &mut [i16; 64]) -> Option<()> {
-    /// Coefficients as they are.
+    /// Leaves coefficients as they are: they are dequantised after the last scan.
     const ONES: Quantisation = [1; 128];
     let mut coefficients: Coefficients = [0; 128];
     let (difference, _) = bits.block((part.first?, part.others?), &ONES, &mut coefficients)?;

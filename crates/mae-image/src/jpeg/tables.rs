@@ -1,20 +1,20 @@
-//! The tables that a JPEG file's segments define, as they are where a scan begins.
+//! The tables that a JPEG file's segments define, as of the start of a scan.
 
 use super::bits::{Huffman, Quantisation};
 use super::marker;
 
-/// Quantisation and Huffman tables, and how often a scan restarts.
+/// Quantisation and Huffman tables, and the restart interval.
 #[derive(Default)]
 pub(crate) struct Tables {
     pub(crate) quantisations: [Option<Quantisation>; 4],
-    /// Tables of the first coefficients of blocks, and of the others.
+    /// Tables of the DC coefficients of blocks, and of the AC coefficients.
     pub(crate) huffman: [[Option<Huffman>; 4]; 2],
-    /// MCUs between restart markers; 0 for all.
+    /// MCUs between restart markers; 0 for no restarts.
     pub(crate) restart: usize,
 }
 
 impl Tables {
-    /// Takes over what a segment defines; nothing if it is damaged.
+    /// Reads the tables that a segment defines; `None` if it is damaged.
     pub(crate) fn read(&mut self, marker: u8, data: &[u8]) -> Option<()> {
         match marker {
             marker::QUANTISATION => self.read_quantisations(data),

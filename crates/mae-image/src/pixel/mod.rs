@@ -1,10 +1,10 @@
-//! The types of numbers that pixels are made of.
+//! Pixel types and pixel formats.
 
 mod parse;
 
 use std::fmt;
 
-/// The type of an image's numbers.
+/// The data type of an image's values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PixelType {
     /// 0 to 255.
@@ -12,12 +12,12 @@ pub enum PixelType {
     U8,
     /// 0 to 65,535.
     U16,
-    /// Any finite number.
+    /// 32-bit floats, including NaN and infinities.
     F32,
 }
 
 impl PixelType {
-    /// Bytes of one number.
+    /// The size of one value in bytes.
     #[inline]
     #[must_use]
     pub fn bytes(self) -> usize {
@@ -39,25 +39,26 @@ impl fmt::Display for PixelType {
     }
 }
 
-/// What image files are decoded to. As text: `rgb8`, or type and channels such as `u8x1`, `u16x4` or `f32x13`.
+/// The format to which image files are decoded. As text: `rgb8`, or type and channels such as `u8x1`, `u16x4` or
+/// `f32x13`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum PixelFormat {
     /// 8-bit RGB: grey, palettes, alpha, 16 bits and CMYK are converted. See [`decode_file`](crate::decode_file).
     #[default]
     Rgb8,
-    /// The numbers as the file has them. A file of another type or another number of channels is refused; alpha is dropped
-    /// where the number of channels does not count it.
+    /// The values as stored in the file. A file with another type or number of channels is refused. Alpha is dropped if
+    /// `channels` does not count it.
     Stored {
-        /// The numbers' type.
+        /// The type of the values.
         pixel_type: PixelType,
-        /// At least one.
+        /// The number of channels, at least 1.
         channels: usize,
     },
 }
 
 impl PixelFormat {
-    /// The type of the numbers.
+    /// The type of the values.
     #[inline]
     #[must_use]
     pub fn pixel_type(self) -> PixelType {
@@ -67,10 +68,11 @@ impl PixelFormat {
         }
     }
 
-    /// The common format of at most 32 images spread over a data set of `len`. `stored` has the format of an image by its index, or
-    /// nothing if it cannot be read. If the formats differ, or no image can be read, 8-bit RGB.
+    /// The common format of at most 32 images spread evenly over a data set of `len` images. `stored` returns the
+    /// format of the image with the given index, or `None` if it cannot be read. If the formats differ, or no image can
+    /// be read, the result is 8-bit RGB.
     pub fn common(len: usize, stored: impl Fn(usize) -> Option<Self>) -> Self {
-        /// Images that are looked at.
+        /// The most images that are inspected.
         const LOOKED_AT: usize = 32;
         let count = len.min(LOOKED_AT);
         let mut found = (0..count).filter_map(|i| stored(i * len / count));
@@ -78,7 +80,7 @@ impl PixelFormat {
         if found.all(|format| format == first) { first } else { Self::Rgb8 }
     }
 
-    /// Numbers of a pixel.
+    /// The number of channels.
     #[inline]
     #[must_use]
     pub fn channels(self) -> usize {

@@ -26,7 +26,7 @@ impl FromStr for PixelFormat {
     }
 }
 
-/// More channels than any sensor has bands: beyond it lies a mistaken axis.
+/// More channels than any sensor has bands: a larger number is a mistaken axis.
 pub(crate) const MOST_CHANNELS: usize = 1024;
 
 impl TryFrom<String> for PixelFormat {

@@ -1,4 +1,4 @@
-//! Puts stored numbers of any type into their places in an image, and refuses those that no pixel type holds.
+//! Writes stored values of any type into an image, and refuses those that no pixel type can represent.
 
 use std::fmt::Display;
 
@@ -8,7 +8,7 @@ use half::f16;
 use super::header::{Header, Problem, Stored};
 use crate::{AnyImage, Image, Pixel, PixelType};
 
-/// The type of numbers in a file.
+/// The type of values in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
     U8,
@@ -25,7 +25,7 @@ pub(crate) enum Type {
 }
 
 impl Type {
-    /// The bytes of one number.
+    /// The size of one value in bytes.
     pub(crate) fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,
@@ -48,27 +48,27 @@ impl Type {
 /// The value that stands for "no data".
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missing {
-    /// The value if it is an integer: a float does not hold all integers of 64 bits.
+    /// The value if it is an integer: `f64` cannot represent all 64-bit integers.
     whole: Option<i128>,
     real: f64,
 }
 
 impl Missing {
-    /// Reads a number as GDAL writes it.
+    /// Parses a number as GDAL writes it.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let real: f64 = text.parse().ok()?;
-        // Beyond 2^64 no stored integer is equal to it.
+        // No stored integer equals a value beyond 2^64.
         let is_whole = real.fract() == 0.0 && real.abs() <= u64::MAX as f64;
         let whole = text.parse().ok().or_else(|| is_whole.then_some(real as i128));
         Some(Self { whole, real })
     }
 }
 
-/// A number that may become a 32-bit float.
+/// A stored value that may become a 32-bit float.
 trait Number: Copy + PartialEq + Display {
-    /// The float, unless that is another number.
+    /// Converts the value to `f32`; `None` if no `f32` represents it.
     fn narrow(self) -> Option<f32>;
-    /// The number that stands for "no data", if this type holds it.
+    /// The "no data" value in this type, if the type can represent it.
     fn absent(missing: Missing) -> Option<Self>;
 }
 
@@ -109,7 +109,7 @@ impl Number for f32 {
 }
 
 impl Number for f64 {
-    /// The nearest float: of a number out of range there is none.
+    /// Rounds to the nearest `f32`; `None` if the value is out of range.
     fn narrow(self) -> Option<f32> {
         let near = self as f32;
         (near.is_finite() || !self.is_finite()).then_some(near)
@@ -120,7 +120,7 @@ impl Number for f64 {
     }
 }
 
-/// Where in an image a number lies.
+/// The position of a value in an image.
 #[derive(Clone, Copy)]
 pub(crate) struct Spot {
     pub(crate) row: usize,
@@ -133,12 +133,12 @@ pub(crate) struct Canvas {
     header: Header,
     stored: Type,
     missing: Option<Missing>,
-    /// The row and column of the whole image where this part of it begins.
+    /// The row and column of the whole image at which this part begins.
     origin: (usize, usize),
     image: AnyImage,
 }
 
-/// Refuses an image whose pixels take more than `max_bytes`.
+/// The number of values of an image. Refuses one whose pixels take more than `max_bytes`.
 fn check(header: Header, max_bytes: u64) -> Result<usize, Problem> {
     let Header { height, width, channels, .. } = header;
     let size = header.pixel_type.bytes() as u128;
@@ -158,7 +158,7 @@ fn blank<T: Pixel>(header: Header, count: usize) -> Image<T> {
 }
 
 impl Canvas {
-    /// An image of zeros, for numbers of type `stored`.
+    /// Creates an image of zeros, for values of type `stored`.
     pub(crate) fn new(
         header: Header,
         stored: Type,
@@ -174,7 +174,7 @@ impl Canvas {
         Ok(Self { header, stored, missing, origin: (0, 0), image })
     }
 
-    /// Counts the rows and columns of messages from those of a whole image, in which this one begins at `origin`.
+    /// Makes messages count rows and columns in the whole image, where this part begins at `origin`.
     pub(crate) fn within(self, origin: (usize, usize)) -> Self {
         Self { origin, ..self }
     }
@@ -184,7 +184,7 @@ impl Canvas {
         Stored { image: self.image, alpha: self.header.alpha, orientation }
     }
 
-    /// Puts part of a row, pixels of `samples` numbers in the machine's byte order, at `spot`.
+    /// Writes part of a row, pixels of `samples` values in native byte order, at `spot`.
     pub(crate) fn put(&mut self, spot: Spot, samples: usize, bytes: &[u8]) -> Result<(), Problem> {
         let Header { width, channels, .. } = self.header;
         let start = (spot.row * width + spot.column) * channels + spot.channel;
@@ -225,7 +225,7 @@ impl Canvas {
         })
     }
 
-    /// Marks `pixels` pixels of `samples` numbers at `spot` as without data, if the image has a value for that.
+    /// Sets `pixels` pixels of `samples` values at `spot` to NaN if the image has a "no data" value.
     pub(crate) fn leave_out(&mut self, spot: Spot, samples: usize, pixels: usize) {
         let Header { width, channels, .. } = self.header;
         let start = (spot.row * width + spot.column) * channels + spot.channel;
@@ -237,7 +237,7 @@ impl Canvas {
     }
 }
 
-/// Numbers that lie side by side in a file, `samples` of each pixel of an image of `channels`.
+/// Consecutive values in a file, `samples` for each pixel of an image with `channels` channels.
 #[derive(Clone, Copy)]
 struct Run<'a> {
     bytes: &'a [u8],
@@ -246,7 +246,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Puts all numbers. The error is the place in the run and the text of the first that is refused.
+    /// Writes all values. The error is the index in the run and the text of the first value that is refused.
     fn place<const N: usize, T: Copy + Display, U>(
         self,
         out: &mut [U],

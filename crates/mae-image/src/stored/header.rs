@@ -1,4 +1,4 @@
-//! What a reader of stored numbers finds in a file, and why it refuses one.
+//! The header of an image of stored values, and the reasons to refuse its file.
 
 use std::io;
 use std::path::Path;
@@ -32,13 +32,13 @@ impl Header {
         }
     }
 
-    /// The format that loses nothing but alpha.
+    /// The format that keeps everything except alpha.
     pub(crate) fn stored(&self) -> PixelFormat {
         let channels = self.channels - usize::from(self.alpha);
         PixelFormat::Stored { pixel_type: self.pixel_type, channels }
     }
 
-    /// The same for a file of grey or colours, whose bytes become 8-bit RGB.
+    /// The same for a file of grey or colours, whose 8-bit values become 8-bit RGB.
     pub(crate) fn format(&self) -> PixelFormat {
         match self.stored() {
             PixelFormat::Stored { pixel_type: PixelType::U8, channels: 1 | 3 } => PixelFormat::Rgb8,
@@ -65,12 +65,12 @@ impl Header {
 pub(crate) struct Stored {
     pub(crate) image: AnyImage,
     pub(crate) alpha: bool,
-    /// How the stored image was turned upright.
+    /// The orientation of the stored image, which has been applied.
     pub(crate) orientation: Orientation,
 }
 
 impl Stored {
-    /// The image if it has this format, without alpha if that is not counted.
+    /// Returns the image if it has the format `expected`, without alpha if the format does not count it.
     pub(crate) fn expect(self, path: &Path, expected: PixelFormat) -> Result<AnyImage, ImageError> {
         let Self { image, alpha, .. } = self;
         let (channels, pixel_type) = (image.channels(), image.pixel_type());
@@ -92,9 +92,9 @@ impl Stored {
 pub(crate) enum Problem {
     /// The file is cut short or contradicts itself.
     Damaged(String),
-    /// The image has a property that is not read, such as "numbers of 12 bits".
+    /// The image has an unsupported property, such as "numbers of 12 bits".
     Unsupported(String),
-    /// Colours must be computed from the numbers of the image, such as "CMYK colours".
+    /// Colours must be computed from the values of the image, such as "CMYK colours".
     Colours(String),
     /// The decoded pixels would take more memory than allowed.
     TooLarge { height: u64, width: u64, bytes: u64 },

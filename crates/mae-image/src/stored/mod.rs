@@ -1,4 +1,4 @@
-//! Image files as the numbers that are stored in them, of any type and number of channels.
+//! Reads image files as stored values, of any type and number of channels.
 
 pub(crate) mod canvas;
 pub(crate) mod header;
@@ -20,14 +20,14 @@ use header::{Header, Problem, Stored};
 use npy::Npy;
 pub(crate) use scene::Scene;
 
-/// An image of stored numbers: decoded, or a TIFF image whose pixels are decoded by windows.
+/// An image of stored values: decoded, or a TIFF image whose pixels are decoded in windows.
 pub(crate) enum Opened {
     Image(AnyImage, Orientation),
     Tiff(Box<Scene>),
 }
 
-/// Opens a file that must hold numbers of the format `expected`, alpha aside where that does not count it. Of a TIFF file the tags are read;
-/// all others are decoded.
+/// Opens a file that must have values of the format `expected`, except for alpha that the format does not count. Only
+/// the tags of a TIFF file are read; all others are decoded.
 pub(crate) fn open_as(
     path: &Path,
     source: Source<'static>,
@@ -48,7 +48,7 @@ pub(crate) fn open_as(
     stored.expect(path, expected).map(|image| Opened::Image(image, orientation))
 }
 
-/// The format of a file, and its name. Only TIFF files are not in memory.
+/// The format of a file, and its name. Only TIFF files stay on disk.
 pub(crate) fn format_in(path: &Path, source: &Source) -> Result<(Format, &'static str), ImageError> {
     match source {
         Source::Memory(bytes) => known_format(path, bytes),
@@ -56,29 +56,31 @@ pub(crate) fn format_in(path: &Path, source: &Source) -> Result<(Format, &'stati
     }
 }
 
-/// The format that loses nothing of an image file but alpha: [`PixelFormat::Rgb8`] for 8-bit grey and colours of all formats but
-/// NumPy.
+/// The format that keeps everything in an image file except alpha. It is [`PixelFormat::Rgb8`] for 8-bit grey and
+/// colours, except in NumPy files.
 ///
 /// | file | format |
 /// |---|---|
-/// | PNG, WebP, GIF, BMP, JPEG, PNM | 8 or 16 bits as stored, 1 to 3 channels; palettes become colours |
-/// | TIFF | as stored: any number of bands, `u8` and `u16`; all other numbers, and images with a value for "no data", are `f32` |
-/// | NumPy (`.npy`) | `[H, W]`, `[C, H, W]` with C < W, else `[H, W, C]`; `u8`, `u16`, all other numbers `f32` |
+/// | PNG, WebP, GIF, BMP, JPEG, PNM | 8 or 16 bits as stored, 1 to 3 channels; palettes become colours, and PNM as text or bits RGB |
+/// | TIFF | as stored, any number of bands: `u8` and `u16`; all other types, and images with a "no data" value, are `f32` |
+/// | NumPy (`.npy`) | `[H, W]`, `[C, H, W]` with C < W, else `[H, W, C]`; `u8`, `u16`, all other types `f32` |
 ///
-/// A 64-bit float is rounded to the nearest `f32`. An integer that no `f32` holds exactly is refused when it is decoded.
+/// A 64-bit float is rounded to the nearest `f32`. An integer that no `f32` represents exactly is refused when it is
+/// decoded.
 ///
 /// # Errors
-/// As [`decode_file`](crate::decode_file), for what shows in the file's header: pixels are not decoded. Of a TIFF file, only the tags are
-/// read, whatever its length.
+/// As [`decode_file`](crate::decode_file), for problems that show in the file's header: pixels are decoded only of PNM
+/// files and of JPEG files that must be turned upright. Of a TIFF file, only the tags are read, whatever its length,
+/// unless colours must be computed.
 pub fn stored_format(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<PixelFormat, ImageError> {
     let path = path.as_ref();
     format_in_source(path, Source::open(path, limits)?, limits)
 }
 
-/// [`stored_format`] of the bytes of a file, which errors call `path`.
+/// [`stored_format`] for the bytes of a file, which errors call `path`.
 ///
 /// # Errors
-/// As there, but for those of reading.
+/// As [`stored_format`], except for those of reading the file.
 pub fn format_of(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<PixelFormat, ImageError> {
     format_in_source(path, Source::from(bytes), limits)
 }
@@ -95,7 +97,7 @@ fn format_in_source(path: &Path, source: Source, limits: &DecodeLimits) -> Resul
     })
 }
 
-/// The header of a file of another format than TIFF.
+/// The header of a file in a format other than TIFF.
 fn header(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Header, ImageError> {
     let format = match known_format(path, bytes)?.0 {
         Format::NumPy => return Ok(npy(path, bytes, limits)?.header()),
@@ -113,7 +115,7 @@ fn header(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Header, Im
     header_by_library(path, bytes, format, limits)
 }
 
-/// Decodes a file of another format than TIFF.
+/// Decodes a file in a format other than TIFF.
 fn decode(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Stored, ImageError> {
     let format = match known_format(path, bytes)?.0 {
         Format::NumPy => {
@@ -138,7 +140,8 @@ fn npy<'a>(path: &Path, bytes: &'a [u8], limits: &DecodeLimits) -> Result<Npy<'a
     Ok(npy)
 }
 
-/// Reads a TIFF file that our reader refuses: by the `image` crate, from the whole file, if colours must be computed.
+/// Handles a TIFF file that our reader refuses: if colours must be computed, the `image` crate reads it from the whole
+/// file.
 fn otherwise<T>(
     path: &Path,
     source: Source,
@@ -153,13 +156,13 @@ fn otherwise<T>(
     }
     let bytes = source.into_bytes(path, limits)?;
     by_library(path, &bytes, ImageFormat::Tiff, limits).map_err(|error| match error {
-        // Our reader knows better what it is.
+        // Our reader's description is more precise.
         ImageError::Decode { source: ::image::ImageError::Unsupported(_), .. } => refuse(problem),
         other => other,
     })
 }
 
-/// Grey has one channel; CMYK becomes RGB, as Pillow makes it.
+/// Grey has one channel; CMYK becomes RGB as in Pillow.
 fn jpeg(path: &Path, bytes: &[u8], limits: &DecodeLimits) -> Result<Stored, ImageError> {
     let opened = open(path, bytes.to_vec(), limits)?;
     let (grey, orientation) = (opened.is_grey, opened.orientation);
@@ -210,7 +213,7 @@ fn header_of(
     })
 }
 
-/// Palettes become their colours, and grey of fewer than 8 bits is stretched to 8.
+/// Palettes become their colours, and grey of fewer than 8 bits is rescaled to 8.
 fn by_library(
     path: &Path,
     bytes: &[u8],

@@ -1,8 +1,8 @@
 //! NumPy files (`.npy`, formats 1.0 to 3.0) of one image.
 //!
-//! An array of two dimensions is `[H, W]`. An array of three is `[C, H, W]` if the first dimension is smaller
-//! than the last, else `[H, W, C]`: an image has fewer channels than rows or columns. Numbers are read as those
-//! of TIFF files. No channel is alpha.
+//! An array of two dimensions is `[H, W]`. An array of three is `[C, H, W]` if the first dimension is smaller than the
+//! last, else `[H, W, C]`: an image has fewer channels than rows or columns. Values are converted as in TIFF files. No
+//! channel is alpha.
 
 use super::canvas::{Canvas, Spot, Type};
 use super::header::{Header, Problem, Stored};
@@ -15,17 +15,17 @@ pub(crate) struct Npy<'a> {
     header: Header,
     stored: Type,
     little: bool,
-    /// The numbers between one and the next, by row, by column, by channel.
+    /// The strides in values: of rows, columns and channels.
     steps: [usize; 3],
     data: &'a [u8],
 }
 
 impl<'a> Npy<'a> {
-    /// Reads the header of a file; no numbers are converted.
+    /// Reads the header of a file; no values are converted.
     ///
     /// # Errors
-    /// [`Problem::Damaged`] if the header is cut short or is none, or if the file is shorter or longer than its
-    /// array; [`Problem::Unsupported`] for a type or a shape that is not read.
+    /// [`Problem::Damaged`] if the header is cut short or invalid, or if the file is shorter or longer than its array;
+    /// [`Problem::Unsupported`] for an unsupported type or shape.
     pub(crate) fn open(file: &'a [u8]) -> Result<Self, Problem> {
         let (text, data) = split(file)?;
         let mut fields = Fields { rest: text.trim() };
@@ -44,7 +44,7 @@ impl<'a> Npy<'a> {
                     )));
                 }
             }
-            // NumPy writes a comma after the last as well.
+            // NumPy writes a comma after the last entry as well.
             if !fields.skip(",") {
                 fields.token("}")?;
                 break;
@@ -90,8 +90,8 @@ impl<'a> Npy<'a> {
     /// Reads pixels that take at most `max_bytes`.
     ///
     /// # Errors
-    /// [`Problem::TooLarge`] before memory is taken; [`Problem::Unsupported`] for a number that no 32-bit float
-    /// holds.
+    /// [`Problem::TooLarge`] before memory is allocated; [`Problem::Unsupported`] for a value that no 32-bit float
+    /// represents.
     pub(crate) fn read(&self, max_bytes: u64) -> Result<Stored, Problem> {
         let Self { header, stored, little, steps, data } = *self;
         let size = stored.size();
@@ -124,7 +124,7 @@ fn damaged(what: String) -> Problem {
     Problem::Damaged(what)
 }
 
-/// The text of the header, and the bytes behind it.
+/// Splits a file into the text of the header and the bytes after it.
 fn split(file: &[u8]) -> Result<(&str, &[u8]), Problem> {
     let cut = || damaged(format!("the file ends after {} bytes, within its header", file.len()));
     let rest = match file.strip_prefix(MAGIC) {
@@ -141,12 +141,12 @@ fn split(file: &[u8]) -> Result<(&str, &[u8]), Problem> {
         }
     };
     let (text, data) = rest.split_at_checked(length).ok_or_else(cut)?;
-    // Latin-1 up to format 2.0; what is read is ASCII.
+    // Latin-1 up to format 2.0; the keys and values that are read are ASCII.
     let text = std::str::from_utf8(text).map_err(|_| damaged("its header is not text".into()))?;
     Ok((text, data))
 }
 
-/// Whether a type is little-endian, and which it is.
+/// Parses a type: whether it is little-endian, and which it is.
 fn number_type(descr: &str) -> Result<(bool, Type), Problem> {
     let unsupported = || Problem::Unsupported(format!("numbers of the type {descr}"));
     let (order, kind) = descr.split_at_checked(1).ok_or_else(unsupported)?;
@@ -187,7 +187,7 @@ impl<'a> Fields<'a> {
         damaged(format!("its header cannot be parsed from {near:?} on"))
     }
 
-    /// Passes over `token` if it comes next.
+    /// Skips `token` if it comes next, and returns whether it did.
     fn skip(&mut self, token: &str) -> bool {
         let rest = self.rest.trim_start().strip_prefix(token);
         self.rest = rest.unwrap_or(self.rest);
@@ -205,7 +205,7 @@ impl<'a> Fields<'a> {
         Ok(text)
     }
 
-    /// The type of the numbers. The type of records is a list, which is refused.
+    /// Parses the type of the values. The type of records is a list, which is refused.
     fn descr(&mut self) -> Result<&'a str, Problem> {
         if self.rest.trim_start().starts_with(['[', '(']) {
             let records: String = self.rest.trim_start().chars().take(40).collect();
@@ -227,7 +227,7 @@ impl<'a> Fields<'a> {
             let side = rest[..digits].parse().map_err(|_| self.wrong())?;
             sides.push(side);
             self.rest = &rest[digits..];
-            // Python 2 wrote long integers so.
+            // Python 2 wrote long integers with this suffix.
             self.skip("L");
             if !self.skip(",") {
                 self.token(")")?;

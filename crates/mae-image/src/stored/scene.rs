@@ -1,4 +1,4 @@
-//! A TIFF image whose tags are read and whose pixels are decoded by windows.
+//! A TIFF image whose tags are read and whose pixels are decoded in windows.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::source::Source;
 use crate::tiff::Tiff;
 use crate::{AnyImage, Crop, DecodeLimits, ImageError, PixelFormat, of_any};
 
-/// A TIFF image. It holds its file, in memory or open, and the tags: they are parsed once.
+/// A TIFF image. It owns its file, in memory or open, and the tags, which are parsed only once.
 pub(crate) struct Scene {
     path: PathBuf,
     source: Source<'static>,
@@ -36,12 +36,12 @@ impl Scene {
         Crop::upright_size((header.height, header.width), self.tiff.orientation())
     }
 
-    /// How the stored image is turned upright.
+    /// The orientation of the stored image.
     pub(crate) fn orientation(&self) -> Orientation {
         self.tiff.orientation()
     }
 
-    /// Decodes the pixels of `crop`, a part of the upright image. The limits are those of the part.
+    /// Decodes the pixels of `crop`, a part of the upright image. The limits apply to the part.
     pub(crate) fn decode(self, crop: Crop) -> Result<AnyImage, ImageError> {
         let Self { path, source, tiff, limits, expected } = self;
         let orientation = tiff.orientation();

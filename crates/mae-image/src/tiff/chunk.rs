@@ -1,8 +1,8 @@
-//! Unpacks the strips and tiles of a page and puts their numbers into an image.
+//! Unpacks the strips and tiles of a page and writes their values into an image.
 //!
-//! The `tiff` crate unpacks one chunk at a time, from a small file that we make for it: an image of one strip,
-//! grey or of many bands. So the crate drops no band and changes no colour, and it never sees the sizes of a
-//! hostile file unchecked.
+//! The `tiff` crate unpacks one chunk at a time, from a small file that we make for it: an image of one strip, grey or
+//! of many bands. This way, the crate drops no band and changes no colour, and it never sees unchecked sizes from a
+//! hostile file.
 
 use std::io::Cursor;
 
@@ -18,7 +18,8 @@ use crate::stored::header::Problem;
 
 /// Uncompressed pixels are read in blocks of this many bytes.
 const BLOCK: usize = 1 << 20;
-/// Pixels that are not wanted are read as well if they part two wanted ones by at most this many bytes: that costs less than a call.
+/// Unneeded pixels between two needed ranges are read as well if they take at most this many bytes: that costs less
+/// than another call.
 const GAP: usize = 16 << 10;
 /// A chunk may always take this many bytes: tiles may be larger than a small image.
 const LEAST: u64 = 16 << 20;
@@ -28,7 +29,7 @@ impl Page {
     pub(super) fn check_chunks(&self, max_bytes: u64) -> Result<(), Problem> {
         let bytes = u128::from(self.row_bytes()) * u128::from(self.chunk_height);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        // Rows without compression are read one by one.
+        // Uncompressed chunks are read by rows, not as a whole.
         let held = if self.compression == NONE { self.row_bytes() } else { bytes };
         if bytes > isize::MAX as u64 || held > most_held(max_bytes) {
             return Err(Problem::TooLarge { height: self.height, width: self.width, bytes });
@@ -36,7 +37,7 @@ impl Page {
         Ok(())
     }
 
-    /// The bytes of one row of a chunk: below 2^32 pixels of 2^16 samples of 8 bytes.
+    /// The bytes of one row of a chunk. No overflow: at most 2^32 pixels of 2^16 samples of 8 bytes.
     fn row_bytes(&self) -> u64 {
         self.chunk_width * self.pixel_bytes() as u64
     }
@@ -46,8 +47,8 @@ impl Page {
         self.chunk_samples() as usize * self.stored.size()
     }
 
-    /// Refuses a file that ends before the chunks that touch `window` do, and packed chunks that take far more than the image may. No
-    /// chunk is read for it.
+    /// Refuses a file that ends before the chunks that touch `window` do, and packed chunks that take far more than the
+    /// image may. No chunk is read for this.
     pub(super) fn check_places(&self, source: &Source, window: Crop, max_bytes: u64) -> Result<(), Problem> {
         self.each_chunk(window, |place| match self.chunk(source, place.chunk, place.bytes)? {
             Some((_, length)) if self.compression != NONE && length > most_held(max_bytes) => {
@@ -57,7 +58,7 @@ impl Page {
         })
     }
 
-    /// Puts all samples of `window` into the channels of `canvas` from `first` on.
+    /// Writes all samples of `window` into the channels of `canvas` from `first` on.
     pub(super) fn read(
         &self,
         source: &Source,
@@ -79,7 +80,7 @@ impl Page {
                 let block = if row_bytes - span > GAP { 1 } else { (BLOCK / row_bytes).max(1) };
                 for top in (0..place.rows).step_by(block) {
                     let rows = block.min(place.rows - top);
-                    // The chunk is at least as long: `Page::chunk` sees to it.
+                    // The chunk is at least this long, as `Page::chunk` checked.
                     let from = at + (place.top + top) as u64 * row_bytes as u64 + start as u64;
                     let bytes = ((rows - 1) * row_bytes + span) as u64;
                     let bytes = source.part_in(from, bytes, &mut packed)?;
@@ -103,7 +104,7 @@ impl Page {
         })
     }
 
-    /// Numbers in the machine's byte order, in `memory` if they are stored in the other.
+    /// Returns values in native byte order, in `memory` if their bytes must be swapped.
     fn ordered<'b>(&self, bytes: &'b [u8], memory: &'b mut Vec<u8>) -> &'b [u8] {
         fn turn<const N: usize>(bytes: &mut [u8]) {
             bytes.as_chunks_mut::<N>().0.iter_mut().for_each(|number| number.reverse());
@@ -161,7 +162,7 @@ impl Page {
         Ok(())
     }
 
-    /// Unpacks the first `rows` rows of a chunk, as numbers in the machine's byte order.
+    /// Unpacks the first `rows` rows of a chunk, as values in native byte order.
     fn unpack(&self, packed: &[u8], rows: u64, unpacked: &mut [u8]) -> Result<(), Problem> {
         let mut packed = packed;
         let joined;
@@ -180,14 +181,14 @@ impl Page {
         decoder.and_then(|mut decoder| decoder.read_chunk_bytes(0, unpacked)).map_err(problem)
     }
 
-    /// A BigTIFF file of one strip, in the byte order of the whole file.
+    /// Builds a BigTIFF file of one strip, in the byte order of the whole file.
     fn small_file(&self, packed: &[u8], rows: u64) -> Vec<u8> {
         let entries = [
             (256, self.chunk_width),
             (257, rows),
             (258, 8 * self.stored.size() as u64),
             (259, self.compression),
-            // Black is zero: other kinds make the crate change numbers or drop bands.
+            // `BlackIsZero`: other kinds make the crate change values or drop bands.
             (262, 1),
             (273, HEAD),
             (277, self.chunk_samples()),
@@ -229,7 +230,7 @@ impl Page {
         }
     }
 
-    /// Refuses a JPEG file of another size than the chunk, before it is decoded.
+    /// Refuses a JPEG file whose size differs from the chunk's, before it is decoded.
     fn check_jpeg(&self, jpeg: &[u8], rows: u64) -> Result<(), Problem> {
         let mut rest = jpeg.get(2..).unwrap_or_default();
         while let [0xff, kind, high, low, body @ ..] = rest {
@@ -254,7 +255,7 @@ impl Page {
                         "its JPEG data is {height} x {width} x {samples}, but must be {rows} x {wide} x {many}"
                     )));
                 }
-                // Tables and restart intervals are no frame.
+                // Tables and restart intervals are not frames.
                 (0xc4 | 0xc8 | 0xcc, _) | (0xd0.., _) => {}
                 (0xc3..=0xcf, _) => return Err(Problem::Unsupported("lossless or arithmetic JPEG".into())),
                 _ => {}
@@ -275,14 +276,14 @@ fn most_held(max_bytes: u64) -> u64 {
 struct Place {
     chunk: u64,
     plane: usize,
-    /// What all rows of the chunk that lie in the image take unpacked.
+    /// The unpacked bytes of all rows of the chunk that lie in the image.
     bytes: u64,
     /// Rows and columns of the chunk before the part.
     top: usize,
     left: usize,
     rows: usize,
     columns: usize,
-    /// Rows and columns of the window before it.
+    /// Rows and columns of the window before the part.
     row: usize,
     column: usize,
 }
@@ -294,7 +295,7 @@ struct Overlap {
     /// Pixels of the chunk before the part.
     skipped: usize,
     length: usize,
-    /// Pixels of the window before it.
+    /// Pixels of the window before the part.
     start: usize,
 }
 

@@ -15,10 +15,10 @@ pub(super) struct File<'a> {
     big: bool,
 }
 
-/// The most bytes that a tag may have, and that all directories and all lists of strips or tiles may have together.
+/// The most bytes that a tag may have, and that all directories and lists of strips or tiles may have together.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Tags that are read. Of a tag that occurs twice, the first counts.
+/// The tags that are read. If a tag occurs twice, the first counts.
 pub(super) mod tag {
     pub(crate) const NEW_SUBFILE_TYPE: u64 = 254;
     pub(crate) const SUBFILE_TYPE: u64 = 255;
@@ -65,12 +65,12 @@ impl<'a> File<'a> {
         Ok(Self { source, little, big })
     }
 
-    /// The number of `length` bytes at `at`.
+    /// Reads an unsigned integer of `length` bytes at `at`.
     fn number(self, at: u64, length: usize) -> Result<u64, Problem> {
         Ok(whole(&self.part(at, length as u64)?, self.little))
     }
 
-    /// The bytes from `at` on.
+    /// Reads `length` bytes from `at` on.
     fn part(self, at: u64, length: u64) -> Result<Cow<'a, [u8]>, Problem> {
         if length > MOST_BYTES && self.source.holds(at, length) {
             return Err(too_many(length));
@@ -78,17 +78,17 @@ impl<'a> File<'a> {
         self.source.part(at, length)?.ok_or_else(|| self.cut())
     }
 
-    /// Whether the file has all of these bytes.
+    /// Whether the file contains all of these bytes.
     pub(super) fn holds(self, at: u64, length: u64) -> bool {
         self.source.holds(at, length)
     }
 
-    /// The file ends too early.
+    /// The error for a file that ends too early.
     pub(super) fn cut(self) -> Problem {
         cut(self.source.length())
     }
 
-    /// The lengths of an offset, of the number of entries, and of an entry.
+    /// The lengths in bytes of an offset, of the entry count, and of an entry.
     fn lengths(self) -> (usize, usize, u64) {
         if self.big { (8, 8, 20) } else { (4, 2, 12) }
     }
@@ -103,13 +103,13 @@ impl<'a> File<'a> {
 /// The most values that messages list.
 pub(super) const LISTED: u64 = 8;
 
-/// The unsigned number that some bytes are.
+/// Converts bytes to an unsigned integer.
 fn whole(bytes: &[u8], little: bool) -> u64 {
     let join = |number, byte: &u8| number << 8 | u64::from(*byte);
     if little { bytes.iter().rev().fold(0, join) } else { bytes.iter().fold(0, join) }
 }
 
-/// A file of so many bytes ends too early.
+/// The error for a file of `bytes` bytes that ends too early.
 pub(super) fn cut(bytes: u64) -> Problem {
     Problem::Damaged(format!("the file ends after {bytes} bytes, before its image does"))
 }
@@ -118,7 +118,7 @@ fn too_many(bytes: u64) -> Problem {
     Problem::Unsupported(format!("tags of {bytes} bytes, of which at most {MOST_BYTES} are read"))
 }
 
-/// What has been read of a file's directories.
+/// The directories of a file that have been read.
 #[derive(Default)]
 pub(super) struct Walk {
     seen: HashSet<u64>,
@@ -126,15 +126,15 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Whether a directory is another than all before. All of them together have at most [`MOST_BYTES`].
+    /// Whether a directory is new. Fails if all of them together exceed [`MOST_BYTES`].
     pub(super) fn is_new(&mut self, directory: &Directory) -> Result<bool, Problem> {
-        /// What it takes to remember one.
+        /// The bytes that it takes to remember one directory.
         const EACH: u64 = 32;
         self.count(directory.entries.len() as u64 + EACH)?;
         Ok(self.seen.insert(directory.at))
     }
 
-    /// Counts bytes that are kept.
+    /// Counts bytes that are kept. Fails if they exceed [`MOST_BYTES`].
     pub(super) fn count(&mut self, bytes: u64) -> Result<(), Problem> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > MOST_BYTES { Err(too_many(self.bytes)) } else { Ok(()) }
@@ -145,7 +145,7 @@ impl Walk {
 #[derive(Clone)]
 pub(super) struct Directory<'a> {
     file: File<'a>,
-    /// Where it lies.
+    /// Its offset in the file.
     pub(super) at: u64,
     entries: Cow<'a, [u8]>,
     next: u64,
@@ -155,7 +155,7 @@ impl<'a> Directory<'a> {
     fn at(file: File<'a>, at: u64) -> Result<Self, Problem> {
         let (word, count, entry) = file.lengths();
         let length = file.number(at, count)?.checked_mul(entry);
-        // Where the next one lies stands behind the entries.
+        // The offset of the next directory follows the entries.
         let first = at.checked_add(count as u64);
         let all = length.and_then(|length| length.checked_add(word as u64)).zip(first);
         let (all, first) = all.ok_or_else(|| file.cut())?;
@@ -172,7 +172,7 @@ impl<'a> Directory<'a> {
         (self.next != 0).then(|| Self::at(self.file, self.next))
     }
 
-    /// The values of a tag, if it is there and of a known type; the first `most` of them, but all must be in the file.
+    /// The first `most` values of a tag, if it is present and of a known type. All of its values must be in the file.
     pub(super) fn find(&self, tag: u64, most: u64) -> Result<Option<Values<'_>>, Problem> {
         let (word, _, length) = self.file.lengths();
         let little = self.file.little;
@@ -185,7 +185,7 @@ impl<'a> Directory<'a> {
             3 | 8 => 2,
             4 | 9 | 11 | 13 => 4,
             5 | 10 | 12 | 16 | 17 | 18 => 8,
-            // The specification says to pass over a tag of an unknown type.
+            // The specification says to skip a tag of an unknown type.
             _ => return Ok(None),
         };
         let count = whole(&entry[4..][..word], little);
@@ -202,14 +202,14 @@ impl<'a> Directory<'a> {
         Ok(Some(Values { bytes, count, kind, size: size as usize, little }))
     }
 
-    /// The first number that a tag holds.
+    /// The first value of a tag, which must be an unsigned integer.
     pub(super) fn number(&self, tag: u64) -> Result<Option<u64>, Problem> {
         let Some(values) = self.find(tag, 1)? else { return Ok(None) };
         let wrong = || Problem::Damaged(format!("tag {tag} holds no whole number"));
         values.get(0).map(Some).ok_or_else(wrong)
     }
 
-    /// The text that a tag holds, up to its first zero.
+    /// The text of a tag, up to its first zero.
     pub(super) fn text(&self, tag: u64) -> Result<Option<String>, Problem> {
         let Some(values) = self.find(tag, u64::MAX)?.filter(|values| values.size == 1) else {
             return Ok(None);
@@ -218,7 +218,7 @@ impl<'a> Directory<'a> {
         Ok(Some(String::from_utf8_lossy(text).into_owned()))
     }
 
-    /// The tag of the orientation, which every reader of EXIF data reads in the same way.
+    /// The orientation tag, read by the same code as in EXIF data.
     pub(super) fn orientation(&self) -> Result<Option<u32>, Problem> {
         let layout = Layout { little: self.file.little, word: self.file.lengths().0 as u64 };
         layout.orientation(&self.entries, |at, length| {
@@ -230,7 +230,7 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// The first bytes, and those behind them.
+/// Splits bytes at `at`.
 fn split(bytes: Cow<'_, [u8]>, at: usize) -> (Cow<'_, [u8]>, Cow<'_, [u8]>) {
     match bytes {
         Cow::Borrowed(bytes) => (bytes[..at].into(), bytes[at..].into()),
@@ -245,7 +245,7 @@ fn split(bytes: Cow<'_, [u8]>, at: usize) -> (Cow<'_, [u8]>, Cow<'_, [u8]>) {
 #[derive(Clone)]
 pub(super) struct Values<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
-    /// How many the tag has.
+    /// The number of values of the tag, of which `bytes` may hold fewer.
     pub(super) count: u64,
     kind: u64,
     size: usize,
@@ -253,7 +253,7 @@ pub(super) struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// The same, whatever becomes of the file.
+    /// Copies the values, so that they outlive the file.
     pub(super) fn keep(self) -> Values<'static> {
         Values { bytes: self.bytes.into_owned().into(), ..self }
     }
@@ -262,14 +262,14 @@ impl Values<'_> {
         self.bytes.len() / self.size
     }
 
-    /// The `i`th value, if the type is one of unsigned whole numbers.
+    /// The `i`th value, if the type is an unsigned integer.
     pub(super) fn get(&self, i: usize) -> Option<u64> {
         let is_whole = matches!(self.kind, 1 | 3 | 4 | 7 | 13 | 16 | 18);
         let bytes = self.bytes.get(i.checked_mul(self.size)?..)?.get(..self.size)?;
         is_whole.then(|| whole(bytes, self.little))
     }
 
-    /// The one value that the first `count` are; of fewer, all of them.
+    /// The common value of the first `count` values, or of all if there are fewer; `None` if they differ.
     pub(super) fn same(&self, count: u64) -> Option<u64> {
         let count = self.len().min(usize::try_from(count).unwrap_or(usize::MAX));
         let first = self.get(0)?;

@@ -1,4 +1,4 @@
-//! Where on earth the pixels of a GeoTIFF file are, to be carried over to what is made of them.
+//! The georeference of a GeoTIFF file, which can be copied to files made from it.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -12,18 +12,18 @@ use tiff::tags::Tag;
 
 use crate::ImageError;
 
-/// What a tag holds.
+/// The value of a tag.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GeoValue {
-    /// 16-bit numbers.
+    /// 16-bit unsigned integers.
     Shorts(Vec<u16>),
-    /// Floats.
+    /// 64-bit floats.
     Doubles(Vec<f64>),
     /// Text.
     Text(String),
 }
 
-/// The tags of a GeoTIFF file that say where its pixels are.
+/// The tags of a GeoTIFF file that locate its pixels on earth.
 ///
 /// # Source
 /// OGC GeoTIFF 1.1 (19-008r4), chapter 7.
@@ -32,16 +32,16 @@ pub struct Georeference {
     tags: Vec<(u16, GeoValue)>,
 }
 
-/// The scale, a point of the raster and of the model, and the transformation from one to the other.
+/// The pixel scale, the tie points of raster and model, and the transformation from one to the other.
 const PLACE: [u16; 3] = [33550, 33922, 34264];
-/// The coordinate reference system: keys, and the numbers and the text that they point to.
+/// The coordinate reference system: keys, and the floats and the text that they point to.
 const KEYS: u16 = 34735;
 const KEY_NUMBERS: u16 = 34736;
 const KEY_TEXT: u16 = 34737;
 
 impl Georeference {
-    /// Of the first image in a file; none if it is no TIFF file, or does not say where it is. The pixels are those of the stored image: a
-    /// file with an orientation of its own has none.
+    /// Reads the georeference of the first image in a file; `None` if the file is not a TIFF file or has none. It
+    /// refers to the pixels as stored, so it is also `None` if the image must be turned upright.
     ///
     /// # Errors
     /// [`ImageError::Read`] if the file cannot be opened; [`ImageError::Decode`] if a tag is damaged.
@@ -50,7 +50,7 @@ impl Georeference {
         let read = |source| ImageError::Read { path: path.into(), source };
         let file = File::open(path).map_err(read)?;
         let bytes = file.metadata().map_err(read)?.len();
-        // What it is instead is told where its pixels are read.
+        // If it is another kind of file, an error is reported when its pixels are read.
         let Ok(mut decoder) = Decoder::new(BufReader::new(file)) else { return Ok(None) };
         let damaged = |error: TiffError| {
             let hint = ImageFormatHint::Exact(ImageFormat::Tiff);
@@ -77,7 +77,7 @@ impl Georeference {
         Ok(placed.then_some(Self { tags }))
     }
 
-    /// The tags by their numbers.
+    /// The tags: number and value.
     pub fn tags(&self) -> &[(u16, GeoValue)] {
         &self.tags
     }

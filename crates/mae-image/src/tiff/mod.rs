@@ -1,9 +1,9 @@
 //! TIFF and BigTIFF files: strips or tiles, chunky or planar, any number of bands of 8 to 64 bits.
 //!
-//! Numbers are read as they are stored. Grey from white (`WhiteIsZero`) is not inverted, and colours are not
-//! divided by alpha. Unsigned numbers of 8 and of 16 bits keep their type. All others become 32-bit floats:
-//! `f64` is rounded to the nearest, and an integer that no such float holds is refused. A GeoTIFF file that
-//! names a value for "no data" is read as floats, with `NaN` in its place.
+//! Values are read as stored. Grey with `WhiteIsZero` is not inverted, and colours are not divided by alpha. Unsigned
+//! values of 8 and 16 bits keep their type. All others become 32-bit floats: `f64` is rounded to the nearest, and an
+//! integer that no such float represents is refused. A GeoTIFF file with a "no data" value is read as floats, with
+//! `NaN` in its place.
 //!
 //! Thumbnails and masks are skipped. The pages of an ImageJ or OME file are the channels of one image, unless
 //! they are slices or frames, which are refused. Of other files with several pages, the first is read.
@@ -29,17 +29,17 @@ impl Tiff {
     ///
     /// # Errors
     /// [`Problem::Damaged`] if the tags are cut short or contradict each other, [`Problem::Unsupported`] or
-    /// [`Problem::Colours`] for a kind that is not read, and for tags that would take too much memory.
+    /// [`Problem::Colours`] for an unsupported kind, and for tags that would take too much memory.
     pub(crate) fn open(source: &Source) -> Result<Self, Problem> {
         stack::find(File::open(source)?)
     }
 
-    /// The first page alone, where "no data" is a number like others.
+    /// Reads the tags of the first page only, where "no data" is a value like any other.
     pub(crate) fn first_page(source: &Source) -> Result<Self, Problem> {
         stack::first(File::open(source)?)
     }
 
-    /// The image of a file of labels, whose numbers may be indices of a palette.
+    /// Reads the tags of a label image, whose values may be palette indices.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -47,7 +47,7 @@ impl Tiff {
         stack::indices(File::open(source)?)
     }
 
-    /// Size and type of the image as it is stored: [`orientation`](Self::orientation) is not applied.
+    /// Size and type of the image as stored: [`orientation`](Self::orientation) is not applied.
     pub(crate) fn header(&self) -> Header {
         let first = &self.pages[0];
         Header {
@@ -59,25 +59,25 @@ impl Tiff {
         }
     }
 
-    /// All pixels.
+    /// The crop of all pixels.
     pub(crate) fn whole(&self) -> Crop {
         let Header { height, width, .. } = self.header();
         Crop { top: 0, left: 0, height, width }
     }
 
-    /// How the image is turned upright.
+    /// The orientation of the stored image.
     pub(crate) fn orientation(&self) -> Orientation {
         self.orientation
     }
 
-    /// Decodes the pixels of `window`, a part of the image as it is stored, which take at most `max_bytes`. `source` is the file that the
-    /// tags were read from.
+    /// Decodes the pixels of `window`, a part of the image as stored, which take at most `max_bytes`. `source` is the
+    /// file whose tags were read.
     ///
     /// Only the strips and tiles that touch the window are read, one at a time.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`Problem::TooLarge`] before memory is taken; and [`Problem::Unsupported`] for
-    /// a number that no 32-bit float holds.
+    /// As [`open`](Self::open); [`Problem::TooLarge`] before memory is allocated; and [`Problem::Unsupported`] for a
+    /// value that no 32-bit float represents.
     pub(crate) fn read(&self, source: &Source, window: Crop, max_bytes: u64) -> Result<Stored, Problem> {
         for page in &self.pages {
             page.check_chunks(max_bytes)?;

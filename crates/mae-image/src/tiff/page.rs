@@ -1,20 +1,20 @@
-//! One page of a TIFF file: the kind of its numbers and where its strips or tiles lie.
+//! One page of a TIFF file: the type of its values and the position of its strips or tiles.
 
 use super::directory::{Directory, LISTED, Values, cut, tag};
 use crate::source::Source;
 use crate::stored::canvas::Type;
 use crate::stored::header::Problem;
 
-/// The tags of a page of a kind that is read.
+/// The tags of a page of a supported kind.
 #[derive(Clone)]
 pub(super) struct Page {
-    /// Whether numbers are written with their lowest byte first.
+    /// Whether values are little-endian.
     pub(super) little: bool,
     pub(super) height: u64,
     pub(super) width: u64,
     pub(super) samples: u64,
     pub(super) stored: Type,
-    /// The TIFF code of the kind of numbers.
+    /// The TIFF code of the sample format.
     pub(super) format: u64,
     /// Whether the last sample is alpha.
     pub(super) alpha: bool,
@@ -30,28 +30,28 @@ pub(super) struct Page {
     pub(super) places: Places,
 }
 
-/// Where the chunks of a page, its strips or tiles, lie.
+/// The positions of a page's chunks, its strips or tiles.
 #[derive(Clone)]
 pub(super) enum Places {
     Listed {
         offsets: Values<'static>,
         lengths: Option<Values<'static>>,
     },
-    /// Uncompressed planes that follow one another, each of them one chunk.
+    /// Consecutive uncompressed planes, one chunk each.
     Planes {
         offset: u64,
         length: u64,
     },
 }
 
-/// The codes of compressions that are read.
+/// The TIFF codes of compressions.
 pub(super) const NONE: u64 = 1;
 pub(super) const LZW: u64 = 5;
 pub(super) const JPEG: u64 = 7;
 const PACK_BITS: u64 = 32773;
-/// The TIFF code of colours by a palette.
+/// The TIFF code of palette colours.
 const PALETTE: u64 = 3;
-/// Deflate, and its code before it was a standard.
+/// Deflate: the standard code and the older one.
 const DEFLATE: [u64; 2] = [8, 32946];
 
 fn unsupported<T>(kind: impl Into<String>) -> Result<T, Problem> {
@@ -67,7 +67,7 @@ impl Page {
         Self::read_tags(directory, false)
     }
 
-    /// The same, where the numbers may be indices of a palette, whose colours do not count.
+    /// Like [`new`](Self::new), but values may be palette indices, whose colours are ignored.
     pub(super) fn of_indices(directory: &Directory) -> Result<Self, Problem> {
         Self::read_tags(directory, true)
     }
@@ -97,7 +97,7 @@ impl Page {
             Some(2) => true,
             Some(other) => return damaged(format!("PlanarConfiguration is {other}, not 1 or 2")),
         };
-        // One sample beyond grey or RGB may be alpha; one of several further bands is not.
+        // A single sample beyond grey or RGB may be alpha; one of several extra bands is not.
         let colours = if photometric == Some(2) { 3 } else { 1 };
         let extra = directory.find(tag::EXTRA_SAMPLES, 1)?.and_then(|values| values.get(0));
         let alpha = samples == colours + 1 && matches!(extra, Some(1 | 2));
@@ -150,7 +150,7 @@ impl Page {
         })
     }
 
-    /// The bytes of its lists.
+    /// The bytes that its lists and tables take.
     pub(super) fn kept(&self) -> u64 {
         let tables = self.tables.as_ref().map_or(0, Vec::len);
         let places = match &self.places {
@@ -162,17 +162,18 @@ impl Page {
         (tables + places) as u64
     }
 
-    /// The samples that one chunk holds of a pixel.
+    /// The samples per pixel in one chunk.
     pub(super) fn chunk_samples(&self) -> u64 {
         if self.planar { 1 } else { self.samples }
     }
 
-    /// The chunks of one plane, down and across.
+    /// The number of chunks of one plane, down and across.
     pub(super) fn grid(&self) -> (u64, u64) {
         (self.height.div_ceil(self.chunk_height), self.width.div_ceil(self.chunk_width))
     }
 
-    /// Where the `i`th chunk, which unpacks to `unpacked` bytes, begins and its length; `None` for one that is left out.
+    /// The offset and length of the `i`th chunk, which unpacks to `unpacked` bytes; `None` for a chunk that is left
+    /// out.
     pub(super) fn chunk(
         &self,
         source: &Source,
@@ -189,7 +190,7 @@ impl Page {
             }
         };
         let offset = offset.ok_or_else(|| self.unlisted(i))?;
-        // GDAL writes no chunk that is empty.
+        // GDAL does not write empty chunks.
         if offset == 0 && length == 0 {
             return Ok(None);
         }
@@ -209,13 +210,13 @@ impl Page {
         Problem::Damaged(format!("the file does not say where {} {i} is", self.part()))
     }
 
-    /// What errors call a chunk.
+    /// The name of a chunk in errors.
     pub(super) fn part(&self) -> &'static str {
         if self.tiled { "tile" } else { "strip" }
     }
 }
 
-/// A height or width, which must be from 1 to the largest number of 32 bits.
+/// Reads a height or width, which must be 1 to `u32::MAX`.
 fn side(directory: &Directory, tag: u64, name: &str) -> Result<u64, Problem> {
     match directory.number(tag)? {
         None => damaged(format!("the file does not say the {name}")),
@@ -226,10 +227,10 @@ fn side(directory: &Directory, tag: u64, name: &str) -> Result<u64, Problem> {
     }
 }
 
-/// Refuses colours that must be computed: numbers are read as they are stored.
+/// Refuses colours that must be computed: values are read as stored.
 fn check_colours(photometric: Option<u64>) -> Result<(), Problem> {
     Err(Problem::Colours(match photometric {
-        // Grey from white or from black, RGB, a colour filter array, linear raw bands; unknown.
+        // `WhiteIsZero`, `BlackIsZero`, RGB, a colour filter array or linear raw bands; unknown.
         None | Some(0..=2 | 32803 | 34892) => return Ok(()),
         Some(PALETTE) => "a palette".to_owned(),
         Some(4) => "a mask of transparency".to_owned(),
@@ -241,7 +242,7 @@ fn check_colours(photometric: Option<u64>) -> Result<(), Problem> {
     }))
 }
 
-/// The kind of all numbers: 1 unsigned, 2 signed, 3 float.
+/// The sample format of all bands: 1 unsigned, 2 signed, 3 float.
 fn format_of(directory: &Directory, samples: u64) -> Result<u64, Problem> {
     let Some(formats) = directory.find(tag::SAMPLE_FORMAT, samples.max(LISTED))? else { return Ok(1) };
     match formats.same(samples) {
@@ -303,7 +304,7 @@ fn check_coding(compression: u64, predictor: u64, stored: Type) -> Result<(), Pr
     let predictable = compression == LZW || DEFLATE.contains(&compression);
     match predictor {
         1 => Ok(()),
-        // Readers disagree on whether the tag then counts.
+        // Readers disagree on whether the tag applies then.
         2 | 3 if !predictable => {
             unsupported(format!("predictor {predictor} and TIFF compression {compression}"))
         }

@@ -1,4 +1,4 @@
-//! Which pages of a TIFF file make its image.
+//! Selects the pages of a TIFF file that make up its image.
 
 use ::image::metadata::Orientation;
 
@@ -8,30 +8,30 @@ use crate::exif;
 use crate::stored::canvas::Missing;
 use crate::stored::header::Problem;
 
-/// The tags of the pages that make one image. They stay when the file is closed.
+/// The tags of the pages that make up one image. They remain valid when the file is closed.
 pub(crate) struct Tiff {
     /// All of one size and type.
     pub(super) pages: Vec<Page>,
     /// The value for "no data".
     pub(super) missing: Option<Missing>,
-    /// How the image is turned upright.
+    /// The orientation of the stored image.
     pub(super) orientation: Orientation,
 }
 
-/// The description of a series of pages, which stands in the first.
+/// The description of a series of pages, found in the first.
 struct Series {
     channels: u64,
     /// Whether ImageJ wrote the file: it leaves out the directories of a large stack.
     imagej: bool,
 }
 
-/// The first page of a file, whatever it is.
+/// The first page of a file, even if it is a thumbnail or a mask.
 pub(super) fn first(file: File) -> Result<Tiff, Problem> {
     let first = file.first()?;
     Ok(Tiff { pages: vec![Page::new(&first)?], missing: None, orientation: orientation(&first)? })
 }
 
-/// The first page that is no thumbnail, whose numbers may be indices of a palette.
+/// The first page that is not a thumbnail or mask. Its values may be palette indices.
 pub(super) fn indices(file: File) -> Result<Tiff, Problem> {
     let first = first_page(file)?;
     let (page, missing) = (Page::of_indices(&first)?, no_data(&first)?);
@@ -59,7 +59,7 @@ fn orientation(directory: &Directory) -> Result<Orientation, Problem> {
     Ok(exif::upright(told, xmp.as_ref().map(|values| &*values.bytes)))
 }
 
-/// The first directory that is no thumbnail and no mask; the very first if all are.
+/// The first directory that is neither a thumbnail nor a mask; the very first if all are.
 fn first_page(file: File) -> Result<Directory, Problem> {
     let first = file.first()?;
     let mut walk = Walk::default();
@@ -88,7 +88,7 @@ fn no_data(directory: &Directory) -> Result<Option<Missing>, Problem> {
     missing.map(Some).ok_or_else(wrong)
 }
 
-/// The pages after `page` that hold the other channels.
+/// `page` and the pages after it that hold the other channels.
 fn channels(first: &Directory, page: Page, series: &Series) -> Result<Vec<Page>, Problem> {
     let wanted = series.channels;
     if wanted > u64::from(u16::MAX) || !wanted.is_multiple_of(page.samples) {
@@ -132,7 +132,7 @@ fn channels(first: &Directory, page: Page, series: &Series) -> Result<Vec<Page>,
     Ok(pages)
 }
 
-/// The page of a large ImageJ file, whose channels follow the first without directories of their own.
+/// A large ImageJ file as one page: its other channels follow the first without directories of their own.
 fn contiguous(file: File, page: Page, channels: u64) -> Result<Page, Problem> {
     let pixels = page.height.checked_mul(page.width);
     let length = pixels.and_then(|pixels| pixels.checked_mul(page.stored.size() as u64));
@@ -163,7 +163,7 @@ fn of_imagej(text: &str) -> Option<Result<Series, Problem>> {
     };
     let [channels, slices, frames] = ["channels", "slices", "frames"].map(|key| value(key).unwrap_or(1));
     let told = channels.saturating_mul(slices).saturating_mul(frames);
-    // ImageJ takes images of no named kind for slices.
+    // ImageJ treats images of no named kind as slices.
     let images = value("images").unwrap_or(told);
     Some(if slices > 1 || frames > 1 {
         stack(slices, frames)
@@ -174,7 +174,7 @@ fn of_imagej(text: &str) -> Option<Result<Series, Problem>> {
     })
 }
 
-/// Reads the description of the first image in the XML of OME.
+/// Reads the description of the first image from OME XML.
 fn of_ome(text: &str) -> Option<Result<Series, Problem>> {
     let text = text.trim();
     if !text.starts_with('<') || !text.ends_with("OME>") {

@@ -1,4 +1,4 @@
-//! Small TIFF and NumPy files with numbers of any type, for tests.
+//! Small TIFF and NumPy files with values of any type, for tests.
 
 use std::iter::once;
 
@@ -16,7 +16,8 @@ pub fn tag(tag: u16, number: u32) -> (u16, Value) {
     (tag, Value::Numbers(vec![number]))
 }
 
-/// A little-endian TIFF file of one page. `chunks` are its strips, or its tiles if it has a tag for their width; empty ones are left out.
+/// A little-endian TIFF file of one page. `chunks` are its strips, or its tiles if it has a tag for their width; empty
+/// ones are left out.
 pub fn tiff(tags: &[(u16, Value)], chunks: &[Vec<u8>]) -> Vec<u8> {
     let mut file = b"II*\0\0\0\0\0".to_vec();
     let offsets = chunks.iter().map(|chunk| {
@@ -54,7 +55,7 @@ pub fn tiff(tags: &[(u16, Value)], chunks: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
-/// The tags of an image: height, width, bands, bits, compression and the kind of colours.
+/// The tags of an image: height, width, bands, bits, compression and photometric interpretation.
 pub fn tags([height, width, bands, bits, compression, photometric]: [u32; 6]) -> Vec<(u16, Value)> {
     let numbers = [(256, width), (257, height), (259, compression), (262, photometric), (277, bands)];
     let numbers = numbers.map(|(number, value)| tag(number, value));
@@ -91,12 +92,12 @@ pub fn cut(image: &AnyImage, crop: Crop) -> AnyImage {
     of_any!(image, image => cut(image, crop))
 }
 
-/// The number of a pixel in a test image of 16 bits: no two neighbours or bands are alike.
+/// A value of the 16-bit test image: neighbours and bands differ.
 pub fn number(row: usize, column: usize, band: usize) -> u16 {
     (row * 2_909 + column * 7_331 + band * 11_003 + 40_000) as u16
 }
 
-/// All numbers of a test image, `[H, W, C]`.
+/// All values of a test image, `[H, W, C]`.
 pub fn numbers(height: usize, width: usize, bands: usize) -> Vec<u16> {
     let pixels = (0..height).flat_map(|row| (0..width).map(move |column| (row, column)));
     pixels.flat_map(|(row, column)| (0..bands).map(move |band| number(row, column, band))).collect()
@@ -106,7 +107,7 @@ pub fn bytes_of(numbers: &[u16]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// The test image in deflated tiles of 16x16, each number less its left neighbour (predictor 2).
+/// The test image in deflated tiles of 16x16, each value minus its left neighbour (predictor 2).
 pub fn tiled([height, width, bands]: [usize; 3], photometric: u32) -> Vec<u8> {
     const SIDE: usize = 16;
     let mut tiles = Vec::new();
@@ -138,7 +139,7 @@ pub fn npy_of(header: &str, data: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), data].concat()
 }
 
-/// A NumPy file, rows first.
+/// A NumPy file in row-major order.
 pub fn npy(descr: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
     let shape: String = shape.iter().map(|side| format!("{side}, ")).collect();
     npy_of(&format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}\n"), data)

@@ -1,11 +1,11 @@
-//! The sizes of an attention, and what its forward pass leaves for the backward pass.
+//! The sizes of an attention, and the data that its forward pass leaves for the backward pass.
 
 /// The sizes of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
-    /// Tokens of one image, L.
+    /// Tokens per image, L.
     pub len: usize,
-    /// How many of them ask, Q: the last ones. The others are only attended to.
+    /// Query tokens per image, Q: the last Q. The others are only attended to.
     pub queries: usize,
     /// Number of heads.
     pub num: usize,
@@ -23,7 +23,7 @@ impl Heads {
     }
 }
 
-/// What the forward pass read and wrote.
+/// Inputs and outputs of the forward pass.
 #[derive(Clone, Copy)]
 pub struct Attended<'a> {
     /// `[B, L, 3·D]`

@@ -8,10 +8,11 @@ pub use heads::{Attended, Heads};
 
 use crate::Threads;
 
-/// `softmax(q kᵀ / √d) v` by head. Writes each query's logarithm of its sum of exponentials for the backward pass.
+/// Computes `softmax(q kᵀ / √d) v` for each head. Also writes each query's log-sum-exp to `log_sums`, for the backward
+/// pass.
 ///
 /// # Shapes
-/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each; bias `[3·D]`, added to it; out `[B, Q, D]`; log_sums
+/// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each; bias `[3·D]`, added to qkv; out `[B, Q, D]`; log_sums
 /// `[B, N, Q]`
 pub fn attention(
     out: &mut [f32],
@@ -25,7 +26,7 @@ pub fn attention(
     attention(out, log_sums, qkv, bias, heads, threads);
 }
 
-/// The gradient of `qkv` from the output's; weights are computed again, not kept.
+/// Computes the gradient of `qkv` from the output gradient. Attention weights are recomputed, not kept.
 ///
 /// # Shapes
 /// qkv_grad `[B, L, 3·D]`, grad `[B, Q, D]`

@@ -1,5 +1,5 @@
-//! Attention over few tokens: as many heads at a time as a vector has lanes. Matrices of so few rows would cost more to
-//! pack than to multiply.
+//! Attention over few tokens, with one head per vector lane. Matrices with so few rows would cost more to pack than to
+//! multiply.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -8,24 +8,24 @@ use super::{Attended, Heads};
 use crate::simd::exp;
 use crate::{Buffer, Threads};
 
-/// Heads at a time, of one image or several.
+/// Heads computed at once, of one image or several.
 const LANES: usize = 8;
-/// Rows or columns of a product that are summed up side by side.
+/// Rows or columns of a product that are summed side by side.
 const TILE: usize = 4;
-/// Tokens up to which this is the quicker way.
+/// The largest number of tokens for which this module is faster.
 const FEW: usize = 32;
-/// Images of a task: whatever the number of heads, no lane is left empty.
+/// Images per task: no lane stays empty, whatever the number of heads.
 const IMAGES: usize = LANES;
 
-/// A number of each of the heads.
+/// One value for each head of a group.
 type Lanes = [f32; LANES];
 
-/// Whether there are few enough tokens.
+/// Whether there are few enough tokens for this module.
 pub(super) fn applies(heads: Heads) -> bool {
     heads.len <= FEW
 }
 
-/// What a group of heads is computed in: M matrices of its tokens, `[L, D/N]`, and S of scores, `[rows, L]`.
+/// Buffers for a group of heads: M matrices of its tokens, `[L, D/N]`, and S of scores, `[rows, L]`.
 struct Scratch<const M: usize, const S: usize> {
     buffer: Buffer,
     sizes: [usize; 2],
@@ -47,7 +47,7 @@ impl<const M: usize, const S: usize> Scratch<M, S> {
     }
 }
 
-/// The heads of one group: which image and which head of it a lane computes. Lanes beyond the last head repeat it.
+/// The heads of one group: the image and the head that each lane computes. Lanes beyond the last head repeat it.
 #[derive(Clone, Copy)]
 struct Group {
     first: usize,
@@ -56,20 +56,20 @@ struct Group {
 }
 
 impl Group {
-    /// All of `[B, L, 3·D]`.
+    /// Iterates over the groups of all heads in `[B, L, 3·D]`.
     fn all(qkv: &[f32], heads: Heads) -> impl Iterator<Item = Self> {
         let total = qkv.len() / (heads.len * 3 * heads.dim);
         (0..total).step_by(LANES).map(move |first| Self { first, count: LANES.min(total - first), heads })
     }
 
-    /// Image and head of a lane.
+    /// Returns the image and head of a lane.
     fn at(self, lane: usize) -> (usize, usize) {
         let head = self.first + lane.min(self.count - 1);
         (head / self.heads.num, head % self.heads.num)
     }
 }
 
-/// As [`crate::attention`].
+/// [`crate::attention`] for few tokens.
 pub(super) fn attention(
     out: &mut [f32],
     log_sums: &mut [f32],
@@ -135,7 +135,7 @@ fn forward(
     store(out, mixed, queries, num * dim, 0, 1.0, group);
 }
 
-/// As [`crate::attention_backward`].
+/// [`crate::attention_backward`] for few tokens.
 pub(super) fn attention_backward(
     qkv_grad: &mut [f32],
     grad: &[f32],
@@ -210,7 +210,7 @@ fn backward(
     }
 }
 
-/// Queries, scaled, keys and values, all biased.
+/// Loads queries, keys and values, all biased; queries are also scaled.
 fn load_qkv(qkv: &[f32], bias: &[f32], group: Group, parts: [&mut [Lanes]; 3]) {
     let Heads { len, num, dim, .. } = group.heads;
     let width = num * dim;
@@ -220,8 +220,9 @@ fn load_qkv(qkv: &[f32], bias: &[f32], group: Group, parts: [&mut [Lanes]; 3]) {
     load(v, qkv, len, 3 * width, 2 * width, Some((&bias[2 * width..][..width], 1.0)), group);
 }
 
-/// Columns from `first` on of `[B, rows, stride]`, a head's to its lane; biased and scaled.
-#[inline(never)] // numbers one by one: made wider, it would only become slower
+/// Copies columns of `[B, rows, stride]` from `first` on, each head's to its lane. Adds a bias and scales if `affine`
+/// is given.
+#[inline(never)] // copies single values: compiled for wider vectors, it would only be slower
 fn load(
     to: &mut [Lanes],
     from: &[f32],
@@ -249,7 +250,7 @@ fn load(
     }
 }
 
-/// The other way round.
+/// The inverse of [`load`]: writes each lane to its head's columns, scaled.
 #[inline(never)]
 fn store(to: &mut [f32], from: &[Lanes], rows: usize, stride: usize, first: usize, scale: f32, group: Group) {
     let dim = group.heads.dim;
@@ -264,7 +265,7 @@ fn store(to: &mut [f32], from: &[Lanes], rows: usize, stride: usize, first: usiz
     }
 }
 
-/// `exp(x - of)`
+/// Replaces `x` with `exp(x - of)`.
 #[inline(always)]
 fn subtract_exp(x: &mut [Lanes], of: Lanes) {
     for x in x.iter_mut() {
@@ -272,7 +273,7 @@ fn subtract_exp(x: &mut [Lanes], of: Lanes) {
             x[lane] -= of[lane];
         }
     }
-    // Flat, for the compiler to see as many at a time as it likes.
+    // Flattened, so that the compiler can choose the vector width.
     for x in x.as_flattened_mut() {
         *x = exp(*x);
     }
@@ -311,7 +312,7 @@ fn dots(out: &mut [Lanes], row: &[Lanes], matrix: &[Lanes]) {
     }
 }
 
-/// `out = Σ weights[j] · matrix[j]`, of each so manieth weight: `[L]`, `[L, D]` → `[D]`
+/// `out = Σ weights[j · step] · matrix[j]`: `[L]`, `[L, D]` → `[D]`
 #[inline(always)]
 fn combine(out: &mut [Lanes], weights: &[Lanes], step: usize, matrix: &[Lanes]) {
     let dim = out.len();

@@ -1,4 +1,5 @@
-//! Attention of sequences of any length, by matrix products: scores exist for a few queries of one head at a time.
+//! Attention over sequences of any length, by matrix products. Scores exist for one tile of queries of one head at a
+//! time.
 
 use std::ops::Range;
 
@@ -10,16 +11,17 @@ use crate::Buffer;
 use crate::gemm::{Mat, Threads, Write, matmul};
 use crate::simd::{exp, max, sum};
 
-/// Queries at a time: the scores of these stay in a core's cache.
+/// Queries per tile: their scores stay in a core's cache.
 const TILE: usize = 128;
 
-/// Queries by their place among the tokens, a tile at a time.
+/// Iterates over the tiles of queries, as ranges of token indices.
 fn tiles(heads: Heads) -> impl Iterator<Item = Range<usize>> {
     let first = heads.len - heads.queries;
     (first..heads.len).step_by(TILE).map(move |start| start..(start + TILE).min(heads.len))
 }
 
-/// What a task works in: one head's queries, keys and values, biased and dense, and the scores of a tile of queries.
+/// Buffers of a task: one head's queries, keys and values, biased and contiguous, and the scores of one tile of
+/// queries.
 struct Scratch {
     qkv: [Buffer; 3],     // [L, D/N] each
     weights: Buffer,      // [TILE, L]
@@ -38,7 +40,7 @@ impl Scratch {
         }
     }
 
-    /// Queries are scaled on the way: cheaper than the scores.
+    /// Loads one head. Scales the queries on the way, which is cheaper than scaling the scores.
     fn load(&mut self, heads: Heads, head: usize, qkv: &[f32], bias: &[f32]) {
         let width = heads.width();
         for (part, out) in self.qkv.iter_mut().enumerate() {
@@ -48,7 +50,7 @@ impl Scratch {
         }
     }
 
-    /// Scores of `queries` against all keys, to the first rows of `weights`.
+    /// Writes the scores of `queries` against all keys to the first rows of `weights`.
     fn score(&mut self, heads: Heads, queries: &Range<usize>) {
         let [q, k, _] = &self.qkv;
         let q = Mat::dense(&q[queries.start * heads.dim..queries.end * heads.dim], heads.dim);
@@ -56,7 +58,7 @@ impl Scratch {
     }
 }
 
-/// [`attention`](super::attention) of any length.
+/// [`attention`](super::attention) for sequences of any length.
 pub(super) fn attention(
     out: &mut [f32],
     log_sums: &mut [f32],
@@ -88,7 +90,7 @@ pub(super) fn attention(
         );
 }
 
-/// Biased and scaled rows of one head.
+/// Copies the rows of one head, biased and scaled.
 #[multiversion(targets = "simd")]
 fn load_rows(out: &mut [f32], x: &[f32], stride: usize, bias: &[f32], scale: f32) {
     for (out, row) in out.chunks_exact_mut(bias.len()).zip(x.chunks(stride)) {
@@ -98,7 +100,7 @@ fn load_rows(out: &mut [f32], x: &[f32], stride: usize, bias: &[f32], scale: f32
     }
 }
 
-/// Scores to weights, row by row.
+/// Turns scores into attention weights in place, row by row. Writes each row's log-sum-exp.
 #[multiversion(targets = "simd")]
 fn softmax(scores: &mut [f32], len: usize, log_sums: &mut [f32]) {
     for (row, log_sum) in scores.chunks_exact_mut(len).zip(log_sums) {
@@ -115,7 +117,7 @@ fn softmax(scores: &mut [f32], len: usize, log_sums: &mut [f32]) {
     }
 }
 
-/// [`attention_backward`](super::attention_backward) of any length.
+/// [`attention_backward`](super::attention_backward) for sequences of any length.
 pub(super) fn attention_backward(
     qkv_grad: &mut [f32],
     grad: &[f32],
@@ -147,7 +149,7 @@ pub(super) fn attention_backward(
         );
 }
 
-/// One head of one image.
+/// Computes the gradients of one head of one image.
 fn head_backward(
     scratch: &mut Scratch,
     qkv_grad: &mut [f32],
@@ -181,7 +183,7 @@ fn head_backward(
     }
 }
 
-/// Products of rows: what the softmax's gradient subtracts.
+/// Computes dot products of rows, which the gradient of the softmax subtracts.
 #[multiversion(targets = "simd")]
 fn dot_rows(out: &mut [f32], a: &[f32], b: &[f32], stride: usize, dim: usize) {
     for ((out, a), b) in out.iter_mut().zip(a.chunks(stride)).zip(b.chunks(stride)) {
@@ -189,7 +191,7 @@ fn dot_rows(out: &mut [f32], a: &[f32], b: &[f32], stride: usize, dim: usize) {
     }
 }
 
-/// Scores to weights, and the weights' gradient to the scores'.
+/// Turns scores into weights, and the gradient of the weights into that of the scores, in place.
 #[multiversion(targets = "simd")]
 fn softmax_backward(scores: &mut [f32], grad: &mut [f32], log_sums: &[f32], means: &[f32]) {
     let len = scores.len() / means.len();

@@ -14,13 +14,13 @@ pub(super) mod sealed {
     #[cfg(target_arch = "x86_64")]
     use super::Slice;
 
-    /// What packing needs of a number.
+    /// What packing needs of an element.
     pub trait Numbers: Copy + Send + Sync {
-        /// The slice, with its type as a value. A match on it is decided when the code is compiled.
+        /// Returns the slice with its type as an enum variant. A match on it is resolved at compile time.
         #[cfg(target_arch = "x86_64")]
         fn slice(numbers: &[Self]) -> Slice<'_>;
 
-        /// The rounded number.
+        /// Returns the value rounded to bf16.
         fn rounded(self) -> f32;
     }
 
@@ -52,7 +52,7 @@ pub(super) mod sealed {
     }
 }
 
-/// Numbers of one of the types.
+/// A slice of one of the element types.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub enum Slice<'a> {

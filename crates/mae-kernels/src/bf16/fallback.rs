@@ -6,7 +6,7 @@ use super::factor::Factor;
 use crate::gemm::mat::{Mat, Threads, Write, matmul};
 use crate::{Buffer, on_pool};
 
-/// Computes a product of which no size is zero.
+/// Computes a product. No size may be zero.
 pub(super) fn product<A: Factor, B: Factor>(
     (out, row_stride): (&mut [f32], usize),
     a: Mat<'_, A>,
@@ -24,7 +24,7 @@ pub(super) fn product<A: Factor, B: Factor>(
     }
 }
 
-/// The rounded numbers, in the order of memory, without gaps.
+/// Returns the rounded values in memory order, without gaps.
 fn rounded<T: Factor>(from: Mat<'_, T>, threads: Threads) -> Buffer {
     let from = if from.col_stride == 1 { from } else { from.t() };
     let mut out = Buffer::any(from.rows * from.cols);
@@ -37,7 +37,7 @@ fn rounded<T: Factor>(from: Mat<'_, T>, threads: Threads) -> Buffer {
     out
 }
 
-/// The matrix whose numbers lie in `data` in the order of another's.
+/// Returns a matrix over `data`, whose values lie in the same order as those of `other`.
 fn like<'a, T: Factor>(other: Mat<'_, T>, data: &'a [f32]) -> Mat<'a> {
     if other.col_stride == 1 { Mat::dense(data, other.cols) } else { Mat::dense(data, other.rows).t() }
 }

@@ -10,13 +10,13 @@ pub(super) const TILE_ROWS: usize = 14;
 /// Columns of a tile: two registers.
 pub(super) const TILE_COLS: usize = 2 * LANES;
 
-/// A pair of each row of a panel of the first factor.
+/// One pair for each row of a panel of the first factor.
 pub(super) type APairs = [f32; TILE_ROWS];
-/// A pair of each column of a panel of the second factor.
+/// One pair for each column of a panel of the second factor.
 pub(super) type BPairs = [f32; TILE_COLS];
 
-/// Multiplies a panel of the first factor by panels of the second, each into the next tile of `rows`. There are as many
-/// rows as in a tile or, at the edge of the product, fewer.
+/// Multiplies a panel of the first factor by panels of the second, each into the next tile of `rows`. There are
+/// [`TILE_ROWS`] rows or, at the edge of the product, fewer.
 #[allow(unsafe_code, reason = "calls functions for processors with AVX512_BF16")]
 pub(super) fn multiply_panels<'a>(
     _: Avx512Bf16,
@@ -46,7 +46,7 @@ pub(super) fn multiply_panels<'a>(
     }
 }
 
-/// The same for a known number of rows, of which each count has its own loop.
+/// [`multiply_panels`] for `R` rows, so that each number of rows has its own loop.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 fn panels<'a, const R: usize>(
     rows: &mut [&mut [f32]],

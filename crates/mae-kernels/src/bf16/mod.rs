@@ -21,20 +21,20 @@ use crate::gemm::mat::{Mat, Threads, Write, fits};
 pub use factor::Factor;
 pub use number::Bf16;
 
-/// `out = a · b` or `out += a · b`, with factors rounded to bf16 and sums in f32. `out` is row-major, each row
-/// `row_stride` numbers after the one before.
+/// Computes `out = a · b` or `out += a · b`, with factors rounded to bf16 and sums in f32. `out` is row-major, with
+/// rows `row_stride` elements apart.
 ///
-/// An `f32` factor is rounded as [`Bf16::from`] does; a subnormal [`Bf16`] counts as zero.
+/// An `f32` factor is rounded as by [`Bf16::from`]; a subnormal [`Bf16`] counts as zero.
 ///
 /// # Results
-/// An element depends neither on the number of threads nor on earlier products, if [`bf16_products`] is
-/// [`Avx512Bf16`](Bf16Products::Avx512Bf16). Then the inner dimension is divided into blocks of at most 768, of equal
-/// length up to rounding. Each block's sum starts at zero. Each pair of positions adds its second product, then its
-/// first, and each addition rounds once, to nearest; a subnormal sum becomes zero. The sums of the blocks are added in
-/// order: to zero, or to `out` for [`Write::Add`].
+/// If [`bf16_products`] is [`Avx512Bf16`](Bf16Products::Avx512Bf16), an element depends neither on the number of
+/// threads nor on earlier products. The inner dimension is then divided into blocks of at most 768, of equal length up
+/// to rounding. Each block's sum starts at zero. Each pair of positions adds its second product, then its first. Each
+/// addition rounds once, to nearest; a subnormal sum becomes zero. The sums of the blocks are added in order: to zero,
+/// or to `out` for [`Write::Add`].
 ///
-/// Otherwise the order is that of [`matmul`](crate::matmul). The error is that of f32 sums in both cases: for K
-/// positions at most about K · 2⁻²⁴ times the sum of the products' magnitudes.
+/// Otherwise, the order is that of [`matmul`](crate::matmul). In both cases, the error is that of f32 sums: for K
+/// positions, at most about K · 2⁻²⁴ times the sum of the products' magnitudes.
 ///
 /// # Panics
 /// If the inner sizes differ or `out` is too short.
@@ -49,13 +49,13 @@ pub fn matmul_bf16<A: Factor, B: Factor>(
     multiply((out, row_stride), a, b, write, threads, bf16_products());
 }
 
-/// What computes bf16 products.
+/// How bf16 products are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Bf16Products {
-    /// The processor's instructions on pairs of bf16 numbers.
+    /// By the processor's instructions on pairs of bf16 values.
     Avx512Bf16,
-    /// f32 products of the rounded factors.
+    /// By f32 products of the rounded factors.
     F32,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Bf16Products {
     }
 }
 
-/// What [`matmul_bf16`] uses on this processor.
+/// Returns what [`matmul_bf16`] uses on this processor.
 pub fn bf16_products() -> Bf16Products {
     #[cfg(target_arch = "x86_64")]
     if vector::Avx512Bf16::detect().is_some() {

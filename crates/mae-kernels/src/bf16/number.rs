@@ -6,20 +6,20 @@
 pub struct Bf16(u16);
 
 impl Bf16 {
-    /// The number with the given bits.
+    /// Creates the number with the given bits.
     pub fn from_bits(bits: u16) -> Self {
         Self(bits)
     }
 
-    /// Its bits.
+    /// Returns the bits.
     pub fn to_bits(self) -> u16 {
         self.0
     }
 }
 
 impl From<f32> for Bf16 {
-    /// Rounds to nearest, ties to even, as the instruction `VCVTNE2PS2BF16` does: a subnormal number becomes zero of
-    /// its sign, and a NaN becomes quiet and keeps the upper bits of its payload.
+    /// Rounds to nearest, ties to even, as the instruction `VCVTNE2PS2BF16` does: a subnormal number becomes a zero of
+    /// the same sign, and a NaN becomes quiet and keeps the upper bits of its payload.
     #[inline]
     fn from(x: f32) -> Self {
         let bits = x.to_bits();
@@ -29,15 +29,15 @@ impl From<f32> for Bf16 {
         } else if x.is_subnormal() {
             Self(upper & 0x8000)
         } else {
-            // Half of the last place, less one if the last place is even: a carry out of the fraction rounds up, into
-            // the exponent where the fraction is all ones.
+            // Adds half of the last place, less one if the last place is even. A carry out of the lower half rounds up,
+            // into the exponent if the fraction is all ones.
             Self(((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16)
         }
     }
 }
 
 impl From<Bf16> for f32 {
-    /// The same number.
+    /// Converts without loss.
     #[inline]
     fn from(x: Bf16) -> Self {
         Self::from_bits(u32::from(x.0) << 16)
@@ -48,13 +48,13 @@ impl From<Bf16> for f32 {
 mod tests {
     use super::*;
 
-    /// The definition: of the two neighbours the nearer, of two equally near ones the even.
+    /// Rounds by the definition: to the nearer of the two neighbours or, if both are equally near, to the even one.
     fn nearest(x: f32) -> u16 {
         let below = (x.to_bits() >> 16) as u16; // nearer to zero
         let value = |bits: u16| {
             let exponent_all_ones = bits & 0x7fff == 0x7f80;
             let real = f64::from(f32::from_bits(u32::from(bits) << 16));
-            // What would come after the largest number, if the exponents went on.
+            // The value that would follow the largest number if the exponents went on.
             if exponent_all_ones { 2.0_f64.powi(128).copysign(real) } else { real }
         };
         let to = |bits: u16| (f64::from(x) - value(bits)).abs();

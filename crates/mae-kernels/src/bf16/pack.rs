@@ -1,8 +1,8 @@
-//! Packing: a factor rounded to bf16, in the order in which the micro-kernel reads it.
+//! Packing: copies a factor, rounded to bf16, in the order in which the micro-kernel reads it.
 //!
-//! A panel is a few rows of the first factor, or a few columns of the second; here both are its lanes. For two
-//! positions of the inner dimension at a time, it holds each lane's pair: `[K/2, lanes, 2]`. Missing lanes, and the
-//! second number of the last pair where K is odd, are zero.
+//! A panel is a few rows of the first factor or a few columns of the second; both are called lanes here. For every two
+//! positions of the inner dimension, it holds each lane's pair: `[K/2, lanes, 2]`. Missing lanes are zero, and so is
+//! the second value of the last pair if K is odd.
 
 use std::arch::x86_64::*;
 
@@ -30,7 +30,7 @@ pub(super) fn pack<T: Factor, const P: usize>(
     }
 }
 
-/// Packs a panel of which each lane is contiguous in memory: loads pairs of 16 lanes at a time and transposes them.
+/// Packs a panel whose lanes are contiguous in memory: loads pairs of 16 lanes at a time and transposes them.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 #[allow(clippy::needless_range_loop, reason = "iterators of arrays of registers go through memory")]
 fn pack_rows<T: Factor, const P: usize>(
@@ -69,8 +69,8 @@ fn pack_rows<T: Factor, const P: usize>(
     }
 }
 
-/// Packs panels whose lanes lie side by side in memory. Each line is read across all panels before the next, because
-/// that lies on another page and the processor prefetches within a page only.
+/// Packs panels whose lanes lie side by side in memory. Each line is read across all panels before the next: that one
+/// is on another page, and the processor prefetches only within a page.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 fn pack_columns<T: Factor, const P: usize>(
     panels: &mut [[f32; P]],
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn panels_are_those_of_the_definition() {
         let Some(cpu) = Avx512Bf16::detect() else { return };
-        // All kinds of numbers: their upper halves run through all bits.
+        // All kinds of values: all bits of the upper halves vary.
         let numbers: Vec<f32> =
             (0..60_000_u32).map(|i| f32::from_bits(i.wrapping_mul(0x9e37_79b9))).collect();
         let rounded: Vec<Bf16> = numbers.iter().map(|x| Bf16::from(*x)).collect();

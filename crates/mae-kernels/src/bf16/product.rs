@@ -2,7 +2,8 @@
 //!
 //! # Source
 //! Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34 (2008). Deviation: threads
-//! share both packed factors, which stay in the last-level cache, and a task's block of the second one in its own.
+//! share both packed factors, which stay in the last-level cache. A task's block of the second factor stays in its
+//! core's own cache.
 
 use std::ops::Range;
 
@@ -15,22 +16,22 @@ use super::vector::{Avx512Bf16, LANES};
 use crate::gemm::mat::{Mat, Threads, Write};
 use crate::{Buffer, on_pool};
 
-/// Largest block of the inner dimension. Each block reads and writes the product once, so longer blocks cost less; up to
-/// this length the panels still reach the registers at full speed.
+/// Largest block of the inner dimension. Each block reads and writes the product once, so longer blocks cost less; up
+/// to this length the panels still reach the registers at full speed.
 const DEPTH: usize = 768;
-/// Blocks that are packed at a time. Threads wait for each other after each time.
+/// Blocks packed at a time, after which threads wait for each other.
 const PACKED_BLOCKS: usize = 2;
-/// Most rows and columns that are packed at a time. This bounds the memory: 13 MB for each factor.
+/// Maximum rows and columns packed at a time. This bounds the memory: 13 MB for each factor.
 const PACKED: (usize, usize) = (300 * TILE_ROWS, 128 * TILE_COLS);
-/// Panels that are packed together, so that longer pieces of a row are read at once.
+/// Panels packed together, so that longer pieces of a row are read at once.
 const PACKED_PANELS: usize = 4;
-/// Largest rows and columns of a task: its columns, a block deep, fit the second-level cache (768 KiB).
+/// Maximum rows and columns of a task. Its columns, one block deep, fit into the second-level cache (768 KiB).
 const TASK: (usize, usize) = (16 * TILE_ROWS, 16 * TILE_COLS);
-/// Tasks for each thread, at least, unless tasks would be smaller than a tile: threads that finish early take more.
+/// Minimum tasks per thread, unless tasks would be smaller than a tile. Threads that finish early take more.
 const TASKS: usize = 16;
 
-/// Computes a product of which no size is zero. Its inner blocks depend on the inner size only, so each element is
-/// summed in the same order whatever the threads.
+/// Computes a product. No size may be zero. The inner blocks depend only on the inner size, so each element is summed
+/// in the same order on any number of threads.
 pub(super) fn product<A: Factor, B: Factor>(
     cpu: Avx512Bf16,
     (out, row_stride): (&mut [f32], usize),
@@ -86,14 +87,14 @@ fn packed_product<A: Factor, B: Factor>(
     }
 }
 
-/// Pairs of bf16 numbers, each in the bits of an f32, from the start of a cache line on.
+/// Pairs of bf16 values, each in the bits of an f32, aligned to a cache line.
 struct Pairs {
     buffer: Buffer,
     pairs: Range<usize>,
 }
 
 impl Pairs {
-    /// `len` pairs of any value.
+    /// Returns `len` arbitrary pairs.
     fn any(len: usize) -> Self {
         let buffer = Buffer::any(len + LANES - 1);
         let first = buffer.as_ptr().align_offset(LANES * size_of::<f32>()).min(LANES - 1);
@@ -109,12 +110,12 @@ impl Pairs {
     }
 }
 
-/// Divides `0..whole` into parts of the given size, of which the last may be smaller.
+/// Divides `0..whole` into parts of the given size; the last may be smaller.
 fn parts(whole: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..whole).step_by(size).map(move |start| start..whole.min(start + size))
 }
 
-/// Runs both, at the same time if there are threads for it.
+/// Runs both, in parallel if `threads` allows it.
 fn both(threads: Threads, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
     match threads {
         Threads::One => {
@@ -149,12 +150,12 @@ fn pack_panels<T: Factor, const P: usize>(
 /// A block of the product.
 struct Task<'a> {
     rows: Vec<&'a mut [f32]>,
-    /// Which panels of the packed factors come first.
+    /// The first panel in each of the packed factors.
     panels: (usize, usize),
 }
 
-/// Divides the given number of rows and the given columns of `out` into tasks. Those with the same columns follow each
-/// other: they read the same panels of the second factor.
+/// Divides the first `rows` rows and the given columns of `out` into tasks. Tasks with the same columns follow each
+/// other, because they read the same panels of the second factor.
 fn tasks<'a>(
     out: &'a mut [f32],
     row_stride: usize,
@@ -178,7 +179,7 @@ fn tasks<'a>(
     tasks
 }
 
-/// Rows and columns of a task: whole tiles, about as many in each task.
+/// Returns the rows and columns of a task: whole tiles, about as many in each task.
 fn task_size(rows: usize, cols: usize, threads: Threads) -> (usize, usize) {
     let (rows, cols) = (rows.div_ceil(TILE_ROWS), cols.div_ceil(TILE_COLS));
     let (mut tall, mut wide) = (TASK.0 / TILE_ROWS, TASK.1 / TILE_COLS);
@@ -192,7 +193,7 @@ fn task_size(rows: usize, cols: usize, threads: Threads) -> (usize, usize) {
     (even(rows, tall) * TILE_ROWS, even(cols, wide) * TILE_COLS)
 }
 
-/// Computes a task. A panel has `pairs` of each lane, a block of the inner dimension `depth` of them.
+/// Computes a task. A panel has `pairs` pairs per lane, and a block of the inner dimension has `depth` of them.
 fn compute(
     cpu: Avx512Bf16,
     mut task: Task<'_>,
@@ -217,7 +218,7 @@ mod tests {
     use super::super::number::Bf16;
     use super::*;
 
-    /// The sum that the documentation of `matmul_bf16` states, one operation after the other.
+    /// The sum that the documentation of `matmul_bf16` specifies, one operation at a time.
     fn sum(a: &[f32], b: &[f32]) -> f32 {
         let blocks = a.len().div_ceil(DEPTH);
         let depth = a.len().div_ceil(blocks).next_multiple_of(2);
@@ -256,7 +257,7 @@ mod tests {
     #[test]
     fn large_products_are_packed_in_parts() {
         let Some(cpu) = Avx512Bf16::detect() else { return };
-        // Each element is the inner size times its row's number, exactly.
+        // Each element is exactly the inner size times its row index modulo 100.
         let (rows, inner, cols) = (PACKED.0 + 3, 5, PACKED.1 + 1);
         let a: Vec<f32> = (0..rows * inner).map(|i| (i / inner % 100) as f32).collect();
         let b = vec![1.0; inner * cols];

@@ -1,4 +1,4 @@
-//! Products against f64 sums of the rounded factors, by the instructions and without them.
+//! Compares products with f64 sums of the rounded factors, with and without the instructions.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -6,10 +6,10 @@ use rand_core::{Rng, SeedableRng};
 use super::*;
 
 const WAYS: [Bf16Products; 2] = [Bf16Products::Avx512Bf16, Bf16Products::F32];
-/// What stands in `out` where no product is written.
+/// The value in `out` where no product is written.
 const GAP: f32 = 77.0;
 
-/// Numbers of either sign whose magnitudes lie between 2⁻⁶ and 2⁶.
+/// Returns values of either sign with magnitudes between 2⁻⁶ and 2⁶.
 fn random(len: usize, seed: u64) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut number = || {
@@ -20,7 +20,7 @@ fn random(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| number()).collect()
 }
 
-/// A product to be made, with rows that lie apart in all three matrices.
+/// A product to compute. Each row of all three matrices is followed by `gap` unused elements.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     rows: usize,
@@ -73,12 +73,12 @@ impl Case {
         out
     }
 
-    /// Holds a result against sums in f64.
+    /// Compares a result with sums in f64.
     ///
-    /// A product of two bf16 numbers is exact in f32. Each addition rounds by at most 2⁻²⁴ of its result, so that n
-    /// additions in any order are off by at most n·u / (1 - n·u) times the sum of the magnitudes (Higham, "Accuracy and
-    /// Stability of Numerical Algorithms", section 4.2). K numbers take K additions to zero, three blocks of the
-    /// longest sums here two more, and one is to `out`.
+    /// A product of two bf16 values is exact in f32. Each addition rounds by at most u = 2⁻²⁴ of its result. n
+    /// additions in any order are therefore off by at most n·u / (1 - n·u) times the sum of the magnitudes (Higham,
+    /// "Accuracy and Stability of Numerical Algorithms", section 4.2). A sum of K products takes K additions, starting
+    /// at zero. The three blocks of the longest sums here take two more, and adding to `out` takes one.
     fn check(self, a: &[f32], b: &[f32], out: &[f32]) {
         let wide = |x: &f32| f64::from(f32::from(Bf16::from(*x)));
         let (a, b): (Vec<f64>, Vec<f64>) = (a.iter().map(wide).collect(), b.iter().map(wide).collect());
@@ -106,7 +106,7 @@ impl Case {
     }
 }
 
-/// Cases in which each size takes each number from 1 to 70, with all ways to lie.
+/// Cases in which each size takes every value from 1 to 70, with all combinations of transposes, gaps and writes.
 fn cases() -> impl Iterator<Item = Case> {
     (0..70 * 16).map(|i| Case {
         rows: 1 + i % 70,
@@ -118,7 +118,7 @@ fn cases() -> impl Iterator<Item = Case> {
     })
 }
 
-/// Inner sizes about those at which a sum is divided.
+/// Cases with inner sizes close to those at which a sum is divided.
 fn long_cases() -> impl Iterator<Item = Case> {
     [767, 768, 769, 1535, 1536, 1537, 2000].into_iter().enumerate().map(|(i, inner)| Case {
         rows: 29,

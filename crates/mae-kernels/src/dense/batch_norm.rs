@@ -1,4 +1,4 @@
-//! Batch normalisation of rows by channel with an activation behind it, forward and backward in two passes each.
+//! Batch normalisation of rows by channel, followed by an activation. Forward and backward take two passes each.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -7,12 +7,12 @@ use crate::gelu::{gelu_of, gelu_slope};
 use crate::rows::{fold, partial_sums, rows_per_chunk};
 use crate::{Buffer, on_pool};
 
-/// The activation behind a batch norm.
+/// The activation after a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nonlinearity {
-    /// Nothing.
+    /// No activation.
     Identity,
-    /// The positive part.
+    /// `max(x, 0)`.
     Relu,
     /// The exact GELU.
     Gelu,
@@ -30,7 +30,7 @@ pub struct ChannelMoments {
 /// The moments, parameters and activation of a batch norm.
 #[derive(Clone, Copy, Debug)]
 pub struct ChannelNorm<'a> {
-    /// Of the rows.
+    /// Mean and variance of the rows.
     pub moments: &'a ChannelMoments,
     /// `[C]`
     pub weight: &'a [f32],
@@ -38,18 +38,18 @@ pub struct ChannelNorm<'a> {
     pub bias: &'a [f32],
     /// Added to the variance.
     pub eps: f32,
-    /// Applied to the normalised numbers.
+    /// Applied to the normalised, scaled and shifted values.
     pub activation: Nonlinearity,
 }
 
 impl ChannelMoments {
-    /// Of at least one row.
+    /// Computes the moments of at least one row.
     ///
     /// # Shapes
     /// `[R, C]`
     pub fn new(x: &[f32], channels: usize) -> Self {
         let (len, rows) = (rows_per_chunk(channels) * channels, (x.len() / channels) as f64);
-        // Each chunk's own moments, which are then merged: one pass over memory, as exact as two.
+        // Computes each chunk's own moments, then merges them: one pass over memory, as exact as two.
         let mut of_chunks = Buffer::any(x.len().div_ceil(len) * 2 * channels);
         on_pool(|| {
             let chunks = of_chunks.par_chunks_mut(2 * channels).zip(x.par_chunks(len));
@@ -72,14 +72,14 @@ impl ChannelMoments {
     }
 }
 
-/// The mean of a chunk's rows and their squared distances from it, by channel.
+/// Computes the mean of a chunk's rows and the sum of their squared distances from it, by channel.
 #[multiversion(targets = "simd")]
 fn moments_of_chunk(moments: &mut [f32], x: &[f32], channels: usize) {
     let (mean, squares) = moments.split_at_mut(channels);
     let first = &x[..channels];
     mean.fill(0.0);
     squares.fill(0.0);
-    // Of the distances from the first row: numbers far from zero lose no digits.
+    // Sums distances from the first row, so that values far from zero lose no digits.
     for row in x.chunks_exact(channels) {
         for ((sum, x), first) in mean.iter_mut().zip(row).zip(first) {
             *sum += x - first;
@@ -115,7 +115,8 @@ pub fn batch_norm(x: &[f32], norm: ChannelNorm<'_>) -> Buffer {
     out
 }
 
-/// The gradients of a batch norm's input, weight and bias. The moments depend on the input.
+/// Computes the gradients of a batch norm's input, weight and bias. The input gradient includes the path through the
+/// moments.
 ///
 /// # Shapes
 /// grad and x `[R, C]` → `[R, C]`, `[C]`, `[C]`
@@ -146,13 +147,13 @@ pub fn batch_norm_backward(grad: &[f32], x: &[f32], norm: ChannelNorm<'_>) -> [B
 }
 
 impl ChannelNorm<'_> {
-    /// The inverse of the deviations.
+    /// Returns the inverse standard deviations.
     fn scale(&self) -> Vec<f32> {
         self.moments.var.iter().map(|var| 1.0 / (var + self.eps).sqrt()).collect()
     }
 }
 
-/// A [`Nonlinearity`] that is known when a loop is compiled.
+/// A [`Nonlinearity`] known at compile time.
 trait Known {
     fn of(x: f32) -> f32;
     fn slope(x: f32) -> f32;
@@ -174,7 +175,7 @@ impl Known for Identity {
     }
 }
 
-// Comparisons that are false for NaN, so that it passes through.
+// These comparisons are false for NaN, so NaN passes through.
 impl Known for Relu {
     #[inline(always)]
     fn of(x: f32) -> f32 {
@@ -236,8 +237,8 @@ fn sum_rows<A: Known>(
     }
 }
 
-/// Turns the gradient of a norm's output into that of its input, in place, by the means of the rows' contributions to the gradients of
-/// weight and bias.
+/// Turns the gradient of a norm's output into that of its input, in place. `of_weight` and `of_bias` are the means over
+/// rows of the contributions to the gradients of weight and bias.
 #[multiversion(targets = "simd")]
 fn backward_rows(
     grad: &mut [f32],

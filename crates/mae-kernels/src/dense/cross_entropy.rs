@@ -1,4 +1,4 @@
-//! The weighted cross entropy of scores of classes.
+//! The weighted cross-entropy of class scores.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -7,11 +7,11 @@ use crate::rows::rows_per_chunk;
 use crate::simd::{exp, max, sum};
 use crate::{Buffer, on_pool};
 
-/// The mean of minus the logarithms of the true classes' probabilities, each row weighted; 0 if no row has a weight. Returns it with the
-/// scores' gradient.
+/// Returns the weighted mean over rows of the negative log-probability of the true class, and the gradient of the
+/// scores. The mean is 0 if all weights are 0.
 ///
 /// # Shapes
-/// scores `[R, K]`, the true classes and weights of rows `[R]` → `[R, K]`
+/// scores `[R, K]`, true classes and weights of rows `[R]` → `[R, K]`
 ///
 /// # Panics
 /// If a class is not below K.
@@ -34,7 +34,8 @@ pub fn cross_entropy(scores: &[f32], classes: &[u32], weights: &[f32]) -> (f32, 
     ((partial.into_iter().sum::<f64>() / total) as f32, grad)
 }
 
-/// Writes the gradients of some rows' scores, for a mean in which a weight of one has a share of `share`; returns the rows' weighted sum.
+/// Writes the score gradients of some rows and returns the weighted sum of their losses. `share` is one over the sum of
+/// all weights.
 #[multiversion(targets = "simd")]
 fn loss_of_rows(grad: &mut [f32], scores: &[f32], classes: &[u32], weights: &[f32], share: f32) -> f64 {
     let count = scores.len() / classes.len();

@@ -6,18 +6,18 @@ use rayon::prelude::*;
 use crate::rows::rows_per_chunk;
 use crate::{Buffer, on_pool};
 
-/// A linear map of an axis, of which each output is the weighted sum of a few inputs.
+/// A linear map of an axis in which each output is the weighted sum of a few inputs.
 #[derive(Clone, Debug)]
 pub struct Taps {
-    /// (input, weight) of all outputs, one after the other.
+    /// The (input, weight) pairs of all outputs, one output after another.
     taps: Vec<(usize, f32)>,
-    /// Where the taps of each output begin, and the end of the last.
+    /// The index of each output's first tap, and the end of the last.
     starts: Vec<usize>,
     inputs: usize,
 }
 
 impl Taps {
-    /// The numbers of a matrix `[outputs, inputs]` that are not zero.
+    /// Takes the non-zero elements of a matrix `[outputs, inputs]`.
     pub fn new(matrix: &[f32], inputs: usize) -> Self {
         let (mut taps, mut starts) = (Vec::new(), vec![0]);
         for row in matrix.chunks_exact(inputs) {
@@ -27,7 +27,7 @@ impl Taps {
         Self { taps, starts, inputs }
     }
 
-    /// The map that carries gradients back.
+    /// Returns the transpose, which maps gradients back.
     #[must_use]
     pub fn transposed(&self) -> Self {
         let (outputs, mut of_inputs) = (self.outputs(), vec![Vec::new(); self.inputs]);
@@ -44,7 +44,7 @@ impl Taps {
         Self { taps, starts, inputs: outputs }
     }
 
-    /// How many outputs there are.
+    /// Returns the number of outputs.
     pub fn outputs(&self) -> usize {
         self.starts.len() - 1
     }
@@ -54,7 +54,7 @@ impl Taps {
     }
 }
 
-/// Maps an axis of which each place has `len` numbers.
+/// Maps an axis with `len` values at each position.
 ///
 /// # Shapes
 /// `[N, inputs, len]` → `[N, outputs, len]`
@@ -69,7 +69,7 @@ pub fn mix_rows(x: &[f32], taps: &Taps, len: usize) -> Buffer {
     out
 }
 
-/// The outputs from `first` on, counted through all axes.
+/// Computes the outputs from `first` on, counted across all N axes.
 #[multiversion(targets = "simd")]
 fn mix_chunk(out: &mut [f32], x: &[f32], taps: &Taps, len: usize, first: usize) {
     for (row, out) in out.chunks_exact_mut(len).enumerate() {

@@ -1,4 +1,4 @@
-//! Feature maps `[B, H, W, C]`: convolution, batch normalisation, resizing, and the loss of pixels' classes.
+//! Feature maps `[B, H, W, C]`: convolution, batch normalisation, resizing, and the cross-entropy of pixels.
 
 mod batch_norm;
 mod conv;

@@ -1,19 +1,19 @@
 //! Matrix products on borrowed slices, by the `gemm` crate.
 
-/// A matrix in a slice, in rows or in columns.
+/// A matrix in a slice, row-major or column-major.
 #[derive(Clone, Copy)]
 pub struct Mat<'a, T = f32> {
     pub(crate) data: &'a [T],
     pub(crate) rows: usize,
     pub(crate) cols: usize,
-    /// From a row to the next. One of the two strides is 1.
+    /// Elements from one row to the next. One of the two strides is 1.
     pub(crate) row_stride: usize,
-    /// From a column to the next.
+    /// Elements from one column to the next.
     pub(crate) col_stride: usize,
 }
 
 impl<'a, T: Copy> Mat<'a, T> {
-    /// `rows` × `cols`, row-major, each row `row_stride` numbers after the one before.
+    /// Creates a row-major `rows` × `cols` matrix with rows `row_stride` elements apart.
     ///
     /// # Panics
     /// If the slice is too short.
@@ -26,17 +26,17 @@ impl<'a, T: Copy> Mat<'a, T> {
         Self { data, rows, cols, row_stride, col_stride: 1 }
     }
 
-    /// `cols` wide, row-major, as many rows as there are numbers.
+    /// Creates a row-major matrix with `cols` columns and as many rows as the slice holds.
     pub fn dense(data: &'a [T], cols: usize) -> Self {
         Self::new(data, data.len() / cols, cols, cols)
     }
 
-    /// Its width.
+    /// Returns the number of columns.
     pub fn cols(self) -> usize {
         self.cols
     }
 
-    /// The transpose.
+    /// Returns the transpose, without a copy.
     pub fn t(self) -> Self {
         Self {
             rows: self.cols,
@@ -48,31 +48,31 @@ impl<'a, T: Copy> Mat<'a, T> {
     }
 }
 
-/// Whether a row-major matrix lies inside `len` numbers, its rows apart.
+/// Whether a row-major matrix fits into `len` elements and its rows do not overlap.
 pub(crate) fn fits(len: usize, rows: usize, cols: usize, row_stride: usize) -> bool {
     cols <= row_stride && (rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= len)
 }
 
-/// What becomes of the numbers that are there already.
+/// What a product does to the values already in its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// They are overwritten.
+    /// Overwrites them.
     Set,
-    /// The product is added to them.
+    /// Adds the product to them.
     Add,
 }
 
-/// Where something is computed.
+/// The threads of a computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
-    /// On the calling thread.
+    /// The calling thread alone.
     One,
-    /// On all of rayon's.
+    /// All threads of the current rayon pool.
     All,
 }
 
 impl Threads {
-    /// Chunks that a task of rayon's takes at least.
+    /// The minimum number of chunks of a rayon task.
     pub(crate) fn min_len(self) -> usize {
         match self {
             Self::One => usize::MAX,
@@ -81,7 +81,7 @@ impl Threads {
     }
 }
 
-/// `out = a · b` or `out += a · b`; `out` is row-major, each row `row_stride` numbers after the one before.
+/// Computes `out = a · b` or `out += a · b`. `out` is row-major, with rows `row_stride` elements apart.
 ///
 /// # Panics
 /// If the inner sizes differ or `out` is too short.
@@ -93,8 +93,8 @@ pub fn matmul(out: &mut [f32], row_stride: usize, a: Mat<'_>, b: Mat<'_>, write:
         Threads::One => gemm::Parallelism::None,
         Threads::All => gemm::Parallelism::Rayon(0),
     };
-    // SAFETY: `Mat` and the assertion above hold every index of the three matrices inside its slice; `out` is
-    // borrowed mutably and so overlaps neither operand.
+    // SAFETY: `Mat` and the assertion above keep every index of the three matrices inside its slice. `out` is borrowed
+    // mutably, so it overlaps neither operand.
     unsafe {
         gemm::gemm(
             a.rows,

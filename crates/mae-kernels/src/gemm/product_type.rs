@@ -14,7 +14,7 @@ pub enum ProductType {
 }
 
 impl ProductType {
-    /// [`matmul`] or [`matmul_bf16`].
+    /// Calls [`matmul`] or [`matmul_bf16`].
     pub fn matmul(
         self,
         out: &mut [f32],

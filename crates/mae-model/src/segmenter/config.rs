@@ -7,28 +7,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 
-/// Everything that determines a [`Segmenter`](crate::Segmenter) but its weights.
+/// The configuration of a [`Segmenter`](crate::Segmenter): everything but its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SegmenterConfig {
-    /// The encoder, for images of the size of a training crop.
+    /// The encoder, for images of the training crop's size.
     pub vit: VitConfig,
-    /// What makes scores of its tokens.
+    /// The head that computes logits from its tokens.
     pub head: SegmentationHead,
     /// Names of the classes, in the order of the labels.
     pub classes: Vec<String>,
 }
 
-/// What stands between an encoder's tokens and the scores of pixels.
+/// How per-pixel logits are computed from an encoder's tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SegmentationHead {
-    /// A batch norm and a 1 x 1 convolution on the last block's tokens, behind the encoder's norm; usually on a frozen encoder.
+    /// A batch norm and a 1 x 1 convolution on the last block's tokens, after the encoder's norm. The encoder is
+    /// usually frozen.
     ///
     /// # Source
     /// DINOv2 (arXiv 2304.07193) section 7.4, linear evaluation.
     Linear,
-    /// A pyramid of feature maps and its fusion.
+    /// A pyramid of feature maps, and a head that fuses it.
     UperNet(UperNetConfig),
 }
 
@@ -41,14 +42,14 @@ pub enum SegmentationHead {
 pub struct UperNetConfig {
     /// Channels of all feature maps in the head.
     pub channels: usize,
-    /// The blocks, counted from 1, whose tokens make the pyramid, from its finest map to its coarsest. Tokens are taken without the
-    /// encoder's norm, which is not used.
+    /// The blocks, counted from 1, whose tokens make the pyramid, from its finest map to its coarsest. These tokens do
+    /// not pass through the encoder's norm, which is unused.
     pub blocks: [usize; 4],
-    /// Sides of the grids of bins by which the coarsest map is pooled.
+    /// Sides of the grids of bins to which the coarsest map is pooled.
     pub pool_scales: Vec<usize>,
-    /// A second head, for training alone.
+    /// A second head, used only in training.
     pub auxiliary: Option<AuxiliaryConfig>,
-    /// The share of channels that is left out before the scores in training.
+    /// The share of channels that is dropped before the classifier in training.
     pub dropout: f64,
 }
 
@@ -59,7 +60,7 @@ pub struct UperNetConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuxiliaryConfig {
-    /// Its channels.
+    /// Channels of the convolution.
     pub channels: usize,
 }
 
@@ -77,8 +78,8 @@ impl fmt::Display for SegmentationHead {
 }
 
 impl UperNetConfig {
-    /// The published configuration for an encoder: as many channels as it is wide, tokens after a third, a half and two thirds of
-    /// the blocks and after the last.
+    /// The published configuration for an encoder: as many channels as its width, and tokens after a third, a half and
+    /// two thirds of the blocks and after the last.
     pub fn for_encoder(stack: &StackConfig) -> Self {
         let depth = stack.depth;
         let first = (depth / 3).max(1);
@@ -94,11 +95,11 @@ impl UperNetConfig {
     }
 }
 
-/// Bounds of what a segmenter is made for.
+/// Limits of what a segmenter supports.
 mod bounds {
     /// The finest map of the pyramid has a score every quarter of a patch: every 8 px at this size.
     pub const COARSEST_PATCH: usize = 32;
-    /// The coarsest map of the pyramid has half of the patches' rows and columns.
+    /// The coarsest map of the pyramid has half as many rows and columns as there are patches.
     pub const SMALLEST_GRID: usize = 2;
     pub const FEWEST_CLASSES: usize = 2;
 }
@@ -107,8 +108,9 @@ impl SegmenterConfig {
     /// Checks the description.
     ///
     /// # Errors
-    /// [`ModelError::Config`] if the encoder is inconsistent; for fewer than two classes; for a head of no channels, blocks that the
-    /// encoder does not have or that are not increasing, patches too coarse or too few for the pyramid.
+    /// [`ModelError::Config`] if the encoder is inconsistent or there are fewer than two classes. For a UPerNet, also
+    /// if channels or a pool scale are 0, or dropout is outside `[0, 1)`; if a block does not exist or the blocks do
+    /// not increase; or if the patches are too coarse or too few for the pyramid.
     pub fn check(&self) -> Result<(), ModelError> {
         self.vit.validate().map_err(|source| ModelError::Config { part: "encoder", source })?;
         at_least("the number of classes", self.classes.len(), bounds::FEWEST_CLASSES)?;
@@ -118,7 +120,8 @@ impl SegmenterConfig {
         }
     }
 
-    /// The fewest images of a training batch: batch norms need two numbers of a channel, and pooling to one bin leaves one an image.
+    /// The smallest training batch. Batch norms need two values per channel, and pooling to a single bin leaves one per
+    /// image.
     pub fn min_batch(&self) -> usize {
         let (pools_to_one, patches) = match &self.head {
             SegmentationHead::Linear => (false, self.vit.geometry.num_patches()),

@@ -1,21 +1,22 @@
-//! Dropout of channels before the scores, in training.
+//! Dropout of channels before the classifier, in training.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::UperNetConfig;
 
-/// What each channel in front of the scores counts for each image of a batch: nothing, or so much more that its mean is what it was.
+/// Scales of the channels before the classifier, for each image of a batch: 0 for a dropped channel,
+/// `1 / (1 - dropout)` for a kept one, so that the expected value stays the same.
 ///
 /// # Source
 /// Dropout of whole channels, arXiv 1411.4280; PyTorch's `Dropout2d` in mmsegmentation's `BaseDecodeHead`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadDropout {
-    /// Of the fused map and of the auxiliary head's, which may be empty: B·C numbers.
+    /// B·C scales each, for the fused map and for the auxiliary head's map. The latter are empty without that head.
     scales: [Vec<f32>; 2],
 }
 
 impl HeadDropout {
-    /// Draws for `batch` images; `uniform` gives numbers uniform in [0, 1).
+    /// Draws scales for `batch` images; `uniform` returns values uniform in [0, 1).
     pub fn draw(config: &UperNetConfig, batch: usize, mut uniform: impl FnMut() -> f64) -> Self {
         let auxiliary = config.auxiliary.as_ref().map_or(0, |auxiliary| auxiliary.channels);
         let kept = (1.0 / (1.0 - config.dropout)) as f32;

@@ -1,4 +1,4 @@
-//! What the heads are made of.
+//! Layers of the segmentation heads.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -9,9 +9,9 @@ use super::BatchStatistics;
 
 /// How batch norms normalise in a forward pass.
 pub(super) enum Pass<'a> {
-    /// By running numbers.
+    /// By the running statistics.
     Evaluate,
-    /// By the batch's, which are noted here.
+    /// By the batch's statistics, which are recorded here.
     Train(&'a mut BatchStatistics),
 }
 
@@ -38,7 +38,7 @@ impl Pass<'_> {
 pub struct ConvNorm {
     /// The convolution.
     pub conv: Conv,
-    /// Behind it.
+    /// The batch norm after it.
     pub bn: BatchNorm,
 }
 
@@ -64,9 +64,9 @@ impl ConvNorm {
 /// DINOv2's `BNHead` for mmsegmentation.
 #[derive(Module, Debug)]
 pub struct LinearHead {
-    /// On the tokens.
+    /// Normalises the tokens.
     pub bn: BatchNorm,
-    /// To scores.
+    /// Computes the class logits.
     pub classifier: Conv,
 }
 

@@ -1,4 +1,4 @@
-//! An encoder with a head that scores every pixel: semantic segmentation.
+//! Semantic segmentation: an encoder with a head that classifies every pixel.
 
 mod config;
 mod cost;
@@ -24,13 +24,13 @@ use crate::ModelError;
 use crate::params::with_path_ids;
 use layers::Pass;
 
-/// A vision transformer that tells the class of every pixel.
+/// A vision transformer that classifies every pixel.
 ///
 /// # Source
 /// MAE section A.4, UPerNet on a plain vision transformer; DINOv2 (arXiv 2304.07193) section 7.4 for the linear head.
 #[derive(Module, Debug)]
 pub struct Segmenter {
-    /// Makes tokens of images. A UPerNet does not use its norm.
+    /// Encodes images into tokens. A UPerNet does not use its norm.
     pub encoder: VisionTransformer,
     /// The head, if it is [`SegmentationHead::Linear`].
     pub linear: Option<LinearHead>,
@@ -40,19 +40,19 @@ pub struct Segmenter {
     config: SegmenterConfig,
 }
 
-/// What a training batch makes.
+/// The result of a forward pass in training.
 #[derive(Debug)]
 pub struct TrainForward {
-    /// `[B, K, h, w]`
+    /// Class logits, `[B, K, h, w]`.
     pub scores: Tensor<4>,
-    /// Of the auxiliary head, if there is one, at the stride of patches: `[B, K, h, w]`.
+    /// Logits of the auxiliary head, if there is one, at the stride of patches: `[B, K, h, w]`.
     pub auxiliary: Option<Tensor<4>>,
-    /// For [`Segmenter::take_in`].
+    /// Batch-norm statistics for [`Segmenter::take_in`].
     pub statistics: BatchStatistics,
 }
 
 impl SegmenterConfig {
-    /// A segmenter with random weights.
+    /// Builds a segmenter with random weights.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -68,7 +68,7 @@ impl SegmenterConfig {
 }
 
 impl Segmenter {
-    /// A new head on an encoder.
+    /// Puts a new head on an encoder.
     ///
     /// # Errors
     /// As [`SegmenterConfig::check`]; [`ModelError::Encoder`] if the configuration's encoder is not this one.
@@ -93,12 +93,12 @@ impl Segmenter {
         device: &Device,
     ) -> Self {
         let (width, classes) = (config.vit.stack.embed_dim, config.classes.len());
-        // Positions are fixed in pre-training alone.
+        // Positions are fixed only in pre-training.
         encoder.pos_embed = encoder.pos_embed.set_require_grad(true);
         let (linear, uper) = match &config.head {
             SegmentationHead::Linear => (Some(LinearHead::new(width, classes, rng, device)), None),
             SegmentationHead::UperNet(head) => {
-                // What is not computed is not trained.
+                // Do not train what the head does not use.
                 encoder.norm = encoder.norm.no_grad();
                 for block in encoder.blocks.iter_mut().skip(head.blocks[3]) {
                     *block = block.clone().no_grad();
@@ -109,12 +109,12 @@ impl Segmenter {
         with_path_ids(Self { encoder, linear, uper, config })
     }
 
-    /// Its description.
+    /// The segmenter's configuration.
     pub fn config(&self) -> &SegmenterConfig {
         &self.config
     }
 
-    /// The same segmenter, computed otherwise.
+    /// Returns the segmenter with other compute settings.
     #[must_use]
     pub fn with_compute(self, compute: Compute) -> Self {
         Self {
@@ -125,8 +125,8 @@ impl Segmenter {
         }
     }
 
-    /// The same with only the last `blocks` blocks of the encoder, the norm behind them and the head left to be trained; with all of
-    /// them, everything is.
+    /// Returns the segmenter with only the last `blocks` blocks of the encoder, the norm after them (which a UPerNet
+    /// does not use) and the head trained. If `blocks` covers all of them, nothing is frozen.
     ///
     /// # Source
     /// Partial fine-tuning, MAE §4.3 (figure 9).
@@ -135,13 +135,13 @@ impl Segmenter {
         Self { encoder: self.encoder.with_trained_blocks(blocks), ..self }
     }
 
-    /// The same with the head alone left to be trained.
+    /// Returns the segmenter with only the head trained.
     #[must_use]
     pub fn with_frozen_encoder(self) -> Self {
         Self { encoder: self.encoder.no_grad(), ..self }
     }
 
-    /// The same segmenter for images of another size, its positions resampled.
+    /// Returns the segmenter for images of another size, with resampled positions.
     ///
     /// # Errors
     /// If the patch size does not divide the new size; as [`SegmenterConfig::check`].
@@ -155,7 +155,8 @@ impl Segmenter {
         Ok(self)
     }
 
-    /// Scores of classes, at the head's own resolution: 4 h x 4 w of h x w patches for a UPerNet, h x w for a linear head.
+    /// Computes class logits at the head's own resolution: for h x w patches, 4 h x 4 w for a UPerNet and h x w for a
+    /// linear head.
     ///
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, K, h, w]`
@@ -163,10 +164,10 @@ impl Segmenter {
         channels_first(self.scores(images, None, None, &mut Pass::Evaluate).0)
     }
 
-    /// The same in training: with stochastic depth, dropout before the scores, batch norms by the batch's numbers, which are returned,
-    /// and the auxiliary head's scores.
+    /// Like [`forward`](Self::forward), in training: with stochastic depth, dropout before the classifier, and batch
+    /// norms by the batch's statistics. Also returns these statistics and the auxiliary head's logits.
     ///
-    /// The batch has [`SegmenterConfig::min_batch`] images at least.
+    /// The batch needs at least [`SegmenterConfig::min_batch`] images.
     ///
     /// # Shapes
     /// normalised images `[B, C, H, W]` → `[B, K, h, w]`
@@ -182,7 +183,7 @@ impl Segmenter {
         TrainForward { scores, auxiliary, statistics }
     }
 
-    /// The same segmenter, the running numbers of its batch norms moved towards a batch's.
+    /// Returns the segmenter with the running statistics of its batch norms moved towards a batch's.
     #[must_use]
     pub fn take_in(self, statistics: &BatchStatistics) -> Self {
         struct TakeIn<'a>(&'a BatchStatistics);
@@ -196,7 +197,7 @@ impl Segmenter {
         self.map(&mut TakeIn(statistics))
     }
 
-    /// Scores `[B, h, w, K]`, and those of the auxiliary head.
+    /// Logits `[B, h, w, K]`, and those of the auxiliary head.
     fn scores(
         &self,
         images: Tensor<4>,
@@ -218,14 +219,14 @@ impl Segmenter {
         }
     }
 
-    /// Tokens of patches where these lie: `[B, 1 + L, D]` → `[B, h, w, D]`.
+    /// Arranges the patch tokens in their grid: `[B, 1 + L, D]` → `[B, h, w, D]`.
     fn map_of(&self, tokens: Tensor<3>) -> Tensor<4> {
         let [batch, len, dim] = tokens.dims();
         let (rows, columns) = self.config.vit.geometry.grid();
         tokens.slice([0..batch, 1..len, 0..dim]).reshape([batch, rows, columns, dim])
     }
 
-    /// What a parameter is called in an official file.
+    /// The official name of a parameter.
     pub(crate) fn official_name(path: &str) -> String {
         names::official_name(path)
     }

@@ -1,13 +1,13 @@
-//! What a training batch shows the batch norms of a segmenter.
+//! Batch-norm statistics of a training batch.
 
 use burn::module::ParamId;
 use burn::tensor::{Tensor, TensorData};
 use mae_vit::dense::{BatchMoments, BatchNorm};
 
-/// Means and unbiased variances of a batch, of all batch norms of a segmenter in the order of its forward pass.
+/// Means and unbiased variances of a batch, for all batch norms of a segmenter in the order of its forward pass.
 #[derive(Clone, Debug, Default)]
 pub struct BatchStatistics {
-    /// By the parameter that takes them in.
+    /// Each with the id of the running parameter that it updates.
     running: Vec<(ParamId, Tensor<1>)>,
 }
 
@@ -16,21 +16,21 @@ impl BatchStatistics {
         self.running.extend([(norm.running_mean.id, mean), (norm.running_var.id, var)]);
     }
 
-    /// The batch's numbers for a running mean or variance.
+    /// The batch's mean or variance for a running parameter.
     pub(super) fn of(&self, running: ParamId) -> Option<Tensor<1>> {
         self.running.iter().find(|(id, _)| *id == running).map(|(_, batch)| batch.clone())
     }
 
-    /// All numbers, on the host; waits for the device.
+    /// All values, on the host. Waits for the device.
     pub fn to_flat(&self) -> Vec<f32> {
         let all = Tensor::cat(self.running.iter().map(|(_, batch)| batch.clone()).collect(), 0);
         all.into_data().convert::<f32>().iter().collect()
     }
 
-    /// The same norms with other numbers, in the order of [`to_flat`](Self::to_flat).
+    /// The same norms with other values, in the order of [`to_flat`](Self::to_flat).
     ///
     /// # Panics
-    /// If there are not as many.
+    /// If the number of values differs.
     #[must_use]
     pub fn with_flat(&self, flat: &[f32]) -> Self {
         let mut rest = flat;
@@ -44,7 +44,8 @@ impl BatchStatistics {
         Self { running }
     }
 
-    /// The mean over several batches of one segmenter, of their means and of their variances. `None` for no batches.
+    /// The mean over several batches of one segmenter, of their means and of their variances. `None` if there are no
+    /// batches.
     pub fn mean(batches: Vec<Self>) -> Option<Self> {
         let share = 1.0 / batches.len() as f64;
         let sum = batches.into_iter().reduce(|sum, batch| {

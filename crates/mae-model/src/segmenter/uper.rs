@@ -10,43 +10,43 @@ use mae_vit::{InitRng, Precision};
 use super::layers::{ConvNorm, Pass};
 use super::{HeadDropout, UperNetConfig};
 
-/// Maps of a plain transformer's tokens at strides of a quarter, a half, one and two patches.
+/// Feature maps from a plain transformer's tokens, at strides of a quarter, a half, one and two patches.
 ///
 /// # Source
 /// BEiT's backbone for mmsegmentation, `fpn1` to `fpn4`.
 #[derive(Module, Debug)]
 pub struct Pyramid {
-    /// To the finest map: the first doubling,
+    /// The first of two upsamplings by 2 for the finest map.
     pub fpn1_first: ConvTranspose,
-    /// what normalises it,
+    /// Normalises its output.
     pub fpn1_norm: BatchNorm,
-    /// and the second, behind a GELU.
+    /// The second upsampling by 2, after a GELU.
     pub fpn1_second: ConvTranspose,
-    /// To the second map.
+    /// The upsampling by 2 for the second map.
     pub fpn2: ConvTranspose,
 }
 
-/// Fuses a pyramid to scores.
+/// Fuses a pyramid into logits.
 ///
 /// # Source
 /// UPerNet, arXiv 1807.10221 section 3; mmsegmentation's `UPerHead`.
 #[derive(Module, Debug)]
 pub struct UperHead {
-    /// On the coarsest map pooled to each grid of bins.
+    /// On the coarsest map, pooled to each grid of bins.
     pub psp_modules: Vec<ConvNorm>,
-    /// Fuses these with the coarsest map.
+    /// Fuses their outputs with the coarsest map.
     pub bottleneck: ConvNorm,
     /// On the three finer maps.
     pub lateral_convs: Vec<ConvNorm>,
-    /// On their sums with what came from above.
+    /// On the sums of these and the upsampled coarser map.
     pub fpn_convs: Vec<ConvNorm>,
-    /// Fuses all four.
+    /// Fuses all four maps.
     pub fpn_bottleneck: ConvNorm,
-    /// To scores.
+    /// Computes the class logits.
     pub classifier: Conv,
 }
 
-/// A 3 x 3 convolution and scores.
+/// A 3 x 3 convolution and a classifier.
 ///
 /// # Source
 /// mmsegmentation's `FCNHead` of one convolution.
@@ -54,18 +54,18 @@ pub struct UperHead {
 pub struct AuxiliaryHead {
     /// The convolution.
     pub conv: ConvNorm,
-    /// To scores.
+    /// Computes the class logits.
     pub classifier: Conv,
 }
 
 /// Pyramid, head and auxiliary head.
 #[derive(Module, Debug)]
 pub struct UperNet {
-    /// Maps of tokens.
+    /// Makes the pyramid from tokens.
     pub neck: Pyramid,
-    /// Scores of pixels.
+    /// Fuses the pyramid into logits.
     pub decode_head: UperHead,
-    /// For training alone.
+    /// Used only in training.
     pub auxiliary_head: Option<AuxiliaryHead>,
     #[module(skip)]
     pool_scales: Vec<usize>,
@@ -92,7 +92,8 @@ impl Pyramid {
     }
 
     /// # Shapes
-    /// four times `[B, h, w, D]` → `[B, 4·h, 4·w, D]`, `[B, 2·h, 2·w, D]`, `[B, h, w, D]`, `[B, ⌊h / 2⌋, ⌊w / 2⌋, D]`
+    /// four times `[B, h, w, D]` → `[B, 4·h, 4·w, D]`, `[B, 2·h, 2·w, D]`, `[B, h, w, D]`,
+    /// `[B, ⌊h / 2⌋, ⌊w / 2⌋, D]`
     fn forward(&self, [first, second, third, fourth]: [Tensor<4>; 4], pass: &mut Pass<'_>) -> [Tensor<4>; 4] {
         let doubled = pass.norm(&self.fpn1_norm, self.fpn1_first.forward(first), Activation::Gelu);
         [self.fpn1_second.forward(doubled), self.fpn2.forward(second), third, max_pool(fourth)]
@@ -127,7 +128,7 @@ impl UperHead {
         }
     }
 
-    /// The coarsest map with its own means over grids of bins.
+    /// Fuses the coarsest map with its own means over grids of bins.
     ///
     /// # Shapes
     /// `[B, H, W, D]` → `[B, H, W, C]`
@@ -144,7 +145,7 @@ impl UperHead {
         self.bottleneck.forward(Tensor::cat(maps, 3), pass)
     }
 
-    /// The map that scores are made of.
+    /// The fused map, from which the classifier computes logits.
     ///
     /// # Shapes
     /// maps of four sizes, the finest `[B, H, W, D]` → `[B, H, W, C]`
@@ -153,7 +154,7 @@ impl UperHead {
         let finest = size(&first);
         let mut coarser = self.pooled(fourth, pool_scales, pass);
         let mut maps = vec![resize_bilinear(coarser.clone(), finest)];
-        // From above: each map takes in the one that is coarser.
+        // Top-down: each map is summed with the coarser one.
         for (i, map) in [first, second, third].into_iter().enumerate().rev() {
             let size = size(&map);
             coarser = self.lateral_convs[i].forward(map, pass) + resize_bilinear(coarser, size);
@@ -195,7 +196,7 @@ impl UperNet {
         }
     }
 
-    /// The scores of the head, and in training those of the auxiliary head.
+    /// The logits of the head, and in training those of the auxiliary head.
     ///
     /// # Shapes
     /// four times `[B, h, w, D]` → `[B, 4·h, 4·w, K]`, `[B, h, w, K]`

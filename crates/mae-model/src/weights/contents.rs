@@ -1,10 +1,10 @@
-//! What part of a model a file holds.
+//! The part of a model that a file holds.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What part of a model a file holds.
+/// The part of a model that a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Contents {
@@ -12,21 +12,21 @@ pub enum Contents {
     Full,
     /// The encoder alone.
     Encoder,
-    /// An encoder with the head of contrastive learning, which is of no use here: MoCo-v3's, DINO's.
+    /// An encoder with the projection head of contrastive learning (MoCo-v3, DINO), which is not used here.
     Projected,
-    /// An encoder that was fine-tuned, with its classifier.
+    /// A fine-tuned encoder with its classifier.
     FineTuned {
-        /// Its classes.
+        /// The number of classes.
         classes: usize,
     },
     /// An encoder with a linear probe.
     Probe {
-        /// Its classes.
+        /// The number of classes.
         classes: usize,
     },
-    /// An encoder with a head that scores every pixel.
+    /// An encoder with a segmentation head.
     Segmenter {
-        /// Its classes.
+        /// The number of classes.
         classes: usize,
     },
 }

@@ -1,9 +1,9 @@
-//! Files that last.
+//! Makes written files durable.
 
 use std::path::Path;
 
-/// Makes a file last through a power cut, and as readable as any other that this process makes: safetensors writes
-/// through a temporary file, which only its owner may read.
+/// Syncs a file to disk, so that it survives a power cut, and gives it the permissions of any other file of this
+/// process. safetensors writes through a temporary file that only its owner may read.
 pub(crate) fn settle(path: &Path) -> std::io::Result<()> {
     let mut probe = path.as_os_str().to_owned();
     probe.push(".mode");

@@ -1,4 +1,4 @@
-//! A file of weights, whoever wrote it, under the official names.
+//! A weight file of any origin, with its tensors under the official names.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +13,9 @@ use super::read::{Models, Opened, Stored, locate, read};
 use super::said::{Beside, Said};
 use crate::{Contents, ModelError, Scheme};
 
-/// A file of weights: a run's, an official or timm's checkpoint, a model of transformers; safetensors or `.pth`, in one file or several.
+/// A weight file of a run, the official code, timm or transformers; safetensors or `.pth`, in one file or several.
 ///
-/// What it holds is seen by looking at it. Tensors are read when they are used; nothing in a `.pth` is executed.
+/// Its contents are recognised by its tensors. Tensors are read when used; nothing in a `.pth` is executed.
 ///
 /// ```no_run
 /// use burn::tensor::Device;
@@ -32,26 +32,27 @@ pub struct WeightFile {
     pub(super) scheme: Scheme,
     /// By official name.
     pub(super) tensors: BTreeMap<String, Stored>,
-    /// Names in the file that are nothing of a model's, such as an optimizer's state.
+    /// Names in the file that do not belong to a model, such as an optimizer's state.
     pub(super) other: Vec<String>,
     pub(super) metadata: BTreeMap<String, String>,
     /// The files that it was read from.
     files: Vec<PathBuf>,
     pub(super) models: Models,
-    /// What stands before the encoder's names in the file.
+    /// The prefix of the encoder's names in the file.
     pub(super) prefix: String,
     pub(super) beside: Beside,
-    /// What is said around its tensors, or which of it cannot be done.
+    /// What the files around the tensors say, or why it is not supported.
     pub(super) said: Result<Said, String>,
-    /// What the file leaves out that a model here has.
+    /// Messages about tensors that the file lacks and that were added.
     pub(super) added: Vec<&'static str>,
 }
 
 impl WeightFile {
-    /// Looks at a file, or at the weights in a folder of transformers, of timm, of a run or of one of its checkpoints.
+    /// Opens a file, or the weights in a folder of transformers, of timm, of a run or of one of its checkpoints.
     ///
-    /// Where there are several models, timm's choice is taken; of a run's checkpoint, the average by which the run is evaluated; of a
-    /// run, the last weights. [`models`](Self::models) says which there are.
+    /// If there are several models, it takes the one that timm would take. From a run's checkpoint it takes the average
+    /// of the weights, with which the run is evaluated, and from a run the last weights. [`models`](Self::models) lists
+    /// all of them.
     ///
     /// # Errors
     /// If it cannot be read, is neither safetensors nor a PyTorch checkpoint, is damaged, or holds no vision
@@ -60,11 +61,12 @@ impl WeightFile {
         Self::open_model(path, None)
     }
 
-    /// The same for the model of this name, where there are several: `student` or `state_dict.student.backbone`, all of
-    /// what stands before the names of its tensors or a part of it; `model` or `ema` of a run's checkpoint; `last` or `best` of a run.
+    /// Like [`open`](Self::open), but takes the model named `key`. For a file with several models, `key` is the prefix
+    /// of its tensors' names or a part of it: `student` or `state_dict.student.backbone`. For a run's checkpoint it is
+    /// `model` or `ema`, for a run `last` or `best`.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`ModelError::NoModel`] if not just one is called so.
+    /// As [`open`](Self::open); [`ModelError::NoModel`] unless exactly one model has this name.
     pub fn open_model(path: impl AsRef<Path>, key: Option<&str>) -> Result<Self, ModelError> {
         let path = path.as_ref();
         let (path, in_folder) = locate(path, key)?;
@@ -95,24 +97,24 @@ impl WeightFile {
         &self.files
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whose names it uses.
+    /// The naming scheme of its tensors.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// Its metadata besides the description of the model, such as the recipe it was trained by.
+    /// Its metadata without the model's description, such as the recipe of its training.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let mut metadata = self.metadata.clone();
         metadata.retain(|key, _| !KEYS.contains(&key.as_str()));
         metadata
     }
 
-    /// The same file with another value in its metadata, or without it.
+    /// Returns the file with another value in its metadata, or with the key removed for `None`.
     #[must_use]
     pub fn with_metadata(mut self, key: &str, value: Option<String>) -> Self {
         match value {
@@ -122,12 +124,12 @@ impl WeightFile {
         self
     }
 
-    /// What is in it.
+    /// Which part of a model it holds.
     pub fn contents(&self) -> Contents {
         Contents::of(&self.tensors)
     }
 
-    /// The description under a key of its metadata.
+    /// Parses the description under a key of its metadata.
     pub(super) fn parsed<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ModelError> {
         let Some(text) = self.metadata.get(key) else { return Ok(None) };
         let refuse = |e: serde_json::Error| ModelError::Description {
@@ -137,7 +139,7 @@ impl WeightFile {
         serde_json::from_str(text).map(Some).map_err(refuse)
     }
 
-    /// A tensor's values in f32.
+    /// Reads a tensor's values as f32. Fails if its shape or dtype is wrong, or if it has infinities or NaNs.
     pub(super) fn values(&self, stored: &Stored, expected: &[usize]) -> Result<TensorData, ModelError> {
         let (path, name) = (self.path.clone(), stored.name.clone());
         if stored.shape != expected {

@@ -1,8 +1,9 @@
-//! Weight files: read whatever scheme they are in, written in the schemes that others read.
+//! Weight files: reads every supported scheme and writes the schemes that others read.
 //!
-//! A file is read from below to above: its tensors (`read`), whose names they have and which of its models is taken (`names`), what lies
-//! around them (`said`), all of it as a [`WeightFile`] (`file`), what model that is (`describe`), and then the model (`models`) or another
-//! file (`convert`). Nothing knows what is above it; the other files here are the plain types that all of them share.
+//! A file is read in layers: its tensors (`read`), their names and the choice of a model (`names`), the files around it
+//! (`said`), all of this as a [`WeightFile`] (`file`), and the model's description (`describe`). From there, `models`
+//! builds the model and `convert` writes another file. No layer knows those above it. The other modules are plain types
+//! that all layers share.
 
 mod contents;
 mod convert;

@@ -1,4 +1,4 @@
-//! How images get a model's size.
+//! How images are resized to a model's size.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::metadata::{RESIZING_KEY, json as json_text};
 
-/// How an image gets the model's size: its sides are resized, then the centre of that size is cut out.
+/// How an image is brought to the model's size: its sides are resized, then the centre of that size is cropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resizing {
@@ -18,12 +18,12 @@ pub struct Resizing {
 }
 
 impl Resizing {
-    /// The entry of a weight file's metadata that says so.
+    /// The metadata entry that stores this in a weight file.
     pub fn entry(&self) -> (String, String) {
         (RESIZING_KEY.into(), json_text(self))
     }
 
-    /// The same for a model of another size.
+    /// The same for a model of another size: from (`rows`, `columns`) to (`height`, `width`).
     pub(crate) fn scaled(self, (rows, columns): (usize, usize), (height, width): (usize, usize)) -> Self {
         let scale = |(down, across): (usize, usize)| (down * height / rows, across * width / columns);
         let resize = match self.resize {
@@ -34,8 +34,8 @@ impl Resizing {
         Self { resize, ..self }
     }
 
-    /// It as transformers' `preprocessor_config.json` says it, for a model that takes squares of `side`; nothing where no
-    /// processor does so.
+    /// The same as settings of transformers' `preprocessor_config.json`, for a model of images with this square `side`.
+    /// `None` if no processor of transformers resizes like this.
     pub(crate) fn for_transformers(&self, side: usize) -> Option<Value> {
         let square = |side: usize| json!({ "height": side, "width": side });
         let mut said = match self.resize {
@@ -68,15 +68,16 @@ impl Resizing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
-    /// Not at all: images have to come in the model's size.
+    /// No resizing: images must already have the model's size.
     No,
-    /// In their ratio, so that they just cover this height and width: a square is the length of the shorter side.
+    /// Keeps the aspect ratio, so that the sides just cover this (height, width). A square gives the length of the
+    /// shorter side.
     Cover((usize, usize)),
-    /// To this height and width, whatever their ratio.
+    /// To this (height, width), whatever the aspect ratio.
     Squash((usize, usize)),
 }
 
-/// Pillow's names of interpolations, by its numbers.
+/// Pillow's filter names, indexed by Pillow's filter numbers.
 pub(crate) const FILTERS: [&str; 6] = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
 
 impl fmt::Display for Resizing {

@@ -1,4 +1,4 @@
-//! The schemes that files of weights are in.
+//! Naming schemes of weight files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,20 +7,20 @@ use serde::Serialize;
 
 use crate::ModelError;
 
-/// Whose names and files.
+/// A scheme of tensor names and files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
-    /// The official code's names, which are this crate's and for the encoder timm's too.
+    /// The official code's names. This crate uses them too, and so does timm for the encoder.
     Official,
     /// What timm's `VisionTransformer` loads: the encoder without a decoder, and the classifier if there is one.
     Timm,
-    /// What transformers' `from_pretrained` loads: a folder with configuration.
+    /// What transformers' `from_pretrained` loads: a folder with configuration files.
     Transformers,
 }
 
 impl Scheme {
-    /// All of them.
+    /// All schemes.
     pub const ALL: [Self; 3] = [Self::Official, Self::Timm, Self::Transformers];
 
     /// The name on the command line.

@@ -17,7 +17,7 @@ pub enum Source {
     Tensors,
     /// The caller: [`Hints`](crate::Hints).
     Caller,
-    /// Nothing says so: it is what files of the kind have.
+    /// Nothing states it; it is the usual value for such files.
     Usual,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Source {
 pub struct Sourced<T> {
     /// The value.
     pub value: T,
-    /// What says so.
+    /// Where it comes from.
     pub source: Source,
 }
 

@@ -1,4 +1,4 @@
-//! Reading reference tensors and comparing whole tensors with them.
+//! Reads reference tensors and compares whole tensors with them.
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
@@ -19,17 +19,17 @@ pub mod tolerance {
     pub const GRADIENT: f64 = 1e-4;
     /// Losses and weights over ten optimizer steps.
     pub const STEPS: f64 = 1e-4;
-    /// All of them on another device than the CPU's, whose sums go another way.
+    /// All of them on devices other than the CPU, which sum in another order.
     pub const ON_CARDS: f64 = 1e-3;
-    /// A loss in bf16 beside the same in f32.
+    /// A loss in bf16 against the reference in f32.
     pub const BF16_LOSS: f64 = 2e-2;
 }
 
-/// Names the device that the golden tests compute on, instead of Flex: tch, tch:cuda, or another card's backend, the
-/// best one that is compiled in.
+/// Names the device of the golden tests, instead of Flex: tch, tch:cuda, or the backend of another GPU, which selects
+/// the best one compiled in.
 const VARIABLE: &str = "MAE_TEST_DEVICE";
 
-/// Where the golden tests compute.
+/// The device of the golden tests.
 #[allow(deprecated, reason = "Burn means to give up libtorch; until then it is here")]
 pub fn device() -> Device {
     match std::env::var(VARIABLE).as_deref() {
@@ -59,7 +59,8 @@ pub struct Golden {
 
 impl Golden {
     pub fn open(name: &str) -> Self {
-        // A test may run where it was not built; that of mae-trainer beside this crate.
+        // The run-time variable comes first, because a test may run where it was not built. Tests of mae-trainer find
+        // the files in this crate.
         let crate_folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
         let own = Path::new(&crate_folder).join("tests/golden").join(name);
         let path = if own.exists() {
@@ -101,18 +102,18 @@ impl Golden {
         }
     }
 
-    /// A list of numbers of the file's config.
+    /// A list of numbers in the file's config.
     pub fn numbers(&self, key: &str) -> Vec<usize> {
         self.config[key].as_array().unwrap().iter().map(|number| number.as_u64().unwrap() as usize).collect()
     }
 
-    /// The names of all tensors that begin so, without that.
+    /// The names of all tensors with this prefix, without it.
     pub fn names(&self, prefix: &str) -> Vec<String> {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
         file.names().into_iter().filter_map(|name| name.strip_prefix(prefix)).map(str::to_owned).collect()
     }
 
-    /// Values as f64 and shape.
+    /// A tensor's values as f64, and its shape.
     pub fn get(&self, name: &str) -> (Vec<f64>, Vec<usize>) {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
         let view = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -144,7 +145,7 @@ impl Golden {
         load_into(self.config(norm_pix_loss).init(0, device).unwrap(), &path).unwrap()
     }
 
-    /// Puts the `w.*` tensors in place of those of the same name in a weight file.
+    /// Overwrites the tensors of a weight file that have the same names as `w.*` tensors.
     pub fn overwrite(&self, path: &Path) {
         let ours = std::fs::read(path).unwrap();
         let (ours, theirs) =
@@ -190,8 +191,8 @@ pub fn assert_slice(name: &str, ours: &[f64], reference: &[f64], tolerance: f64)
     );
 }
 
-/// Calls `f` with (official name, values in the official layout) of each trained parameter, taking
-/// for each the tensor that `pick` returns (its value, its gradient, …).
+/// Calls `f` with (official name, values in the official layout) of each trained parameter. The values are those of the
+/// tensor that `pick` returns for it (its value, its gradient, …).
 pub struct Official<P, F> {
     path: Vec<String>,
     pub geometry: Geometry,

@@ -1,5 +1,5 @@
-//! NVIDIA's library, opened at run time. (`cudarc` has bindings too, but does not look for the name `libnccl.so.2`, which is all
-//! that PyTorch's packages have.)
+//! NVIDIA's NCCL library, opened at run time. `cudarc` has bindings too, but does not look for the name `libnccl.so.2`,
+//! the only one in PyTorch's packages.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
@@ -8,10 +8,10 @@ use cudarc::driver::sys::CUstream;
 
 use crate::RanksError;
 
-/// What ranks find each other by: the main one makes it, and all others get it.
+/// The identifier by which ranks find each other: the main rank creates it, and all others get it.
 pub(super) type UniqueId = [u8; 128];
 
-/// The functions of nccl.h that are in use.
+/// The functions of nccl.h that are used.
 pub(super) struct Library {
     get_unique_id: unsafe extern "C" fn(*mut RawId) -> c_int,
     comm_init_rank: unsafe extern "C" fn(*mut RawCommunicator, c_int, RawId, c_int) -> c_int,
@@ -41,7 +41,7 @@ struct RawId(UniqueId);
 #[derive(Clone, Copy)]
 pub(super) struct Communicator(RawCommunicator);
 
-// SAFETY: NCCL takes calls on a communicator from any thread, one at a time; only the thread that trains makes them.
+// SAFETY: NCCL takes calls on a communicator from any thread, one at a time; only the training thread makes them.
 unsafe impl Send for Communicator {}
 // SAFETY: as above.
 unsafe impl Sync for Communicator {}
@@ -52,10 +52,11 @@ const FLOAT32: c_int = 7;
 const AVERAGE: c_int = 4;
 
 impl Library {
-    /// Opens it, once a process.
+    /// Opens the library, once per process.
     ///
     /// # Errors
-    /// [`RanksError::Ranks`] if it is not found, or is older than averages, which came with 2.10.
+    /// [`RanksError::Ranks`] if the library or one of its functions is not found. The version is not checked: averages
+    /// need NCCL 2.10.
     pub(super) fn open() -> Result<&'static Self, RanksError> {
         static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
         LIBRARY.get_or_init(Self::load).as_ref().map_err(|reason| {
@@ -67,7 +68,8 @@ impl Library {
     }
 
     fn load() -> Result<Self, String> {
-        // SAFETY: it runs nothing of its own when it is opened, and is never closed. The types are nccl.h's.
+        // SAFETY: the library runs no code of its own when it is opened, and is never closed. The types are those of
+        // nccl.h.
         unsafe {
             let library = libloading::Library::new("libnccl.so.2").map_err(|error| error.to_string())?;
             let library: &'static libloading::Library = Box::leak(Box::new(library));
@@ -92,14 +94,14 @@ impl Library {
         if status == 0 {
             return Ok(());
         }
-        // SAFETY: it gives a constant text for any number.
+        // SAFETY: it returns a static string for any status.
         let text = unsafe { CStr::from_ptr((self.get_error_string)(status)) };
         Err(RanksError::ranks(format!("NCCL: {}", text.to_string_lossy())))
     }
 
     pub(super) fn unique_id(&self) -> Result<UniqueId, RanksError> {
         let mut id = RawId([0; 128]);
-        // SAFETY: it writes those bytes.
+        // SAFETY: it writes the 128 bytes of `id`.
         self.check(unsafe { (self.get_unique_id)(&raw mut id) })?;
         Ok(id.0)
     }
@@ -107,14 +109,14 @@ impl Library {
     /// Connects the card of this thread's context with those of the other ranks. Waits for them.
     pub(super) fn connect(&self, id: UniqueId, rank: usize, size: usize) -> Result<Communicator, RanksError> {
         let mut communicator = std::ptr::null_mut();
-        // SAFETY: it writes a pointer.
+        // SAFETY: it writes one pointer.
         let status =
             unsafe { (self.comm_init_rank)(&raw mut communicator, size as c_int, RawId(id), rank as c_int) };
         self.check(status)?;
         Ok(Communicator(communicator))
     }
 
-    /// Launches what is asked for in `calls` at once.
+    /// Launches the operations in `calls` together.
     pub(super) fn together(&self, calls: impl FnOnce() -> Result<(), RanksError>) -> Result<(), RanksError> {
         // SAFETY: a group that is begun is ended below.
         self.check(unsafe { (self.group_start)() })?;
@@ -124,10 +126,10 @@ impl Library {
         called.and(ended)
     }
 
-    /// Averages f32 numbers on the card over all ranks, in place, when the stream comes to it.
+    /// Enqueues on the stream an in-place average over all ranks of `len` f32 values on the card.
     ///
     /// # Safety
-    /// So many lie there until then, and nothing else reads or writes them.
+    /// `len` values lie at `address` until the stream has averaged them, and nothing else reads or writes them.
     pub(super) unsafe fn average(
         &self,
         address: u64,
@@ -136,7 +138,7 @@ impl Library {
         stream: CUstream,
     ) -> Result<(), RanksError> {
         let numbers = address as *mut c_void;
-        // SAFETY: as the caller says.
+        // SAFETY: the caller guarantees it.
         self.check(unsafe {
             (self.all_reduce)(numbers, numbers, len, FLOAT32, AVERAGE, communicator, stream.cast())
         })
@@ -145,9 +147,9 @@ impl Library {
     /// Closes the connection.
     ///
     /// # Safety
-    /// It is not used again.
+    /// The communicator is not used again.
     pub(super) unsafe fn disconnect(&self, Communicator(communicator): Communicator) {
-        // SAFETY: as the caller says. That it fails changes nothing.
+        // SAFETY: the caller guarantees it. A failure changes nothing.
         let _ = unsafe { (self.comm_destroy)(communicator) };
     }
 }

@@ -1,4 +1,4 @@
-//! The sheet that pictures and curves are drawn on, and its way into a PNG file.
+//! The sheet on which pictures and curves are drawn, and its encoding as PNG.
 
 use crate::ReportError;
 use crate::atomic::write_atomic;
@@ -11,51 +11,51 @@ use plotters::style::{FontStyle, register_font};
 use std::path::Path;
 use std::sync::Once;
 
-/// What a painter draws on, [`px`] of its pixels for one of the picture's.
+/// The area to draw on, in oversampled pixels: [`px`] converts lengths of the picture.
 pub(crate) type Sheet<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
-/// What goes wrong while drawing.
+/// An error while drawing.
 pub(crate) type DrawError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The ink of titles and labels: softer than black on a white ground.
 pub(crate) const INK: RGBColor = RGBColor(48, 48, 56);
 
-/// Everything is drawn this much larger and then averaged, which smooths the edges of lines and places letters
+/// Everything is drawn this many times larger and then averaged, which smooths the edges of lines and places letters
 /// between pixels.
 const OVERSAMPLING: usize = 2;
 
 const FONT: &str = "Ubuntu";
 
-/// Lengths in the picture, as lengths on the [`Sheet`].
+/// Converts a length in the picture to one on the [`Sheet`].
 pub(crate) const fn px(length: usize) -> i32 {
     (length * OVERSAMPLING) as i32
 }
 
-/// The one typeface, letters about `size_px` high in the picture.
+/// Returns the only typeface, with letters about `size_px` high in the picture.
 pub(crate) fn font(size_px: usize) -> FontDesc<'static> {
     static REGISTER: Once = Once::new();
-    // A font that cannot be registered shows itself at the first letter, as an error of the drawing.
+    // If the font cannot be registered, drawing the first letter fails.
     REGISTER.call_once(|| _ = register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT));
     FontDesc::new(FontFamily::Name(FONT), f64::from(px(size_px)), FontStyle::Normal)
 }
 
-/// How wide a line of text is in the picture, in pixels.
+/// Returns the width of a line of text in the picture, in pixels.
 ///
 /// # Errors
-/// [`ReportError::Draw`] where the drawing library gives up.
+/// [`ReportError::Draw`] if the drawing library fails.
 pub(crate) fn text_width(text: &str, size_px: usize) -> Result<usize, ReportError> {
     let draw_error = |source| ReportError::Draw { what: "text", source };
     let (width, _) = font(size_px).box_size(text).map_err(|source| draw_error(source.into()))?;
     Ok((width as usize).div_ceil(OVERSAMPLING))
 }
 
-/// A line of text that fits, with dots in place of its middle: names often differ at their ends.
+/// Shortens a line of text to fit, with dots in place of its middle: names often differ at their ends.
 ///
 /// # Errors
 /// As [`text_width`].
 pub(crate) fn shortened(text: &str, size_px: usize, most_px: usize) -> Result<String, ReportError> {
     let letters: Vec<char> = text.chars().collect();
-    // Letters are wider than a sixth of their height: what more there are is never measured.
+    // Letters are wider than a sixth of their height, so more letters than this never fit and need not be measured.
     let mut kept = letters.len().min(6 * most_px / size_px.max(1));
     if kept == letters.len() && text_width(text, size_px)? <= most_px {
         return Ok(text.to_owned());
@@ -71,13 +71,13 @@ pub(crate) fn shortened(text: &str, size_px: usize, most_px: usize) -> Result<St
     }
 }
 
-/// Paints a white sheet of (height, width) pixels.
+/// Draws on a white sheet of (height, width) pixels.
 ///
 /// # Shapes
 /// The image is `[H, W, 3]`.
 ///
 /// # Errors
-/// [`ReportError::Draw`] where the drawing library gives up.
+/// [`ReportError::Draw`] if the drawing library fails.
 pub(crate) fn draw(
     what: &'static str,
     (height, width): (usize, usize),
@@ -125,7 +125,7 @@ fn average(fine: &[u8], (height, width): (usize, usize)) -> Vec<u8> {
 /// `[H, W, C]` with 1 (grey), 3 (RGB) or 4 channels (RGB and alpha).
 ///
 /// # Errors
-/// [`ReportError::Argument`] for another number of channels, [`ReportError::Write`] where the file cannot be written.
+/// [`ReportError::Argument`] for another number of channels, [`ReportError::Write`] if the file cannot be written.
 pub fn save_png(image: &Image, path: impl AsRef<Path>) -> Result<(), ReportError> {
     let path = path.as_ref();
     let color = match image.channels() {

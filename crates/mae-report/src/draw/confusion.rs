@@ -1,4 +1,4 @@
-//! What a classifier takes for what, as a picture.
+//! Confusion matrices as pictures.
 
 use mae_data::Image;
 use plotters::prelude::*;
@@ -11,19 +11,20 @@ const CELL_PX: usize = 36;
 const LABEL_PX: usize = 110;
 const MARGIN_PX: usize = 16;
 const TITLE_PX: usize = 40;
-/// More classes than this have no room for names and numbers.
+/// Maximum classes with room for names and numbers.
 const MOST_NAMES: usize = 30;
-/// The side that more classes share.
+/// The side of the matrix with more classes.
 const SIDE_PX: usize = 1080;
 const FULL: RGBColor = RGBColor(24, 88, 160);
 
-/// Draws a confusion matrix, `[classes][classes]` images or pixels: rows are true classes, columns what they are taken for, colours shares of a row.
+/// Draws a confusion matrix, `[classes][classes]` counts of images or pixels. Rows are true classes, columns are
+/// predicted classes, and colours are shares of a row.
 ///
 /// # Shapes
 /// `[H, W, 3]`
 ///
 /// # Errors
-/// [`ReportError::Draw`] where the drawing library gives up.
+/// [`ReportError::Draw`] if the drawing library fails.
 pub fn draw_confusion(
     title: &str,
     classes: &[String],
@@ -78,14 +79,14 @@ pub fn draw_confusion(
     })
 }
 
-/// A count in at most four letters: that of pixels has more digits than a cell has room for.
+/// Formats a count in at most four characters: a count of pixels may have more digits than fit into a cell.
 fn compact(count: usize) -> String {
     if count < 10_000 {
         return count.to_string();
     }
     let mut scaled = count as f64 / 1e3;
     for unit in ["k", "M", "G"] {
-        // What would be written as 1000 goes to the next unit.
+        // A value that would be written as 1000 goes to the next unit.
         if scaled < 999.5 {
             let digits = usize::from(scaled < 9.95);
             return format!("{scaled:.digits$}{unit}");

@@ -1,4 +1,4 @@
-//! The loss over a run, as a picture.
+//! The loss curve of a run, as a picture.
 
 use super::canvas::{DrawError, INK, Sheet, draw, font, px};
 use crate::ReportError;
@@ -10,9 +10,9 @@ use std::ops::Range;
 
 const SIZE_PX: (usize, usize) = (540, 960);
 const HEADER_PX: usize = 48;
-/// More points than this lie on top of each other.
+/// Maximum points: more would overlap.
 const MAX_POINTS: usize = 3000;
-/// The running mean reaches over one in so many records to each side.
+/// The running mean reaches over one in this many records to each side.
 const MEAN_SHARE: usize = 40;
 const LOSS_TICKS: usize = 7;
 
@@ -23,13 +23,13 @@ const GRID: RGBColor = RGBColor(232, 232, 236);
 
 /// Draws every recorded loss, their running mean and, dashed, the loss of predicting zero.
 ///
-/// Losses that are not finite are left out. The axis reaches down to zero where that does not flatten the curve.
+/// Losses that are not finite are left out. The axis reaches down to zero if that does not flatten the curve.
 ///
 /// # Shapes
 /// The picture is `[H, W, 3]`.
 ///
 /// # Errors
-/// [`ReportError::Argument`] without a single finite loss, [`ReportError::Draw`] where the drawing library gives up.
+/// [`ReportError::Argument`] if no loss is finite, [`ReportError::Draw`] if the drawing library fails.
 pub fn draw_loss_curve(
     title: &str,
     records: &[Record],
@@ -97,13 +97,13 @@ fn paint(
     Ok(())
 }
 
-/// The title on the left and, on the same line, what the points and the bold line are.
+/// Draws the title on the left and, on the same line, a key to the points and the bold line.
 fn header(sheet: &Sheet<'_>, title: &str) -> Result<(), DrawError> {
     let middle = px(HEADER_PX / 2 + 4);
     let left = Pos::new(HPos::Left, VPos::Center);
     sheet.draw(&Text::new(title, (px(72), middle), font(20).color(&INK).pos(left)))?;
     let label = |text, x| Text::new(text, (px(x), middle), font(14).color(&INK).pos(left));
-    let small = middle - px(2); // where the middle of small letters is
+    let small = middle - px(2); // the middle of lower-case letters
     sheet.draw(&Circle::new((px(722), small), px(3), POINT.filled()))?;
     sheet.draw(&label("each record", 732))?;
     sheet.draw(&PathElement::new([(px(822), small), (px(844), small)], MEAN.stroke_width(px(2) as u32)))?;
@@ -111,10 +111,11 @@ fn header(sheet: &Sheet<'_>, title: &str) -> Result<(), DrawError> {
     Ok(())
 }
 
-/// The mean over up to `radius` losses on each side: equally few on both at the start, where a falling loss would
-/// pull a one-sided mean down, and all there are at the end, where the mean of one loss would end in a hook.
+/// Returns the mean over up to `radius` losses on each side. At the start, both sides are equally short, because a
+/// falling loss would pull a one-sided mean down. At the end, the mean takes all losses that remain, because the mean
+/// of one loss would end in a hook.
 ///
-/// A loss outside `range` counts as its edge: a spike moves the mean, but not off the picture.
+/// A loss outside `range` is clamped to it: a spike moves the mean, but not off the picture.
 pub(crate) fn running_mean(losses: &[(f64, f64)], range: &Range<f64>, radius: usize) -> Vec<(f64, f64)> {
     let mut sums = vec![0.0];
     for (_, loss) in losses {
@@ -128,7 +129,8 @@ pub(crate) fn running_mean(losses: &[(f64, f64)], range: &Range<f64>, radius: us
     losses.iter().enumerate().map(mean).collect()
 }
 
-/// From a little under the lowest loss, or 0 where that is near, to over the highest but for rare spikes.
+/// Returns the range of the axis: from a little below the lowest loss, or 0 if that is near, to above the highest loss
+/// without the top 1%, which may be spikes.
 fn loss_range(losses: &[(f64, f64)], zero_predictor: Option<f64>) -> Range<f64> {
     let mut sorted: Vec<f64> = losses.iter().map(|&(_, loss)| loss).collect();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -141,7 +143,7 @@ fn loss_range(losses: &[(f64, f64)], zero_predictor: Option<f64>) -> Range<f64> 
     start..high + 0.12 * height
 }
 
-/// Decimals that tell the up to [`LOSS_TICKS`] ticks of an axis apart.
+/// Returns the decimals that distinguish up to [`LOSS_TICKS`] ticks of an axis.
 fn digits(range: &Range<f64>) -> usize {
     let tick = (range.end - range.start) / LOSS_TICKS as f64;
     (-tick.log10()).ceil().clamp(0.0, 12.0) as usize

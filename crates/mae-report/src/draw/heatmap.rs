@@ -1,33 +1,33 @@
-//! Maps over an image's patches, laid over it in colour.
+//! Maps of an image's patches, laid over the image in colour.
 
 use super::pictures::{draw_tiles, rgb, with_legend};
 use crate::ReportError;
 use mae_data::Image;
 use plotters::style::colors::colormaps::{ColorMap, ViridisRGB};
 
-/// How much of a pixel is the map's colour: the image is still recognised, and the colours are still told apart.
+/// The opacity of the map's colours: the image is still recognisable, and the colours are still distinguishable.
 const OPACITY: f32 = 0.65;
 
-/// A number for each patch of an image.
+/// A value for each patch of an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heatmap {
-    /// What it is called above it.
+    /// The heading above the map.
     pub title: String,
-    /// `[L]`, the grid's rows one after the other.
+    /// `[L]`, row-major over the grid of patches.
     pub values: Vec<f32>,
 }
 
-/// Draws an image and beside it each map over it, from dark where the map is least to bright where it is most.
+/// Draws an image and, beside it, each map over the image, from dark (lowest) to bright (highest).
 ///
-/// Every map has a scale of its own, and between the patches' centres it is interpolated. Colours are viridis, whose
+/// Every map has its own scale, and is interpolated between the centres of patches. Colours are viridis, whose
 /// brightness grows evenly, over the image in grey. `least` and `most` name the ends of the scale.
 ///
 /// # Shapes
 /// The image is `[H, W, C]`, `grid` is (rows, columns) of its patches; the sheet is `[H', W', 3]`.
 ///
 /// # Errors
-/// [`ReportError::Argument`] for a map that has not one finite number for each patch; [`ReportError::Draw`] where the
-/// drawing library gives up.
+/// [`ReportError::Argument`] unless every map has one finite value per patch; [`ReportError::Draw`] if the drawing
+/// library fails.
 pub fn draw_heatmaps(
     original: &Image,
     maps: &[Heatmap],
@@ -41,7 +41,7 @@ pub fn draw_heatmaps(
     with_legend(draw_tiles(&tiles)?, [least, most], |share| ViridisRGB.get_color(share))
 }
 
-/// The image in grey under the map's colours.
+/// Draws the map's colours over the image in grey.
 fn overlay(image: &Image, values: &[f32], (rows, columns): (usize, usize)) -> Result<Image, ReportError> {
     if values.len() != rows * columns {
         let bound = format!("{}, the number of patches", rows * columns);
@@ -72,7 +72,8 @@ fn overlay(image: &Image, values: &[f32], (rows, columns): (usize, usize)) -> Re
     Ok(Image::new(height, width, 3, data)?)
 }
 
-/// For each pixel along a side, the patches whose centres it lies between, and how far it is on the way.
+/// Returns, for each pixel along a side, the two patches between whose centres it lies, and its relative position
+/// between them.
 fn between(pixels: usize, patches: usize) -> Vec<(usize, usize, f32)> {
     let place = |pixel: usize| {
         let at = (pixel as f32 + 0.5) * patches as f32 / pixels as f32 - 0.5;
@@ -120,13 +121,13 @@ mod tests {
             let drawn = overlay(&image(grey), values, (1, 2)).unwrap();
             [0, 1, 2].map(|c| drawn.data()[x * 3 + c])
         };
-        // viridis ends in (68, 1, 84) and (254, 232, 37).
+        // viridis runs from (68, 1, 84) to (254, 232, 37).
         let mixed =
             |colour: [u8; 3], grey: f32| colour.map(|c| (0.65 * f32::from(c) + 0.35 * grey).round() as u8);
         assert_eq!(pixel(100, &[0.2, 0.7], 0), mixed([68, 1, 84], 100.0));
         assert_eq!(pixel(100, &[0.2, 0.7], 7), mixed([254, 232, 37], 100.0));
         assert_eq!(pixel(200, &[0.2, 0.7], 7), mixed([254, 232, 37], 200.0));
-        // Where all patches are alike nothing stands out.
+        // If all patches are equal, nothing stands out.
         assert_eq!(pixel(100, &[0.5, 0.5], 0), pixel(100, &[0.5, 0.5], 7));
     }
 

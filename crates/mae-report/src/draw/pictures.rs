@@ -1,4 +1,4 @@
-//! What the model saw and what it drew, as a sheet of labelled tiles.
+//! Sheets of labelled tiles: images and their reconstructions.
 
 use super::canvas::{INK, draw, font, px, text_width};
 use crate::ReportError;
@@ -6,7 +6,7 @@ use mae_data::Image;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// What hides a masked patch: the mid grey of the MAE paper's figures.
+/// The colour of masked patches: the mid grey of the MAE paper's figures.
 const MASK_GREY: u8 = 127;
 /// Smaller images are enlarged to at least this height and width.
 const MIN_TILE_PX: usize = 128;
@@ -15,36 +15,37 @@ const GAP_PX: usize = 8;
 const HEADING_PX: usize = 28;
 const FONT_PX: usize = 15;
 const LEGEND_PX: usize = 96;
-/// Tiles beside each other, of those that may stand in several rows.
+/// Maximum tiles in a row of [`draw_tiles`].
 const MAX_COLUMNS: usize = 5;
 
-/// A row of a picture of reconstructions: one image and what the model made of it.
+/// A row of a sheet of reconstructions: one image and its reconstruction.
 #[derive(Clone, Debug)]
 pub struct ReconstructionRow {
     /// The image that was masked, `[H, W, C]`.
     pub original: Image,
-    /// What the decoder drew for every patch, `[H, W, C]`.
+    /// The decoder's prediction for every patch, `[H, W, C]`.
     pub predicted: Image,
-    /// True where a patch was masked, `[L]`, the grid's rows one after the other.
+    /// True where a patch was masked, `[L]`, row-major over the grid of patches.
     pub mask: Vec<bool>,
 }
 
-/// Says below a sheet of reconstructions what the third column shows in place of the visible patches.
+/// The note below a sheet of reconstructions, on the visible patches in its third column.
 const UNTRAINED: &str = "visible patches take no part in the loss: ignore their reconstruction";
-/// Says below a sheet of grey images why the reconstructions have no colour.
+/// The note below a sheet of grey images, on why the reconstructions have no colour.
 const GREY: &str = "grey images: each reconstructed pixel is the mean of its channels";
 
-/// Draws a row for each sample: original, masked, reconstruction, reconstruction around the visible patches. Notes below say how to
-/// read them.
+/// Draws a row for each sample: original, masked, reconstruction, reconstruction with the visible patches. Notes below
+/// say how to read them.
 ///
-/// If all originals are grey, the reconstructions are drawn grey too: a model of RGB images predicts channels that differ a little.
+/// If all originals are grey, the reconstructions are drawn grey too: a model of RGB images predicts channels that
+/// differ a little.
 ///
 /// # Shapes
 /// All images `[H, W, C]`; `patch_size` is (height, width); the sheet is `[H', W', 3]`.
 ///
 /// # Errors
-/// [`ReportError::Argument`] for no samples, images that differ in shape, patches that do not divide them or a mask
-/// of another length; [`ReportError::Draw`] where the drawing library gives up.
+/// [`ReportError::Argument`] for no samples, images that differ in shape, patches that do not divide them or a mask of
+/// another length; [`ReportError::Draw`] if the drawing library fails.
 pub fn draw_reconstructions(
     samples: &[ReconstructionRow],
     patch_size: (usize, usize),
@@ -72,7 +73,7 @@ fn is_grey_rgb(image: &Image) -> bool {
     image.channels() == 3 && pixels.iter().all(|[r, g, b]| r == g && g == b)
 }
 
-/// An RGB image with the mean of its channels in each of them; any other as it is.
+/// Replaces each channel of an RGB image with the mean of its channels. Returns any other image as it is.
 fn grey_of(image: &Image) -> Image {
     if image.channels() != 3 {
         return image.clone();
@@ -117,17 +118,17 @@ fn panels(sample: &ReconstructionRow, patch_size: (usize, usize)) -> Result<Vec<
     Ok(vec![original.clone(), masked, predicted.clone(), pasted])
 }
 
-/// Draws tiles under headings, one row of images after the other.
+/// Draws rows of images as tiles under headings.
 ///
-/// Grey images are shown grey; of images with two channels the first is shown, of those with more than three the
-/// first three. Small images are enlarged by a whole factor, without smoothing.
+/// Grey images are shown grey. Of two channels, the first is shown; of more than three, the first three. Small images
+/// are enlarged by a whole factor, without smoothing.
 ///
 /// # Shapes
 /// Images `[H, W, C]`, the same H and W; the sheet is `[H', W', 3]`.
 ///
 /// # Errors
-/// [`ReportError::Argument`] for no rows, a row that has not one image per heading, or images that differ in size;
-/// [`ReportError::Draw`] where the drawing library gives up.
+/// [`ReportError::Argument`] for no rows, a row without one image per heading, or images that differ in size;
+/// [`ReportError::Draw`] if the drawing library fails.
 pub fn draw_grid(headings: &[&str], rows: &[Vec<Image>]) -> Result<Image, ReportError> {
     let Some(first) = rows.first().and_then(|row| row.first()) else {
         return Err(ReportError::argument("the number of images to draw", 0, "at least 1"));
@@ -181,7 +182,7 @@ pub fn draw_grid(headings: &[&str], rows: &[Vec<Image>]) -> Result<Image, Report
     Ok(Image::new(sheet_height, sheet_width, 3, sheet)?)
 }
 
-/// Draws tiles each under a heading of its own, in as many rows as are needed.
+/// Draws tiles, each under its own heading, in as many rows as needed.
 ///
 /// # Errors
 /// As [`draw_grid`].
@@ -195,7 +196,7 @@ pub fn draw_tiles(tiles: &[(&str, Image)]) -> Result<Image, ReportError> {
     stack(&rows)
 }
 
-/// A sheet with a line of text beneath, wider if the text needs it.
+/// Adds a line of text beneath a sheet, which becomes wider if the text needs it.
 pub fn with_note(sheet: Image, note: &str) -> Result<Image, ReportError> {
     let width = widest(&[note])? + 2 * MARGIN_PX;
     let strip = draw("note", (HEADING_PX, width), |sheet| {
@@ -206,7 +207,7 @@ pub fn with_note(sheet: Image, note: &str) -> Result<Image, ReportError> {
     stack(&[sheet, strip])
 }
 
-/// A sheet with a scale of colours beneath, `colour` of 0 to 1, and names for its ends.
+/// Adds a scale of colours beneath a sheet: `colour` from 0 to 1, and names for its ends.
 pub(crate) fn with_legend(
     sheet: Image,
     [low, high]: [&str; 2],
@@ -221,7 +222,7 @@ pub(crate) fn with_legend(
         sheet.draw(&Text::new(high, (px(left + LEGEND_PX + GAP_PX), middle), style))?;
         for x in 0..px(LEGEND_PX) {
             let colour = colour(x as f32 / (px(LEGEND_PX) - 1) as f32);
-            // Nothing is drawn of a rectangle without a width.
+            // A rectangle without a width would not be drawn.
             let column = [(px(left) + x, middle - px(5)), (px(left) + x + 1, middle + px(5))];
             sheet.draw(&Rectangle::new(column, colour.filled()))?;
         }
@@ -230,7 +231,7 @@ pub(crate) fn with_legend(
     stack(&[sheet, strip])
 }
 
-/// Sheets one beneath the other, as wide as the widest of them.
+/// Stacks sheets vertically, as wide as the widest of them.
 fn stack(sheets: &[Image]) -> Result<Image, ReportError> {
     let width = sheets.iter().map(Image::width).max().unwrap_or(0);
     let height = sheets.iter().map(Image::height).sum();
@@ -248,7 +249,7 @@ fn widest(headings: &[&str]) -> Result<usize, ReportError> {
     headings.iter().try_fold(0, |widest, heading| Ok(text_width(heading, FONT_PX)?.max(widest)))
 }
 
-/// A pixel in colour, whatever its channels.
+/// Returns a pixel as RGB, whatever its channels.
 pub(crate) fn rgb(image: &Image, row: usize, column: usize) -> [u8; 3] {
     let channels = image.channels();
     let pixel = &image.data()[(row * image.width() + column) * channels..][..channels];
@@ -324,7 +325,8 @@ mod tests {
         for channels in [1, 2, 3, 4] {
             let sample = sample(channels, [true, false, true, true]);
             let sheet = draw_reconstructions(&[sample.clone(), sample.clone()], (2, 3)).unwrap();
-            // 4 pixels high: enlarged 32 times, to 128x192. The tiles end with the margin above the note, and start a gap apart.
+            // 4 pixels high: enlarged 32 times, to 128x192. The tiles end with the margin above the note, and start a
+            // gap apart.
             let (tile_height, tile_width) = (128, 192);
             let top = sheet.height() - HEADING_PX - MARGIN_PX - tile_height;
             let panels = panels(&sample, (2, 3)).unwrap();

@@ -1,4 +1,4 @@
-//! The curves of a report: what is drawn, by `charts.js`, and how.
+//! The curves of a report, as data for `charts.js`.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,14 @@ use crate::Metric;
 use crate::draw::curve::running_mean;
 use crate::records::{Evaluation, Record};
 
-/// A screen has no room for more points of one series.
+/// Maximum points of a series: a screen has no room for more.
 const MAX_POINTS: usize = 2000;
-/// As in `loss.png`: the running mean reaches over one in so many records to each side.
+/// As in `loss.png`: the running mean reaches over one in this many records to each side.
 const MEAN_SHARE: usize = 40;
 
 #[derive(Serialize)]
 pub(super) struct Charts {
-    /// What all curves are drawn over.
+    /// The horizontal axis of all curves.
     pub axis: Axis,
     pub charts: Vec<Chart>,
 }
@@ -26,14 +26,14 @@ pub(super) struct Charts {
 #[derive(Serialize)]
 pub(super) struct Axis {
     pub name: &'static str,
-    /// Where the axis counts steps: how many an epoch has.
+    /// Steps per epoch, if the axis counts steps.
     pub steps_per_epoch: Option<u64>,
 }
 
 #[derive(Serialize)]
 pub(super) struct Chart {
     pub title: Cow<'static, str>,
-    /// How numbers are written: the name of a function in the script.
+    /// The format of numbers: the name of a function in the script.
     pub format: &'static str,
     /// Whether the axis begins at zero.
     pub from_zero: bool,
@@ -48,7 +48,7 @@ pub(super) struct Series {
     name: Cow<'static, str>,
     /// `faint` for single records, `bold` for their mean, `marked` for rare points.
     style: &'static str,
-    /// The series' own colour in CSS; that of its style otherwise.
+    /// The series' own colour in CSS; without it, the series has the colour of its style.
     #[serde(skip_serializing_if = "Option::is_none")]
     colour: Option<String>,
     x: Vec<f64>,
@@ -63,7 +63,7 @@ pub(super) struct Level {
     y: f64,
 }
 
-/// All charts that there is something to draw in.
+/// Returns all charts that have something to draw.
 pub(super) fn charts(page: &Page<'_>, records: &[Record], evaluations: &[Evaluation]) -> Charts {
     let outcome = page.outcome;
     let of_records = |value: fn(&Record) -> Option<f64>| {
@@ -150,7 +150,7 @@ pub(super) fn mean(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     running_mean(points, &(f64::NEG_INFINITY..f64::INFINITY), points.len() / MEAN_SHARE)
 }
 
-/// The charts with something in them, without series that have no point.
+/// Removes series without points, and charts without series.
 pub(super) fn drawn(mut charts: Vec<Chart>) -> Vec<Chart> {
     for chart in &mut charts {
         chart.series.retain(|series| !series.x.is_empty());
@@ -171,7 +171,7 @@ impl Series {
         }
     }
 
-    /// In a colour of its own.
+    /// Gives the series a colour of its own.
     pub fn coloured(self, colour: String) -> Self {
         Self { colour: Some(colour), ..self }
     }

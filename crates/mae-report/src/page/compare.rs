@@ -9,7 +9,7 @@ use super::html::{capital, escape, fill, json};
 use crate::records::last_loss;
 use crate::{Evaluation, Metric, Record, ReportError, write_atomic};
 
-/// Colours that runs are drawn in, on light and on dark pages; after the last one the first follows again.
+/// Colours of runs, on light and on dark pages. After the last one, they start again.
 const COLOURS: [(&str, &str); 8] = [
     ("#1858a0", "#79b0f2"),
     ("#c2541a", "#f0935a"),
@@ -21,7 +21,7 @@ const COLOURS: [(&str, &str); 8] = [
     ("#5f5b55", "#b4afa6"),
 ];
 
-/// What curves are drawn over.
+/// The horizontal axis of curves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CurvesOver {
@@ -34,14 +34,14 @@ pub enum CurvesOver {
     Minutes,
 }
 
-/// A run beside others.
+/// A run to compare with others.
 #[derive(Clone, Debug, Default)]
 pub struct ComparedRun {
-    /// What it is called.
+    /// The run's name.
     pub name: String,
-    /// What it has recorded.
+    /// The run's records.
     pub records: Vec<Record>,
-    /// What was measured.
+    /// The run's evaluations.
     pub evaluations: Vec<Evaluation>,
     /// Its settings, by name.
     pub settings: BTreeMap<String, String>,
@@ -52,14 +52,14 @@ pub struct ComparedRun {
 pub struct Comparison<'a> {
     /// The runs, in their order.
     pub runs: Vec<ComparedRun>,
-    /// What may have been measured, in the order of the charts.
+    /// The metrics that runs may have, in the order of the charts.
     pub metrics: &'a [Metric],
-    /// What the curves are drawn over.
+    /// The horizontal axis of the curves.
     pub over: CurvesOver,
 }
 
 impl Comparison<'_> {
-    /// What only a page of this kind has in it.
+    /// A tag that only pages of this kind have.
     const MARK: &'static str = "<meta name=\"generator\" content=\"mae compare\">";
 
     /// Whether a file is a page of this kind.
@@ -67,7 +67,8 @@ impl Comparison<'_> {
         std::fs::read_to_string(path.as_ref()).is_ok_and(|text| text.contains(Self::MARK))
     }
 
-    /// Writes the page: curves of all runs, their last and best results, and the settings that differ. It needs nothing from outside.
+    /// Writes the page: curves of all runs, their last and best results, and the settings that differ. It uses no
+    /// external resources.
     ///
     /// # Errors
     /// [`ReportError::Write`] if it cannot be written.
@@ -144,7 +145,7 @@ impl Comparison<'_> {
         Charts { axis: Axis { name, steps_per_epoch: None }, charts: drawn(charts) }
     }
 
-    /// Where a record stands on the axis.
+    /// Returns the position of a record on the axis.
     fn place(&self, record: &Record) -> f64 {
         match self.over {
             CurvesOver::Epochs => record.epoch,
@@ -153,7 +154,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Where an evaluation stands on the axis: its time is that of the record of its step.
+    /// Returns the position of an evaluation on the axis. Its time is that of the last record up to its step.
     fn evaluated(&self, run: &ComparedRun, evaluation: &Evaluation) -> f64 {
         match self.over {
             CurvesOver::Epochs => evaluation.epoch,
@@ -227,7 +228,7 @@ impl Comparison<'_> {
     }
 }
 
-/// Places on the axis and values.
+/// Positions on the axis, and values.
 type Points = Vec<(f64, f64)>;
 
 /// The colour of a run in CSS.

@@ -1,20 +1,20 @@
-//! What a page tells of a run that stands in no file of its folder.
+//! The parts of a report page that are in no file of the run's folder.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use crate::Metric;
 
-/// What is to be said of a finished run besides its records.
+/// The results of a finished run, besides its records.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Lines of name and value for the terminal.
+    /// Names and values to print on the terminal.
     pub lines: Vec<(&'static str, String)>,
-    /// A loss to compare with, and what it is the loss of.
+    /// A loss to compare with, and the name of its predictor.
     pub baseline: Option<(&'static str, f64)>,
-    /// Levels to compare with in charts: the chart's title, a name, a value.
+    /// Levels to compare with in charts: the chart's title, the level's name and value.
     pub levels: Vec<(&'static str, &'static str, f64)>,
-    /// Shares beside each other.
+    /// Groups of shares, drawn as bars.
     pub bars: Vec<Bars>,
     /// What the pictures by step show, in a sentence.
     pub pictures_note: Option<&'static str>,
@@ -32,70 +32,70 @@ impl Outcome {
 /// A picture of a finished run.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// Its title.
+    /// The figure's title.
     pub title: &'static str,
-    /// The PNG file; where there is none, the page has no such figure.
+    /// The PNG file. If it does not exist, the page omits the figure.
     pub path: PathBuf,
-    /// What it shows, below it; nothing stands there if this is empty.
+    /// A note below the picture; empty for none.
     pub note: String,
 }
 
 impl Figure {
-    /// A picture that its title explains.
+    /// Creates a figure without a note.
     pub fn new(title: &'static str, path: PathBuf) -> Self {
         Self { title, path, note: String::new() }
     }
 
-    /// The same with a note below.
+    /// Adds a note below the picture.
     #[must_use]
     pub fn with_note(self, note: impl Into<String>) -> Self {
         Self { note: note.into(), ..self }
     }
 }
 
-/// Shares as bars.
+/// A group of shares, drawn as bars.
 #[derive(Clone, Debug)]
 pub struct Bars {
     /// What they are shares of.
     pub title: &'static str,
-    /// Each with its name, 0 to 1.
+    /// Names and shares, 0 to 1.
     pub rows: Vec<(&'static str, f64)>,
     /// How they were measured.
     pub note: String,
 }
 
-/// What a page tells of a run that stands in no file of its folder.
+/// The parts of a report page that are in no file of the run's folder.
 pub struct Page<'a> {
     /// The run's folder.
     pub folder: &'a Path,
-    /// What was trained for, such as `pretrain`.
+    /// The task, such as `pretrain`.
     pub task: &'a str,
-    /// What it is, in a line.
+    /// The run in one line.
     pub subtitle: String,
-    /// What the loss is.
+    /// The name of the loss.
     pub loss: &'a str,
-    /// What was measured besides.
+    /// The other metrics.
     pub metrics: &'a [Metric],
     /// Passes over the data set.
     pub epochs: u64,
-    /// Updates to an epoch.
+    /// Updates per epoch.
     pub steps_per_epoch: u64,
-    /// Updates in all.
+    /// Updates in total.
     pub total_steps: u64,
-    /// Images to an update.
+    /// Images per update.
     pub effective_batch: usize,
-    /// Numbers in the model.
+    /// Parameters of the model.
     pub params: usize,
-    /// Floating-point operations of a training step for one image, if they are known.
+    /// Floating-point operations of a training step per image, if known.
     pub flops_per_image: Option<f64>,
-    /// Lines of name and value about the data.
+    /// Names and values that describe the data.
     pub data: Vec<(&'static str, String)>,
-    /// The same about the model.
+    /// Names and values that describe the model.
     pub model: Vec<(&'static str, String)>,
-    /// Where it was computed.
+    /// The device that computed it.
     pub device: String,
     /// The recipe as TOML.
     pub recipe: String,
-    /// What came out.
+    /// The results.
     pub outcome: &'a Outcome,
 }

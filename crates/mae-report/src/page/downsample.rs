@@ -1,9 +1,9 @@
-//! Fewer points of a long series, none of its peaks lost.
+//! Downsampling of long series that loses no peaks.
 
-/// At most `most` points (at least 4) in the order they came: the first, the last and, of each of equal stretches
+/// Returns at most `most` points (at least 4), in order: the first, the last and, from each of several equal stretches
 /// between them, the lowest and the highest.
 ///
-/// Every value is finite.
+/// Every value must be finite.
 pub(crate) fn downsample(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let [first, between @ .., last] = points else { return points.to_vec() };
     if points.len() <= most.max(4) {

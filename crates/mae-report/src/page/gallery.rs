@@ -1,4 +1,4 @@
-//! The pictures of a report, drawn into the page.
+//! The pictures of a report, embedded in the page.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,13 @@ use super::content::Outcome;
 use super::html::{count, escape};
 use crate::ReportError;
 
-/// Pictures beyond these are left in their folder: they are drawn into the page.
+/// Maximum number of pictures embedded in the page; the others stay in their folder.
 const MAX_PICTURES: usize = 12;
-/// The same for their bytes: a page that fits an e-mail.
+/// Maximum bytes of these pictures, so that the page fits into an e-mail.
 const MAX_PICTURE_BYTES: u64 = 15_000_000;
 
-/// The pictures by step, the last one in view, and figures, each with its title and note. A figure that is not there is left out.
+/// Returns the pictures by step, the last one in view, and the figures, each with its title and note. Omits figures
+/// whose file does not exist.
 pub(super) fn pictures(
     folder: &Path,
     steps_per_epoch: u64,
@@ -46,7 +47,7 @@ pub(super) fn pictures(
     Ok(html + "</section>\n")
 }
 
-/// What chooses the picture in view.
+/// The controls that choose the picture in view.
 const CONTROLS: &str = "<figcaption>
 <output id=\"shown\"></output>
 <input id=\"pick\" type=\"range\" min=\"0\" value=\"0\" step=\"1\" aria-label=\"Which picture\" hidden>
@@ -54,7 +55,7 @@ const CONTROLS: &str = "<figcaption>
 </figcaption>
 ";
 
-/// A picture as an address that holds it; none if there is no such file.
+/// Returns a picture as a data URL; `None` if there is no such file.
 fn data_url(path: &Path) -> Result<Option<String>, ReportError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))),
@@ -94,7 +95,7 @@ struct Picture {
     path: PathBuf,
 }
 
-/// The files `step-N.png` of a folder, by step; none where there is no folder.
+/// Returns the files `step-N.png` of a folder, by step; none if there is no folder.
 fn by_step(folder: &Path) -> Result<Vec<Picture>, ReportError> {
     let refused = |source| ReportError::Read { path: folder.to_owned(), source };
     let mut pictures = Vec::new();
@@ -114,7 +115,7 @@ fn by_step(folder: &Path) -> Result<Vec<Picture>, ReportError> {
     Ok(pictures)
 }
 
-/// As many as a page may hold, evenly spread from the first to the last; the last in any case.
+/// Chooses as many pictures as a page may hold, evenly spread from the first to the last; always the last.
 fn choose(all: &[Picture]) -> Vec<&Picture> {
     let largest = all.iter().map(|picture| picture.bytes).max().unwrap_or(0).max(1);
     let most = all.len().min(MAX_PICTURES).min((MAX_PICTURE_BYTES / largest) as usize);

@@ -1,8 +1,8 @@
-//! Pieces of HTML, with all that comes from outside escaped.
+//! Pieces of HTML, with all external text escaped.
 
 use serde::Serialize;
 
-/// Text as it may stand between tags and in quoted attributes.
+/// Escapes text for use between tags and in quoted attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -18,14 +18,14 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// JSON as it may stand in a script element: nothing in it ends the element or begins a comment.
+/// Writes JSON for a script element: nothing in it ends the element or begins a comment.
 pub(super) fn json(value: &impl Serialize) -> String {
-    // Outside of strings JSON has none of these, and within them an escape means the same.
+    // JSON has these characters only in strings, where an escape means the same.
     let text = serde_json::to_string(value).expect("charts are numbers and strings");
     text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
-/// A template with every `{{name}}` replaced; what is put in is not searched again.
+/// Replaces every `{{name}}` of a template. The values are not searched again.
 pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut pieces = template.split("{{");
     let mut filled = pieces.next().unwrap_or_default().to_owned();
@@ -46,7 +46,7 @@ pub(super) fn facts(rows: &[(&str, String)]) -> String {
     format!("<dl class=\"facts\">\n{}</dl>", rows.iter().map(row).collect::<String>())
 }
 
-/// A number to see first.
+/// A tile with a headline number.
 pub(super) fn tile(name: &str, value: &str, note: &str) -> String {
     format!(
         "<div class=\"card\"><dt>{}</dt><dd>{}<small>{}</small></dd></div>\n",
@@ -56,7 +56,7 @@ pub(super) fn tile(name: &str, value: &str, note: &str) -> String {
     )
 }
 
-/// `1536` as `1,536`.
+/// Formats `1536` as `1,536`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
@@ -69,11 +69,11 @@ pub(super) fn count(number: u64) -> String {
     grouped
 }
 
-/// A title as it begins a line.
+/// Capitalises the first letter of a title.
 pub(super) fn capital(title: &str) -> String {
     let mut letters = title.chars();
     match letters.next() {
-        // Of words such as kNN the first letter is as it is.
+        // Words such as kNN keep their first letter.
         Some(first) if !title[first.len_utf8()..].starts_with(char::is_uppercase) => {
             first.to_uppercase().chain(letters).collect()
         }

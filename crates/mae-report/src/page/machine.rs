@@ -1,23 +1,23 @@
-//! What a run was computed on, as far as the system tells.
+//! The machine that computed a run, as far as the system describes it.
 
 use std::fs;
 use std::thread;
 
-/// A machine in words.
+/// A description of a machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
-    /// The processor's name, or its architecture where the system keeps the name to itself.
+    /// The processor's name, or its architecture if the system does not give the name.
     pub cpu: String,
-    /// Threads that run at once.
+    /// Threads that run in parallel.
     pub cpus: usize,
     /// The system's name.
     pub os: String,
 }
 
 impl Machine {
-    /// This one.
+    /// Describes this machine.
     pub fn this() -> Self {
-        // Only Linux tells through files; elsewhere it takes system calls that are not worth their `unsafe`.
+        // Only Linux has this in files. Elsewhere it takes system calls, which are not worth their `unsafe`.
         let cpu =
             field("/proc/cpuinfo", "model name", ':').or_else(|| std::env::var("PROCESSOR_IDENTIFIER").ok());
         let os = field("/etc/os-release", "PRETTY_NAME", '=');
@@ -32,7 +32,7 @@ impl Machine {
     }
 }
 
-/// The value behind the first `name` in a file of such lines.
+/// Returns the value of the first line whose key is `name`, unless it is empty.
 fn field(path: &str, name: &str, separator: char) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let value = text.lines().find_map(|line| {

@@ -1,4 +1,4 @@
-//! `report.html`: a whole run on one page that needs nothing else, to be kept and sent around.
+//! `report.html`: a whole run on one self-contained page, to keep and to send.
 
 mod charts;
 mod compare;
@@ -19,10 +19,10 @@ pub use content::{Bars, Figure, Outcome, Page};
 use html::{capital, count, escape, facts, fill, json, tile};
 use machine::Machine;
 
-/// Class names and unreadable files beyond these are only counted.
+/// Maximum class names and unreadable files listed; the others are only counted.
 const MAX_NAMES: usize = 40;
 
-/// Names that fit on a page, and how many more there are.
+/// Joins the names that fit on a page, and says how many more there are.
 pub fn first_names(all: &[String], separator: &str) -> String {
     let shown = all[..all.len().min(MAX_NAMES)].join(separator);
     match all.len().saturating_sub(MAX_NAMES) {
@@ -32,9 +32,9 @@ pub fn first_names(all: &[String], separator: &str) -> String {
 }
 
 impl Page<'_> {
-    /// Writes `report.html` into the run's folder; returns where.
+    /// Writes `report.html` into the run's folder and returns its path.
     ///
-    /// It has the run's records, evaluations, pictures, recipe and data, in one file without outside resources.
+    /// It has the run's records, evaluations, pictures, recipe and data, in one file without external resources.
     ///
     /// # Errors
     /// If a file of the run cannot be read, or the page cannot be written.
@@ -69,7 +69,7 @@ impl Page<'_> {
         Ok(path)
     }
 
-    /// The numbers to see first.
+    /// Returns the tiles with the headline numbers.
     fn tiles(&self, records: &[Record], evaluations: &[Evaluation]) -> String {
         let mut html = String::new();
         let ends = records.first().zip(records.last()).zip(last_loss(records));

@@ -1,4 +1,4 @@
-//! A training step by operation: the kernels at the sizes that a model calls them with, each alone.
+//! A training step by operation: each kernel is timed alone, at the sizes that the model calls it with.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -8,20 +8,20 @@ use mae_kernels::{AdamWUpdate, Branch, BranchGradients, Buffer, Heads, Mat, Thre
 use mae_model::{Mae, MaeConfig, list_params};
 use mae_vit::{InitRng, StackConfig};
 
-/// What one operation costs in a step.
+/// The cost of one operation in a step.
 struct Row {
     name: String,
-    /// How often a step calls it.
+    /// Calls per step.
     calls: usize,
-    /// Of one call: the median.
+    /// The median time of one call.
     seconds: f64,
     /// Floating-point operations of one call's matrix products.
     flops: f64,
-    /// Bytes that one call reads and writes at least: operands and results, once each.
+    /// The minimum of bytes that one call reads and writes: operands and results, once each.
     bytes: f64,
 }
 
-/// A table of all operations, each timed `rounds` times, beside the time of a whole step.
+/// Returns a table of all operations, each timed `rounds` times, and of the whole step, which takes `step_s` seconds.
 pub fn table(model: &Mae, batch: usize, kept: usize, step_s: f64, rounds: usize) -> String {
     let rows = rows(model, batch, kept, rounds);
     let mut text = String::from(
@@ -89,7 +89,7 @@ fn row(name: impl Into<String>, calls: usize, seconds: f64, flops: f64, numbers:
     Row { name: name.into(), calls, seconds, flops, bytes: 4.0 * numbers as f64 }
 }
 
-/// How fast the machine multiplies square matrices: what the other rates stand beside. No part of a step.
+/// Times the product of two square matrices, a reference for the other rates. It is not part of a step.
 fn sgemm(rounds: usize) -> Row {
     const SIDE: usize = 1024;
     let (a, b, mut out) = (random(SIDE * SIDE), random(SIDE * SIDE), Buffer::any(SIDE * SIDE));
@@ -127,7 +127,7 @@ fn branch(params: &[Vec<f32>; 6]) -> Branch<'_> {
     Branch { norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias, products: F32 }
 }
 
-/// The four operations of a tower's blocks, or of `depth` of them.
+/// The four operations of `depth` blocks of a tower.
 fn tower(
     name: &str,
     stack: &StackConfig,
@@ -151,9 +151,10 @@ fn tower(
     let backward = time(rounds, || -> (Buffer, BranchGradients) {
         mae_kernels::attention_branch_backward(&grad, &x, branch(&params), heads, &saved)
     });
-    // In, out, and the queries, keys, values and mixed values that the backward pass reads; scores are never moved.
+    // Input, output, and the queries, keys, values and mixed values that the backward pass reads. Scores are never
+    // moved to or from memory.
     let moved = rows * 6 * width + weights;
-    // Twice the products of the forward pass, and the scores once more.
+    // The backward pass has twice the products of the forward pass and computes the scores once more.
     let twice = 2.0 * flops + (2 * asking * len * width) as f64;
     let attention = [
         row(format!("{name} attention, forward"), depth, forward, flops, moved),

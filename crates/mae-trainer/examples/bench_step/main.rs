@@ -23,7 +23,7 @@ use mae_vit::{Compute, Geometry, InitRng, Normalize, Precision, StackConfig, ops
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
-// As in the programs that train.
+// As in the training programs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -119,12 +119,12 @@ impl Shape {
 struct Report {
     seconds: Vec<f64>,
     losses: Vec<f64>,
-    /// The most memory that the process has held, beyond what it held before there was a model.
+    /// The peak memory of the process, minus what it held before the model was made.
     peak_mib: f64,
 }
 
 impl Report {
-    /// The median of the last half.
+    /// The median step time of the last half.
     fn step_s(&self) -> f64 {
         let mut tail = self.seconds[self.seconds.len() / 2..].to_vec();
         tail.sort_by(f64::total_cmp);
@@ -181,7 +181,7 @@ fn bench(cli: &Cli) -> Result<()> {
     Ok(())
 }
 
-/// The same for a segmenter.
+/// Runs the benchmark for a segmenter.
 fn bench_segment(cli: &Cli) -> Result<()> {
     ensure!(
         matches!(cli.work, Work::Train | Work::Flops) && !cli.breakdown,
@@ -206,7 +206,7 @@ fn bench_segment(cli: &Cli) -> Result<()> {
     Ok(())
 }
 
-/// A line of Linux's account of this process.
+/// Reads a memory figure of this process, such as `VmHWM`, from `/proc/self/status`.
 fn memory_mib(name: &str) -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")
         .context("this system does not tell a process's memory")?;
@@ -218,7 +218,7 @@ fn memory_mib(name: &str) -> Result<f64> {
 /// A loss of normalised images `[B, C, H, W]` and their masks, `[1]`.
 type Loss = fn(&Mae, Tensor<4>, &MaskBatch) -> Tensor<1>;
 
-/// Trains for so many steps, with a reading after every so many.
+/// Trains for `steps` steps, and reads the losses and the time after every `read_every` of them.
 fn train(
     model: Mae,
     batch: &RandomBatch,
@@ -229,7 +229,7 @@ fn train(
     let mut model = model.train();
     let mut optimizer = AdamW::default().init(&model);
     let mut report = Report { seconds: Vec::new(), losses: Vec::new(), peak_mib: 0.0 };
-    // A batch is made while the one before is trained on, as by the loader of a run.
+    // The next batch is made while the model trains on the current one, as by a run's loader.
     let (made, batches) = sync_channel(1);
     thread::scope(|scope| {
         scope.spawn(move || (0..steps).try_for_each(|_| made.send(batch.images.clone())));
@@ -252,8 +252,8 @@ fn train(
     report
 }
 
-/// The loss of a model whose encoder sees all tokens: what MAE's asymmetry is measured against. What stands in the
-/// masked patches' places, mask tokens or patches, makes no difference to the time.
+/// The loss of a model whose encoder sees all tokens, against which MAE's asymmetric design is measured. Whether mask
+/// tokens or patches are at the masked positions makes no difference to the time.
 ///
 /// # Source
 /// MAE section 3 "MAE encoder", table 1c.
@@ -277,7 +277,7 @@ fn encode(model: &Mae, batch: &RandomBatch, steps: usize, device: &Device) -> Re
         let began = Instant::now();
         let images = Normalize::imagenet().images(batch.images.clone(), batch.shape, device);
         let tokens = model.encode(images);
-        // Read, so that a device that works ahead has finished.
+        // Reading the result waits until an asynchronous device has finished.
         let mean = tokens.abs().mean().into_scalar::<f32>();
         report.seconds.push(began.elapsed().as_secs_f64());
         report.losses.push(f64::from(mean));

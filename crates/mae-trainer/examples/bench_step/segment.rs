@@ -19,7 +19,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::Report;
 
 const CLASSES: usize = 21;
-/// The share of the auxiliary head's loss.
+/// The weight of the auxiliary head's loss.
 const AUXILIARY: f64 = 0.4;
 
 pub fn config() -> Result<SegmenterConfig> {
@@ -55,7 +55,7 @@ impl Batch {
         Self { images, labels: (0..batch * height * width).map(label).collect(), shape }
     }
 
-    /// Writes weights, batch and description for the peer.
+    /// Writes the weights, the batch and the model's configuration, for the other program of the comparison.
     pub fn export(&self, model: &Segmenter, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         mae_model::save(model, &Normalize::imagenet(), &BTreeMap::new(), folder.join("initial.safetensors"))?;
@@ -73,7 +73,7 @@ impl Batch {
     }
 }
 
-/// Trains for so many steps.
+/// Trains for `steps` steps and times each.
 pub fn train(
     config: &SegmenterConfig,
     batch: &Batch,
@@ -104,7 +104,7 @@ pub fn train(
     Ok(report)
 }
 
-/// Of scores at the labels' resolution.
+/// The cross entropy of the scores, resized to the labels' resolution.
 fn cross_entropy(scores: Tensor<4>, labels: Tensor<3, Int>) -> Tensor<1> {
     let [_, height, width] = labels.dims();
     let resized = resize_bilinear(scores.permute([0, 2, 3, 1]), (height, width)); // [B, H, W, K]

@@ -1,4 +1,4 @@
-//! What to do about an error, in terms of the command line.
+//! Advice on errors, in terms of the command line.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ use mae_model::ModelError;
 
 use crate::{TrainerError, chain};
 
-/// An error with its causes, and what to do about it, in a line.
+/// Formats an error with its causes and advice on what to do, on one line.
 pub fn explain(whole: &(dyn Error + 'static)) -> String {
     let mut cause = Some(whole);
     while let Some(error) = cause {

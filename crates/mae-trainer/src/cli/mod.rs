@@ -27,7 +27,7 @@ pub use pretrain::PretrainArgs;
 pub use recipe::RecipeArgs;
 pub use stop::{INTERRUPTED, StopFlag};
 
-/// What `--help` of a program that pre-trains ends with.
+/// The end of the `--help` text of a program that pre-trains.
 pub const EXAMPLES: &str = "\
 Examples:
   cargo xtask train
@@ -42,7 +42,7 @@ pub trait TaskArgs: Args {
     /// The task.
     type Task: Task;
 
-    /// The recipe where neither a file nor a name is given.
+    /// The recipe to start from if neither a file nor a name is given.
     ///
     /// # Errors
     /// If there is none.
@@ -50,19 +50,20 @@ pub trait TaskArgs: Args {
         Ok(Recipe::default())
     }
 
-    /// Changes the recipe as the options say.
+    /// Applies the options to the recipe.
     ///
     /// # Errors
-    /// If they do not fit.
+    /// If the options do not fit.
     fn apply(&self, recipe: &mut Recipe<RecipeOf<Self>>) -> Result<(), TrainerError>;
 
-    /// The name of a new run's folder after that of its data, for a recipe and, if given, its `--recipe` name.
+    /// The part of a new run's folder name that follows the name of its data, for a recipe and, if given, its
+    /// `--recipe` name.
     fn folder_name(_recipe: &Recipe<RecipeOf<Self>>, named: Option<&str>) -> String {
         task_and_recipe(RecipeOf::<Self>::TASK, named)
     }
 }
 
-/// The name of a task, with that of a named recipe, which may begin with the task's.
+/// Joins the names of a task and a named recipe. The recipe's name may already begin with the task's.
 pub fn task_and_recipe(task: &str, named: Option<&str>) -> String {
     match named {
         Some(name) if name.starts_with(task) => name.to_owned(),
@@ -86,7 +87,7 @@ impl<T: Task> TaskArgs for NoArgs<T> {
     }
 }
 
-/// The sections of the recipe of a task's options.
+/// The recipe sections of the task that the options belong to.
 type RecipeOf<A> = <<A as TaskArgs>::Task as Task>::Recipe;
 
 /// Options of a program that trains.
@@ -149,24 +150,24 @@ fn recipe_help<S: TaskRecipe>() -> String {
     format!("Named recipe to start from, instead of a file; other options override it.{names}")
 }
 
-/// A card works ahead, and reading a number waits for it.
+/// Updates between reads of metrics. A GPU works ahead, and each read waits for it.
 const METRIC_STEPS_ON_CARDS: u64 = 10;
 
-/// How a program that trains has ended.
+/// How a training program has ended.
 pub enum Ended<T: Task> {
-    /// It trained nothing; what `--dry-run` says.
+    /// It trained nothing; with the report of `--dry-run`.
     DryRun(String),
     /// It was asked to stop; a checkpoint is written.
     Stopped,
-    /// The run is finished: with what there is to say of it.
+    /// The run is finished; with its summary.
     Finished(Box<Run<T>>, String),
 }
 
 impl<A: TaskArgs> TrainArgs<A> {
-    /// What `--dry-run` prints, if it was given.
+    /// The report of `--dry-run`, if it was given.
     ///
     /// # Errors
-    /// If the recipe or the data cannot be used; if the ranks are not about to do the same.
+    /// If the recipe or the data cannot be used, or the ranks are not about to train the same run.
     pub fn dry_run(
         &self,
         ranks: &Arc<dyn Collective>,
@@ -182,18 +183,18 @@ impl<A: TaskArgs> TrainArgs<A> {
         dry_run::<A::Task>(ranks, &self.recipe(device)?, device, &name, self.tell()).map(Some)
     }
 
-    /// The run that the options ask for, a new one or one to continue, and what its recipe changes.
+    /// Creates or resumes the run that the options request. Also returns the changes to its recipe, one per line.
     ///
     /// # Errors
-    /// If the run cannot be made, or cannot go on with the options.
+    /// If the run cannot be created, or cannot be resumed with the options.
     pub fn run(&self, device: &Device) -> Result<(Run<A::Task>, Vec<String>), TrainerError> {
         self.run_on(&single(), device)
     }
 
-    /// The same on several ranks.
+    /// [`run`](Self::run) on several ranks.
     ///
     /// # Errors
-    /// As [`run`](Self::run); if the ranks are not about to do the same.
+    /// As [`run`](Self::run), and if the ranks are not about to train the same run.
     pub fn run_on(
         &self,
         ranks: &Arc<dyn Collective>,
@@ -214,7 +215,7 @@ impl<A: TaskArgs> TrainArgs<A> {
         Ok((Run::create_on(ranks, &recipe, &folder)?, Vec::new()))
     }
 
-    /// The recipe of a new run, with what suits the device where nothing else is asked for.
+    /// The recipe of a new run. Fields that are left open get the defaults that suit the device.
     fn recipe(&self, device: &Device) -> Result<Recipe<RecipeOf<A>>, TrainerError> {
         let recipe = match (&self.recipe.config, &self.named) {
             (Some(path), _) => Recipe::read_file(path)?,
@@ -236,16 +237,16 @@ impl<A: TaskArgs> TrainArgs<A> {
         self.own.apply(&mut recipe)?;
         self.recipe.set.iter().try_for_each(|(field, value)| recipe.set(field, value))?;
         if recipe.data.path != before {
-            // A recipe of another run counts that one's images.
+            // The recipe of another run contains the number of that run's images.
             recipe.data.images = None;
         }
         Ok(recipe)
     }
 
-    /// The state that the run goes on from, or begins with, and newer checkpoints that are damaged.
+    /// The state from which the run starts or resumes, and the errors of newer, damaged checkpoints.
     ///
     /// # Errors
-    /// If a checkpoint or a file with weights cannot be used.
+    /// If a checkpoint or a weight file cannot be used.
     pub fn state(
         &self,
         run: &Run<A::Task>,
@@ -254,7 +255,7 @@ impl<A: TaskArgs> TrainArgs<A> {
         run.latest_state(device)
     }
 
-    /// Prints progress lines, or nothing with `--quiet`.
+    /// Returns a function that prints progress lines, or nothing with `--quiet`.
     pub fn tell(&self) -> fn(&str) {
         if self.quiet { |_| () } else { output::tell_line }
     }
@@ -264,8 +265,8 @@ impl<A: TaskArgs> TrainArgs<A> {
         self.stop_after.map_or(u64::MAX, |steps| state.step.saturating_add(steps))
     }
 
-    /// Does all that the options ask for: opens the device, makes or continues the run, trains, and sums up. On the main rank `tell` is
-    /// given what people are told before and after.
+    /// Does everything that the options request: opens the device, creates or resumes the run, trains, and summarises.
+    /// On the main rank, `tell` receives the text for users before and after training.
     ///
     /// # Errors
     /// If anything cannot be used, read or written, or a loss that is not finite ends the run.
@@ -274,7 +275,7 @@ impl<A: TaskArgs> TrainArgs<A> {
         ranks: &Arc<dyn Collective>,
         tell: &dyn Fn(String),
     ) -> Result<Ended<A::Task>, TrainerError> {
-        // What was asked for, checked and resolved, before anything is computed.
+        // Check and resolve the request before anything is computed.
         let device_name = self.device.of_local_rank(ranks.local_rank());
         let device = device_name.open()?;
         let ranks = &crate::ranks_on(ranks, &device)?;
@@ -305,7 +306,7 @@ impl<A: TaskArgs> TrainArgs<A> {
         Ok(Ended::Finished(Box::new(run), summary))
     }
 
-    /// The same with text for people on standard output; returns the exit status.
+    /// [`train`](Self::train) that prints its text to standard output. Returns the exit status.
     ///
     /// # Errors
     /// As [`train`](Self::train).
@@ -321,13 +322,13 @@ impl<A: TaskArgs> TrainArgs<A> {
     }
 }
 
-/// What is said of a run that was asked to stop.
+/// The message about a run that was asked to stop.
 pub fn stopped<T: Task>(run: &Run<T>, state: &TrainState<T::Model>) -> String {
     format!("\nstopped after step {}; continue with --resume {}\n", state.step, run.path("").display())
 }
 
-/// Does something with the ranks that this process was launched with: those of MPI, where it is compiled in, or itself alone. An error is
-/// told with its rank, and ends the others, which would wait for this one.
+/// Runs `work` with the ranks that this process was launched with: those of MPI if it is compiled in, otherwise this
+/// process alone. An error is printed with its rank and ends the other ranks, which would wait for this one.
 pub fn with_ranks<E: AsRef<dyn std::error::Error + 'static>>(
     work: impl FnOnce(&Arc<dyn Collective>) -> Result<ExitCode, E>,
 ) -> ExitCode {
@@ -345,15 +346,16 @@ pub fn with_ranks<E: AsRef<dyn std::error::Error + 'static>>(
     })
 }
 
-/// A whole program that trains a task: reads the command line, trains, and says what came out. `about` is what `--help` begins with.
+/// A complete program that trains a task: reads the command line, trains, and prints the result. `--help` begins with
+/// `about`.
 pub fn main<A: TaskArgs>(about: &'static str) -> ExitCode {
-    // Usage lines take the program's own name.
+    // Usage lines show the program's own name.
     let command = TrainArgs::<A>::augment_args(clap::Command::new("train")).about(about);
     let args = parse::parse_as::<TrainArgs<A>>(command);
     with_ranks(|ranks| args.train_and_tell(ranks).map_err(Box::<dyn std::error::Error>::from))
 }
 
-/// `N` or `HEIGHTxWIDTH`, as (height, width).
+/// Parses `N` or `HEIGHTxWIDTH` as (height, width).
 ///
 /// # Errors
 /// If it is neither.

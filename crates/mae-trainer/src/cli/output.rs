@@ -1,11 +1,11 @@
-//! What programs print. A reader that stops reading, a full disk behind `> log` and a closed stream never end a program by a
-//! panic.
+//! Printing for programs. A reader that stops reading, a full disk behind `> log` or a closed stream never makes a
+//! program panic.
 //!
-//! | what is printed | the reader has stopped | it cannot be written otherwise |
+//! | function | the reader has stopped | writing fails otherwise |
 //! |---|---|---|
-//! | [`print()`]: what a command was asked for | the program ends quietly, with status 0 ([`fail`]) | an error, status 1 |
-//! | [`tell`]: how work goes on, and where its files are | the work goes on | the work goes on; said once on standard error |
-//! | [`warn`]: on standard error | the work goes on | the work goes on |
+//! | [`print()`]: a command's output | the program ends quietly, with status 0 ([`fail`]) | an error, status 1 |
+//! | [`tell`]: progress, and where files are | the work goes on | the work goes on, with one warning on stderr |
+//! | [`warn`]: text on standard error | the work goes on | the work goes on |
 
 use std::error::Error;
 use std::fmt::Display;
@@ -16,20 +16,20 @@ use std::sync::Once;
 use super::advice::explain;
 use crate::TrainerError;
 
-/// Prints what a command was asked for; adds no newline.
+/// Prints a command's output; adds no newline.
 ///
 /// # Errors
-/// [`TrainerError::Output`], which [`fail`] makes an exit status of.
+/// [`TrainerError::Output`], which [`fail`] turns into an exit status.
 pub fn print(text: impl Display) -> Result<(), TrainerError> {
     write(stdout().lock(), text).map_err(|source| TrainerError::Output { source })
 }
 
-/// Prints a line on how work goes on, as [`tell`].
+/// Prints a line of progress, as [`tell`] does.
 pub fn tell_line(line: &str) {
     tell(format_args!("{line}\n"));
 }
 
-/// Prints how work goes on, which does not depend on who reads it; adds no newline.
+/// Prints progress; adds no newline. The work goes on whether or not anyone reads it.
 pub fn tell(text: impl Display) {
     static TOLD: Once = Once::new();
     if let Err(error) = write(stdout().lock(), text)
@@ -41,11 +41,12 @@ pub fn tell(text: impl Display) {
 
 /// Prints to standard error; adds no newline.
 pub fn warn(text: impl Display) {
-    // There is nowhere left to say that it failed.
+    // There is nowhere left to report the failure.
     let _ = write(stderr().lock(), text);
 }
 
-/// Ends a program that failed: prints the error, unless the reader of its output has stopped, who has seen enough.
+/// Ends a program that failed: prints the error and returns the exit status. If the reader of the output has stopped,
+/// ends quietly with success.
 pub fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     let mut cause = Some(error);
     while let Some(error) = cause {

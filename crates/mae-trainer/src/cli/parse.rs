@@ -1,4 +1,4 @@
-//! How command lines are read: with numbers below 0 as values, and with answers to the names that other tools use.
+//! Command-line parsing that accepts negative numbers as values and suggests our names for other tools' options.
 
 use std::panic;
 use std::sync::Once;
@@ -6,7 +6,7 @@ use std::sync::Once;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Command, FromArgMatches, Parser};
 
-/// Options of timm, lightly and the official code, and what they are called here.
+/// Options of timm, lightly and the official code, and their names here.
 const ELSEWHERE: [(&str, &str); 15] = [
     ("--lr", "--base-lr"),
     ("--blr", "--base-lr"),
@@ -27,19 +27,19 @@ const ELSEWHERE: [(&str, &str); 15] = [
 
 /// Reads the command line, or ends the program with a message as clap does.
 ///
-/// A negative number is the value of the option before it, so that the option's bound answers it. The error for an unknown
-/// option that another tool has names ours.
+/// A negative number is the value of the option before it, so that the error states the option's bound. The error for
+/// an unknown option that another tool has suggests ours.
 pub fn parse<C: Parser>() -> C {
     parse_as(C::command())
 }
 
-/// The same for a command that is called and described otherwise.
+/// [`parse`] for a command with another name and description.
 pub(super) fn parse_as<C: FromArgMatches>(command: Command) -> C {
     hush();
     read(command, std::env::args_os()).unwrap_or_else(|error| error.exit())
 }
 
-/// Prints nothing of a panic that becomes an error, or that the full-screen view survives.
+/// Silences panics that become errors, and panics of the full-screen view, which training survives.
 fn hush() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -73,7 +73,8 @@ fn with_negative_numbers(command: Command) -> Command {
     command.mut_args(option).mut_subcommands(with_negative_numbers)
 }
 
-/// clap itself finds names that differ by a few letters, `--mask_ratio` for one.
+/// Suggests our name for another tool's option. clap already suggests names that differ by a few letters, such as for
+/// `--mask_ratio`.
 fn suggest(mut error: clap::Error) -> clap::Error {
     if let (ErrorKind::UnknownArgument, Some(ContextValue::String(given))) =
         (error.kind(), error.get(ContextKind::InvalidArg))
@@ -86,7 +87,7 @@ fn suggest(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// The standard library says of `-1` or `1.5` that a digit is invalid.
+/// States the bound of a whole number. The standard library says of `-1` or `1.5` only that a digit is invalid.
 fn bound(error: clap::Error, command: &mut Command) -> clap::Error {
     let whole =
         std::error::Error::source(&error).is_some_and(|source| source.is::<std::num::ParseIntError>());

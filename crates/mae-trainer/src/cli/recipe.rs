@@ -186,10 +186,10 @@ fn parse_set(text: &str) -> Result<(String, String), String> {
 }
 
 impl RecipeArgs {
-    /// Changes a recipe as the options say.
+    /// Applies the options to a recipe.
     ///
     /// # Errors
-    /// If means and deviations do not fit together.
+    /// If means and standard deviations do not fit together.
     pub(super) fn apply<S: TaskRecipe>(&self, recipe: &mut Recipe<S>) -> Result<(), TrainerError> {
         let Recipe { train, data, optim, eval, .. } = recipe;
         set(&mut train.epochs, &self.epochs);

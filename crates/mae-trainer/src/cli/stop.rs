@@ -1,4 +1,4 @@
-//! Stopping on request: a signal asks for it; a second Ctrl-C, a second later, ends the process.
+//! Stopping on request: a signal requests a stop, and a second Ctrl-C, a second or more later, ends the process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,11 +14,12 @@ use crate::TrainerError;
 /// Exit status of a run that was asked to stop and wrote a checkpoint, 128 + SIGINT as in shells.
 pub const INTERRUPTED: u8 = 130;
 
-/// A Ctrl-C that comes later than this after the first signal is a second one that a person meant: `timeout` signals a
-/// process and then its group, and a launcher passes on what a terminal has sent already.
+/// The time after the first signal from which a Ctrl-C counts as a user's second one. An earlier one may be a
+/// duplicate: `timeout` signals a process and then its group, and a launcher forwards what the terminal has already
+/// sent.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether there was one.
+/// The interval at which the flags are polled.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Whether the process was asked to stop.
@@ -26,11 +27,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// Listens for SIGINT, SIGTERM and SIGHUP, and for SIGUSR1, by which SLURM and `mpirun` pass on that time is up. A SIGINT
-    /// that comes a second or more after the first signal ends the process at once, with the terminal as it was.
+    /// Listens for SIGINT, SIGTERM and SIGHUP, and for SIGUSR1, by which SLURM and `mpirun` announce that time is up. A
+    /// SIGINT that comes a second or more after the first signal restores the terminal and ends the process at once.
     ///
-    /// SIGINT and SIGTERM are heard also where a shell has set them to be ignored, as it does for commands in the background;
-    /// SIGHUP is not, for `nohup` means it, and is heard on Linux alone. All calls return the same flag.
+    /// SIGINT and SIGTERM are handled even if a shell has set them to be ignored, as it does for background commands.
+    /// An ignored SIGHUP stays ignored, because `nohup` intends this; SIGHUP is handled on Linux only. All calls return
+    /// the same flag.
     ///
     /// # Errors
     /// [`TrainerError::Signals`] if the system refuses.
@@ -76,11 +78,11 @@ fn watch(flag: &StopFlag, interrupted: &AtomicBool) {
     }
 }
 
-/// What else asks to stop.
+/// The other signals that request a stop.
 #[cfg(unix)]
 fn others() -> impl Iterator<Item = i32> {
     use signal_hook::consts::{SIGHUP, SIGUSR1};
-    // There is no asking the system but through its account of this process.
+    // Whether SIGHUP is ignored can only be read from the system's status file of this process.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

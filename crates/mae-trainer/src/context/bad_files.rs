@@ -1,4 +1,4 @@
-//! Files that cannot be read: named in the run's folder, once each.
+//! The log of unreadable files in a run's folder, which names each once.
 
 use mae_data::BadFile;
 use mae_report::write_atomic;
@@ -6,11 +6,11 @@ use mae_report::write_atomic;
 use super::Context;
 use crate::TrainerError;
 
-/// Where they are named.
+/// The name of the log.
 pub(crate) const BAD_FILES: &str = "bad_files.log";
 
 impl Context {
-    /// Adds files that could not be read, on any rank, to `bad_files.log`, once each. All ranks call it.
+    /// Adds files that any rank could not read to `bad_files.log`, once each. All ranks must call it.
     pub(crate) fn log_bad_files(&self, files: Vec<BadFile>) -> Result<(), TrainerError> {
         let reasons: Vec<String> = files.into_iter().map(|file| file.reason).collect();
         let reasons = self.ranks().gather(reasons.join("\n").as_bytes())?;
@@ -32,7 +32,7 @@ impl Context {
         }
     }
 
-    /// What to say of the files in `bad_files.log`, if there are any.
+    /// A line about the files in `bad_files.log`, if there are any.
     pub(crate) fn unreadable(&self) -> Option<String> {
         let path = self.path(BAD_FILES);
         let files = std::fs::read_to_string(&path).unwrap_or_default().lines().count();

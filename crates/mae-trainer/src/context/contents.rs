@@ -1,4 +1,5 @@
-//! What a run's folders of images hold, in brief: a run goes on with the images that it began with, wherever they lie now.
+//! A summary of the images in a run's folders. A run is resumed with the images that it began with, wherever they are
+//! now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,19 +10,19 @@ use serde::{Deserialize, Serialize};
 use crate::TrainerError;
 use mae_report::write_atomic;
 
-/// Where it is kept in a run's folder.
+/// The file of the summary in a run's folder.
 pub(crate) const FILE: &str = "data.json";
 
-/// Images whose sizes are kept, spread evenly: each of them is looked up when a run begins or goes on.
+/// The number of images whose file sizes are recorded, spread evenly. Each is looked up when a run starts or resumes.
 const SIZES: usize = 1024;
 
-/// Classes that a message names.
+/// The maximum number of classes that a message names.
 const NAMED: usize = 3;
 
-/// A checksum that tells millions of names apart.
+/// A checksum wide enough to distinguish millions of names.
 static CRC: crc::Crc<u64> = crc::Crc::<u64>::new(&crc::CRC_64_XZ);
 
-/// The images of a run: those that are trained on, and those that are held out.
+/// A summary of the images of a run: the training set and the held-out set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Contents {
@@ -29,28 +30,28 @@ pub(crate) struct Contents {
     val: Option<SetContents>,
 }
 
-/// The images of a set.
+/// A summary of a set of images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SetContents {
     images: usize,
-    /// Checksum of all names below the set's folder, each with its label, in their order.
+    /// Checksum of all names relative to the set's folder, each with its labels, in order.
     order: String,
-    /// By name; images without a class are under no name.
+    /// By class name; images without a class are under the empty name.
     classes: BTreeMap<String, ClassContents>,
-    /// Bytes of up to [`SIZES`] images, with their label maps, where they are files.
+    /// Sizes in bytes of up to [`SIZES`] images, label maps included, if they are files.
     sizes: Vec<Option<u64>>,
-    /// The classes of pixels, of images with label maps: labels are counted by them.
+    /// The pixel classes of images with label maps. Labels are indices into them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pixel_classes: Vec<String>,
 }
 
-/// The images of a class.
+/// A summary of the images of a class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClassContents {
     images: usize,
-    /// Checksum of their names, in their order.
+    /// Checksum of their names, in order.
     names: String,
 }
 
@@ -62,20 +63,21 @@ impl Contents {
         Self { train: SetContents::of(train), val: val.map(SetContents::of) }
     }
 
-    /// What ranks have in common: the number of images in each set, and a checksum of their names and labels.
+    /// What ranks must have in common: the number of images in each set, and a checksum of their names and labels.
     pub(crate) fn in_brief(self) -> Vec<(usize, String)> {
         [self.train].into_iter().chain(self.val).map(|set| (set.images, set.order)).collect()
     }
 
-    /// Keeps it in a new run's folder.
+    /// Writes the summary to a run's folder.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), TrainerError> {
         Ok(write_atomic(folder.join(FILE), |file| Ok(serde_json::to_writer(file, self)?))?)
     }
 
-    /// Compares with what a run began with, of which `images` is the number in its recipe.
+    /// Compares the images with those that a run began with. `images` is their number in the run's recipe.
     ///
     /// # Errors
-    /// [`TrainerError::ImagesChanged`] if names, classes or order differ, [`TrainerError::DataChanged`] if the number does.
+    /// [`TrainerError::ImagesChanged`] if names, classes or order differ; [`TrainerError::DataChanged`] if the run has
+    /// no summary and the number differs.
     pub(crate) fn compare(self, folder: &Path, images: Option<usize>) -> Result<Compared, TrainerError> {
         let path = folder.join(FILE);
         let before: Self = match std::fs::read(&path) {
@@ -108,7 +110,7 @@ impl Contents {
                 ));
             }
         }
-        // Held-out images may come later.
+        // Held-out images may be added later.
         let keep = match (&before.val, self.val) {
             (None, Some(val)) => Some(Self { train: before.train, val: Some(val) }),
             _ => None,
@@ -117,26 +119,26 @@ impl Contents {
     }
 }
 
-/// The images of a run that goes on beside those that it began with.
+/// The result of comparing a resumed run's images with those that it began with.
 pub(crate) struct Compared {
-    /// Whether they are known to be the same.
+    /// Whether the images are known to be the same.
     pub(crate) known: bool,
     lines: Vec<String>,
     keep: Option<Contents>,
 }
 
 impl Compared {
-    /// Keeps what was not known of them in the run's folder; returns what there is to say, a line each.
+    /// Writes what the summary in the run's folder lacks, and returns messages, one per line.
     pub(crate) fn keep(self, folder: &Path) -> Result<Vec<String>, TrainerError> {
         self.keep.map_or(Ok(()), |contents| contents.write(folder))?;
         Ok(self.lines)
     }
 }
 
-/// Checks that the folders and tables of a run that goes on are there, each with the field of the recipe that names it.
+/// Checks that the folders and tables of a resumed run exist. Each comes with the field of the recipe that names it.
 ///
 /// # Errors
-/// [`TrainerError::ImagesGone`] for the first that is not.
+/// [`TrainerError::ImagesGone`] for the first that does not.
 pub(crate) fn check_there(paths: [(&'static str, Option<&Path>); 4]) -> Result<(), TrainerError> {
     let there = |(_, path): &(_, Option<&Path>)| path.is_none_or(images_exist);
     match paths.into_iter().find(|path| !there(path)) {
@@ -147,7 +149,7 @@ pub(crate) fn check_there(paths: [(&'static str, Option<&Path>); 4]) -> Result<(
 
 impl SetContents {
     fn of((source, folder): Set<'_>) -> Self {
-        // Below the folder, or beside the table that names the images.
+        // Names are relative to the folder, or to that of the table that names the images.
         let roots = folder.into_iter().flat_map(|path| [Some(path), path.parent()]).flatten();
         let roots: Vec<String> = roots.map(|root| root.display().to_string()).collect();
         let mut order = CRC.digest();
@@ -161,7 +163,7 @@ impl SetContents {
             labels.iter().for_each(|label| order.update(&label.to_le_bytes()));
             order.update(below.as_bytes());
             order.update(&[0]);
-            // A labelled image without a class is under no name, too.
+            // A labelled image without a class is under the empty name too.
             let none = [u32::MAX];
             for &label in if labels.is_empty() { &none[..] } else { &labels[..] } {
                 let class = names.get(label as usize).map_or("", String::as_str);
@@ -192,7 +194,7 @@ impl SetContents {
         }
     }
 
-    /// What differs in names, classes or order, for people.
+    /// Describes, for users, how names, classes or order differ.
     fn changes(&self, now: &Self) -> Option<String> {
         if self.pixel_classes != now.pixel_classes {
             let [before, now] = [self, now].map(|set| set.pixel_classes.join(", "));

@@ -1,4 +1,4 @@
-//! The images of a run: what it trains on, and what it is measured and drawn on.
+//! The images of a run: for training, evaluation and pictures.
 
 use std::sync::Arc;
 
@@ -13,35 +13,35 @@ use crate::{DataRecipe, DataSettings, Settings, TrainerError};
 /// A set of images, or a part of one.
 #[derive(Clone)]
 pub struct ImageSet {
-    /// Where they come from.
+    /// The source of the images.
     pub source: Arc<dyn ImageSource>,
-    /// Which of them.
+    /// The set's indices in the source.
     pub indices: Vec<usize>,
 }
 
 /// All images of a run.
 #[derive(Clone)]
 pub struct Data {
-    /// What is trained on.
+    /// The training images.
     pub train: Arc<dyn ImageSource>,
-    /// Held-out images, where there are any.
+    /// Held-out images, if there are any.
     pub val: Option<Arc<dyn ImageSource>>,
     /// Notes for the plan and the report, each a name and a text, such as how many rows of a class table name an image.
     pub notes: Vec<(&'static str, String)>,
 }
 
-/// Seeds of the built-in shapes: held-out ones share nothing with those trained on.
+/// Seeds of the built-in training and held-out shapes. They differ, so that the two sets share nothing.
 const SHAPES_SEEDS: (u64, u64) = (0, 1);
 
-/// Stands for an epoch in the draws of [`ImageSet::spread`]: one that no training reaches.
+/// The epoch that keys the draws of [`ImageSet::spread`]. No training reaches it.
 const SPREAD_EPOCH: u64 = u64::MAX - 1;
 
-/// Held-out shapes: enough for a standard error of one point.
+/// The number of held-out shapes: enough for a standard error of one percentage point.
 const HELD_OUT_SHAPES: usize = 2000;
 
 impl Data {
-    /// Opens the folders of a recipe, packed or not, or makes the built-in shapes. Where `need_labels`, images that a table of classes does
-    /// not name are left out. The seed draws the images that are held out by share.
+    /// Opens the folders of a recipe, packed or not, or makes the built-in shapes. If `need_labels`, images that a
+    /// class table does not name are left out. The seed draws the images that are held out by share.
     ///
     /// # Errors
     /// If a folder or a table cannot be used.
@@ -78,7 +78,7 @@ impl Data {
     /// Checks that both sets have the same classes, if the held-out images have any.
     ///
     /// # Errors
-    /// Names the classes of both.
+    /// [`TrainerError::Classes`] names the classes of both.
     pub fn check_classes(&self) -> Result<(), TrainerError> {
         let (train, val) =
             (self.train.class_names(), self.val.as_ref().map_or(&[][..], |val| val.class_names()));
@@ -88,7 +88,7 @@ impl Data {
         }
     }
 
-    /// The training images, each as often as an epoch makes samples of it.
+    /// The training images, each as often as an epoch takes samples from it.
     pub(crate) fn samples(&self, crops_per_image: usize) -> Arc<dyn ImageSource> {
         if crops_per_image == 1 {
             return self.train.clone();
@@ -97,9 +97,9 @@ impl Data {
         Arc::new(Subset::new(self.train.clone(), indices).expect("the indices are within"))
     }
 
-    /// The labelled images that vote in a kNN evaluation and those that are voted on, if there are
-    /// labels of one class an image: the training and the held-out set, or, without one, four fifths of the training set
-    /// and the rest.
+    /// The bank and the queries of a kNN evaluation: the labelled images of the training and of the held-out set.
+    /// Without a held-out set, they are four fifths of the training set and the rest. `None` if either would be empty,
+    /// for example if images have no label or several.
     pub fn knn_sets(&self, max_images: usize) -> Option<(ImageSet, ImageSet)> {
         let labelled = |source: &Arc<dyn ImageSource>| {
             let mut set = ImageSet::all(source);
@@ -134,25 +134,25 @@ impl Data {
         self.val.as_ref().map(ImageSet::all).ok_or_else(missing)
     }
 
-    /// At most so many held-out images, spread evenly, if there are any.
+    /// At most `max_images` held-out images, spread evenly, if there are any.
     pub fn held_out(&self, max_images: usize) -> Option<ImageSet> {
         self.val.as_ref().map(|val| ImageSet::all(val).spread(max_images))
     }
 
-    /// The images that pictures show: every class in turn, where there are classes.
+    /// The images that pictures show, taken from each class in turn if there are classes.
     pub fn picture_set(&self, count: usize) -> ImageSet {
         let all = ImageSet::all(self.val.as_ref().unwrap_or(&self.train));
         let classes = all.source.class_names().len();
         if classes == 0 {
             return all.spread(count);
         }
-        // Images without a class count as one more.
+        // Images without a class form one more class.
         let mut by_class = vec![Vec::new(); classes + 1];
         for index in &all.indices {
             let first = all.source.labels(*index).and_then(|labels| labels.first().copied());
             by_class[first.map_or(classes, |label| label as usize)].push(*index);
         }
-        // The i-th of every class, for as many i as are needed.
+        // The first of every class, then the second of every class, and so on.
         let most = by_class.iter().map(Vec::len).max().unwrap_or(0);
         let turns = (0..most).flat_map(|i| by_class.iter().filter_map(move |class| class.get(i).copied()));
         ImageSet { indices: turns.take(count).collect(), source: all.source }
@@ -165,8 +165,8 @@ impl ImageSet {
         Self { source: source.clone(), indices: (0..source.len()).collect() }
     }
 
-    /// At most `count` of them: one at random from each of `count` equal stretches, so that classes are all there
-    /// whether they are sorted or take turns.
+    /// At most `count` of the images: one at random from each of `count` equal intervals, so that all classes are
+    /// represented, whether they are sorted or interleaved.
     pub fn spread(mut self, count: usize) -> Self {
         let len = self.indices.len();
         if len > count {
@@ -181,14 +181,14 @@ impl ImageSet {
     }
 }
 
-/// RandAugment's operations an image, and by how much their magnitudes deviate.
+/// RandAugment's number of operations per image, and the standard deviation of their magnitude.
 ///
 /// # Source
 /// MAE table 9, `rand-m9-mstd0.5-inc1` in the official fine-tuning.
 const OPERATIONS: usize = 2;
 const MAGNITUDE_STD: f64 = 0.5;
 
-/// Crops, mirrors, RandAugment and erasing, as far as the recipe has them.
+/// Makes the training transform: crop, flips, rotations, RandAugment and random erasing, as the recipe says.
 pub(crate) fn train_transform(
     data: &DataSettings,
     size: (usize, usize),

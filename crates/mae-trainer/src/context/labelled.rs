@@ -1,4 +1,4 @@
-//! The folders of a recipe with the classes that its tables give.
+//! The image folders of a recipe, with the classes that its tables give.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct Folders {
     pub notes: Vec<(&'static str, String)>,
 }
 
-/// Opens the folders of a recipe. Where `need_labels`, images that a table does not name are left out.
+/// Opens the folders of a recipe. If `need_labels`, images that a table does not name are left out.
 ///
 /// # Errors
 /// If a folder or a table cannot be used.
@@ -78,12 +78,12 @@ fn options(pixels: Option<PixelFormat>) -> FolderOptions {
     FolderOptions { pixels, ..FolderOptions::default() }
 }
 
-/// What held-out images are decoded to: as those that are trained on.
+/// The pixel format of the held-out images: that of the training images.
 fn pixels_of(recipe: &DataRecipe, train: Option<&dyn ImageSource>) -> PixelFormat {
     recipe.pixels.unwrap_or_else(|| train.map_or(PixelFormat::Rgb8, ImageSource::pixels))
 }
 
-/// A folder of image files, with the classes of a table if there is one, which `name` gives.
+/// Opens a folder of image files. `table` is a class table, if there is one, with the recipe's field that names it.
 fn folder(
     path: &Path,
     pixels: Option<PixelFormat>,
@@ -101,7 +101,7 @@ fn folder(
     }
 }
 
-/// How a table fits the images of a folder.
+/// Describes how a table fits the images of a folder.
 fn line(folder: &ImageFolder, table: &LabelTable, rows: TableRows, need_labels: bool) -> String {
     let without = (0..folder.len()).filter(|index| folder.labels(*index).is_none()).count();
     format!(

@@ -1,4 +1,4 @@
-//! How the pixels of a run are normalised, where nothing says so.
+//! Measures how the pixels of a run are normalised if the recipe does not say.
 
 use mae_data::{PixelFormat, PixelStatistics, PixelType};
 use mae_ranks::Collective;
@@ -8,14 +8,16 @@ use super::{Data, ImageSet};
 use crate::pixels::dtype;
 use crate::{DataRecipe, TrainerError};
 
-/// Images that means and deviations are measured on, spread over the training set: ours, for time.
+/// The number of images, spread over the training set, that means and standard deviations are measured on. Our choice,
+/// to save time.
 const MEASURED_IMAGES: usize = 1000;
 
-/// A deviation that is taken for none, as a share of the mean: a channel of one number differs from it by rounding.
+/// The standard deviation, as a share of the mean, up to which a channel counts as constant. Rounding may keep
+/// that of a constant channel from being exactly 0.
 const FLAT: f64 = 1e-9;
 
-/// Fills in the pixels of a recipe whose images are opened, and mean and deviation of each channel: ImageNet's for 8-bit RGB, for all
-/// else those of the training images, which the main rank measures.
+/// Fills in the pixel format of a recipe whose images are open, and each channel's mean and standard deviation, which
+/// the main rank measures on the training images. For 8-bit RGB, it leaves these open: `Recipe::fill` takes ImageNet's.
 ///
 /// # Errors
 /// If the images cannot be read, or all pixels of a channel are equal.
@@ -28,7 +30,7 @@ pub(crate) fn fill_pixels(
     if recipe.normalize.is_some() || pixels == PixelFormat::Rgb8 {
         return Ok(());
     }
-    // What went wrong on the main rank is told on all: none of them waits.
+    // An error on the main rank is sent to all ranks, so that none waits for a result.
     let mut told = Vec::new();
     if ranks.is_main() {
         let measured = measure(recipe, data, pixels).map_err(|error| crate::chain(&error));
@@ -52,7 +54,7 @@ fn measure(recipe: &DataRecipe, data: &Data, pixels: PixelFormat) -> Result<Norm
         let bound = "positive: leave that channel out, or name data.normalize";
         return Err(TrainerError::argument(name, value, bound));
     }
-    // Of bytes, white is 1.
+    // Bytes are scaled so that white is 1.
     let white = if pixels.pixel_type() == PixelType::U8 { 255.0 } else { 1.0 };
     let scaled = |numbers: Vec<f64>| numbers.into_iter().map(|x| (x / white) as f32).collect();
     Ok(Normalize::of(dtype(pixels.pixel_type()), scaled(mean), scaled(std))?)

@@ -1,4 +1,4 @@
-//! What a task has around it in a run: images, the processes that share them, the folder, and the pace.
+//! What a task sees of its run: the images, the ranks that share them, the folder and the pace.
 
 mod bad_files;
 pub(crate) mod contents;
@@ -24,21 +24,21 @@ pub use data::{Data, ImageSet};
 pub(crate) use measure::fill_pixels;
 pub use share::{Aside, Rows};
 
-/// What a task has around it in a run: all of it but the task and what is the task's own.
+/// What a task sees of its run: everything except the task and its own settings.
 pub struct Context {
     /// The settings that all tasks have.
     pub common: Settings<()>,
-    /// Updates and what is due when.
+    /// The updates, and what is due when.
     pub pace: Pace,
     /// The images.
     pub data: Data,
-    /// The training images as often as an epoch has them: what the indices of batches count.
+    /// The training images, each as often as it occurs in an epoch. The indices of batches refer to these.
     pub samples: Arc<dyn ImageSource>,
-    /// What images the model takes.
+    /// The geometry of the model's images.
     pub geometry: Geometry,
-    /// How pictures show them.
+    /// How pictures show the images.
     pub shown: Shown,
-    /// Which part of the images this process trains on, of as many as `train.ranks`.
+    /// Which of the `train.ranks` shares of the images this process trains on.
     pub(crate) sharer: usize,
     folder: PathBuf,
     loader: Loader,
@@ -47,7 +47,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// Of resolved settings and opened images, which `transform` augments for training, for one of so many sharers.
+    /// Makes the context from resolved settings and open images, which `transform` augments for training. `sharer` is
+    /// the index of this process's share of the images.
     pub(crate) fn new(
         common: Settings<()>,
         data: Data,
@@ -59,7 +60,7 @@ impl Context {
         let pace = Pace::new(&common.train, &common.data, &common.optim, &common.eval)?;
         let samples = data.samples(common.data.crops_per_image);
         let loader = Loader::new(samples.clone(), transform, data::loader_config(&common))?;
-        // Whole batches are dealt out, so that what is drawn for a batch is the same on any number of ranks.
+        // Deal out whole batches, so that a batch draws the same random numbers on any number of ranks.
         let block = common.train.batch_size / common.data.repeats;
         let sampler = DistributedSampler::new(samples.len(), common.train.seed, sharer, common.train.ranks)?;
         let sampler = sampler.with_block(block)?;
@@ -79,7 +80,7 @@ impl Context {
         })
     }
 
-    /// What its folders hold.
+    /// A summary of the images in its folders.
     pub(crate) fn contents(&self) -> Contents {
         let settings = &self.common.data;
         let val = settings.val.as_deref().or(settings.path.as_deref());
@@ -112,7 +113,8 @@ impl Context {
         Ok(self.loader.batches(epoch, self.indices(epoch), first)?)
     }
 
-    /// This rank's images of an epoch in order: a rest that fills no update is left out, or the update filled up.
+    /// This rank's images of an epoch, in order. Images that do not fill an update are left out, or the update is
+    /// filled up.
     fn indices(&self, epoch: u64) -> Vec<usize> {
         let (train, data) = (&self.common.train, &self.common.data);
         let crops = self.pace.steps_per_epoch as usize * self.pace.effective_batch / train.ranks;

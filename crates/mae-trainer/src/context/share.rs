@@ -1,4 +1,4 @@
-//! Images as evaluation sees them, shared by the ranks.
+//! Loads images for evaluation and divides them among the ranks.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,23 @@ use crate::{DataSettings, TrainerError};
 /// Images of one forward pass in evaluation.
 const BATCH: usize = 64;
 
-/// Often enough to see life.
+/// The interval between progress lines: short enough to show that the work goes on.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// How long work goes on beside the updates.
+/// How work besides the updates reports progress and is stopped.
 pub struct Aside<'a> {
-    /// Is given a line on its progress every few seconds.
+    /// Receives a progress line every few seconds.
     pub tell: fn(&str),
-    /// Whether it is asked to stop.
+    /// Whether the work is asked to stop.
     pub stop: &'a dyn Fn() -> bool,
 }
 
 impl Aside<'_> {
-    /// Tells nothing and goes on to the end.
+    /// Reports nothing and is never stopped.
     pub const QUIETLY: Aside<'static> = Aside { tell: |_| (), stop: &|| false };
 }
 
-/// A row of numbers of each image of a set that can be read.
+/// A row of values for each readable image of a set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {
     /// `[N, D]`
@@ -42,7 +42,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// `[N, D]`
+    /// The values, `[N, D]`.
     pub fn tensor(&self, device: &Device) -> Tensor<2> {
         Tensor::from_data(TensorData::new(self.values.clone(), [self.indices.len(), self.dim]), device)
     }
@@ -50,7 +50,7 @@ impl Rows {
     /// The class of each image.
     ///
     /// # Errors
-    /// Names an image that has none.
+    /// If an image has no class; names it.
     pub fn labels(&self, source: &dyn ImageSource) -> Result<Vec<u32>, TrainerError> {
         self.indices
             .iter()
@@ -61,7 +61,7 @@ impl Rows {
     /// The classes of each image, any number of them.
     ///
     /// # Errors
-    /// Names an image that is not labelled.
+    /// If an image is not labelled; names it.
     pub fn label_sets(&self, source: &dyn ImageSource) -> Result<Vec<Vec<u32>>, TrainerError> {
         self.indices
             .iter()
@@ -69,10 +69,10 @@ impl Rows {
             .collect()
     }
 
-    /// As features.
+    /// Converts the rows to features.
     ///
     /// # Errors
-    /// If there are none.
+    /// If there are no rows.
     pub fn features(self) -> Result<Features, TrainerError> {
         Ok(Features::new(self.values, self.dim)?)
     }
@@ -83,7 +83,7 @@ fn unlabelled(source: &dyn ImageSource, index: usize) -> TrainerError {
 }
 
 impl Context {
-    /// How evaluation sees images.
+    /// The transform of evaluation images.
     pub(crate) fn eval_transform(&self) -> Result<EvalTransform, TrainerError> {
         let DataSettings { resize, window, .. } = self.common.data;
         let transform = EvalTransform::new(self.geometry.image_size(), resize)?;
@@ -101,14 +101,14 @@ impl Context {
         let mut config = super::data::loader_config(&self.common);
         (config.batch_size, config.repeats, config.drop_last) = (batch_size, 1, false);
         if !self.common.data.strict {
-            // A run that has come this far is measured on what can be read.
+            // A run that has come this far is evaluated on the images that can be read.
             config.bad_files = mae_data::BadFilePolicy::Skip { max_share: 1.0 };
         }
         Ok(Loader::new(set.source.clone(), std::sync::Arc::new(self.eval_transform()?), config)?)
     }
 
-    /// This rank's share of a set, every `size`-th image, in batches as evaluation sees them, with their loader. None where
-    /// there are fewer images than ranks.
+    /// Batches of this rank's share of a set, every `size`-th image, as evaluation sees them, with their loader. `None`
+    /// if the share is empty because there are fewer images than ranks.
     ///
     /// # Errors
     /// If loading cannot start.
@@ -127,8 +127,8 @@ impl Context {
         Ok(Some((loader, batches)))
     }
 
-    /// What a model makes of the images of a set as evaluation sees them: on every rank the rows of all that can be read. None if a
-    /// rank was asked to stop.
+    /// Applies `of`, such as a model, to the images of a set as evaluation sees them. Returns the rows of all readable
+    /// images, on every rank. `None` if a rank was asked to stop.
     ///
     /// # Shapes
     /// `of`: normalised images `[B, C, H, W]` → `[B, D]`
@@ -148,7 +148,7 @@ impl Context {
         })
     }
 
-    /// What a model makes of all held-out images, as [`rows`](Self::rows).
+    /// Applies `of` to all held-out images, as [`rows`](Self::rows) does.
     ///
     /// # Errors
     /// If there are none, no image can be read, or another rank does not answer.
@@ -161,7 +161,7 @@ impl Context {
         Ok(rows.expect("it was not asked to stop"))
     }
 
-    /// The same for what is made of bytes `[B, C, H, W]`.
+    /// [`rows`](Self::rows) for a function of the raw bytes `[B, C, H, W]`.
     pub(crate) fn rows_of_bytes(
         &self,
         set: &ImageSet,
@@ -170,7 +170,7 @@ impl Context {
     ) -> Result<Option<Rows>, TrainerError> {
         let ranks = &self.ranks;
         let (began, mut told, mut done) = (Instant::now(), Instant::now(), 0);
-        // Of the images that can be used: their places in the set, and their rows.
+        // Of the readable images: their positions in the set, and their rows.
         let (mut places, mut rows, mut stopped) = (Vec::new(), Vec::new(), false);
         let mut wanted = set.indices.iter().enumerate().skip(ranks.rank()).step_by(ranks.size());
         let (loader, batches) = self.share_of(set, 0)?.unzip();
@@ -180,7 +180,7 @@ impl Context {
             let values = of(batch.images, batch.shape);
             let dim = values.len() / batch.indices.len();
             for ((row, index), (place, wanted)) in values.chunks(dim).zip(batch.indices).zip(&mut wanted) {
-                // What stands in for an unreadable image is left out: it may be one of another set.
+                // Leave out the replacement of an unreadable image: it may belong to another set.
                 if index == *wanted {
                     rows.extend(row.iter().flat_map(|x| x.to_le_bytes()));
                     places.extend((place as u32).to_le_bytes());

@@ -1,27 +1,28 @@
-//! What a graphics card is called and how much memory it has, as its driver tells.
+//! The name and memory of a GPU, as its driver reports them.
 
 use std::fmt;
 use std::process::Command;
 
-/// A graphics card.
+/// A GPU.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Card {
     name: String,
-    /// In MiB: all of it, and what is free.
+    /// Total and free memory, in MiB.
     memory: Option<(u64, u64)>,
-    /// NVIDIA's generation of the hardware.
+    /// NVIDIA's compute capability: the generation of the hardware.
     compute_capability: Option<f64>,
 }
 
 impl Card {
-    /// The NVIDIA card that CUDA counts as `index`.
+    /// The NVIDIA GPU that CUDA numbers `index`.
     pub fn nvidia(index: usize) -> Option<Self> {
-        // CUDA counts those that the variable names, the driver's tool counts all.
+        // CUDA numbers only the GPUs that the variable lists; `nvidia-smi` numbers all.
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
         Self::query(&number(visible.as_deref(), index)?)
     }
 
-    /// A card by the name and the place on the bus that its backend tells; of NVIDIA's there is more to say.
+    /// The GPU behind a device, by the name and PCI address that its backend reports. For NVIDIA GPUs, `nvidia-smi`
+    /// adds the memory and the compute capability.
     #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
     pub fn of(device: &burn::tensor::Device) -> Option<Self> {
         let identity = device.identity()?;
@@ -30,9 +31,9 @@ impl Card {
         nvidia.or(Some(Self { name: identity.name, memory: None, compute_capability: None }))
     }
 
-    /// Whether it multiplies matrices of bf16, where that is known.
+    /// Whether it multiplies bf16 matrices, if known.
     pub fn has_bf16(&self) -> Option<bool> {
-        // Since Ampere.
+        // Ampere and later.
         self.compute_capability.map(|version| version >= 8.0)
     }
 
@@ -45,19 +46,19 @@ impl Card {
         output.status.success().then(|| Self::parse(&String::from_utf8_lossy(&output.stdout)))?
     }
 
-    /// A line of the driver's tool.
+    /// Parses a line of `nvidia-smi`.
     fn parse(text: &str) -> Option<Self> {
         let mut fields = text.lines().next()?.rsplit(',').map(str::trim);
         let compute_capability = fields.next()?.parse().ok();
         let free = fields.next()?.parse().ok();
         let total = fields.next()?.parse().ok();
-        // A name may hold a comma.
+        // A name may contain commas.
         let name = fields.rev().collect::<Vec<_>>().join(", ");
         (!name.is_empty()).then_some(Self { name, memory: total.zip(free), compute_capability })
     }
 }
 
-/// What the driver's tool calls the card that CUDA counts as `index` among those that are visible.
+/// What `nvidia-smi` calls the GPU that CUDA numbers `index` among the visible ones.
 fn number(visible: Option<&str>, index: usize) -> Option<String> {
     match visible {
         Some(list) => list.split(',').nth(index).map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()),

@@ -1,4 +1,4 @@
-//! Devices by name: the one place that knows which backends were compiled in.
+//! Devices by name. Only this module knows which backends were compiled in.
 
 mod card;
 mod panics;
@@ -18,18 +18,18 @@ pub(crate) use panics::within_memory;
 
 /// A device as a user names it: `flex`, `tch`, `tch:cuda:0`, `vulkan:1`, …
 ///
-/// Naming a device does not need it; [`open`](Self::open) does.
+/// A name may be of a device that does not exist; only [`open`](Self::open) needs the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceName {
     /// Burn's own CPU backend.
     Flex,
     /// libtorch on the CPU.
     Tch,
-    /// libtorch on a CUDA card.
+    /// libtorch on a CUDA GPU.
     TchCuda(usize),
     /// libtorch on Apple's Metal.
     TchMps,
-    /// wgpu with WGSL shaders on whatever graphics interface there is.
+    /// wgpu with WGSL shaders on any graphics API that is available.
     Wgpu(Option<usize>),
     /// wgpu with SPIR-V shaders on Vulkan.
     Vulkan(Option<usize>),
@@ -41,15 +41,15 @@ pub enum DeviceName {
     Rocm(usize),
 }
 
-/// What can be named, for messages and help.
+/// All device names, for messages and help.
 pub const DEVICE_NAMES: &str =
     "flex, tch, tch:cuda[:N], tch:mps, wgpu[:N], wgpu:cpu, vulkan[:N], vulkan:cpu, metal, cuda[:N], rocm[:N]";
 
-/// Stands for "the software driver" in an index.
+/// The index that stands for the software driver.
 const SOFTWARE: usize = usize::MAX;
 
 impl DeviceName {
-    /// The feature that compiles its backend in.
+    /// The Cargo feature that compiles its backend in.
     pub fn feature(self) -> &'static str {
         match self {
             Self::Flex => "flex",
@@ -62,7 +62,7 @@ impl DeviceName {
         }
     }
 
-    /// The device of a rank: cards are counted on from the one that was named.
+    /// The device of a rank: GPUs are numbered upwards from the named one.
     pub fn of_local_rank(self, local_rank: usize) -> Self {
         match self {
             Self::TchCuda(card) => Self::TchCuda(card + local_rank),
@@ -74,12 +74,12 @@ impl DeviceName {
         }
     }
 
-    /// Whether it is a graphics card, as far as the name tells.
+    /// Whether it is a GPU, judging by its name.
     pub fn is_card(self) -> bool {
         !matches!(self, Self::Flex | Self::Tch | Self::Wgpu(Some(SOFTWARE)) | Self::Vulkan(Some(SOFTWARE)))
     }
 
-    /// The precision that suits it best: bf16 on cards that have it.
+    /// The precision that suits the device best: bf16 on GPUs that support it, otherwise f32.
     pub fn default_precision(self, device: &Device) -> Precision {
         let has_bf16 = || {
             let known = self.card(device).and_then(|card| card.has_bf16());
@@ -88,7 +88,7 @@ impl DeviceName {
         if self.is_card() && has_bf16() { Precision::Bf16 } else { Precision::F32 }
     }
 
-    /// The device's name, its card's name and memory, and why bf16 runs without this crate's kernels, if it does.
+    /// The device's name, its GPU's name and memory, and, if bf16 runs without our own kernels, the reason.
     pub fn describe(self, device: &Device) -> String {
         let mut text = match self.card(device) {
             Some(card) => format!("{self}: {card}"),
@@ -100,7 +100,7 @@ impl DeviceName {
         text
     }
 
-    /// The card behind the name, if there is one and it tells of itself.
+    /// The GPU behind the name, if there is one and it can be identified.
     pub(crate) fn card(self, device: &Device) -> Option<Card> {
         match self {
             Self::TchCuda(index) | Self::Cuda(index) => Card::nvidia(index),
@@ -113,7 +113,7 @@ impl DeviceName {
         }
     }
 
-    /// Opens the device and computes a number on it, so that one that is not there is found here.
+    /// Opens the device and computes a sum on it, so that a missing device is detected here.
     ///
     /// # Errors
     /// If its backend was not compiled in (the message names the feature), or the device fails.
@@ -167,7 +167,7 @@ impl DeviceName {
     }
 }
 
-/// That a device computes as it is asked to.
+/// Checks that the device supports the requested compute settings.
 pub(crate) fn check_compute(compute: Compute, device: &Device) -> Result<(), TrainerError> {
     let Compute { precision, grad_checkpointing } = compute;
     if !precision.is_supported_by(device) {
@@ -180,7 +180,7 @@ pub(crate) fn check_compute(compute: Compute, device: &Device) -> Result<(), Tra
     Ok(())
 }
 
-/// wgpu's way of numbering: the best device, the n-th discrete one, or the software driver.
+/// Converts an index to wgpu's numbering: the best device, the n-th discrete GPU, or the software driver.
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
 fn kind(index: Option<usize>) -> burn::tensor::DeviceKind {
     use burn::tensor::DeviceKind;

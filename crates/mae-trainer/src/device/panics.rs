@@ -1,4 +1,4 @@
-//! Burn's backends panic where a device fails: panics that this crate expects, and makes errors of.
+//! Burn's backends panic if a device fails. This module turns the panics that the crate expects into errors.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -7,11 +7,11 @@ use std::panic::{self, AssertUnwindSafe};
 use crate::TrainerError;
 
 thread_local! {
-    /// Whether a panic that says this is expected on this thread now.
+    /// Whether a panic with this message is expected on this thread now.
     static EXPECTED: Cell<fn(&str) -> bool> = const { Cell::new(|_| false) };
 }
 
-/// Does some work; a panic whose text is `expected` becomes that text, any other goes on.
+/// Runs `work`. A panic whose message is `expected` becomes an error with that message; any other propagates.
 pub(crate) fn catch<T>(expected: fn(&str) -> bool, work: impl FnOnce() -> T) -> Result<T, String> {
     let before = EXPECTED.replace(expected);
     let done = panic::catch_unwind(AssertUnwindSafe(work));
@@ -22,11 +22,12 @@ pub(crate) fn catch<T>(expected: fn(&str) -> bool, work: impl FnOnce() -> T) -> 
     })
 }
 
-/// Does a part of a step of `accum_iter` passes of `batch_size` images.
+/// Runs a part of a step of `accum_iter` forward passes of `batch_size` images.
 ///
 /// # Errors
-/// [`TrainerError::OutOfMemory`]. No backend of Burn 0.22 hands on a type for it: each panics with a text (libtorch with its C++
-/// exception's, cubecl with its `IoError`'s), so it is recognised by its words, here alone.
+/// [`TrainerError::OutOfMemory`]. No backend of Burn 0.22 has an error type for it: each panics with a message
+/// (libtorch with that of its C++ exception, cubecl with that of its `IoError`). Only this module recognises it, by its
+/// words.
 pub(crate) fn within_memory<T>(
     batch_size: usize,
     accum_iter: usize,
@@ -38,26 +39,27 @@ pub(crate) fn within_memory<T>(
     })
 }
 
-/// Whether the panic that a hook is told of becomes an error: there is then nothing to print.
+/// Whether the panic of a hook's `info` becomes an error, so that there is nothing to print.
 #[cfg(feature = "cli")]
 pub(crate) fn is_expected(info: &panic::PanicHookInfo<'_>) -> bool {
     EXPECTED.get()(text(info.payload()))
 }
 
-/// What a backend said, without the error that it is wrapped in and the frames of its stack.
+/// The first line of a backend's message, without the error that wraps it and the stack frames.
 fn first_line(said: &str) -> &str {
     let inner = said.split_once("Torch(\"").map_or(said, |(_, inner)| inner);
     let end = ["\n", "\\n", "\")"].iter().filter_map(|mark| inner.find(mark)).min();
     inner[..end.unwrap_or(inner.len())].trim()
 }
 
-/// What a panic says.
+/// The message of a panic.
 fn text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("its backend gave no reason")
 }
 
-/// Whether a backend speaks of memory that it does not get: libtorch on cards and on the CPU, cubecl, this project's kernels.
+/// Whether a message reports a failed allocation: of libtorch on GPUs or the CPU, of cubecl, or of this project's
+/// kernels.
 fn is_out_of_memory(text: &str) -> bool {
     let text = text.to_lowercase();
     [

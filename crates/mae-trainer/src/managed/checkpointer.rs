@@ -1,4 +1,4 @@
-//! The optimizer's state out of a `burn-train` learner, which hands it to checkpointers alone.
+//! Extracts the optimizer's state from a `burn-train` learner, which gives it only to checkpointers.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -21,7 +21,7 @@ pub(super) struct OptimizerTap {
 
 impl OptimizerTap {
     pub(super) fn new(interrupter: &Interrupter) -> Self {
-        // Room for the one record that is asked for at a time.
+        // Room for one record: only one is requested at a time.
         let (sender, records) = sync_channel(1);
         let checkpointer = LearningCheckpointer::new(
             AsyncCheckpointer::new(Ignore).with_interrupter(interrupter.clone()),
@@ -55,7 +55,7 @@ fn never_restored<R>() -> Result<R, CheckpointerError> {
     Err(CheckpointerError::Unknown("this state is restored with the run's own checkpoints".into()))
 }
 
-/// For what can be had without a checkpointer: the model from the learner, the schedule from the step.
+/// Discards what is available without a checkpointer: the model from the learner, the schedule from the step.
 struct Ignore;
 
 impl<R: Checkpoint> Checkpointer<R> for Ignore {

@@ -11,19 +11,19 @@ use burn_train::renderer::{MetricState, MetricsRenderer};
 use super::screen;
 use crate::{Evaluation, Metric, Observer, Record, Run, Task};
 
-/// burn-train's full-screen view. It leaves the terminal as it was when it is dropped.
+/// burn-train's full-screen view. It restores the terminal when it is dropped.
 pub struct FullScreen {
-    /// Until it is dropped.
+    /// `None` only during the drop.
     renderer: Option<Box<dyn MetricsRenderer>>,
     interrupter: Interrupter,
     metrics: &'static [Metric],
     steps_per_epoch: u64,
     images_per_step: usize,
-    /// The epoch whose bar is drawn.
+    /// The epoch whose progress bar is drawn.
     epoch: Option<u64>,
 }
 
-/// What is drawn of a record: a name, a unit, whether more is better, and its value.
+/// A curve drawn from records: its name, its unit, whether higher is better, and the value of a record.
 type Curve = (&'static str, Option<&'static str>, bool, fn(&Record) -> Option<f64>);
 
 const CURVES: [Curve; 4] = [
@@ -34,7 +34,7 @@ const CURVES: [Curve; 4] = [
 ];
 
 impl FullScreen {
-    /// Opens the view of a run that goes on after `step` updates.
+    /// Opens the view of a run that continues after `step` updates.
     pub fn open<T: Task>(run: &Run<T>, step: u64) -> Self {
         let interrupter = Interrupter::new();
         let mut renderer = screen::open(&interrupter);
@@ -126,7 +126,7 @@ impl Observer for FullScreen {
 
 impl Drop for FullScreen {
     fn drop(&mut self) {
-        // The view closes before its terminal is forgotten.
+        // Close the view before its terminal's modes are discarded.
         self.renderer = None;
         screen::closed();
     }

@@ -1,4 +1,4 @@
-//! A run handed to `burn-train`.
+//! Training of a run by `burn-train`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,22 +11,22 @@ use mae_model::Mae;
 
 use crate::{Pretrain, Run, Task, TrainState, TrainerError};
 
-/// How a run is handed to `burn-train`.
+/// How `burn-train` trains a run.
 pub struct Launch<'a> {
     /// Where to compute.
     pub device: &'a Device,
     /// What burn-train shows.
     pub screen: Screen,
-    /// Is given lines on how the training goes, where burn-train shows nothing.
+    /// Receives progress lines if burn-train shows nothing.
     pub tell: fn(&str),
     /// Updates after which to stop for now.
     pub stop_at: u64,
-    /// Asked after each update whether to stop.
+    /// Called after each update; returns whether to stop.
     pub stop: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Launch<'_> {
-    /// Trains a run from a state until it is finished or told to stop; a checkpoint is then written.
+    /// Trains a run from a state until it is finished or told to stop, and then writes a checkpoint.
     ///
     /// # Errors
     /// If images cannot be loaded, something cannot be written, or a loss that is not finite ends the run.

@@ -1,4 +1,4 @@
-//! The masked autoencoder as `burn-train` sees one: a step that takes an update and gives gradients.
+//! The masked autoencoder as a `burn-train` model: a step takes an update and returns gradients.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -22,8 +22,8 @@ impl TrainStep for Pretraining {
     type Input = Update<Pretrain>;
     type Output = Numbers;
 
-    /// Forward and backward over all batches of the update: its gradients are their mean, clipped as the recipe
-    /// says. Burn's own accumulation, which sums, is not needed.
+    /// Runs forward and backward passes over all batches of the update. The gradients are their mean, clipped as the
+    /// recipe says. Burn's own accumulation, which sums, is not needed.
     fn step(&self, update: Update<Pretrain>) -> TrainOutput<Numbers> {
         match update.gradients(&mut self.mae.clone(), &device_of(&self.mae)) {
             Ok((grads, measured)) => TrainOutput { grads, item: Numbers::Unread(Box::new(measured)) },
@@ -38,7 +38,7 @@ impl InferenceStep for Pretraining {
     type Input = Update<Pretrain>;
     type Output = Numbers;
 
-    /// The loss of an update that is not made.
+    /// The loss of an update that is not applied.
     fn step(&self, update: Update<Pretrain>) -> Numbers {
         match update.loss(&self.mae, &device_of(&self.mae)) {
             Ok(loss) => Numbers::Read(Known::loss(loss)),
@@ -53,7 +53,7 @@ impl ItemLazy for Numbers {
     }
 }
 
-/// The learner of a state.
+/// Makes the learner of a state.
 pub(super) fn learner(run: &Run<Pretrain>, state: &TrainState<Mae>) -> Learner<Pretraining> {
     let model = Pretraining { mae: state.model.clone() }.train();
     Learner::new(model, state.optimizer.clone(), RunSchedule::new(run.pace.schedule, state.step))

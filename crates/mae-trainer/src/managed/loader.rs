@@ -9,14 +9,14 @@ use burn::tensor::Device;
 
 use crate::{Pretrain, Run, TrainerError, Update, Updates};
 
-/// The updates of a run. Each [`iter`](DataLoader::iter) gives those of one more epoch, the first time from wherever
-/// the run goes on.
+/// The updates of a run. Each [`iter`](DataLoader::iter) returns those of the next epoch; the first call begins where
+/// the run continues.
 #[derive(Clone)]
 pub struct UpdateLoader {
     run: Arc<Run<Pretrain>>,
     /// The update that the next `iter` begins with.
     next: Arc<AtomicU64>,
-    /// Why there are none, until someone asks for them.
+    /// The error that replaces the updates, until an iterator returns it.
     refused: Arc<Mutex<Option<TrainerError>>>,
 }
 
@@ -41,22 +41,23 @@ impl DataLoader<Update<Pretrain>> for UpdateLoader {
         pace.steps_per_epoch as usize * pace.effective_batch / self.run.settings.train.ranks
     }
 
-    /// Updates hold bytes; they go to the model's device as they are used.
+    /// Updates contain bytes, which move to the model's device when they are used.
     fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Update<Pretrain>>> {
         Arc::new(self.clone())
     }
 
-    /// One device's part of every update; burn-train asks for equal parts of all images, the last with their rest.
+    /// One device's part of every update. burn-train requests equal slices of all images; the last one includes the
+    /// remainder.
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Update<Pretrain>>> {
         let items = self.num_items();
         let devices = items / (end - start).clamp(1, items);
         let device = (start * devices).div_ceil(items).min(devices - 1);
         let next = self.next.load(Ordering::SeqCst);
-        // What one of so many devices of this process takes of every update; burn-train averages their gradients.
+        // The part of every update that one of this process's devices takes; burn-train averages their gradients.
         let (ranks, rank) = (self.run.ranks().size(), self.run.ranks().rank());
         Arc::new(match self.run.part(rank + ranks * device, ranks * devices) {
             Ok(part) => Self::new(Arc::new(part), next),
-            // The trait knows an error only where there would be an update.
+            // The trait can return an error only in place of an update.
             Err(error) => Self { refused: Arc::new(Mutex::new(Some(error))), ..self.clone() },
         })
     }

@@ -1,4 +1,4 @@
-//! The numbers of an update as metrics of `burn-train`.
+//! The measurements of an update as metrics of `burn-train`.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use burn_train::metric::{
 
 use crate::{Measurement, StepReport};
 
-/// What is known of updates once they are made.
+/// The measurements of updates, once they are read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Known {
     /// Loss and gradient norm.
@@ -33,19 +33,19 @@ impl Known {
     }
 }
 
-/// An update's numbers on their way to burn-train's metrics.
+/// An update's measurements on their way to burn-train's metrics.
 #[derive(Clone, Debug)]
 pub enum Numbers {
     /// Still on the device.
     Unread(Box<Measurement>),
-    /// Known.
+    /// Read back.
     Read(Known),
-    /// There are none: other ranks could not be reached.
+    /// The update failed, for example because other ranks could not be reached.
     Failed(String),
 }
 
 impl Numbers {
-    /// The numbers; waits for the device where they are still there.
+    /// Returns the measurements. Waits for the device if they are still there.
     pub(super) fn read(self) -> Known {
         match self {
             Self::Unread(measured) => Known::of(measured.read()),
@@ -61,7 +61,7 @@ impl Adaptor<Known> for Numbers {
     }
 }
 
-/// One of the numbers of an update.
+/// One of the measurements of an update.
 pub trait Quantity: Clone + Send + Sync + 'static {
     /// Its name.
     const NAME: &'static str;
@@ -108,7 +108,7 @@ pub struct Scalar<Q> {
 }
 
 impl<Q: Quantity> Scalar<Q> {
-    /// The metric.
+    /// Makes the metric.
     pub fn new() -> Self {
         Self { name: Arc::new(Q::NAME.into()), state: NumericMetricState::default(), quantity: PhantomData }
     }

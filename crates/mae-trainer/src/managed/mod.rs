@@ -1,9 +1,9 @@
-//! Pre-training handed to `burn-train`: its learner, metrics, renderer, interruption and early stopping around the
-//! same update as the explicit loop's.
+//! Pre-training by `burn-train`: its learner, metrics, renderer, interruption and early stopping around the same update
+//! as in the explicit loop.
 //!
-//! What the stock pieces of `burn-train` 0.22 lack is in [`PretrainingStrategy`]: it continues in the middle of an
-//! epoch, writes a checkpoint as one unit, and reacts to a loss that is not finite. [`Pretraining`] and
-//! [`UpdateLoader`] also work with the stock strategies.
+//! [`PretrainingStrategy`] adds what the stock parts of `burn-train` 0.22 lack: it resumes in the middle of an epoch,
+//! writes a checkpoint as one unit, and handles non-finite losses. [`Pretraining`] and [`UpdateLoader`] also work with
+//! the stock strategies.
 
 mod checkpointer;
 #[cfg(feature = "tui")]

@@ -1,4 +1,4 @@
-//! A renderer and a metric logger of `burn-train` that show and keep nothing: the run's own records do.
+//! A renderer and a metric logger of `burn-train` that show and keep nothing: the run has its own records.
 
 use burn_train::logger::{EvaluationProgressLogger, MetricLogger, TrainingProgressLogger};
 use burn_train::metric::store::{EpochSummary, MetricsUpdate, Split};

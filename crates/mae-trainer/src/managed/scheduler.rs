@@ -19,7 +19,7 @@ impl RunSchedule {
     }
 }
 
-/// Where the record keeps the position.
+/// The record's key for the position.
 const STEP: &str = "step";
 
 impl LrScheduler for RunSchedule {

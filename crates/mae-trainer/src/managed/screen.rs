@@ -1,4 +1,4 @@
-//! burn-train's full-screen view and its terminal, which is left as it was however the process ends.
+//! burn-train's full-screen view and its terminal, which is restored however the process ends.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
@@ -9,22 +9,22 @@ use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
 use burn_train::renderer::tui::TuiMetricsRendererWrapper;
 
-/// Whether this is the thread that draws. It panics where its terminal has gone, and the training goes on without it.
+/// Whether this is the thread that draws. It panics if its terminal is gone; training goes on without it.
 pub(crate) fn draws() -> bool {
     thread::current().name() == Some("train-renderer")
 }
 
-/// Mouse reports off, the main screen, the cursor: what the view turns on, taken back.
+/// Undoes what the view turns on: mouse reports off, back to the main screen, cursor visible.
 const LEAVE: &[u8] = b"\x1b[?1006l\x1b[?1015l\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[?1049l\x1b[?25h";
 
-/// How long a terminal may take to be left: one that is stopped (Ctrl-S) takes nothing.
+/// How long restoring the terminal may take. A terminal that is stopped (Ctrl-S) accepts no output.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Opens the view.
 pub(super) fn open(interrupter: &Interrupter) -> Box<dyn MetricsRenderer> {
     *modes() = terminal::modes();
     let view = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
-    // Its thread makes the terminal raw, at some time; before that there is nothing to be taken back.
+    // The view's thread sets raw mode some time later. Before that, `hear_interrupts` has no effect.
     for _ in 0..50 {
         if terminal::is_raw() {
             break;
@@ -35,24 +35,24 @@ pub(super) fn open(interrupter: &Interrupter) -> Box<dyn MetricsRenderer> {
     Box::new(view)
 }
 
-/// Takes Ctrl-C for a signal again.
+/// Makes Ctrl-C a signal again.
 pub(super) fn hear_interrupts() {
     terminal::hear_interrupts();
 }
 
-/// Forgets how the terminal was.
+/// Discards the saved modes of the terminal.
 pub(super) fn closed() {
     *modes() = None;
 }
 
-/// Leaves the terminal as it was before the view, where one is open, for a process that is about to end at once. The view
-/// draws nothing any more.
+/// Restores the terminal to its state before the view, if one is open, for a process that is about to end at once. The
+/// view draws nothing after that.
 pub(crate) fn leave_screen() {
     let Some(before) = modes().take() else { return };
     let (done, left) = mpsc::channel();
     let leave = move || {
         terminal::restore(&before);
-        // Never given back: what the view's thread would still draw would be on the main screen.
+        // The lock is never released: otherwise, the view's thread would draw on the main screen.
         let mut out = io::stdout().lock();
         let _ = out.write_all(LEAVE).and_then(|()| out.flush());
         let _ = done.send(());
@@ -65,7 +65,7 @@ pub(crate) fn leave_screen() {
     }
 }
 
-/// How the terminal was before the view, while that is open.
+/// The terminal's modes before the view, while the view is open.
 fn modes() -> MutexGuard<'static, Option<terminal::Modes>> {
     static BEFORE: Mutex<Option<terminal::Modes>> = Mutex::new(None);
     BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,10 +81,10 @@ mod terminal {
 
     pub(super) type Modes = Termios;
 
-    /// What turns a special key off.
+    /// The value that disables a special key.
     const DISABLED: u8 = if cfg!(target_os = "linux") { 0 } else { 0xff };
 
-    /// Does something with the terminal that the view takes: standard input, or else the one that controls the process.
+    /// Runs `work` on the terminal that the view uses: standard input, or else the process's controlling terminal.
     fn with<T>(work: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>) -> Option<T> {
         let stdin = io::stdin();
         match stdin.is_terminal() {
@@ -101,7 +101,7 @@ mod terminal {
         modes().is_none_or(|modes| !modes.local_modes.contains(LocalModes::ICANON))
     }
 
-    /// Ctrl-C alone: Ctrl-Z and Ctrl-\ would leave the terminal raw.
+    /// Enables Ctrl-C only: Ctrl-Z and Ctrl-\ would leave the terminal raw.
     pub(super) fn hear_interrupts() {
         with(|fd| {
             let mut modes = tcgetattr(fd)?;
@@ -110,7 +110,7 @@ mod terminal {
                 modes.local_modes.insert(LocalModes::ISIG);
                 modes.special_codes[SpecialCodeIndex::VSUSP] = DISABLED;
                 modes.special_codes[SpecialCodeIndex::VQUIT] = DISABLED;
-                // Without it there is still `q`.
+                // If this fails, the key `q` still works.
                 tcsetattr(fd, OptionalActions::Now, &modes)?;
             }
             Ok(())
@@ -122,7 +122,7 @@ mod terminal {
     }
 }
 
-/// The view restores what it changes; where there are no signals, nothing ends the process before it does.
+/// Without signals, nothing ends the process before the view restores what it changes.
 #[cfg(not(unix))]
 mod terminal {
     pub(super) type Modes = ();

@@ -1,4 +1,4 @@
-//! What is shown of a training.
+//! What burn-train shows during training.
 
 use burn_train::Interrupter;
 use burn_train::renderer::MetricsRenderer;
@@ -7,7 +7,7 @@ use super::quiet::Quiet;
 #[cfg(feature = "tui")]
 use super::screen;
 
-/// What is shown of a training.
+/// What burn-train shows during training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Screen {
     /// Nothing.
@@ -18,7 +18,8 @@ pub enum Screen {
 }
 
 impl Screen {
-    /// The full-screen view in a terminal, if it is compiled in and `quiet` does not forbid it.
+    /// Chooses the full-screen view if it is compiled in, standard output is a terminal and `quiet` is false; otherwise
+    /// nothing.
     pub fn choose(quiet: bool) -> Self {
         #[cfg(feature = "tui")]
         if !quiet && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
@@ -36,7 +37,8 @@ impl Screen {
         }
     }
 
-    /// Lets Ctrl-C ask to stop in the full-screen view too: its raw mode makes a key of it that nobody reads.
+    /// Lets Ctrl-C request a stop in the full-screen view too. In the view's raw mode, it is only a key, which nobody
+    /// reads.
     pub(super) fn hear_interrupts(self) {
         #[cfg(feature = "tui")]
         if self == Self::FullScreen {
@@ -44,7 +46,7 @@ impl Screen {
         }
     }
 
-    /// Says that the view has closed, and has left the terminal as it was.
+    /// Called once the view has closed and restored the terminal.
     pub(super) fn closed(self) {
         #[cfg(feature = "tui")]
         if self == Self::FullScreen {

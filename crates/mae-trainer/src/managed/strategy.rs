@@ -21,18 +21,18 @@ use crate::{
     Measurement, Observer, Pretrain, Record, Run, StepReport, TrainState, Trainer, TrainerError, Update,
 };
 
-/// Where the strategy leaves what became of the run.
+/// Where the strategy leaves the run's result.
 pub(super) type Slot = Arc<Mutex<Option<Result<TrainState<Mae>, TrainerError>>>>;
 
 /// Trains a run update by update, in [`Trainer`]'s loop.
 ///
-/// It differs from burn-train's single-device strategy in that it begins at any update, writes checkpoints of the
-/// run (whole or absent) by steps and by minutes, stops after the update at which it is told to, and deals with a
-/// loss that is not finite as the recipe says. It reads the run's updates itself, not through burn-train's loaders.
+/// Unlike burn-train's single-device strategy, it can begin at any update, writes checkpoints of the run (complete or
+/// absent) by steps and by minutes, stops after the update at which it is told to, and handles a non-finite loss as the
+/// recipe says. It reads the run's updates itself, not through burn-train's loaders.
 pub struct PretrainingStrategy {
     pub(super) run: Arc<Run<Pretrain>>,
     pub(super) device: Device,
-    /// Until the training begins.
+    /// `None` once training has begun.
     pub(super) begin: Mutex<Option<TrainState<Mae>>>,
     pub(super) stop_at: u64,
     pub(super) screen: Screen,
@@ -75,7 +75,7 @@ impl SupervisedLearningStrategy<Pretraining> for PretrainingStrategy {
     }
 }
 
-/// burn-train's learner. It has the optimizer; the state's is the one that the training began with.
+/// burn-train's learner. It owns the current optimizer; the state's is the one that training began with.
 struct Managed {
     learner: Learner<Pretraining>,
     tap: OptimizerTap,
@@ -98,7 +98,7 @@ impl Engine<Pretrain> for Managed {
         }
     }
 
-    /// At the rate of the learner's own schedule, which is the run's.
+    /// Uses the rate of the learner's own schedule, which is the run's.
     fn apply(&mut self, state: &mut TrainState<Mae>, _: f64, gradients: GradientsParams) {
         self.learner.lr_step();
         self.learner.optimizer_step(gradients);
@@ -119,7 +119,7 @@ impl Engine<Pretrain> for Managed {
     }
 }
 
-/// Hands what happens to burn-train's metrics and view.
+/// Forwards events to burn-train's metrics and view.
 struct Events<'a> {
     run: &'a Run<Pretrain>,
     screen: Screen,

@@ -1,4 +1,4 @@
-//! What differs between two recipes, field by field.
+//! The differences between two recipes, field by field.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,16 +7,16 @@ use toml::{Table, Value};
 
 use super::section::{Field, Resume, resume};
 
-/// One field of a recipe with two values.
+/// A field whose value differs between two recipes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// The field's path, e.g. `optim.base_lr`.
     pub field: String,
-    /// What it was, as in TOML; none where it was not set.
+    /// Its value before, as TOML; `None` if it was not set.
     pub before: Option<String>,
-    /// What it is now.
+    /// Its value now, likewise.
     pub after: Option<String>,
-    /// Whether a run that has begun can go on with it.
+    /// Whether a run can be resumed with the new value.
     pub resume: Resume,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// What differs between two recipes of these fields, both as TOML.
+/// Lists the differences between two recipes with the given fields, both as TOML.
 pub(crate) fn changes(before: &str, after: &str, fields: &[Field]) -> Vec<Change> {
     let (mut before, after) = (values(before), values(after));
     let change = |field: String, before, after| {
@@ -44,7 +44,7 @@ pub(crate) fn changes(before: &str, after: &str, fields: &[Field]) -> Vec<Change
     changes
 }
 
-/// Every value under its path.
+/// Every value of a TOML text, by its path.
 fn values(text: &str) -> BTreeMap<String, String> {
     fn collect(table: &Table, prefix: &str, values: &mut BTreeMap<String, String>) {
         for (name, value) in table {
@@ -64,7 +64,7 @@ fn values(text: &str) -> BTreeMap<String, String> {
 }
 
 impl Change {
-    /// The field with its values, each named.
+    /// Formats the field with both values, labelled `before` and `after`.
     pub(crate) fn between(&self, before: &str, after: &str) -> String {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
         format!("{} ({} {before}, {} {after})", self.field, text(&self.before), text(&self.after))

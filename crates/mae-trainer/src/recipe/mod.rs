@@ -1,4 +1,4 @@
-//! What a run does, as data: the file that users write, and what it is resolved to.
+//! Recipes: the file in which users describe a run, and the settings that it resolves to.
 
 mod changes;
 mod common;
@@ -33,56 +33,56 @@ pub use section::{Field, Resume, Section};
 pub use section::{read_section, visit_path};
 pub(crate) use validate::within;
 
-/// A run, as it is asked for: what all tasks have in common, and the task's own sections.
+/// The requested settings of a run: the sections that all tasks have, and the task's own.
 ///
-/// In TOML the fields of [`train`](Self::train) stand at the top, and the sections of [`task`](Self::task) beside the others. Every
-/// field has a default; unknown keys are refused.
+/// In TOML, the fields of [`train`](Self::train) are top-level keys, and the sections of [`task`](Self::task) are
+/// tables beside the others. Every field has a default; unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recipe<S> {
-    /// How long, in which batches, with which numbers.
+    /// How long to train, in which batches, with which precision.
     #[serde(flatten)]
     pub train: TrainRecipe,
     /// The images.
     pub data: DataRecipe,
-    /// How weights are changed.
+    /// The optimizer and its schedule.
     pub optim: OptimRecipe,
-    /// What is measured, drawn and saved on the way.
+    /// What is measured, drawn and saved during training.
     pub eval: EvalRecipe,
-    /// The task's own.
+    /// The task's own sections.
     #[serde(flatten)]
     pub task: S,
 }
 
-/// A recipe with every field filled in: what a run does.
+/// A resolved recipe: every field is filled in.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings<S> {
-    /// How long, in which batches, with which numbers.
+    /// How long to train, in which batches, with which precision.
     #[serde(flatten)]
     pub train: TrainSettings,
     /// The images.
     pub data: DataSettings,
-    /// How weights are changed.
+    /// The optimizer and its schedule.
     pub optim: OptimSettings,
-    /// What is measured, drawn and saved on the way.
+    /// What is measured, drawn and saved during training.
     pub eval: EvalSettings,
-    /// The task's own.
+    /// The task's own sections.
     #[serde(flatten)]
     pub task: S,
 }
 
 /// A task's own sections of a recipe.
 pub trait TaskRecipe: Section {
-    /// What the task is called in recipes, folders and messages, e.g. `pretrain`.
+    /// The task's name in recipes, folders and messages, e.g. `pretrain`.
     const TASK: &'static str;
 
-    /// Name and text of each recipe that has a name, small to large.
+    /// Name and text of each named recipe, small to large.
     const NAMED: &'static [(&'static str, &'static str)] = &[];
 
-    /// Changes what is taken where nothing is said.
+    /// Sets the task's own defaults.
     fn defaults(_: &mut Recipe<Self>) {}
 }
 
-/// Which task a recipe is of, in TOML.
+/// The TOML key that names a recipe's task.
 pub(crate) const TASK: &str = "task";
 
 impl<S: TaskRecipe> Default for Recipe<S> {
@@ -115,7 +115,7 @@ impl<S: TaskRecipe> Section for Recipe<S> {
 
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         match key {
-            // It was looked at before all else.
+            // The task was checked before everything else.
             TASK => drop(map.next_value::<String>()?),
             "data" => read_section(&mut self.data, map)?,
             "optim" => read_section(&mut self.optim, map)?,
@@ -149,7 +149,7 @@ impl<S: TaskRecipe> Recipe<S> {
     /// Reads a TOML file.
     ///
     /// # Errors
-    /// If it cannot be read, is not TOML or has a key or a value that a recipe has not.
+    /// If the file cannot be read, is not TOML, or has a key or a value that a recipe cannot have.
     pub fn read_file(path: impl AsRef<Path>) -> Result<Self, TrainerError> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)
@@ -166,7 +166,7 @@ impl<S: TaskRecipe> Recipe<S> {
         Ok(recipe)
     }
 
-    /// Changes one field, named by its path in TOML such as `optim.min_lr`. A value that is no TOML is text.
+    /// Sets one field, named by its path in TOML such as `optim.min_lr`. A value that is not TOML is treated as text.
     ///
     /// # Errors
     /// If there is no such field or the value is not of its type.
@@ -180,7 +180,7 @@ impl<S: TaskRecipe> Recipe<S> {
 
     /// Reads TOML into the recipe.
     fn take_in(&mut self, text: &str) -> Result<(), toml::de::Error> {
-        // A recipe of another task has other sections: those are not what is wrong with it.
+        // Check the task first: a recipe of another task has other sections, and the error should not be about those.
         let read = toml::from_str::<OfTask<S>>(text)
             .and_then(|_| toml::Deserializer::parse(text))
             .and_then(|toml| Onto(self).deserialize(toml));
@@ -193,15 +193,16 @@ impl<S: TaskRecipe> Recipe<S> {
     /// The recipe as TOML.
     ///
     /// # Panics
-    /// If a path is not UTF-8; a recipe of a run has none such.
+    /// If a path is not UTF-8. A run's recipe has no such path.
     pub fn to_toml(&self) -> String {
         to_toml(S::TASK, self)
     }
 
-    /// Fills in what follows from the rest, for a data set of `len` images. The task has filled in what follows from its model.
+    /// Fills in the fields that follow from others, for a data set of `len` images. The task has already filled in
+    /// those that follow from its model.
     ///
     /// # Errors
-    /// If images other than 8-bit RGB are to be normalised in an unknown way.
+    /// If the normalisation of images other than 8-bit RGB is not given.
     pub(crate) fn fill(&mut self, len: usize) -> Result<(), TrainerError> {
         let Self { train, data, optim, eval, .. } = self;
         let ranks = *train.ranks.get_or_insert(1);
@@ -224,7 +225,7 @@ impl<S: TaskRecipe> Recipe<S> {
         Ok(())
     }
 
-    /// Makes paths absolute: names of images are the same when the run is continued from another folder.
+    /// Makes paths absolute, so that images keep their names when the run is resumed from another folder.
     pub(crate) fn settle_paths(&mut self) -> Result<(), TrainerError> {
         self.visit_paths("", &mut settle)
     }
@@ -237,7 +238,7 @@ impl<S: TaskRecipe> Recipe<S> {
 }
 
 impl<S> Settings<S> {
-    /// What all tasks have.
+    /// The settings that all tasks have.
     pub fn common(&self) -> Settings<()> {
         let Self { train, data, optim, eval, .. } = self;
         Settings {
@@ -251,10 +252,10 @@ impl<S> Settings<S> {
 }
 
 impl<S: Serialize> Settings<S> {
-    /// As TOML, a recipe of the same run of a [`TaskRecipe::TASK`].
+    /// The settings as TOML: a recipe of the same run, where `task` is the [`TaskRecipe::TASK`].
     ///
     /// # Panics
-    /// If a path is not UTF-8; a run's settings have none such.
+    /// If a path is not UTF-8. A run's settings have no such path.
     pub fn to_toml(&self, task: &'static str) -> String {
         to_toml(task, self)
     }
@@ -265,14 +266,14 @@ impl<S: Serialize> Settings<S> {
         Compute { precision, grad_checkpointing }
     }
 
-    /// Images of an update on all ranks, each crop counted.
+    /// Images per update on all ranks; each crop counts.
     pub fn effective_batch(&self) -> usize {
         let TrainSettings { batch_size, accum_iter, ranks, .. } = self.train;
         batch_size.saturating_mul(accum_iter).saturating_mul(ranks)
     }
 }
 
-/// Of a recipe its task alone, which must be that of `S`.
+/// Reads only the task of a recipe, which must be that of `S`.
 #[derive(Deserialize)]
 #[serde(bound = "")]
 struct OfTask<S: TaskRecipe> {
@@ -297,8 +298,8 @@ fn to_toml(task: &'static str, recipe: &impl Serialize) -> String {
     toml::to_string(&File { task, recipe }).expect("a recipe has string keys and plain values")
 }
 
-/// The largest power of two that is at most 64 and at most a quarter of an epoch, or the next smaller number that
-/// whole images fill; at least one image.
+/// The largest power of two that is at most 64 and at most a quarter of an epoch, rounded down to a multiple of
+/// `repeats`; at least one image.
 fn default_batch(len: usize, repeats: usize) -> usize {
     let most = (len.saturating_mul(repeats) / 4).clamp(1, 64);
     ((1 << most.ilog2()) / repeats.max(1)).max(1) * repeats

@@ -1,11 +1,11 @@
-//! Recipes that have a name.
+//! Named recipes.
 
 use std::path::Path;
 
 use super::{Recipe, TaskRecipe};
 use crate::TrainerError;
 
-/// Name and text of recipes of this crate.
+/// Names and texts of this crate's recipes.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! named {
@@ -15,17 +15,18 @@ macro_rules! named {
 }
 
 impl<S: TaskRecipe> Recipe<S> {
-    /// The task's recipes that have a name, each with the sentence that it opens with.
+    /// The task's named recipes, each with its opening sentence.
     pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
         S::NAMED
             .iter()
             .map(|(name, text)| (*name, text.lines().next().unwrap_or("").trim_start_matches("# ")))
     }
 
-    /// The text of a recipe: its source, its command and what to expect as comments, and its settings as TOML.
+    /// The text of a named recipe: its source, its command and the expected result as comments, and its settings as
+    /// TOML.
     ///
     /// # Errors
-    /// If there is none of that name; lists those there are.
+    /// If there is no recipe of that name; lists the known ones.
     pub fn named_text(name: &str) -> Result<&'static str, TrainerError> {
         let found = S::NAMED.iter().find(|(known, _)| *known == name);
         let names = || match S::NAMED {
@@ -35,7 +36,7 @@ impl<S: TaskRecipe> Recipe<S> {
         found.map(|(_, text)| *text).ok_or_else(|| TrainerError::argument("recipe", name, names()))
     }
 
-    /// A recipe by its name.
+    /// Reads a named recipe.
     ///
     /// # Errors
     /// As [`named_text`](Self::named_text).
@@ -54,7 +55,8 @@ mod tests {
     const IMAGES: usize = 1_281_167;
     const ADE20K: usize = 20_210;
 
-    /// Every recipe of a task says where it comes from; returns each with its pace on so many images.
+    /// Checks that every recipe of a task states its source, command and expected result. Returns each with its pace on
+    /// `images` images.
     fn paces<S: TaskRecipe>(command: &str, images: usize) -> Vec<(&'static str, Pace)> {
         let each = S::NAMED.iter().map(|(name, text)| {
             for word in ["# Source: ", command, "# Expect: "] {
@@ -82,7 +84,7 @@ mod tests {
                 assert!((pace.schedule.peak_lr() - 2.4e-3).abs() < 1e-12, "{name}");
             }
         }
-        // MAE tables 9 and 10: images of an update, and the rate for 256 of them.
+        // MAE tables 9 and 10: images per update, and the learning rate for 256 of them.
         let check = |name: &str, pace: Pace| {
             let (batch, base_lr) = match name {
                 "probe-base" | "probe-large" => (16384, 0.1),

@@ -7,7 +7,7 @@ use crate::TrainerError;
 /// Makes a recipe's path absolute, so that it keeps its meaning when the run is continued from another folder.
 ///
 /// # Errors
-/// [`TrainerError::Argument`] names the field where the path is not UTF-8, which TOML is.
+/// [`TrainerError::Path`] names the field if the path is not UTF-8, as TOML requires.
 pub(crate) fn settle(field: &str, path: &mut PathBuf) -> Result<(), TrainerError> {
     if let Ok(absolute) = std::path::absolute(&path) {
         *path = absolute;

@@ -1,23 +1,23 @@
-//! A run's recipe, as a file of weights shows it to others.
+//! A run's recipe in the form that may be shown to others.
 
 use std::path::Path;
 
 use toml::Value;
 
-/// A recipe without what is known of the machine that it ran on.
+/// A recipe without details of the machine that it ran on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublicRecipe {
     /// The recipe as TOML, without absolute paths.
     pub text: String,
-    /// The share of patches that was masked, if the recipe is one of pre-training.
+    /// The share of patches that was masked, if it is a pre-training recipe.
     pub mask_ratio: Option<f64>,
 }
 
 impl PublicRecipe {
-    /// Where a run's recipe is in the metadata of its weights.
+    /// The key of a run's recipe in the metadata of its weight files.
     pub const KEY: &str = "mae.recipe";
 
-    /// Of the recipe in a file's metadata, of pre-training or of a classifier; nothing if it is no TOML.
+    /// Makes the public form of a recipe from a file's metadata, whatever its task. `None` if the text is not TOML.
     pub fn of(text: &str) -> Option<Self> {
         let mut recipe: toml::Table = toml::from_str(text).ok()?;
         let mask_ratio = recipe.get("masking").and_then(|masking| masking.get("mask_ratio")?.as_float());
@@ -32,7 +32,7 @@ fn without_paths(table: &mut toml::Table) {
     table.iter_mut().filter_map(|(_, value)| value.as_table_mut()).for_each(without_paths);
 }
 
-/// On any system: the file may have come from another one.
+/// Whether a path is absolute on any system: the file may come from another one.
 fn is_absolute(text: &str) -> bool {
     let drive = matches!(text.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic());
     Path::new(text).is_absolute() || text.starts_with('/') || text.starts_with("\\\\") || drive

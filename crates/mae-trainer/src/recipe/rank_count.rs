@@ -1,18 +1,18 @@
-//! A recipe for so many processes.
+//! Adapts a recipe to a number of ranks.
 
 use super::{Recipe, TaskRecipe};
 use crate::TrainerError;
 
 impl<S: TaskRecipe> Recipe<S> {
-    /// The recipe for so many processes. One that was made for another number keeps the images of an update: through
-    /// more or fewer forward passes, or else through their size.
+    /// Sets the number of ranks. If the recipe was made for another number, an update keeps its number of images:
+    /// `accum_iter` changes if possible, otherwise `batch_size`.
     ///
     /// # Errors
-    /// If they cannot be dealt out.
+    /// If the images of an update cannot be divided among the ranks.
     pub(crate) fn on_ranks(mut self, ranks: usize) -> Result<Self, TrainerError> {
         let train = &mut self.train;
         let (batch, before) = (train.batch_size, train.ranks.replace(ranks).unwrap_or(ranks));
-        // A recipe that no run has resolved says nothing of ranks: its batch is each one's.
+        // A recipe that no run has resolved does not set `ranks`: its batch size is that of each rank.
         let Some(batch) = batch.filter(|_| before != ranks) else { return Ok(self) };
         let effective = batch.saturating_mul(train.accum_iter).saturating_mul(before);
         if effective.is_multiple_of(batch * ranks) {

@@ -1,4 +1,5 @@
-//! Sections of a recipe: each declared once, with what may be left open and what may change while a run goes on.
+//! Sections of a recipe. Each is declared once, with the fields that may be left open and those that may change on
+//! resume.
 
 use std::any::Any;
 use std::fmt::{self, Debug};
@@ -9,18 +10,18 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
 use crate::TrainerError;
 
-/// Whether a field may change when a run is continued.
+/// Whether a field may change when a run is resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// No: weights, the order of the images or the place in the schedule depend on it.
+    /// No: weights, the order of the images or the position in the schedule depend on it.
     Fixed,
     /// Yes.
     Free,
-    /// Together with others, if an update has as many images as before.
+    /// Together with other `Batch` fields, if an update keeps its number of images.
     Batch,
-    /// Yes, and each rank may have another one.
+    /// Yes, and each rank may have its own value.
     Local,
-    /// If the same images lie there. Each rank may have another one.
+    /// If the new path contains the same images. Each rank may have its own value.
     Images,
 }
 
@@ -29,7 +30,7 @@ pub enum Resume {
 pub struct Field {
     /// Its name in TOML.
     pub name: &'static str,
-    /// Whether it may change.
+    /// Whether it may change on resume.
     pub resume: Resume,
     /// Its own fields, if it is a section.
     pub fields: Vec<Self>,
@@ -37,46 +38,46 @@ pub struct Field {
 
 /// A table of a recipe. [`section!`](crate::section) declares one, [`sections!`](crate::sections) a group of them.
 ///
-/// A section has two types: what is asked for, in which a field that follows from others may be left open, and what that is resolved
-/// to, in which every field has its value.
+/// A section has two types. In the requested one, a field that follows from others may be left open. In the resolved
+/// one, every field has its value.
 pub trait Section: Clone + Debug + Default + PartialEq + Serialize + Send + Sync + 'static {
-    /// What it is resolved to.
+    /// The resolved type.
     type Settings: Clone + Debug + PartialEq + Serialize + Send + Sync + 'static;
 
     /// Its fields, in order.
     fn fields() -> Vec<Field>;
 
-    /// Reads the value of a field into it. Returns false if there is no such field.
+    /// Reads the value of the field `key` into the section. Returns false if there is no such field.
     ///
     /// # Errors
     /// If the value is not of the field's type.
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 
-    /// Calls `visit` with the name, below `prefix`, and the place of every path.
+    /// Calls `visit` for every path, with its name below `prefix` and a reference to its value.
     ///
     /// # Errors
-    /// The first that `visit` returns.
+    /// The first error that `visit` returns.
     fn visit_paths(
         &mut self,
         prefix: &str,
         visit: &mut dyn FnMut(&str, &mut PathBuf) -> Result<(), TrainerError>,
     ) -> Result<(), TrainerError>;
 
-    /// The resolved section.
+    /// Resolves the section.
     ///
     /// # Panics
     /// If a field is still open.
     fn settle(self) -> Self::Settings;
 }
 
-/// Whether the field at `path`, such as `optim.base_lr`, may change.
+/// Whether the field at `path`, such as `optim.base_lr`, may change on resume.
 pub(crate) fn resume(path: &str, fields: &[Field]) -> Resume {
     let (name, rest) = path.split_once('.').unwrap_or((path, ""));
     let field = fields.iter().find(|field| field.name == name);
     match field {
         Some(field) if !field.fields.is_empty() && !rest.is_empty() => resume(rest, &field.fields),
         Some(field) => field.resume,
-        // Not a field of this version: whatever it says, it is no longer asked.
+        // Not a field of this version: its value is no longer used.
         None => Resume::Free,
     }
 }
@@ -108,7 +109,7 @@ impl<'de, S: Section> Visitor<'de> for Onto<'_, S> {
     }
 }
 
-/// The name of a field. Any other is refused where it stands.
+/// The name of a field. An unknown name is refused with its position in the file.
 struct Key<'a>(&'a [Field]);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
@@ -138,7 +139,7 @@ impl Visitor<'_> for Key<'_> {
 /// Reads a table into the section of that name.
 ///
 /// # Errors
-/// If a field or a value is not one of the section's.
+/// If the section has no such field, or a value is not of the field's type.
 #[doc(hidden)]
 pub fn read_section<'de, S: Section, A: MapAccess<'de>>(
     section: &mut S,
@@ -150,7 +151,7 @@ pub fn read_section<'de, S: Section, A: MapAccess<'de>>(
 /// Calls `visit` if a field's value is a path.
 ///
 /// # Errors
-/// What `visit` returns.
+/// The error that `visit` returns.
 #[doc(hidden)]
 pub fn visit_path(
     name: &str,
@@ -166,10 +167,10 @@ pub fn visit_path(
     }
 }
 
-/// Declares a [`Section`]: each field with whether it may change when a run is continued, its name and its type.
+/// Declares a [`Section`]: for each field, whether it may change when a run is resumed, its name and its type.
 ///
-/// With `= value`, that is what it is where nothing is said. Without, the field may be left open, and whoever resolves the recipe fills
-/// it in: it is an `Option` in the first type and has its value in the second.
+/// `= value` gives the field a default. Without it, the field may be left open and is filled in when the recipe is
+/// resolved: it is an `Option` in the first type and has its value in the second.
 ///
 /// ```
 /// mae_trainer::section! {
@@ -271,7 +272,7 @@ macro_rules! section {
     };
 }
 
-/// Declares a group of [`Section`]s: a task's own.
+/// Declares a group of [`Section`]s: the task's own part of a recipe.
 ///
 /// The fields of the group are the tables of a recipe; see [`TaskRecipe`](crate::TaskRecipe).
 #[macro_export]

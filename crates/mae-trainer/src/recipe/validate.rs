@@ -1,4 +1,4 @@
-//! The bounds of every field that all tasks have.
+//! Bounds checks of the fields that all tasks have.
 
 use mae_data::PixelFormat;
 
@@ -20,10 +20,10 @@ pub(crate) fn within(
 }
 
 impl<S> Settings<S> {
-    /// Checks every value for a data set of `len` images of so many channels.
+    /// Checks every value for a data set of `len` images with `channels` channels.
     ///
     /// # Errors
-    /// Names the field, its value and the bound.
+    /// If a value is out of bounds: names the field, its value and the bound.
     pub(crate) fn validate(&self, len: usize, channels: usize) -> Result<(), TrainerError> {
         let Self { train, data, optim, eval, .. } = self;
         if data.images != len {
@@ -146,7 +146,7 @@ mod tests {
         refused(&|r| r.task.model.decoder = Some(StackConfig::new(32, 0, 4)), ["depth", "0"]);
     }
 
-    /// The places of all numbers in a recipe.
+    /// Collects the paths of all numbers in a recipe.
     fn numbers(value: &Value, path: &[String], places: &mut Vec<Vec<String>>) {
         let below = |key: String| [path, &[key]].concat();
         match value {

@@ -1,4 +1,4 @@
-//! That ranks train the same: what each of them is about to do, and the main rank's state everywhere.
+//! Agreement between ranks: checks that all are about to train the same run, and sends the main rank's state to all.
 
 use std::path::Path;
 use std::{fs, io};
@@ -11,18 +11,18 @@ use super::checkpoint::{CHECKPOINT_FILES, TrainState, load_checkpoint, name_of, 
 use crate::recipe::{Resume, changes};
 use crate::{Recipe, Section, Task, TrainerError};
 
-/// What ranks have to have in common.
+/// What all ranks must have in common.
 #[derive(Serialize, Deserialize)]
 struct Facts {
     version: String,
     /// The resolved recipe as TOML.
     recipe: String,
-    /// Images, and a checksum of their names and labels: those trained on, and those held out.
+    /// The number of images and a checksum of their names and labels: of the training set, then of the held-out set.
     data: Vec<(usize, String)>,
 }
 
 impl<T: Task> Run<T> {
-    /// That all ranks are about to do the same.
+    /// Checks that all ranks are about to train the same run.
     ///
     /// # Errors
     /// [`TrainerError::RanksDiffer`] names the rank and what differs.
@@ -56,7 +56,7 @@ impl<T: Task> Run<T> {
         Ok(())
     }
 
-    /// The main rank's state, on every rank: sent as the files of a checkpoint.
+    /// Sends the main rank's state to every rank, as the files of a checkpoint.
     ///
     /// # Errors
     /// If the folder of temporary files cannot be written to or read from.
@@ -78,7 +78,7 @@ impl<T: Task> Run<T> {
         }
         for name in CHECKPOINT_FILES {
             let file = path.join(name);
-            // An average is there or not; the main rank has everything that is.
+            // The moving average may be absent. The main rank has every file that exists.
             let there = ranks.main_number(u64::from(file.exists()))? == 1;
             let mut bytes = Vec::new();
             if there && ranks.is_main() {
@@ -94,7 +94,7 @@ impl<T: Task> Run<T> {
             return Ok(state);
         }
         let state = load_checkpoint(&path, state)?;
-        // Burn reads an optimizer's file when it needs it; this one is about to go.
+        // Burn reads an optimizer's file lazily. Read it now, because the folder is about to be deleted.
         let refused =
             |reason: RecordError| TrainerError::Checkpoint { path: path.clone(), reason: reason.to_string() };
         let bytes = state.optimizer.into_bytes().map_err(&refused)?;
@@ -113,7 +113,7 @@ mod tests {
     use crate::Pretrain;
     use burn::tensor::Tensor;
 
-    /// The main one of two ranks, of which the other runs another build.
+    /// The main rank of two. The other rank runs another build.
     struct Beside(fn(&mut serde_json::Value));
 
     impl Collective for Beside {

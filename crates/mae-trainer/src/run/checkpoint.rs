@@ -14,30 +14,30 @@ use crate::TrainerError;
 use crate::training::Ema;
 use mae_report::{make_folder, write_atomic};
 
-/// What trains: the model, its optimizer, and how far they are.
+/// The state of training: the model, its optimizer, and how far they have come.
 #[derive(Clone)]
 pub struct TrainState<M> {
     /// The model.
     pub model: M,
     /// Its optimizer.
     pub optimizer: ModuleOptimizer,
-    /// The moving average of its weights, where the recipe has one.
+    /// The moving average of the model's weights, if the recipe has one.
     pub ema: Option<Ema<M>>,
     /// Updates done.
     pub step: u64,
     /// Seconds of training so far.
     pub elapsed_s: f64,
-    /// Updates, counted from 0, that are left out: their loss or gradient was not finite.
+    /// Updates, counted from 0, that are skipped because their loss or gradient was not finite.
     pub skipped: Vec<u64>,
 }
 
 impl<M: SavedModel> TrainState<M> {
-    /// The weights to use: their moving average where there is one.
+    /// The weights to use: the moving average if there is one.
     pub fn averaged(&self) -> &M {
         self.ema.as_ref().map_or(&self.model, |ema| &ema.model)
     }
 
-    /// The same state with other weights.
+    /// Replaces the weights by those of a file. A moving average restarts from them.
     ///
     /// # Errors
     /// If the file's weights do not fit.
@@ -54,15 +54,15 @@ const EMA: &str = "ema.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "state.json";
 
-/// All files of a checkpoint; there may be no average.
+/// All files of a checkpoint. The moving average may be absent.
 pub(crate) const CHECKPOINT_FILES: [&str; 4] = [MODEL, EMA, OPTIMIZER, STATE];
 
-/// `state.json`: the scalars, what the other files must be, and its own checksum.
+/// `state.json`: the scalars, the fingerprints of the other files, and its own checksum.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StateFile {
     state: Scalars,
-    /// Of `state` as compact JSON.
+    /// The checksum of `state` as compact JSON.
     crc32: u32,
 }
 
@@ -90,11 +90,12 @@ struct Fingerprint {
 
 /// Writes a checkpoint into `folder` and deletes all but the newest `keep`.
 ///
-/// Everything is written to a temporary folder, which is then renamed: a checkpoint is whole or not
-/// there. That of the step `best` is kept as well. Checkpoints of later steps go too: the run went back behind them, and its history is now this one.
+/// The files are written to a temporary folder, which is then renamed: a checkpoint is complete or absent. The
+/// checkpoint of the step `best` is kept too. Checkpoints of later steps are deleted: the run went back to before them,
+/// and its history continues from here.
 ///
 /// # Errors
-/// If something cannot be written; earlier checkpoints stay.
+/// If something cannot be written; earlier checkpoints remain.
 pub fn save_checkpoint<M: SavedModel>(
     folder: impl AsRef<Path>,
     state: &TrainState<M>,
@@ -133,7 +134,7 @@ pub fn save_checkpoint<M: SavedModel>(
     let json = StateFile { crc32: scalars.crc32(), state: scalars };
     write_atomic(inside(STATE), |file| Ok(serde_json::to_writer_pretty(file, &json)?))?;
 
-    // A checkpoint of the same step holds the same numbers: it was written by the run that is continued.
+    // A checkpoint of the same step has the same contents: it was written by the run that is resumed.
     if path.exists() {
         fs::remove_dir_all(&path).map_err(write(&path))?;
     }
@@ -149,11 +150,11 @@ pub fn save_checkpoint<M: SavedModel>(
     Ok(path)
 }
 
-/// Restores a checkpoint into a state of the same shape. An average that the checkpoint has not begins with its
-/// weights.
+/// Restores a checkpoint into a state of the same shape. If the checkpoint has no moving average, the average starts
+/// from the weights.
 ///
 /// # Errors
-/// If a file is missing, was changed or cut short, or belongs to another model; names the file.
+/// If a file is missing, was changed or truncated, or belongs to another model; names the file.
 pub fn load_checkpoint<M: SavedModel>(
     path: impl AsRef<Path>,
     fresh: TrainState<M>,
@@ -196,13 +197,13 @@ pub fn load_checkpoint<M: SavedModel>(
     Ok(TrainState { optimizer, step, elapsed_s, skipped, ..state })
 }
 
-/// The weights to use of a checkpoint: their average where it has one.
+/// The weight file of a checkpoint to use: the moving average if there is one.
 pub(super) fn averaged_weights(checkpoint: &Path) -> PathBuf {
     let average = checkpoint.join(EMA);
     if average.is_file() { average } else { checkpoint.join(MODEL) }
 }
 
-/// What a checkpoint's name begins with.
+/// The prefix of a checkpoint's name.
 const STEP: &str = "step-";
 
 /// The name of a step's checkpoint.
@@ -253,19 +254,20 @@ fn fingerprint(path: &Path) -> io::Result<Fingerprint> {
     Ok(Fingerprint { bytes, crc32: hasher.finalize() })
 }
 
-/// What checkpoints are called while they are written.
+/// The prefix of a checkpoint's name while it is being written.
 const UNFINISHED: &str = ".writing-";
 
 fn unfinished() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);
-    // tempfile lets nobody else in; a checkpoint shall be as readable as any other folder, within the umask.
+    // tempfile gives access only to the owner. A checkpoint should be as readable as any other folder, within the
+    // umask.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
     builder
 }
 
-/// Removes what a process that died in the middle of a checkpoint left behind.
+/// Removes the unfinished checkpoint of a process that died while writing it.
 fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -280,7 +282,7 @@ fn sync(file: &Path) -> io::Result<()> {
     fs::OpenOptions::new().append(true).open(file)?.sync_all()
 }
 
-/// Makes a rename last through a power cut, where folders can be synced.
+/// Makes a rename survive a power failure, where folders can be synced.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! What is about to happen, for people.
+//! Descriptions, for users, of what a run is about to do.
 
 use std::fmt::Write as _;
 
@@ -98,7 +98,7 @@ impl<T: Task> Run<T> {
         text
     }
 
-    /// What an update's images are made of.
+    /// How the images of an update are composed: batch size, accumulation and ranks.
     pub(crate) fn batch_text(&self, times: char) -> String {
         let train = &self.settings.train;
         let ranks = if train.ranks == 1 { String::new() } else { format!(" {times} {} ranks", train.ranks) };
@@ -108,7 +108,7 @@ impl<T: Task> Run<T> {
         )
     }
 
-    /// What is about to happen: the plan, the folder, and what is not as before.
+    /// Describes what is about to happen: the plan, the folder, warnings, damaged checkpoints and changed settings.
     pub fn describe(
         &self,
         state: &TrainState<T::Model>,
@@ -132,7 +132,7 @@ impl<T: Task> Run<T> {
     }
 }
 
-/// What computes bf16 products on a CPU, and whether that is of use.
+/// How bf16 products are computed on a CPU, and whether that is slower than f32.
 fn bf16_products(precision: Precision, device: &Device) -> String {
     #[cfg(feature = "flex")]
     if let (Precision::Bf16, Some(products)) = (precision, mae_vit::ops::bf16_products(device)) {

@@ -1,4 +1,4 @@
-//! Room on the disk for a run's checkpoints.
+//! Disk space for a run's checkpoints.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use mae_model::{SavedModel, list_params};
 
 use crate::TrainState;
 
-/// What to say of a disk that has no room for one checkpoint of a run, whose optimizer keeps so many numbers for each trained
-/// parameter.
+/// A warning if the disk has no room for one checkpoint of a run. `moments` is the number of values that the optimizer
+/// keeps for each element of a trained parameter.
 pub(crate) fn no_room<M: SavedModel>(state: &TrainState<M>, moments: usize, folder: &Path) -> Option<String> {
     let copies = if state.ema.is_some() { 2 } else { 1 };
     let of = |param: &mae_model::ParamInfo| {
@@ -25,7 +25,7 @@ pub(crate) fn no_room<M: SavedModel>(state: &TrainState<M>, moments: usize, fold
     ))
 }
 
-/// What an ordinary user may still write where a folder lies.
+/// The bytes that an ordinary user may still write to the file system of a folder.
 #[cfg(unix)]
 fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;

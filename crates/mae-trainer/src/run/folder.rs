@@ -1,4 +1,4 @@
-//! What a run's folder is known by, and what it may be mistaken for.
+//! How a run's folder is named and recognised, and what a path is otherwise.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,11 +12,12 @@ pub(crate) const RECIPE: &str = "recipe.toml";
 /// The folder of a run's checkpoints.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
-/// Names of folders that hold the training split of a data set, which is known by its parent's name.
+/// Folder names of the training split of a data set. The data set's name is then that of the parent folder.
 const TRAIN: [&str; 2] = ["train", "training"];
 
-/// A folder for a new run: the first of `runs/NAME-WHAT-1`, `runs/NAME-WHAT-2`, … that does not exist yet. NAME is that of
-/// the folder of images, of its parent if it is called `train`, or `shapes` for the built-in images. A WHAT that is NAME is left out.
+/// The folder for a new run: the first of `runs/NAME-WHAT-1`, `runs/NAME-WHAT-2`, … that does not exist yet. NAME is
+/// the name of the image folder, of its parent if the folder is called `train` or `training`, or `shapes` for the
+/// built-in images. WHAT is left out if it equals NAME.
 pub fn new_folder(data: Option<&Path>, what: &str) -> PathBuf {
     let name = data.map_or("shapes".into(), |path| data_name(path).unwrap_or_else(|| "images".into()));
     let name = if name == what { name } else { format!("{name}-{what}") };
@@ -25,7 +26,7 @@ pub fn new_folder(data: Option<&Path>, what: &str) -> PathBuf {
 }
 
 fn data_name(path: &Path) -> Option<String> {
-    // Also of `.`, and not of what a link leads to.
+    // Made absolute so that `.` has a name too. Symbolic links are not followed.
     let path = std::path::absolute(path).ok()?;
     let part = |name: &OsStr| TRAIN.iter().any(|part| name.eq_ignore_ascii_case(part));
     let whole = path.parent().filter(|_| path.file_name().is_some_and(part)).and_then(Path::file_name);
@@ -45,17 +46,17 @@ pub(crate) fn check_free(folder: &Path) -> Result<(), TrainerError> {
     }
 }
 
-/// The text of the recipe in a run's folder.
+/// Reads the text of the recipe in a run's folder.
 ///
 /// # Errors
-/// [`TrainerError::NoRun`] for anything else than a run's folder, [`TrainerError::OtherRun`] for a run of another task.
+/// [`TrainerError::NoRun`] if the folder is not a run's, [`TrainerError::OtherRun`] if the run is of another task.
 pub(super) fn read_recipe(folder: &Path, wanted: &'static str) -> Result<String, TrainerError> {
     let path = folder.join(RECIPE);
     if !path.is_file() {
         return Err(TrainerError::NoRun { path: folder.into(), reason: what_else(folder) });
     }
     let text = fs::read_to_string(&path).map_err(|source| TrainerError::Read { path, source })?;
-    // A text that is no recipe at all is its reader's to refuse.
+    // A text that is not a recipe at all is refused later, when it is parsed.
     let table: toml::Table = toml::from_str(&text).unwrap_or_default();
     match table.get(TASK).and_then(toml::Value::as_str) {
         Some(found) if found != wanted => {
@@ -67,7 +68,7 @@ pub(super) fn read_recipe(folder: &Path, wanted: &'static str) -> Result<String,
     Ok(text)
 }
 
-/// What a path is that holds no run.
+/// Describes a path that is not a run's folder.
 fn what_else(path: &Path) -> String {
     let run =
         |path: &Path| path.ancestors().skip(1).find(|above| above.join(RECIPE).is_file()).map(Path::to_owned);

@@ -1,27 +1,27 @@
-//! A folder that one process works in.
+//! A lock that reserves a run's folder for one process.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use crate::TrainerError;
 
-/// The file by which a folder is held.
+/// The file that is locked.
 pub(super) const FILE: &str = "lock";
 
-/// Holds a run's folder; the system lets go of it when the process ends, however it ends.
+/// A lock on a run's folder. The system releases it when the process ends, however it ends.
 pub(crate) struct FolderLock {
-    /// Held open, never read.
+    /// Kept open, never read.
     _file: File,
 }
 
 impl FolderLock {
-    /// Takes the folder through its file `lock`.
+    /// Locks the folder by its file `lock`.
     pub(crate) fn take(folder: &Path) -> Result<Self, TrainerError> {
         let path = folder.join(FILE);
         let file = File::create(&path).map_err(|source| TrainerError::Write { path, source })?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(TrainerError::RunInUse { path: folder.into() }),
-            // Some network file systems know no locks: there it is the user's care.
+            // Some network file systems do not support locks. There, users must take care themselves.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
         }
     }

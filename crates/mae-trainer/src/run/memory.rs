@@ -1,4 +1,4 @@
-//! What a step is expected to take of a device's memory.
+//! An estimate of the device memory that a step takes.
 
 use burn::tensor::Device;
 use mae_model::{ParamInfo, list_params};
@@ -8,30 +8,31 @@ use super::Run;
 use crate::device::within_memory;
 use crate::{Task, TrainerError};
 
-/// Bytes of a device at the height of a step.
+/// Peak memory of a step on a device, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Memory {
-    /// Weights, gradients and moments, and the weights' average where there is one.
+    /// Weights, gradients, optimizer moments, and the moving average if there is one.
     pub parameters: u64,
-    /// What the forward pass keeps for the backward pass, images included.
+    /// Activations that the forward pass keeps for the backward pass, images included.
     pub activations: u64,
 }
 
 impl Memory {
-    /// All of it.
+    /// The sum of both.
     pub fn total(self) -> u64 {
         self.parameters + self.activations
     }
 }
 
 impl<T: Task> Run<T> {
-    /// What a step is expected to take of a device at its height, by the shapes of what is kept: an estimate, to which come
-    /// what a backend uses in passing and its allocator's gaps. None if the task does not know what it keeps.
+    /// Estimates the peak memory of a step on a device from the shapes of the tensors that are kept. A backend's
+    /// temporary buffers and the gaps of its allocator are not included. `None` if the task does not know what it
+    /// keeps.
     pub(crate) fn memory(&self, model: &T::Model, device: &Device) -> Option<Memory> {
         let compute = self.settings.compute();
         let activations = self.task.activations_per_image(compute, device)?;
         let number = size_of::<f32>();
-        // Products take copies of the weights, rounded, unless they round factors on the way.
+        // bf16 products use rounded copies of the weights, unless they round their factors on the fly.
         let on_the_way = ops::kept_bytes(device, compute.precision) == Some(number);
         let rounded = if compute.precision == Precision::Bf16 && !on_the_way { 2 } else { 0 };
         let of = |param: &ParamInfo| {
@@ -45,10 +46,10 @@ impl<T: Task> Run<T> {
         })
     }
 
-    /// Does a part of a step. A backend that has no memory left panics; here that becomes an error.
+    /// Runs a part of a step. A backend that runs out of memory panics; the panic becomes an error here.
     ///
     /// # Errors
-    /// [`TrainerError::OutOfMemory`]; any other panic goes on.
+    /// [`TrainerError::OutOfMemory`]; any other panic propagates.
     pub(crate) fn within_memory<R>(&self, work: impl FnOnce() -> R) -> Result<R, TrainerError> {
         within_memory(self.settings.train.batch_size, self.settings.train.accum_iter, work)
     }

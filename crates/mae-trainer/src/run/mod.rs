@@ -1,4 +1,4 @@
-//! A run: its folder, its data, its pace, and its state to start from or continue with.
+//! A run: its folder, its data, its pace, and the state from which it starts or resumes.
 
 mod agree;
 pub(crate) mod checkpoint;
@@ -28,16 +28,16 @@ pub use folder::new_folder;
 pub(crate) use folder::{CHECKPOINTS, RECIPE, check_free};
 pub use state::Restored;
 
-/// Everything about a run but the model: made once, then only read.
+/// Everything about a run except the model. It is made once and then only read.
 pub struct Run<T: Task> {
-    /// The resolved recipe, as it stands in the run's folder.
+    /// The resolved recipe, as stored in the run's folder.
     pub settings: SettingsOf<T>,
-    /// What is trained.
+    /// The task.
     pub task: Arc<T>,
-    /// All else.
+    /// Everything else.
     pub context: Context,
     lock: Option<FolderLock>,
-    /// Whether this process has made the folder, and nothing is in it yet that would be missed.
+    /// Whether this process created the run, whose folder contains nothing worth keeping yet.
     is_new: bool,
 }
 
@@ -50,28 +50,28 @@ impl<T: Task> Deref for Run<T> {
 }
 
 impl<T: Task> Run<T> {
-    /// What a recipe is resolved to for so many training images. No image is opened, and nothing is made.
+    /// Resolves a recipe for `len` training images. No image is opened, and no file is written.
     ///
     /// # Errors
-    /// Names the field, its value and the bound.
+    /// If a value is out of bounds: names the field, its value and the bound.
     pub fn resolve(recipe: &Recipe<T::Recipe>, len: usize) -> Result<SettingsOf<T>, TrainerError> {
         let mut recipe = recipe.clone();
         recipe.settle_paths()?;
         resolve::<T>(recipe, len).map(|(settings, _)| settings)
     }
 
-    /// Starts a new run in `folder`, which must not hold one yet.
+    /// Creates a new run in `folder`, which must not contain one yet.
     ///
     /// # Errors
-    /// If the recipe, the data or the folder cannot be used; nothing is written before all is checked.
+    /// If the recipe, the data or the folder cannot be used. Nothing is written before everything is checked.
     pub fn create(recipe: &Recipe<T::Recipe>, folder: impl AsRef<Path>) -> Result<Self, TrainerError> {
         Self::create_on(&single(), recipe, folder)
     }
 
-    /// The same on several ranks, of which the main one alone needs the folder.
+    /// [`create`](Self::create) on several ranks. Only the main rank needs the folder.
     ///
     /// # Errors
-    /// As [`create`](Self::create); if the ranks are not about to do the same.
+    /// As [`create`](Self::create), and if the ranks are not about to train the same run.
     pub fn create_on(
         ranks: &Arc<dyn Collective>,
         recipe: &Recipe<T::Recipe>,
@@ -89,7 +89,7 @@ impl<T: Task> Run<T> {
         let write = |source| TrainerError::Write { path: folder.into(), source };
         fs::create_dir_all(folder).map_err(write)?;
         run.lock = Some(FolderLock::take(folder)?);
-        // Before the recipe, which makes a run of the folder.
+        // Before the recipe, because its presence makes the folder a run.
         run.contents().write(folder)?;
         run.write_recipe()?;
         run.is_new = true;
@@ -105,7 +105,7 @@ impl<T: Task> Run<T> {
         Ok(write_atomic(self.path(RECIPE), |file| file.write_all(self.recipe_text().as_bytes()))?)
     }
 
-    /// All about a run that is not made: its folder is never touched.
+    /// Prepares a run without creating it: its folder is never touched.
     ///
     /// # Errors
     /// If the recipe or the data cannot be used.
@@ -128,7 +128,7 @@ impl<T: Task> Run<T> {
         Self::assemble(ranks, (ranks.rank(), ranks.size()), recipe, data, folder)
     }
 
-    /// The same run for one of so many sharers of its images.
+    /// The same run for one of `sharers` processes or devices that share its images.
     #[cfg(feature = "managed")]
     pub(crate) fn part(&self, sharer: usize, sharers: usize) -> Result<Self, TrainerError> {
         let recipe = Recipe::parse(&self.recipe_text(), Path::new(RECIPE))?;
@@ -155,7 +155,8 @@ impl<T: Task> Run<T> {
     }
 }
 
-/// Fills in a recipe for a data set of `len` images, and checks every value; also what images the model takes.
+/// Fills in a recipe for a data set of `len` images and checks every value. Also returns the geometry of the model's
+/// images.
 fn resolve<T: Task>(
     mut recipe: Recipe<T::Recipe>,
     len: usize,
@@ -167,7 +168,7 @@ fn resolve<T: Task>(
     Ok((settings, geometry))
 }
 
-/// One process alone.
+/// A single process, without other ranks.
 pub(crate) fn single() -> Arc<dyn Collective> {
     Arc::new(Single)
 }

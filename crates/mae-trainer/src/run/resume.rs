@@ -1,4 +1,4 @@
-//! A run that goes on: from its folder alone, or with what may change on the way.
+//! Resuming a run: from its folder alone, or with changed settings.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use crate::recipe::{Change, Resume, changes};
 use crate::{Collective, Recipe, Section, Task, TaskRecipe, TrainerError};
 
 impl<T: Task> Run<T> {
-    /// Opens a run to continue it; its folder is all that is needed.
+    /// Opens a run to resume it; its folder is all that is needed.
     ///
     /// # Errors
-    /// If the folder holds no run, or its data cannot be used any more.
+    /// If the folder contains no run, or the run's data can no longer be used.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, TrainerError> {
         Self::open_with(folder, |recipe| Ok(recipe.clone())).map(|(run, _)| run)
     }
 
-    /// Opens a run to continue it with another recipe, which `change` makes of the present one; also returns what
-    /// differs, a line each.
+    /// Opens a run to resume it with another recipe, which `change` makes from the present one. Also returns the
+    /// differences, one per line.
     ///
     /// # Errors
-    /// As [`open`](Self::open); if something differs that the weights, the order of the images or the schedule's
-    /// position depend on; the run's own recipe is then as it was.
+    /// As [`open`](Self::open), and if a changed field affects the weights, the order of the images or the position in
+    /// the schedule. The run's own recipe then stays as it was.
     pub fn open_with(
         folder: impl AsRef<Path>,
         change: impl FnOnce(&Recipe<T::Recipe>) -> Result<Recipe<T::Recipe>, TrainerError>,
@@ -33,12 +33,12 @@ impl<T: Task> Run<T> {
         Self::open_on(&single(), folder, change)
     }
 
-    /// The same on several ranks, of which the main one alone needs the folder. Another number of ranks than before
-    /// keeps the images of an update and their order.
+    /// [`open_with`](Self::open_with) on several ranks. Only the main rank needs the folder. Another number of ranks
+    /// than before keeps the images of each update and their order.
     ///
     /// # Errors
-    /// As [`open_with`](Self::open_with); if the ranks are not about to do the same; if the images of an update cannot
-    /// be dealt out to so many.
+    /// As [`open_with`](Self::open_with), if the ranks are not about to train the same run, and if the images of an
+    /// update cannot be divided among them.
     pub fn open_on(
         ranks: &Arc<dyn Collective>,
         folder: impl AsRef<Path>,
@@ -53,7 +53,7 @@ impl<T: Task> Run<T> {
         ranks.broadcast(&mut text)?;
         let text = String::from_utf8_lossy(&text);
         let mut before = Recipe::<T::Recipe>::parse(&text, &folder.join(RECIPE))?;
-        // Of runs made before there were others.
+        // Versions without these fields trained on one rank and decoded 8-bit RGB.
         before.train.ranks.get_or_insert(1);
         before.data.pixels.get_or_insert_default();
         let mut recipe = change(&before)?;
@@ -64,7 +64,7 @@ impl<T: Task> Run<T> {
             ("data.labels", data.labels.as_deref().filter(|_| data.labels == old.labels)),
             ("data.val_labels", data.val_labels.as_deref().filter(|_| data.val_labels == old.val_labels)),
         ])?;
-        // Counted anew, and compared below with more than their number.
+        // The images are counted again, and compared below by more than their number.
         recipe.data.images = None;
         let mut run = Self::prepare_on(ranks, &recipe, folder)?;
         run.agree()?;
@@ -77,11 +77,11 @@ impl<T: Task> Run<T> {
                 Err(TrainerError::ResumeWithOptions { path: folder.into(), changes: refused.join(", ") })
             }
         };
-        // First what is wrong with the options: the images may be others because of them.
+        // Refuse wrong options first: they may be the reason why the images differ.
         let fixed =
             |change: &&Change| matches!(change.resume, Resume::Fixed) && change.field != "data.images";
         refuse(changes.iter().filter(fixed).map(ToString::to_string).collect())?;
-        // The main rank compares; that the others have its images is agreed on.
+        // Only the main rank compares: the ranks have agreed that they have the same images.
         let mut images = None;
         if ranks.is_main() {
             images = Some(run.contents().compare(folder, before.data.images)?);

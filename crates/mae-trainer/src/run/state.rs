@@ -1,4 +1,4 @@
-//! A run's state: where it begins, where it goes on, what is kept of it, and when it ends.
+//! A run's state: how it starts and resumes, what is saved of it, and when it ends.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,14 +18,14 @@ use crate::device::check_compute;
 use crate::{Ema, PublicRecipe, Task, TrainerError, resizing};
 use mae_report::{EVALUATIONS, Evaluation, read_evaluations, write_atomic};
 
-/// The weights of a finished run's best evaluation, where it is not the last one: beside those of its end.
+/// The weights of a finished run's best evaluation, beside the final ones, if it is not the last evaluation.
 const BEST: &str = "best.safetensors";
 
-/// A state from which a run goes on.
+/// A state from which a run continues.
 pub struct Restored<M> {
     /// The state.
     pub state: TrainState<M>,
-    /// Newer checkpoints that could not be used, each with what is wrong with it.
+    /// The errors of newer checkpoints that could not be used.
     pub damaged: Vec<TrainerError>,
 }
 
@@ -33,16 +33,17 @@ impl<T: Task> Run<T> {
     /// Initial weights and a fresh optimizer.
     ///
     /// # Errors
-    /// If the model's description is inconsistent, or the device does not compute as the recipe asks.
+    /// If the model's description is inconsistent, or the device does not support the recipe's compute settings.
     pub fn initial_state(&self, device: &Device) -> Result<TrainState<T::Model>, TrainerError> {
         check_compute(self.settings.compute(), device)?;
         self.state_of(self.task.init(self.settings.train.seed, device)?)
     }
 
-    /// A model at the start of its training.
+    /// The state of a model at the start of training.
     fn state_of(&self, model: T::Model) -> Result<TrainState<T::Model>, TrainerError> {
         if !mae_model::has_path_ids(&model) {
-            // An optimizer's state, which is filed under ids, would find none of its parameters when the run is continued.
+            // The optimizer's state is stored under ids. With other ids, it would not find its parameters when the run
+            // is resumed.
             let bound = "those that mae_model::with_path_ids gives";
             return Err(TrainerError::argument("the ids of the model's parameters", "others", bound));
         }
@@ -52,12 +53,12 @@ impl<T: Task> Run<T> {
         Ok(TrainState { model, optimizer, ema, step: 0, elapsed_s: 0.0, skipped: Vec::new() })
     }
 
-    /// The state of the last checkpoint that is whole, or the initial one where there is none: the main rank's, on
-    /// all ranks. Weights that a new run starts from are written as its first checkpoint.
+    /// The state of the newest intact checkpoint, or the initial state if there is no checkpoint. All ranks get the
+    /// main rank's. Weights that a new run starts from are written as its first checkpoint.
     ///
     /// # Errors
-    /// If there are checkpoints and all are damaged: what is wrong with the newest. If the weights to start from cannot be used: a run
-    /// that was just created is then gone again.
+    /// If there are checkpoints but all are damaged: the error of the newest. If the weights to start from cannot be
+    /// used: a run that was just created is then removed.
     pub fn latest_state(&self, device: &Device) -> Result<Restored<T::Model>, TrainerError> {
         let Restored { state, damaged } = match self.ranks().is_main() {
             true => self.latest_written(device)?,
@@ -82,7 +83,7 @@ impl<T: Task> Run<T> {
         let state = match start {
             Some(model) => {
                 let state = self.state_of(model)?;
-                // From here on the folder and the images are enough.
+                // From here on, the run needs only its folder and its images.
                 self.save(&state)?;
                 state
             }
@@ -91,7 +92,7 @@ impl<T: Task> Run<T> {
         Ok(Restored { state, damaged: Vec::new() })
     }
 
-    /// The evaluation that is best by the task's [`best`](Task::best) metric, the first of equal ones, with its value.
+    /// The best evaluation by the task's [`best`](Task::best) metric, the first of equal ones, with its value.
     ///
     /// # Errors
     /// If the evaluations cannot be read.
@@ -109,8 +110,8 @@ impl<T: Task> Run<T> {
         self.path(CHECKPOINTS).join(name_of(step))
     }
 
-    /// Whether the run ends after `step` updates: they were the last ones, or no evaluation has been better than the best in
-    /// as many as the recipe's `patience`.
+    /// Whether the run ends after `step` updates: they were the last ones, or the last `patience` evaluations were no
+    /// better than the best one before.
     ///
     /// # Errors
     /// If the evaluations cannot be read.
@@ -128,10 +129,10 @@ impl<T: Task> Run<T> {
         Ok(step >= self.pace.total_steps || self.ranks().main_number(worse)? >= patience)
     }
 
-    /// Writes a checkpoint, on the main rank. The newest are kept, and that of the best evaluation.
+    /// Writes a checkpoint, on the main rank. Keeps the newest checkpoints and that of the best evaluation.
     ///
     /// # Errors
-    /// If it cannot be written; earlier ones stay.
+    /// If it cannot be written; earlier ones remain.
     pub fn save(&self, state: &TrainState<T::Model>) -> Result<PathBuf, TrainerError> {
         let folder = self.path(CHECKPOINTS);
         if !self.ranks().is_main() {
@@ -142,17 +143,17 @@ impl<T: Task> Run<T> {
         save_checkpoint(&folder, state, normalize, &self.metadata()?, keep, best)
     }
 
-    /// Writes a model with all that is needed to use it.
+    /// Writes a model with everything that is needed to use it.
     ///
     /// # Errors
-    /// If it cannot be written; a file that was there stays.
+    /// If it cannot be written; an existing file remains.
     pub fn save_model<M: SavedModel>(&self, model: &M, path: impl AsRef<Path>) -> Result<(), TrainerError> {
         let path = path.as_ref();
         Ok(mae_model::save(model, &self.settings.data.normalize, &self.metadata()?, path)?)
     }
 
-    /// Copies the weights of an evaluation's checkpoint to `best.safetensors`. Where there is none, or its checkpoint is gone, removes
-    /// that file and returns nothing.
+    /// Copies the weights of an evaluation's checkpoint to `best.safetensors`. If there is no such evaluation, or its
+    /// checkpoint is gone, removes that file and returns `None`.
     ///
     /// # Errors
     /// If the checkpoint cannot be read, or the file cannot be written or removed.
@@ -176,17 +177,17 @@ impl<T: Task> Run<T> {
         }
     }
 
-    /// What its weight files say of it: its recipe, and how it is evaluated.
+    /// The metadata of the run's weight files: its recipe, and how evaluation resizes images.
     pub(super) fn metadata(&self) -> Result<BTreeMap<String, String>, TrainerError> {
         let recipe = (PublicRecipe::KEY.to_owned(), self.recipe_text());
         Ok([recipe, resizing::said(&self.eval_transform()?).entry()].into())
     }
 
-    /// Takes away what a new run has put into its folder.
+    /// Removes the files that a new run has written to its folder.
     fn unmake(&self) {
         if self.is_new {
             for name in [RECIPE, contents::FILE, lock::FILE] {
-                // What cannot be removed is in nobody's way.
+                // A file that cannot be removed does no harm.
                 let _ = fs::remove_file(self.path(name));
             }
             let _ = fs::remove_dir(self.path(""));

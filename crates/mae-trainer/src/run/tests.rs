@@ -1,9 +1,9 @@
-//! What tests of several files need.
+//! Helpers for the tests of several modules.
 
 use super::resolve;
 use crate::{Pretrain, PretrainRecipe, Recipe, SettingsOf, TrainerError};
 
-/// What a recipe of pre-training is resolved to for so many images.
+/// Resolves a pre-training recipe for `len` images.
 pub(crate) fn settled(
     recipe: &Recipe<PretrainRecipe>,
     len: usize,

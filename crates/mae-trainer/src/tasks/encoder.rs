@@ -1,4 +1,4 @@
-//! Where an encoder comes from.
+//! Loads the encoder that a task starts from.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ crate::section! {
     pub EncoderRecipe => EncoderSettings {
         /// A file with an encoder, or a run's folder.
         Fixed weights: PathBuf = PathBuf::new();
-        /// Which model of a file that holds several; timm's choice by default.
+        /// The model to read from a file that contains several; timm's choice by default.
         Fixed weights_key: Option<String> = None;
-        /// Tokens that make an image's features; by default the patches' mean for fine-tuning, the class token for probes, as
-        /// in the paper.
+        /// The tokens that are pooled into an image's features. By default the patches' mean for fine-tuning and the
+        /// class token for probes, as in the paper.
         Fixed pooling: Pooling;
         /// The encoder's sizes; the file's by default.
         Fixed encoder: VitConfig;
@@ -25,8 +25,9 @@ crate::section! {
 }
 
 impl EncoderRecipe {
-    /// Fills in what is open, for pooling the patches' mean, and what follows from the file: the encoder's sizes and how images are decoded and normalised. Where both are known, as in a run that is
-    /// continued, the file is not needed. Returns what images the encoder takes.
+    /// Fills in the open fields: the patches' mean for pooling, and from the file the encoder's sizes and how images
+    /// are decoded and normalised. If these are known, as in a run that is resumed, the file is not needed. Returns the
+    /// geometry of the encoder's images.
     ///
     /// # Errors
     /// If the file cannot be used.
@@ -47,7 +48,8 @@ impl EncoderRecipe {
         };
         let normalize = match data.normalize.take() {
             Some(normalize) => normalize,
-            // Where the file does not say them, or of other pixels than are asked for, mean and deviation are measured.
+            // If the file has no mean and deviation, or has those of another pixel type than requested, they are
+            // measured.
             None if vit.geometry.in_chans() != 3 && file.said_normalize()?.source == Source::Usual => {
                 return Ok(vit.geometry);
             }
@@ -66,7 +68,7 @@ impl EncoderRecipe {
 }
 
 impl EncoderSettings {
-    /// The file's encoder.
+    /// Loads the file's encoder.
     ///
     /// # Errors
     /// If the file cannot be used, or its model was fine-tuned on means and has no norm for single tokens.
@@ -75,10 +77,10 @@ impl EncoderSettings {
         Ok(file.encoder(&hints, device)?.0)
     }
 
-    /// The file's encoder under a new head.
+    /// Loads the file's encoder and adds a new head.
     ///
     /// # Errors
-    /// If the file cannot be used, or its model was fine-tuned on means and the new head needs the norm that it does not have.
+    /// If the file cannot be used, or its model was fine-tuned on means and the new head needs the norm that it lacks.
     pub(super) fn classifier(
         &self,
         config: ClassifierConfig,
@@ -89,7 +91,7 @@ impl EncoderSettings {
         Ok(file.new_classifier(config, seed, &hints, device)?.0)
     }
 
-    /// The file's encoder under a new segmentation head.
+    /// Loads the file's encoder and adds a new segmentation head.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -103,7 +105,7 @@ impl EncoderSettings {
         Ok(file.new_segmenter(config, seed, &hints, device)?.0)
     }
 
-    /// The file, and what it may not say and is known.
+    /// Opens the file. Returns it with hints for what it may not say itself.
     fn open(&self) -> Result<(WeightFile, Hints), TrainerError> {
         let VitConfig { geometry, stack, norm_eps } = self.encoder;
         let hints = Hints {

@@ -9,12 +9,12 @@ use mae_model::{ParamInfo, SavedModel, list_params};
 
 use crate::AdamW;
 
-/// By what each trained parameter's learning rate is multiplied: `decay` once for each layer above it, so that what lies
-/// deepest changes least.
+/// The factor on each trained parameter's learning rate: `decay` once for each layer above it, so that the lowest
+/// layers change least.
 ///
 /// # Source
 /// MAE §A.1 "Layer-wise lr decay", after arXiv 2106.08254; the official `lr_decay.py`: tokens, positions and patch
-/// projection are layer 0, block i is layer i + 1, and norm and heads are the one on top, of scale 1.
+/// projection are layer 0, block i is layer i + 1, and norm and heads are the top layer, with factor 1.
 pub fn layer_scales<M: SavedModel>(model: &M, decay: f64) -> Vec<(ParamInfo, f64)> {
     let top = model.encoder_config().stack.depth + 1;
     let layer = |path: &str| {
@@ -32,7 +32,7 @@ pub fn layer_scales<M: SavedModel>(model: &M, decay: f64) -> Vec<(ParamInfo, f64
         .collect()
 }
 
-/// AdamW for a part of a model, at a multiple of the model's rate.
+/// AdamW for a part of a model, at a multiple of the model's learning rate.
 #[derive(Clone, Copy)]
 struct Scaled {
     adamw: AdamW,
@@ -60,13 +60,14 @@ impl Optimizer for Scaled {
 /// Whether a parameter of a model on an encoder has weight decay.
 ///
 /// # Source
-/// timm `VisionTransformer.no_weight_decay`, which the official fine-tuning asks.
+/// timm `VisionTransformer.no_weight_decay`, which the official fine-tuning uses.
 pub(super) fn decays(param: &ParamInfo) -> bool {
     let exempt = ["encoder.cls_token", "encoder.pos_embed"];
     param.shape.len() > 1 && !exempt.contains(&param.path.as_str())
 }
 
-/// AdamW with layer-wise decay of the rate. Weights decay but for one-dimensional parameters, class token and positions.
+/// AdamW with layer-wise learning rate decay. One-dimensional parameters, class token and positions have no weight
+/// decay.
 pub(super) fn layer_wise<M: SavedModel>(model: &M, adamw: AdamW, decay: f64) -> ModuleOptimizer {
     let mut groups = BTreeMap::new();
     for (param, scale) in layer_scales(model, decay) {

@@ -1,4 +1,4 @@
-//! The tasks that there are.
+//! The built-in tasks.
 
 pub(crate) mod classify;
 pub(crate) mod encoder;

@@ -1,4 +1,4 @@
-//! The gradients of an update while its batches are computed.
+//! The gradients of an update, accumulated over its batches.
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
@@ -7,7 +7,7 @@ use mae_ranks::Averaging;
 
 use crate::TrainerError;
 
-/// The gradients of an update while its batches are computed.
+/// The gradients of an update, accumulated over its batches.
 pub struct Backward<'a, M> {
     gradients: GradientsAccumulator<M>,
     losses: Vec<Tensor<1>>,
@@ -17,12 +17,13 @@ pub struct Backward<'a, M> {
 }
 
 impl<M: SavedModel> Backward<'_, M> {
-    /// Of a process alone.
+    /// Starts an update of a single process.
     pub fn alone() -> Self {
         Self { gradients: GradientsAccumulator::new(), losses: Vec::new(), averaged: None, averaging: None }
     }
 
-    /// Adds the gradients of a loss, `[1]`: of the `i`-th of `count` passes, of whose losses the mean is taken.
+    /// Adds the gradients of a loss, `[1]`: that of pass `i`, counted from 0, of `count`. The update takes the mean of
+    /// their losses.
     ///
     /// # Errors
     /// If another rank does not answer.
@@ -36,7 +37,7 @@ impl<M: SavedModel> Backward<'_, M> {
         // Burn sums accumulated gradients; dividing each loss makes the sum a mean.
         let share = loss.div_scalar(count as f64);
         match self.averaging {
-            // Ranks meet once an update, however many batches it has.
+            // Ranks communicate once per update, however many batches it has.
             Some((averaging, device)) if i + 1 == count => {
                 let earlier = self.gradients.grads();
                 self.averaged = Some(averaging.mean(model, earlier, || share.backward(), device)?);
@@ -48,7 +49,7 @@ impl<M: SavedModel> Backward<'_, M> {
         Ok(())
     }
 
-    /// The gradients, and the loss of each pass.
+    /// Returns the gradients and the loss of each pass.
     pub fn finish(mut self) -> (GradientsParams, Vec<Tensor<1>>) {
         let gradients = self.averaged.take();
         (gradients.unwrap_or_else(|| self.gradients.grads()), self.losses)

@@ -1,4 +1,4 @@
-//! A moving average of the weights: smoother than the weights themselves, and often better features.
+//! A moving average of the weights, which is smoother than the weights themselves and often has better features.
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -8,25 +8,25 @@ use mae_model::SavedModel;
 /// An exponential moving average of a model's trained weights.
 #[derive(Clone)]
 pub struct Ema<M> {
-    /// The average, outside training.
+    /// The average, without autodiff.
     pub model: M,
     decay: f64,
 }
 
 impl<M: SavedModel> Ema<M> {
-    /// Begins with the weights as they are.
+    /// Starts the average with the current weights.
     pub fn new(model: &M, decay: f64) -> Self {
         Self { model: model.valid(), decay }
     }
 
-    /// The same average, begun again with other weights.
+    /// Starts the same average again with other weights.
     pub(crate) fn restart(self, model: &M) -> Self {
         Self::new(model, self.decay)
     }
 
-    /// Takes in the weights after update `step`, counted from 1: `average += (1 - d) (weights - average)`, where
-    /// `d = min(decay, (1 + step) / (10 + step))`, so that the initial weights are forgotten in short runs too. What is not trained,
-    /// such as a running mean, is taken as it is.
+    /// Updates the average by the weights after update `step`, counted from 1:
+    /// `average += (1 - d) (weights - average)`, where `d = min(decay, (1 + step) / (10 + step))`, so that the initial
+    /// weights are forgotten in short runs too. Values that are not trained, such as a running mean, are copied.
     ///
     /// # Source
     /// TensorFlow's `ExponentialMovingAverage` with `num_updates`.

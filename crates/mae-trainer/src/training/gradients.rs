@@ -1,11 +1,11 @@
-//! The gradient as a whole: its norm over all parameters, and clipping by it.
+//! The norm of the gradients over all parameters, and clipping by it.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use mae_vit::ops;
 
-/// The sum of all gradients' squares, `[1]`; infinite or not a number if one of them is.
+/// The sum of the squares of all gradients, `[1]`; infinite or NaN if one of them is.
 pub(crate) fn sum_of_squares<M: Module>(
     model: &M,
     gradients: &GradientsParams,
@@ -27,7 +27,7 @@ pub(crate) fn sum_of_squares<M: Module>(
     }
 }
 
-/// Scales all gradients alike where their norm is above `max_norm`.
+/// Scales all gradients by the same factor if their norm is above `max_norm`.
 ///
 /// # Source
 /// PyTorch's `clip_grad_norm_`, with its 1e-6.
@@ -46,7 +46,7 @@ pub(crate) fn clip<M: Module>(
         }
     }
     let factor = max_norm / (norm + 1e-6);
-    // Gradients whose norm is not a number are never used.
+    // Gradients whose norm is NaN are never applied.
     if factor.is_nan() || factor >= 1.0 {
         return gradients;
     }

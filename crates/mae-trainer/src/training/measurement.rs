@@ -1,27 +1,27 @@
-//! What updates measured, on the device and read.
+//! The losses and gradient norms of updates, on the device and read back.
 
 use burn::tensor::Tensor;
 
-/// What updates measured.
+/// The mean loss and gradient norm of one or more updates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
-    /// The mean loss over the updates' images, on all ranks, each before its update.
+    /// The mean loss over the updates' images, on all ranks, each measured before its update.
     pub loss: f64,
     /// The mean of the gradients' norms over all parameters, before clipping.
     pub grad_norm: f64,
 }
 
 impl StepReport {
-    /// Whether the updates can be made.
+    /// Whether both values are finite. Only then can the updates be applied.
     pub fn is_finite(&self) -> bool {
         self.loss.is_finite() && self.grad_norm.is_finite()
     }
 }
 
-/// What an update measured, where it was computed.
+/// The loss and gradient norm of an update, still on the device.
 #[derive(Clone, Debug)]
 pub struct Measurement {
-    /// Of each batch, or their mean over all ranks.
+    /// The loss of each batch, or their mean over all ranks.
     losses: Vec<Tensor<1>>,
     /// The sum of the gradient's squares.
     squares: Tensor<1>,
@@ -32,13 +32,13 @@ impl Measurement {
         Self { losses, squares }
     }
 
-    /// The numbers of this update alone; waits for the device.
+    /// Reads the values of this update alone, which waits for the device.
     pub fn read(self) -> StepReport {
         mean(vec![self])
     }
 }
 
-/// The mean over several updates, by one reading.
+/// The mean over several updates, in one read from the device.
 pub(super) fn mean(measured: Vec<Measurement>) -> StepReport {
     let count = measured.len() as f64;
     let batches: Vec<_> = measured.iter().map(|update| update.losses.len()).collect();

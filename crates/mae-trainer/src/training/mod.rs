@@ -1,4 +1,4 @@
-//! Updates: their gradients, what becomes of them, the optimizer, the schedule, and the loop.
+//! Training: the gradients of an update, the decision whether to apply it, the optimizer, the schedule and the loop.
 
 pub(crate) mod backward;
 mod ema;

@@ -23,7 +23,7 @@ pub enum OnNan {
     Rollback,
 }
 
-/// How the loop goes on.
+/// How the training loop continues.
 pub(crate) enum Reaction {
     /// With the next update.
     Skip,
@@ -31,17 +31,18 @@ pub(crate) enum Reaction {
     Rollback,
 }
 
-/// What is written of such an update.
+/// The report of such an update.
 #[derive(Serialize)]
 struct Offence<'a> {
     step: u64,
     epoch: u64,
-    /// `null` where not finite.
+    /// `null` if it is not finite.
     loss: f64,
     grad_norm: f64,
     lr: f64,
     files: Vec<String>,
-    /// By channel, over all images of the update, as they are stored; 0 to 255 for bytes. Numbers that are not finite are left out.
+    /// The pixel values of each channel over all images of the update, as they are stored: 0 to 255 for 8-bit images.
+    /// Values that are not finite are left out.
     pixels: Vec<Channel>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     skipped_before: &'a [u64],
@@ -55,10 +56,10 @@ struct Channel {
 }
 
 impl<T: Task> Run<T> {
-    /// Writes down an update that cannot be made and says how to go on; adds it to those `skipped`.
+    /// Writes a report of an update that cannot be applied, adds it to `skipped`, and returns how to continue.
     ///
     /// # Errors
-    /// [`TrainerError::NonFinite`] where the recipe says to stop, or `max_nan` updates have been left out already.
+    /// [`TrainerError::NonFinite`] if the recipe says to stop, or if `max_nan` updates have been left out already.
     pub(crate) fn on_nonfinite(
         &self,
         step: u64,
@@ -69,7 +70,7 @@ impl<T: Task> Run<T> {
         if self.ranks().is_main() {
             self.write_offence(&path, step, report, skipped)?;
         }
-        // A rank that stops ends the main one, which is to have written first.
+        // A rank that stops also ends the main rank, which must have written the report before.
         self.ranks().barrier()?;
         let optim = &self.settings.optim;
         let reaction = match optim.on_nan {
@@ -97,7 +98,7 @@ impl<T: Task> Run<T> {
         report: StepReport,
         skipped: &[u64],
     ) -> Result<(), TrainerError> {
-        // The images are those that the loss was taken of: they are a function of the step.
+        // These are the images of this loss, because an update's images are a function of the step.
         let batches = self.whole_update(step)?;
         let names =
             |batch: &Batch| -> Vec<_> { batch.indices.iter().map(|i| self.samples.name(*i)).collect() };
@@ -124,7 +125,7 @@ fn channels(batches: &[Batch], normalize: &Normalize) -> Vec<Channel> {
             let (channel, seen) = &mut channels[plane % count];
             for pixel in pixels.iter().copied().filter(|pixel| pixel.is_finite()) {
                 (channel.min, channel.max) = (channel.min.min(pixel), channel.max.max(pixel));
-                // The sum, until it is divided.
+                // This is the sum until it is divided below.
                 channel.mean += f64::from(pixel);
                 *seen += 1;
             }

@@ -1,4 +1,4 @@
-//! AdamW in two groups: with weight decay and without.
+//! AdamW with two parameter groups: with weight decay and without.
 
 use burn::module::ParamGroup;
 use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer};
@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::TrainerError;
 
-/// Numbers that AdamW keeps for each parameter.
+/// Values that AdamW keeps for each parameter.
 pub(crate) const ADAMW_MOMENTS: usize = 2;
 
-/// AdamW's numbers.
+/// The hyperparameters of AdamW.
 ///
 /// # Source
 /// MAE table 8; epsilon is PyTorch's default, which the official code keeps.
@@ -22,7 +22,7 @@ pub struct AdamW {
     pub betas: (f32, f32),
     /// Added to the root of the second moment.
     pub eps: f32,
-    /// Decoupled weight decay of the group that decays.
+    /// Decoupled weight decay, of the group that has it.
     pub weight_decay: f32,
 }
 
@@ -33,7 +33,7 @@ impl Default for AdamW {
 }
 
 impl AdamW {
-    /// Checks the numbers.
+    /// Checks every value.
     pub(crate) fn validate(&self) -> Result<(), TrainerError> {
         let Self { betas, eps, weight_decay } = *self;
         let refuse = |name, value: f32, bound| Err(TrainerError::argument(name, value, bound));
@@ -51,14 +51,15 @@ impl AdamW {
 
     /// The optimizer of a model, grouped by parameter path.
     pub fn init<M: SavedModel>(&self, model: &M) -> ModuleOptimizer {
-        // By id, which follows from the path within the model: wrapped in another module it is the same.
+        // Groups are by parameter id. It follows from the path within the model, and stays the same if another module
+        // wraps the model.
         let exempt = list_params(model).into_iter().filter(|p| !decays(p)).map(|p| p.id).collect();
         let without_decay = Self { weight_decay: 0.0, ..*self };
         ModuleOptimizer::from(*self).with_group(ParamGroup::from_ids(exempt), without_decay, None)
     }
 }
 
-/// One pass over each parameter where the device has it; the state is that of Burn's own AdamW.
+/// Makes one pass over each parameter if the device supports it. The state is that of Burn's own AdamW.
 impl Optimizer for AdamW {
     type State<const D: usize> = AdamWState<D>;
 
@@ -90,18 +91,18 @@ impl Optimizer for AdamW {
     }
 }
 
-/// Trained parameters by whether they decay.
+/// Trained parameters, grouped by whether they have weight decay.
 ///
 /// # Source
-/// timm `param_groups_weight_decay`, which the official code calls: one-dimensional parameters and
-/// biases do not decay; class and mask token, three-dimensional, do.
+/// timm `param_groups_weight_decay`, which the official code calls: one-dimensional parameters and biases have no
+/// weight decay; class and mask token, which are three-dimensional, have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Groups {
-    /// Paths of parameters with decay.
+    /// Paths of parameters with weight decay.
     pub decay: Vec<String>,
-    /// Paths of parameters without.
+    /// Paths of parameters without weight decay.
     pub no_decay: Vec<String>,
-    /// Numbers in the first group and in the second.
+    /// The number of values in the first group and in the second.
     pub sizes: (usize, usize),
 }
 
@@ -110,12 +111,12 @@ pub(crate) fn decays(param: &ParamInfo) -> bool {
 }
 
 impl Groups {
-    /// Sorts a model's parameters.
+    /// Groups a model's trained parameters.
     pub fn of<M: SavedModel>(model: &M) -> Self {
         Self::by(model, decays)
     }
 
-    /// The same where `decays` says which do.
+    /// Groups a model's trained parameters by `decays`.
     pub(crate) fn by<M: SavedModel>(model: &M, decays: impl Fn(&ParamInfo) -> bool) -> Self {
         let mut groups = Self { decay: Vec::new(), no_decay: Vec::new(), sizes: (0, 0) };
         for param in list_params(model).into_iter().filter(|p| p.trained) {

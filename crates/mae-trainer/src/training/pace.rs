@@ -1,4 +1,4 @@
-//! How a run goes through its data: updates, epochs, and what is due when.
+//! How a run goes through its data: updates, epochs, and when evaluations and checkpoints are due.
 
 use super::schedule::{Schedule, ScheduleConfig};
 use crate::{DataSettings, EvalSettings, OptimSettings, TrainSettings, TrainerError};
@@ -8,11 +8,11 @@ use crate::{DataSettings, EvalSettings, OptimSettings, TrainSettings, TrainerErr
 pub struct Pace {
     /// Passes over the data set.
     pub epochs: u64,
-    /// Updates to an epoch; a rest that fills no update is left out, or filled up.
+    /// Updates per epoch. A remainder that does not fill an update is left out, or filled up.
     pub steps_per_epoch: u64,
     /// Updates in all.
     pub total_steps: u64,
-    /// Images to an update, on all ranks together.
+    /// Images per update, on all ranks together.
     pub effective_batch: usize,
     /// The learning rate at each update.
     pub schedule: Schedule,
@@ -20,12 +20,12 @@ pub struct Pace {
     pub evaluation_steps: u64,
     /// Whether the first epoch ends with an evaluation too.
     pub first_epoch: bool,
-    /// Updates from one checkpoint to the next, where not by time alone.
+    /// Updates from one checkpoint to the next, unless checkpoints are due by time alone.
     pub checkpoint_steps: Option<u64>,
 }
 
 impl Pace {
-    /// Works the numbers out.
+    /// Computes the values from the settings.
     ///
     /// # Errors
     /// If a rate or a number of epochs is out of bounds.
@@ -62,13 +62,13 @@ impl Pace {
         })
     }
 
-    /// (epoch, update within the epoch) of an update counted from 0.
+    /// (epoch, update within the epoch) of update `step`, all counted from 0.
     pub fn position(&self, step: u64) -> (u64, u64) {
         (step / self.steps_per_epoch, step % self.steps_per_epoch)
     }
 
-    /// Checks that the job does not end before the update that it has reached: it would never come to its end, and its
-    /// checkpoints would go for others.
+    /// Checks that the run does not end before the update that it has reached. Otherwise it would never finish, and new
+    /// checkpoints would replace its old ones.
     pub(crate) fn check_reached(&self, step: u64) -> Result<(), TrainerError> {
         let Self { epochs, steps_per_epoch, total_steps, .. } = *self;
         if step <= total_steps {
@@ -81,21 +81,21 @@ impl Pace {
         Err(TrainerError::argument("epochs", format!("{epochs} ({total_steps} updates)"), bound))
     }
 
-    /// How many epochs so many updates are.
+    /// Converts a number of updates to epochs.
     pub fn epoch(&self, step: u64) -> f64 {
         step as f64 / self.steps_per_epoch as f64
     }
 
-    /// Whether to evaluate and draw the model after `step` updates: every few epochs, at the end, and after the first epoch unless
-    /// the recipe says otherwise.
+    /// Whether to evaluate and draw the model after `step` updates: every few epochs, at the end, and after the first
+    /// epoch unless the recipe says otherwise.
     pub fn evaluation_due(&self, step: u64) -> bool {
         step == self.total_steps
             || step.is_multiple_of(self.evaluation_steps)
             || self.first_epoch && step == self.steps_per_epoch
     }
 
-    /// Whether a checkpoint is due by the number of updates done: where the recipe says so, and with every evaluation,
-    /// since it may be the best.
+    /// Whether a checkpoint is due after `step` updates: as often as the recipe says, and with every evaluation, since
+    /// the model may be the best.
     pub fn checkpoint_due(&self, step: u64) -> bool {
         self.evaluation_due(step) || self.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every))
     }

@@ -1,29 +1,29 @@
-//! When what updates measured is read, and what follows: a device that works ahead is waited for only then.
+//! Decides when measurements are read and what follows. Only a read waits for an asynchronous device.
 
 use super::measurement::{Measurement, StepReport, mean};
 use super::nonfinite::Reaction;
 use crate::{Run, Task, TrainerError};
 
-/// What becomes of an update whose gradients are computed.
+/// What to do with an update whose gradients are computed.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// It is made; with what was measured since the last reading, if now was the time to read.
+    /// Apply it. Has the measurements since the last read, if now was the time to read them.
     Make(Option<StepReport>),
-    /// It is left out.
+    /// Leave it out.
     LeaveOut(StepReport),
-    /// The state goes back to the last checkpoint.
+    /// Go back to the last checkpoint.
     GoBack(StepReport),
 }
 
-/// When a run's measurements are read.
+/// Decides when a run's measurements are read.
 ///
-/// Where several updates go between two readings and one of them is not finite, all since then are worth nothing. The
-/// run goes back to its last checkpoint and reads each update until it has passed the place, so that the update is found
-/// and dealt with as in a run that reads them all.
+/// If several updates are made between two reads and one of them is not finite, all updates after it are useless. The
+/// run then goes back to its last checkpoint and reads each update until it has passed this point. So it finds the
+/// update and handles it like a run that reads every update.
 pub(crate) struct Readings {
-    /// Since the last reading.
+    /// The measurements since the last read.
     unread: Vec<Measurement>,
-    /// Whether nothing has been read yet: the first update is read at once, so that something is seen.
+    /// Whether nothing has been read yet. The first update is read at once, so that users see something.
     fresh: bool,
     /// Updates before this one are read one by one.
     careful_until: u64,
@@ -32,12 +32,12 @@ pub(crate) struct Readings {
 }
 
 impl Readings {
-    /// `stop_at` is the number of updates after which the loop stops for now, and has to know where it is.
+    /// `stop_at` is the number of updates after which the loop stops for now. The measurements are then read.
     pub fn new(stop_at: u64) -> Self {
         Self { unread: Vec::new(), fresh: true, careful_until: 0, stop_at }
     }
 
-    /// Whether what was measured is read when `done` updates are.
+    /// Whether measurements are read after `done` updates.
     fn is_time<T: Task>(&self, run: &Run<T>, done: u64) -> bool {
         let pace = &run.pace;
         self.fresh
@@ -47,7 +47,7 @@ impl Readings {
             || done == self.stop_at
     }
 
-    /// What was measured since the last reading, if anything was.
+    /// Reads the measurements since the last read, if there are any.
     fn read(&mut self) -> Option<StepReport> {
         self.fresh = false;
         let unread = std::mem::take(&mut self.unread);
@@ -66,7 +66,7 @@ impl Readings {
         measured: Measurement,
     ) -> Result<Verdict, TrainerError> {
         if skipped.contains(&step) {
-            // A checkpoint may be written here, and the updates before it are to be fit for it.
+            // A checkpoint may be written here, so the updates before it must be finite.
             return Ok(match self.read() {
                 Some(bad) if !bad.is_finite() => {
                     self.careful_until = step;
@@ -77,7 +77,7 @@ impl Readings {
             });
         }
         let several = run.settings.eval.metric_steps > 1;
-        // Clipping has waited for the device already.
+        // If gradients are clipped, clipping has waited for the device already.
         let free = run.settings.optim.clip_grad.is_none();
         if several && free && step >= self.careful_until {
             self.unread.push(measured);

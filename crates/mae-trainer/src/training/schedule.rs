@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
 
-/// The batch that a base learning rate is stated for.
+/// The batch size that a base learning rate is stated for.
 ///
 /// # Source
 /// MAE, table 8: `lr = base_lr * batch size / 256`, the linear scaling rule of arXiv 1706.02677.
@@ -25,7 +25,7 @@ pub enum RateDecay {
 }
 
 impl RateDecay {
-    /// The learning rate after the share `progress` of the decay, from 1 at its start to 0 at its end.
+    /// The factor on the learning rate at the share `progress` of the decay, from 1 at its start to 0 at its end.
     fn share(self, progress: f64) -> f64 {
         match self {
             Self::Cosine => 0.5 * (1.0 + (PI * progress).cos()),
@@ -43,14 +43,14 @@ impl fmt::Display for RateDecay {
     }
 }
 
-/// What a [`Schedule`] is made from.
+/// The configuration of a [`Schedule`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScheduleConfig {
     /// The learning rate for a batch of [`BASE_BATCH`] images.
     pub base_lr: f64,
     /// Images that one update sees: per-device batch * devices * accumulated batches.
     pub effective_batch: usize,
-    /// Updates before the peak, where the rate grows from 0.
+    /// Updates before the peak, during which the learning rate grows from 0.
     pub warmup_steps: u64,
     /// Updates in all, warm-up included.
     pub total_steps: u64,
@@ -75,7 +75,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Scales the base rate to the batch and checks the lengths.
+    /// Scales the base learning rate to the batch and checks the lengths.
     ///
     /// # Errors
     /// [`TrainerError::Argument`] unless `effective_batch` and `total_steps` are at least 1, `warmup_steps` at most
@@ -105,13 +105,13 @@ impl Schedule {
         Ok(Self { peak_lr, min_lr, warmup_steps, total_steps, decay })
     }
 
-    /// The rate at the end of warm-up: `base_lr * effective_batch / 256`.
+    /// The learning rate at the end of warm-up: `base_lr * effective_batch / 256`.
     #[must_use]
     pub fn peak_lr(&self) -> f64 {
         self.peak_lr
     }
 
-    /// The rate to apply in the update `step`, counted from 0; 0 at step 0 where there is a warm-up.
+    /// The learning rate of update `step`, counted from 0. It is 0 at step 0 if there is a warm-up.
     ///
     /// Deviation: from `total_steps` on it stays at `min_lr`, where the official cosine would rise again.
     #[must_use]

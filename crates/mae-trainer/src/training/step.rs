@@ -15,7 +15,7 @@ use super::reading::{Readings, Verdict};
 use crate::{At, Run, Task, TrainState, TrainerError};
 use mae_ranks::Averaging;
 
-/// The images of one update, and what is to be done with them.
+/// The images of one update, and how its gradients are computed.
 pub struct Update<T> {
     task: Arc<T>,
     batches: Vec<Batch>,
@@ -27,8 +27,8 @@ pub struct Update<T> {
 }
 
 impl<T: Task> Update<T> {
-    /// The gradients of the mean loss over the update's batches, on all ranks, clipped if the recipe says so. The model takes in what
-    /// is no gradient.
+    /// Computes the gradients of the mean loss over the update's batches, on all ranks, clipped if the recipe says so.
+    /// Also updates the values of the model that are not trained, such as running statistics.
     ///
     /// # Errors
     /// If another rank does not answer.
@@ -77,11 +77,11 @@ impl<T: Task> Update<T> {
     }
 }
 
-/// The updates of a run, in order, from wherever one begins.
+/// The updates of a run, in order, from any start.
 pub struct Updates<'a, T: Task> {
     run: &'a Run<T>,
     batches: Option<Batches>,
-    /// The update that `batches` comes to next.
+    /// The update whose batches come next in `batches`.
     next: u64,
     waited: Duration,
     readings: Readings,
@@ -102,14 +102,14 @@ impl<'a, T: Task> Updates<'a, T> {
         Self { run, batches: None, next: 0, waited: Duration::ZERO, readings, averaging }
     }
 
-    /// The same for a loop that stops for now after `stop_at` updates: what they measured is then read, however many
-    /// updates go between two readings.
+    /// Adapts to a loop that stops for now after `stop_at` updates: their measurements are then read, however many
+    /// updates are between two reads.
     #[must_use]
     pub fn until(self, stop_at: u64) -> Self {
         Self { readings: Readings::new(stop_at), ..self }
     }
 
-    /// What becomes of update `step`.
+    /// Decides about update `step`.
     fn judge(
         &mut self,
         step: u64,
@@ -119,7 +119,8 @@ impl<'a, T: Task> Updates<'a, T> {
         self.readings.judge(self.run, step, skipped, measured)
     }
 
-    /// The images of update `step`, counted from 0. Asked for in order, they are loaded ahead; any other step starts the loader anew.
+    /// The images of update `step`, counted from 0. Updates requested in order are loaded ahead; any other step
+    /// restarts the loader.
     ///
     /// # Errors
     /// If images cannot be loaded, or `step` is not in the run.
@@ -155,7 +156,7 @@ impl<'a, T: Task> Updates<'a, T> {
         Ok(each)
     }
 
-    /// How long all updates so far have waited for images.
+    /// The time that all updates so far have waited for images.
     pub fn waiting(&self) -> Duration {
         self.waited + self.batches.as_ref().map_or(Duration::ZERO, Batches::waiting)
     }
@@ -163,32 +164,32 @@ impl<'a, T: Task> Updates<'a, T> {
 
 /// Computes the gradients of updates and applies them: [`Own`], or burn-train's learner in `managed`.
 pub(crate) trait Engine<T: Task> {
-    /// What is applied.
+    /// The gradients that [`apply`](Self::apply) takes.
     type Gradients;
 
-    /// The gradients of an update at the model of `state`.
+    /// Computes the gradients of an update for the model of `state`.
     fn gradients(
         &mut self,
         state: &TrainState<T::Model>,
         update: Update<T>,
     ) -> Result<(Self::Gradients, Measurement), TrainerError>;
 
-    /// Moves the model of `state` on at the rate `lr`.
+    /// Applies gradients to the model of `state` at the learning rate `lr`.
     fn apply(&mut self, state: &mut TrainState<T::Model>, lr: f64, gradients: Self::Gradients);
 
-    /// An update is left out.
+    /// Called when an update is left out.
     fn leave_out(&mut self) {}
 
-    /// The training goes on from a state that was read from a checkpoint.
+    /// Called when training continues from a state that was read from a checkpoint.
     fn restore(&mut self, _run: &Run<T>, _state: &TrainState<T::Model>) {}
 
-    /// The state with what the engine has kept to itself, to be saved.
+    /// The state to save, completed by what the engine holds itself.
     fn complete(&mut self, state: &TrainState<T::Model>) -> TrainState<T::Model> {
         state.clone()
     }
 }
 
-/// The optimizer of the state, on a device.
+/// Applies gradients by the optimizer of the state, on a device.
 pub(crate) struct Own<'a>(pub &'a Device);
 
 impl<T: Task> Engine<T> for Own<'_> {
@@ -209,17 +210,17 @@ impl<T: Task> Engine<T> for Own<'_> {
     }
 }
 
-/// Makes the next update of the state. Returns what has been measured since the last reading, if now was the time to read: every
+/// Makes the next update of the state. Returns the measurements since the last read if it was time to read them: every
 /// `eval.metric_steps` updates, and wherever the run evaluates, saves or ends.
 ///
-/// An update whose loss or gradient is not finite is not made: as the recipe's `on_nan` says, it is left out, or the
-/// state goes back to the last checkpoint, to leave it out when it comes to it again. If it is read only with others, the
-/// state goes back in any case, and comes to it again reading each.
+/// An update whose loss or gradient is not finite is not applied. Depending on the recipe's `on_nan`, it is left out,
+/// or the state goes back to the last checkpoint and leaves it out when it reaches it again. If it is read only
+/// together with others, the state goes back in any case, and then reads each update.
 ///
 /// # Errors
-/// If a batch cannot be loaded; if the loss or the gradient is not finite and the recipe says to stop, or it has
-/// happened too often: the state is then as it was. If the device's memory is too small: some of the moments may then be
-/// the next update's.
+/// If a batch cannot be loaded, or if the loss or the gradient is not finite and the recipe says to stop, or this has
+/// happened too often. The state is then as it was. If the device's memory is too small; some of the moments may then
+/// be the next update's.
 pub fn train_step<T: Task>(
     run: &Run<T>,
     state: &mut TrainState<T::Model>,
@@ -229,7 +230,7 @@ pub fn train_step<T: Task>(
     train_step_by(&mut Own(device), run, state, updates, device)
 }
 
-/// [`train_step`] by an engine.
+/// [`train_step`] by the given engine.
 pub(crate) fn train_step_by<T: Task, E: Engine<T>>(
     engine: &mut E,
     run: &Run<T>,

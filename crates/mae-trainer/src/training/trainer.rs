@@ -1,4 +1,4 @@
-//! The loop.
+//! The training loop.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,10 @@ use crate::context::Aside;
 use crate::view::draw_examples;
 use crate::{Evaluation, Measured, Observer, Progress, Run, Task, TrainState, TrainerError};
 
-/// Trains a run update by update until it is finished or told to stop, and records, evaluates, draws and saves on the way.
+/// Trains a run update by update until it is finished or told to stop, and records, evaluates, draws and saves on the
+/// way.
 ///
-/// On several ranks it is the same on each: what depends on a clock or a signal is agreed on.
+/// All ranks do the same: they agree on what depends on a clock or a signal.
 pub struct Trainer<'a, T: Task> {
     run: &'a Run<T>,
     device: &'a Device,
@@ -22,38 +23,38 @@ pub struct Trainer<'a, T: Task> {
 }
 
 impl<'a, T: Task> Trainer<'a, T> {
-    /// Of a run, to be computed on a device.
+    /// A trainer of a run on a device.
     pub fn new(run: &'a Run<T>, device: &'a Device) -> Self {
         Self { run, device, tell: |_| (), stop_at: u64::MAX, stop: Box::new(|| false), observers: Vec::new() }
     }
 
-    /// Gives lines on how the training goes to `tell`, on the main rank, every few seconds.
+    /// Passes progress lines to `tell`, on the main rank, every few seconds.
     #[must_use]
     pub fn telling(self, tell: fn(&str)) -> Self {
         Self { tell, ..self }
     }
 
-    /// Stops for now when so many updates of the run are done.
+    /// Stops for now after update `step` of the run.
     #[must_use]
     pub fn stop_at(self, step: u64) -> Self {
         Self { stop_at: step, ..self }
     }
 
-    /// Stops for now after the update at which `stop` says so.
+    /// Stops for now after an update at which `stop` returns true.
     #[must_use]
     pub fn stop_when(self, stop: impl Fn() -> bool + 'a) -> Self {
         Self { stop: Box::new(stop), ..self }
     }
 
-    /// Lets someone look on.
+    /// Adds an observer.
     #[must_use]
     pub fn observed_by(mut self, observer: impl Observer + 'a) -> Self {
         self.observers.push(Box::new(observer));
         self
     }
 
-    /// Trains from a state, such as [`Run::latest_state`]'s, until the run is finished, or it is told to stop: a checkpoint is then
-    /// written. Whether it is finished, [`Run::finished`] says.
+    /// Trains from a state, such as [`Run::latest_state`]'s, until the run is finished or told to stop. If it is told
+    /// to stop, it writes a checkpoint. [`Run::finished`] says whether it is finished.
     ///
     /// # Errors
     /// If images cannot be loaded, something cannot be written, or a loss that is not finite ends the run.
@@ -62,7 +63,7 @@ impl<'a, T: Task> Trainer<'a, T> {
         self.train_by(&mut Own(device), state)
     }
 
-    /// [`train`](Self::train) by an engine.
+    /// [`train`](Self::train) by the given engine.
     pub(crate) fn train_by<E: Engine<T>>(
         self,
         engine: &mut E,
@@ -105,7 +106,7 @@ impl<'a, T: Task> Trainer<'a, T> {
     }
 }
 
-/// Measures a model after `step` updates, on all ranks, and draws what it has learnt into the run's folder.
+/// Evaluates a model after `step` updates, on all ranks, and draws its pictures into the run's folder.
 ///
 /// # Errors
 /// If images cannot be read or a picture cannot be written.
@@ -116,7 +117,7 @@ pub fn evaluate<T: Task>(
     device: &Device,
 ) -> Result<Evaluation, TrainerError> {
     let Measured { val_loss, mut metrics } = run.task.evaluate(run, model, step, device)?;
-    // JSON has no word for a number that is not finite.
+    // JSON cannot represent a value that is not finite.
     metrics.retain(|_, value| value.is_finite());
     if run.ranks().is_main() {
         run.task.draw(run, model, step, device)?;

@@ -8,7 +8,7 @@ use mae_report::make_folder;
 use mae_report::save_png;
 use mae_report::{draw_grid, with_note};
 
-/// Most columns and rows of the sheet of training images.
+/// The maximum numbers of columns and rows of the sheet of training images.
 const COLUMNS: usize = 8;
 const ROWS: usize = 4;
 
@@ -26,7 +26,7 @@ pub fn draw_examples<T: Task>(run: &Run<T>, device: &Device) -> Result<(), Train
     let columns = COLUMNS.min(run.settings.train.batch_size);
     let mut images = Vec::new();
     let first = At { device, ranks: run.ranks(), normalize: &run.settings.data.normalize, number: 0 };
-    // A row of each batch: all of it may be mixed in the same way.
+    // One row per batch, because a whole batch may be mixed in the same way.
     for (i, batch) in run.batches(0)?.take(ROWS).enumerate() {
         images.push(
             run.task.examples(batch?, &first.batch(i), &run.shown)?.into_iter().take(columns).collect(),

@@ -1,4 +1,4 @@
-//! What a run tells while it goes: one line now and then, one record an update and one an evaluation.
+//! The output of a run in progress: a line every few seconds, a record per update, and one per evaluation.
 
 use std::sync::mpsc;
 use std::thread;
@@ -18,7 +18,7 @@ use mae_report::{
 
 /// Writes `metrics.jsonl`, `evaluations.jsonl`, the same for TensorBoard, and progress lines.
 pub struct Progress {
-    /// The main rank's.
+    /// Only on the main rank.
     files: Option<Files>,
     /// The step of the last evaluation, 0 before the first.
     evaluated: u64,
@@ -33,11 +33,11 @@ pub struct Progress {
     waited: Duration,
     bad_files: usize,
     tell: fn(&str),
-    /// Until the first update is recorded.
+    /// `None` once the first update is recorded.
     tuning: Option<Tuning>,
 }
 
-/// The records on disk, which agree with each other.
+/// The record files, which agree with each other.
 struct Files {
     records: RecordWriter,
     evaluations: EvaluationWriter,
@@ -45,8 +45,8 @@ struct Files {
 }
 
 impl Files {
-    /// To go on after the update `done`; records of later ones are dropped.
-    /// Also returns the step of the last evaluation, 0 before the first.
+    /// Opens the files to continue after the update `done`; records of later updates are dropped. Also returns the step
+    /// of the last evaluation, 0 before the first.
     fn open(run: &Run<impl Task>, done: u64, elapsed_s: f64) -> Result<(Option<Self>, u64), TrainerError> {
         if !run.ranks().is_main() {
             return Ok((None, run.ranks().main_number(0)?));
@@ -65,11 +65,12 @@ impl Files {
     }
 }
 
-/// Often enough to see life, rarely enough to read.
+/// The interval between progress lines: short enough to show that work goes on, long enough to read.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 impl Progress {
-    /// Begins, or goes on after the state's step. `tell` is given lines on how the training goes, every few seconds, on the main rank.
+    /// Starts, or continues after the state's step. On the main rank, `tell` receives a progress line every few
+    /// seconds.
     ///
     /// # Errors
     /// If a file of records cannot be opened.
@@ -97,10 +98,10 @@ impl Progress {
         })
     }
 
-    /// Records what was read after `step` updates; `waiting` is the time that all updates of this rank have waited
-    /// for data, of which the ranks' mean is recorded. Returns what is recorded.
+    /// Records what was measured up to update `step`, and returns the record. `waiting` is the time that all updates of
+    /// this rank have waited for data; the mean over ranks is recorded.
     ///
-    /// Where the run went back to a checkpoint, the records after it are dropped, and nothing is added.
+    /// If the run went back to a checkpoint, the records after it are dropped, and none is added.
     ///
     /// # Errors
     /// If the record cannot be written.
@@ -186,28 +187,28 @@ impl Progress {
             files.board.evaluation(evaluation)?;
         }
         self.evaluated = evaluation.step;
-        // The time that it took is not the next update's.
+        // The time that the evaluation took does not belong to the next update.
         self.last_record = Instant::now();
         Ok(())
     }
 
-    /// Whether the model is to be evaluated now, and has not been at this step before.
+    /// Whether to evaluate the model now; false if it was already evaluated at this step.
     pub fn evaluation_due(&self, run: &Run<impl Task>, step: u64) -> bool {
         run.pace.evaluation_due(step) && step > self.evaluated
     }
 }
 
-/// Says, if no update is done after a while, what a device is busy with that chooses its kernels by trying them.
+/// Reports, if no update is done after a while, that the device is tuning its kernels by trying them.
 struct Tuning {
-    /// Dropped when there is nothing to say any more.
+    /// Dropped when there is nothing to report any more.
     _done: mpsc::Sender<()>,
 }
 
 impl Tuning {
-    /// Of a model on such a device.
+    /// Starts the timer for a model on a device that tunes its kernels.
     fn watch<M: SavedModel>(model: &M, tell: fn(&str)) -> Option<Self> {
         let device = model.devices().into_iter().next()?;
-        // Kernels of the seam's own need no tuning.
+        // Our own operations need no tuning.
         if ops::is_fused(&device) {
             return None;
         }
@@ -223,5 +224,5 @@ impl Tuning {
     }
 }
 
-/// Longer than updates take with tuned kernels.
+/// The delay of the report: longer than an update takes with tuned kernels.
 const TUNING_AFTER: Duration = Duration::from_secs(10);

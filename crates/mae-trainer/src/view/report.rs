@@ -1,4 +1,4 @@
-//! A run's page.
+//! The report page of a run.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::task::device_of;
 use crate::view::EXAMPLES;
 use crate::{Run, Task, TaskRecipe, TrainerError};
 
-/// Writes `report.html` into the run's folder; returns where.
+/// Writes `report.html` into the run's folder; returns its path.
 ///
 /// # Errors
 /// If a file of the run cannot be read, or the report cannot be written.

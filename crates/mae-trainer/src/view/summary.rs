@@ -1,4 +1,4 @@
-//! How a run ended: losses beside the zero predictor's, kNN accuracies, where the pictures are.
+//! The summary of a finished run: losses beside a baseline's, the task's results, and the paths of files.
 
 use std::fmt::Write as _;
 
@@ -15,8 +15,8 @@ use crate::{Run, Task, TrainState, TrainerError};
 /// The weights of a finished run.
 const MODEL: &str = "model.safetensors";
 
-/// Measures and draws a finished run, writes its weights and its report, and says so in a few lines; on ranks other than the
-/// main one it only measures, and says nothing.
+/// Measures and draws a finished run, writes its weights and its report, and returns a summary of a few lines. Ranks
+/// other than the main one only measure, and return an empty text.
 ///
 /// # Errors
 /// If something cannot be read or written.
@@ -70,7 +70,7 @@ pub fn summarize<T: Task>(
     Ok(text)
 }
 
-/// Says that an accuracy ended far below its best, if it did.
+/// A warning if an accuracy ended far below its best.
 fn fall(
     name: &str,
     evaluations: &[Evaluation],
@@ -85,7 +85,8 @@ fn fall(
     })
 }
 
-/// The fall of an accuracy that is worth a warning. Ours: several times the standard error on a few hundred images.
+/// The drop of an accuracy that is worth a warning. Our choice: several times the standard error on a few hundred
+/// images.
 const FALL: f64 = 0.1;
 
 #[cfg(test)]

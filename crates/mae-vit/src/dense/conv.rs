@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{InitRng, Precision, ops};
 
-/// A convolution with a square kernel of odd side, stride 1, and zeros around the map, so that its size stays.
+/// A convolution with a square kernel of odd side, stride 1, and zero padding that keeps the map's size.
 ///
 /// # Source
 /// PyTorch's `Conv2d` with `padding = side / 2`.
@@ -20,7 +20,8 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// A convolution without a bias, for a norm behind it; the weight is normal with a variance of two over the kernel's outputs.
+    /// A convolution without a bias, to be followed by a norm. The weight is normal with a variance of 2 / fan-out,
+    /// where fan-out is `c_out · side²`.
     ///
     /// # Panics
     /// If the side is even.
@@ -38,7 +39,7 @@ impl Conv {
         }
     }
 
-    /// A 1 x 1 convolution to class scores: the weight is normal with a deviation of 0.01, the bias zero.
+    /// A 1 x 1 convolution to class logits: the weight is normal with a standard deviation of 0.01, the bias zero.
     ///
     /// # Source
     /// `conv_seg` in mmsegmentation's `BaseDecodeHead`.
@@ -51,7 +52,7 @@ impl Conv {
         }
     }
 
-    /// The same convolution, its products in another precision.
+    /// The same convolution with its products in another precision.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
@@ -64,7 +65,7 @@ impl Conv {
     }
 }
 
-/// A transposed convolution of kernel 2 and stride 2, which doubles a map's sides.
+/// A transposed convolution with kernel size 2 and stride 2, which doubles a map's sides.
 ///
 /// # Source
 /// PyTorch's `ConvTranspose2d(kernel_size=2, stride=2)`.
@@ -79,7 +80,7 @@ pub struct ConvTranspose {
 }
 
 impl ConvTranspose {
-    /// Weight and bias uniform, as PyTorch draws them.
+    /// Draws weight and bias uniformly, as PyTorch does.
     pub fn new([c_in, c_out]: [usize; 2], rng: &mut InitRng, device: &Device) -> Self {
         let bound = 1.0 / (4.0 * c_out as f64).sqrt();
         let weight = rng.uniform(c_in * c_out * 4, bound);
@@ -91,13 +92,13 @@ impl ConvTranspose {
         }
     }
 
-    /// The same map, its product in another precision.
+    /// The same layer with its product in another precision.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// Kernels do not overlap at stride 2: each pixel becomes four by a linear map.
+    /// At stride 2, kernels do not overlap: a linear map turns each pixel into four.
     ///
     /// # Shapes
     /// `[B, H, W, C_in]` → `[B, 2·H, 2·W, C_out]`

@@ -1,7 +1,7 @@
 //! Layers of dense prediction heads: convolutions, batch normalisation, pooling and resizing of feature maps.
 //!
-//! A feature map is `[B, H, W, C]` here, channels last: the order that a transformer's tokens have, so that a map of tokens is a
-//! reshape and a 1 x 1 convolution is a linear map. Weights have PyTorch's names, shapes and layout.
+//! Feature maps are `[B, H, W, C]`, channels last. A transformer's tokens have the same order, so a reshape makes them
+//! a map, and a 1 x 1 convolution is a linear map. Weights have PyTorch's names, shapes and layout.
 
 mod conv;
 mod norm;

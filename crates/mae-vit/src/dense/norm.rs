@@ -31,9 +31,9 @@ pub struct BatchMoments {
 }
 
 impl BatchNorm {
-    /// What is added to a variance: PyTorch's default.
+    /// The epsilon added to a variance: PyTorch's default.
     pub const EPS: f64 = 1e-5;
-    /// What a batch counts in the running numbers: PyTorch's default.
+    /// The weight of a batch in the running mean and variance: PyTorch's default.
     pub const MOMENTUM: f64 = 0.1;
 
     /// Scale one, shift zero, running mean zero, running variance one.
@@ -59,8 +59,9 @@ impl BatchNorm {
         portable::activate(x * scale.unsqueeze() + shift.unsqueeze(), activation)
     }
 
-    /// Normalises by the batch's own mean and biased variance, over B·H·W numbers a channel, of which there are two at least. Also
-    /// returns the mean and the unbiased variance, without history, for the running ones to take in by [`MOMENTUM`](Self::MOMENTUM).
+    /// Normalises by the batch's own mean and biased variance, over B·H·W values per channel, at least two. Also
+    /// returns the mean and the unbiased variance, detached, with which to update the running ones by
+    /// [`MOMENTUM`](Self::MOMENTUM).
     ///
     /// # Shapes
     /// `[B, H, W, C]` → `[B, H, W, C]`

@@ -1,10 +1,10 @@
-//! Feature maps of other sizes: bilinear resizing and pooling.
+//! Bilinear resizing and pooling of feature maps.
 
 use burn::tensor::Tensor;
 
 use crate::ops;
 
-/// Resizes a feature map bilinearly. Pixels are squares whose centres are what is interpolated, so that the maps' borders meet.
+/// Resizes a feature map bilinearly. Interpolates between pixel centres, so the borders of both maps coincide.
 ///
 /// # Shapes
 /// `[B, H, W, C]`, (height, width) → `[B, height, width, C]`
@@ -15,7 +15,7 @@ pub fn resize_bilinear(x: Tensor<4>, (height, width): (usize, usize)) -> Tensor<
     mix_rows_and_columns(x, (height, width), bilinear_weights)
 }
 
-/// The means of a grid of `(height, width)` bins over a feature map, which overlap where they do not divide it.
+/// The means over a grid of `(height, width)` bins of a feature map. Bins overlap if they do not divide the map evenly.
 ///
 /// # Shapes
 /// `[B, H, W, C]`, (height, width) → `[B, height, width, C]`
@@ -26,7 +26,7 @@ pub fn adaptive_avg_pool(x: Tensor<4>, (height, width): (usize, usize)) -> Tenso
     mix_rows_and_columns(x, (height, width), bin_weights)
 }
 
-/// The largest numbers of squares of 2 x 2; a last odd row or column has no part in any.
+/// The maxima of 2 x 2 squares; ignores the last row or column if their number is odd.
 ///
 /// # Shapes
 /// `[B, H, W, C]` → `[B, ⌊H / 2⌋, ⌊W / 2⌋, C]`
@@ -43,14 +43,14 @@ pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
         2 * channels,
     ]); // [B·h, 2, w, 2·C]
     let row = |i: usize| squares.clone().slice([0..batch * rows, i..i + 1]);
-    // As in PyTorch, the first of equal numbers takes the gradient.
+    // As in PyTorch, the first of equal values gets the gradient.
     let pairs = row(0).max_pair(row(1)).reshape([batch, rows, columns, 2 * channels]); // [B, h, w, 2·C]
     let column =
         |i: usize| pairs.clone().slice([0..batch, 0..rows, 0..columns, i * channels..(i + 1) * channels]);
     column(0).max_pair(column(1)) // [B, h, w, C]
 }
 
-/// Multiplies both axes of a map by a matrix of weights, made for (new extent, old extent).
+/// Multiplies both spatial axes of a map by a matrix of weights, which `weights` makes for (new extent, old extent).
 fn mix_rows_and_columns(
     x: Tensor<4>,
     (height, width): (usize, usize),
@@ -73,7 +73,7 @@ fn mix_rows_and_columns(
     }
 }
 
-/// `[to, from]`, row by row.
+/// The weights of bilinear resizing, `[to, from]`, row-major.
 fn bilinear_weights(to: usize, from: usize) -> Vec<f32> {
     let scale = from as f32 / to as f32;
     let mut weights = vec![0.0; to * from];
@@ -89,7 +89,7 @@ fn bilinear_weights(to: usize, from: usize) -> Vec<f32> {
     weights
 }
 
-/// `[to, from]`, row by row.
+/// The weights of means over bins, `[to, from]`, row-major.
 fn bin_weights(to: usize, from: usize) -> Vec<f32> {
     let mut weights = vec![0.0; to * from];
     for (i, row) in weights.chunks_exact_mut(from).enumerate() {
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_ramp_stays_a_ramp_and_constants_stay() {
         let device = Device::flex();
-        // Columns 0, 1, 2, 3 of three rows: width 8 is at quarters, and beyond the outer centres it is constant.
+        // Three rows of columns 0, 1, 2, 3: width 8 samples at quarters, and is constant beyond the outer centres.
         let ramp: Vec<f32> = (0..3 * 4).map(|i| (i % 4) as f32).collect();
         let x = Tensor::<4>::from_data(TensorData::new(ramp, [1, 3, 4, 1]), &device);
         let wide = resize_bilinear(x.clone(), (5, 8)).into_data();
@@ -117,7 +117,7 @@ mod tests {
         for row in wide.as_slice::<f32>().unwrap().chunks(8) {
             assert_eq!(row, expected);
         }
-        // Bins of 4 columns in 3: 0..2, 1..3, 2..4.
+        // Three bins of 4 columns: 0..2, 1..3, 2..4.
         let pooled = adaptive_avg_pool(x, (1, 3)).into_data();
         assert_eq!(pooled.as_slice::<f32>().unwrap(), [0.5, 1.5, 2.5]);
     }

@@ -1,4 +1,4 @@
-//! What the operations of the seam take besides tensors.
+//! Argument types of the operations in [`ops`](crate::ops).
 
 use burn::tensor::Tensor;
 
@@ -19,10 +19,10 @@ pub struct BranchParams {
     pub out_bias: Tensor<1>,
 }
 
-/// The activation behind a batch norm.
+/// The activation after a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
-    /// Nothing.
+    /// No activation.
     Identity,
     /// The positive part.
     Relu,
@@ -30,28 +30,28 @@ pub enum Activation {
     Gelu,
 }
 
-/// The numbers of one AdamW update.
+/// The hyperparameters and the step count of one AdamW update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWStep {
     /// Decay rates of the first and second moment.
     pub betas: (f32, f32),
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub eps: f32,
-    /// Decoupled weight decay, times the rate.
+    /// Decoupled weight decay, multiplied by the learning rate.
     pub weight_decay: f64,
     /// The learning rate.
     pub lr: f64,
-    /// The update's number, from 1.
+    /// The number of the update, counted from 1.
     pub time: i32,
 }
 
 impl AdamWStep {
-    /// What a parameter is multiplied by.
+    /// The factor by which weight decay shrinks a parameter.
     pub(super) fn keep(&self) -> f64 {
         1.0 - self.lr * self.weight_decay
     }
 
-    /// The same numbers as the kernel takes them.
+    /// The same values in the kernel's type.
     #[cfg(any(feature = "flex", feature = "tch"))]
     pub(super) fn kernel(&self) -> mae_kernels::AdamWUpdate {
         mae_kernels::AdamWUpdate {

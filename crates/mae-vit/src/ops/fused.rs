@@ -1,4 +1,4 @@
-//! The seam's operations that have a backward pass of their own, as an extension of Burn's backends.
+//! The operations of [`ops`](crate::ops) with their own backward passes, as an extension of Burn's backends.
 #![cfg_attr(
     feature = "tch",
     allow(deprecated, reason = "Burn means to give up libtorch; until then it is here")
@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use super::arguments::BranchParams;
 use crate::{Compute, Precision};
 
-/// The operations of the seam that have a backward pass.
+/// The operations with their own backward passes.
 #[backend_extension(Flex: cfg(feature = "flex"), LibTorch: cfg(feature = "tch"), Autodiff)]
 pub(super) trait Fused: Backend {
     fn linear(

@@ -1,4 +1,4 @@
-//! Hands gradients of parameters over during the backward pass.
+//! Hands over the gradients of parameters during the backward pass.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,9 +12,9 @@ use burn::tensor::Tensor;
 /// Receives a parameter's gradient, flattened to `[N]`.
 pub(super) type Take = Box<dyn FnMut(ParamId, Tensor<1>)>;
 
-/// Who receives gradients during the backward pass of this thread.
+/// The receiver of gradients during this thread's backward pass.
 struct Receiver {
-    /// Parameters by their nodes of the graph. Each is handed over once; what else comes for it stays with Burn.
+    /// Parameters by their graph nodes. Each is handed over once; Burn keeps any further gradient of it.
     parameters: HashMap<u64, ParamId>,
     take: Take,
 }
@@ -25,7 +25,7 @@ thread_local! {
 
 /// A backend whose operations have backward passes of their own.
 pub(super) trait HandsOver: Backend {
-    /// One of its tensors of rank 1.
+    /// Wraps a tensor of rank 1 for Burn's dispatch.
     fn dispatch(tensor: Self::FloatTensorPrimitive) -> DispatchTensorKind;
 }
 
@@ -44,7 +44,7 @@ impl HandsOver for burn::backend::LibTorch {
     }
 }
 
-/// Hands a node's gradient over if it is awaited, else gives it to Burn.
+/// Passes a node's gradient to the receiver if it awaits one, else to Burn.
 pub(super) fn register<B: HandsOver>(grads: &mut Gradients, node: NodeId, gradient: B::FloatTensorPrimitive) {
     let awaited = RECEIVER.with_borrow_mut(|receiver| receiver.as_mut()?.parameters.remove(&node.value));
     let Some(parameter) = awaited else {
@@ -63,7 +63,7 @@ pub(super) fn register<B: HandsOver>(grads: &mut Gradients, node: NodeId, gradie
 
 /// Runs a backward pass that hands over the gradients of `parameters`.
 pub(super) fn during<T>(parameters: HashMap<u64, ParamId>, take: Take, backward: impl FnOnce() -> T) -> T {
-    /// Forgets the receiver, also after a panic.
+    /// Removes the receiver, also after a panic.
     struct Forget;
     impl Drop for Forget {
         fn drop(&mut self) {
@@ -75,7 +75,7 @@ pub(super) fn during<T>(parameters: HashMap<u64, ParamId>, take: Take, backward:
     backward()
 }
 
-/// The nodes of a model's parameters in the graph, where their backend's operations hand gradients over.
+/// The graph nodes of a model's `wanted` parameters, on backends whose operations hand over gradients.
 pub(super) fn nodes<M: Module>(model: &M, wanted: impl Fn(ParamId) -> bool) -> HashMap<u64, ParamId> {
     struct Nodes<F>(F, HashMap<u64, ParamId>);
     impl<F: Fn(ParamId) -> bool> ModuleVisitor for Nodes<F> {

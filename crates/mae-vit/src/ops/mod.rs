@@ -1,8 +1,10 @@
 //! The seam between the model and the tensor library: every operation that a backend may fuse.
 //!
-//! Modules compute through these functions alone. Each takes the fused kernels of [`mae_kernels`] where the tensors are f32, on
-//! Flex, and this crate's feature `flex` is on; PyTorch's own operations where they are on libtorch and
-//! its feature `tch` is on; and the composition in [`portable`] elsewhere.
+//! Modules compute only through these functions. Each function chooses an implementation by its tensors:
+//!
+//! - f32 on Flex, with this crate's feature `flex`: the fused kernels of [`mae_kernels`];
+//! - libtorch, with the feature `tch`: PyTorch's own operations;
+//! - all others, and operations that have no such version: the composition in [`portable`].
 
 mod arguments;
 #[cfg(feature = "flex")]
@@ -26,7 +28,7 @@ pub use mae_kernels::Bf16Products;
 
 use crate::{Compute, Precision};
 
-/// The fused version if there is one for this tensor, else the portable one.
+/// Calls the fused version if there is one for this tensor, else the portable one.
 macro_rules! fused {
     ($tensor:expr, $name:ident($($arg:expr),* $(,)?)) => {{
         #[cfg(feature = "flex")]
@@ -41,13 +43,13 @@ macro_rules! fused {
     }};
 }
 
-/// Whether a device has operations of its own, instead of [`portable`]'s.
+/// Whether a device has fused operations, instead of those in [`portable`].
 pub fn is_fused(device: &Device) -> bool {
     kept_bytes(device, Precision::F32).is_some()
 }
 
-/// The size of a number that a device's own operations keep between the products of a branch, in bytes. `None` if it has no such
-/// operations.
+/// The size in bytes of a value that a device's fused operations keep between the matrix products of a branch. `None`
+/// if the device has no fused operations.
 pub fn kept_bytes(device: &Device, precision: Precision) -> Option<usize> {
     let _probe = Tensor::<1>::zeros([1], device);
     let _ = precision;
@@ -62,14 +64,14 @@ pub fn kept_bytes(device: &Device, precision: Precision) -> Option<usize> {
     None
 }
 
-/// How this crate's kernels for CPUs compute bf16 products. `None` if the device does not use them.
+/// How the CPU kernels compute bf16 products. `None` if the device does not use them.
 #[cfg(feature = "flex")]
 pub fn bf16_products(device: &Device) -> Option<Bf16Products> {
     flex::applies(&Tensor::<1>::zeros([1], device)).then(mae_kernels::bf16_products)
 }
 
-/// The reason why bf16 runs without this crate's CUDA kernels, and therefore slower, on an NVIDIA card. `None` if the kernels
-/// are in use, or the device has no use for them.
+/// The reason why bf16 runs without this crate's CUDA kernels on an NVIDIA card, and therefore more slowly. `None` if
+/// the kernels are in use, or the device has no use for them.
 pub fn without_kernels(device: &Device) -> Option<String> {
     #[cfg(feature = "tch")]
     return torch::without_kernels(device);
@@ -88,8 +90,8 @@ pub fn cuda_card(device: &Device) -> Option<usize> {
 
 #[cfg(feature = "tch")]
 impl CudaMemory {
-    /// The memory of an f32 tensor, with the tensor that owns it. Copies the tensor if it shares its memory. `None` for other types
-    /// and devices.
+    /// Returns the memory of an f32 tensor, with the tensor that owns it. Copies the tensor if it shares its memory.
+    /// Returns `None` for other dtypes and devices.
     pub fn of(tensor: Tensor<1>) -> Option<(Tensor<1>, Self)> {
         torch::cuda_memory(tensor)
     }
@@ -108,7 +110,7 @@ pub fn linear<const D: usize>(
     fused!(x, linear(x, weight, bias, precision))
 }
 
-/// A convolution at stride 1 with zeros around the map, so that its size stays; the kernel's side is odd.
+/// A convolution with stride 1 and zero padding that keeps the map's size; the kernel's side is odd.
 ///
 /// # Shapes
 /// `[B, H, W, C_in]`, `[C_out, C_in, side, side]`, `[C_out]` → `[B, H, W, C_out]`
@@ -129,11 +131,11 @@ pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, precision:
     portable::conv(x, weight, bias, precision)
 }
 
-/// Batch normalisation of the last axis by the batch's mean and biased variance, with an activation behind it. Also returns the mean
-/// and the unbiased variance, without history.
+/// Batch normalisation of the last axis by the batch's mean and biased variance, followed by an activation. Also
+/// returns the mean and the unbiased variance, detached.
 ///
 /// # Shapes
-/// `[B, H, W, C]`, `[C]`, `[C]` → `[B, H, W, C]` and twice `[C]`
+/// `[B, H, W, C]`, `[C]`, `[C]` → `[B, H, W, C]` and two `[C]`
 pub fn batch_norm(
     x: Tensor<4>,
     weight: Tensor<1>,
@@ -148,7 +150,8 @@ pub fn batch_norm(
     portable::batch_norm(x, weight, bias, eps, activation)
 }
 
-/// Multiplies the middle axis by a matrix of weights `[to, from]`, row by row, of which most are zero. The weights get no gradient.
+/// Multiplies the middle axis by a row-major matrix `[to, from]`, most of whose weights are zero. The weights get no
+/// gradient.
 ///
 /// # Shapes
 /// `[N, from, D]` → `[N, to, D]`
@@ -160,8 +163,8 @@ pub fn mix_rows(x: Tensor<3>, weights: &[f32]) -> Tensor<3> {
     portable::mix_rows(x, weights)
 }
 
-/// The mean of minus the logarithms of the true classes' probabilities, each row weighted; 0 if no row has a weight. Only the scores get a
-/// gradient.
+/// The weighted mean over rows of the true class's negative log-likelihood; 0 if all weights are 0. Only the scores
+/// (logits) get a gradient.
 ///
 /// # Shapes
 /// scores `[R, K]`, classes below K and weights `[R]` → `[1]`
@@ -185,8 +188,8 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<
 }
 
 /// The attention half of a pre-norm block, residual included: `x + proj(attention(qkv(norm(x))))`, with the columns of
-/// `qkv` ordered (q, k, v) and by head within each. Computed for each image's last `queries` tokens, 1 to L; the others
-/// are only attended to.
+/// `qkv` ordered (q, k, v) and by head within each. Computes only each image's last `queries` tokens, 1 to L; the
+/// others are only attended to.
 ///
 /// # Shapes
 /// `[B, L, D]` → `[B, queries, D]`
@@ -215,11 +218,11 @@ pub fn mlp_branch(x: Tensor<3>, params: BranchParams, eps: f64, compute: Compute
     fused!(x, mlp_branch(x, params, eps, compute))
 }
 
-/// The mean square of `pred - patches`; with `norm_eps`, each patch is first normalised by its own mean and unbiased
-/// deviation, the number added to its variance. Patches get no gradient.
+/// The mean square of `pred - patches`. With `norm_eps`, each patch is first normalised by its own mean and unbiased
+/// standard deviation, with `norm_eps` added to the variance. Patches get no gradient.
 ///
-/// All patches of a batch count alike and as many are masked in each image, so that this is the mean over masked
-/// patches of each patch's mean.
+/// All patches count equally and every image has the same number of masked patches. The loss is therefore the mean over
+/// masked patches of each patch's mean.
 ///
 /// # Shapes
 /// `[B, M, P·P·C]` twice → `[1]`
@@ -230,14 +233,15 @@ pub fn reconstruction_loss(pred: Tensor<3>, patches: Tensor<3>, norm_eps: Option
     fused!(pred, reconstruction_loss(pred, patches, norm_eps))
 }
 
-/// The same over the pixels alone that are `present`, 1 for these and 0 for others: the mean of all of them, where a patch's own mean and
-/// deviation are those of its present pixels. The loss of no pixel is 0.
+/// [`reconstruction_loss`] over present pixels only: `present` is 1 for these and 0 for others. The loss is the mean
+/// over all present pixels, and a patch's own mean and deviation are those of its present pixels. Without any present
+/// pixel, the loss is 0.
 ///
 /// # Shapes
 /// `[B, M, P·P·C]` three times → `[1]`
 ///
 /// # Source
-/// Ours: [`reconstruction_loss`] where all pixels are present. Computed by Burn's own operations.
+/// Ours; equals [`reconstruction_loss`] if all pixels are present. Computed by Burn's own operations.
 pub fn reconstruction_loss_present(
     pred: Tensor<3>,
     patches: Tensor<3>,
@@ -247,7 +251,7 @@ pub fn reconstruction_loss_present(
     portable::reconstruction_loss_present(pred, patches, present, norm_eps)
 }
 
-/// One update of AdamW: the parameter and its two moments after it. Not differentiable.
+/// One AdamW update: returns the new parameter and its two new moments. Not differentiable.
 ///
 /// # Source
 /// Loshchilov and Hutter, arXiv 1711.05101, algorithm 2; PyTorch's `AdamW`.
@@ -260,9 +264,9 @@ pub fn adamw<const D: usize>(
     fused!(param, adamw(param, grad, moments, step))
 }
 
-/// Runs an optimizer's step and batches its updates by [`adamw`]. On libtorch's cards, `adamw` then only queues an update, and the
-/// whole queue runs in a few launches when `step` returns: `step` must not read the tensors that `adamw` returned. On other
-/// devices, and outside this function, each update runs at once.
+/// Runs an optimizer's step and batches its [`adamw`] updates. On a GPU with libtorch, `adamw` then only queues an
+/// update, and the whole queue runs in a few kernel launches when `step` returns. So `step` must not read the tensors
+/// that `adamw` returned. On other devices, and outside this function, each update runs immediately.
 ///
 /// # Source
 /// PyTorch's `foreach` and `fused` optimizers.
@@ -273,7 +277,7 @@ pub fn together<T>(step: impl FnOnce() -> T) -> T {
     step()
 }
 
-/// The sum of squares over all tensors, which are on one device: `[1]`. Not differentiable.
+/// The sum of squares over all tensors, which must be on one device: `[1]`. Not differentiable.
 ///
 /// # Panics
 /// If there are no tensors.
@@ -281,11 +285,11 @@ pub fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
     fused!(tensors[0], sum_of_squares(tensors))
 }
 
-/// Integers of the host on a device, in the type that they have. A card that is still busy with what it was told before is
-/// not waited for, where its backend can do without.
+/// Uploads integers from the host to a device, in the dtype that they have. Does not wait for a GPU that is still busy,
+/// if the backend allows that.
 ///
 /// # Panics
-/// If the device has no such type.
+/// If the device does not support the dtype.
 pub fn upload_ints<const D: usize>(data: TensorData, device: &Device) -> Tensor<D, Int> {
     #[cfg(feature = "tch")]
     if let Some(tensor) = torch::upload_ints(&data, device) {
@@ -295,8 +299,8 @@ pub fn upload_ints<const D: usize>(data: TensorData, device: &Device) -> Tensor<
     Tensor::from_data(data, (device, dtype))
 }
 
-/// Bytes or f32 numbers of the host on a device, as f32 there, as [`upload_ints`]. Bytes cross as bytes where the device has
-/// them: a quarter of the traffic.
+/// Uploads bytes or f32 values from the host to a device as f32, otherwise like [`upload_ints`]. If the device supports
+/// bytes, they are converted only there, which takes a quarter of the traffic.
 pub fn upload_floats<const D: usize>(data: TensorData, device: &Device) -> Tensor<D> {
     #[cfg(feature = "tch")]
     if let Some(tensor) = torch::upload_floats(&data, device) {
@@ -310,9 +314,9 @@ pub fn upload_floats<const D: usize>(data: TensorData, device: &Device) -> Tenso
     }
 }
 
-/// Runs `backward` and passes gradients of `early` parameters to `take` as soon as they exist, flattened to `[N]`. This covers gradients
-/// that the fused operations of this module compute. Burn's gradients hold all others, and the second gradient of a parameter
-/// that is used twice.
+/// Runs `backward` and passes the gradients of `early` parameters to `take` as soon as they exist, flattened to `[N]`.
+/// This covers gradients that the fused operations of this module compute. Burn's gradients hold all others, and the
+/// second gradient of a parameter that is used twice.
 pub fn handing_over<M: Module, T>(
     model: &M,
     early: impl Fn(ParamId) -> bool,

@@ -1,5 +1,5 @@
-//! The operations of the seam in Burn's own, for every backend. Written to avoid what Burn does badly in training; each
-//! says what.
+//! The operations of [`ops`](crate::ops) composed from Burn's own, for every backend. Where Burn's own version is
+//! wasteful in training, a function avoids it and says why.
 
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
@@ -29,9 +29,10 @@ pub fn linear<const D: usize>(
     y.reshape(shape)
 }
 
-/// A matrix product in f32, its factors rounded to the precision.
+/// A matrix product with factors rounded to `precision` and an f32 result.
 ///
-/// Burn rounds the product too. All but products stays in f32: on Vulkan, bf16 has neither additions nor functions.
+/// Burn rounds the product too. Everything except products stays in f32, because bf16 has neither additions nor
+/// functions on Vulkan.
 fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>, precision: Precision) -> Tensor<D> {
     match precision {
         Precision::F32 => a.matmul(b),
@@ -39,7 +40,7 @@ fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>, precision: Precision) -> T
     }
 }
 
-/// A convolution, as [`super::conv`].
+/// A convolution; see [`super::conv`].
 pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, precision: Precision) -> Tensor<4> {
     let [_, _, side, _] = weight.dims();
     let options = ConvOptions::new([1, 1], [side / 2, side / 2], [1, 1], 1);
@@ -59,7 +60,7 @@ pub fn conv(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, precision:
     }
 }
 
-/// Weighted sums along an axis, as [`super::mix_rows`].
+/// Weighted sums along an axis; see [`super::mix_rows`].
 pub fn mix_rows(x: Tensor<3>, weights: &[f32]) -> Tensor<3> {
     let [count, from, _] = x.dims();
     let to = weights.len() / from;
@@ -67,14 +68,14 @@ pub fn mix_rows(x: Tensor<3>, weights: &[f32]) -> Tensor<3> {
     weights.expand([count, to, from]).matmul(x) // [N, to, D]
 }
 
-/// The weighted cross entropy, as [`super::cross_entropy`].
+/// The weighted cross entropy; see [`super::cross_entropy`].
 pub fn cross_entropy(scores: Tensor<2>, classes: Tensor<1, Int>, weights: Tensor<1>) -> Tensor<1> {
     let chosen = activation::log_softmax(scores, 1).gather(1, classes.unsqueeze_dim(1)); // [R, 1]
     let all = weights.clone().sum().clamp_min(f32::MIN_POSITIVE);
     (chosen.squeeze_dim::<1>(1) * weights).sum().neg() / all
 }
 
-/// Applies an activation to each number.
+/// Applies an activation elementwise.
 pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     match activation {
         Activation::Identity => x,
@@ -83,7 +84,7 @@ pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<
     }
 }
 
-/// Batch normalisation, as [`super::batch_norm`].
+/// Batch normalisation; see [`super::batch_norm`].
 pub fn batch_norm(
     x: Tensor<4>,
     weight: Tensor<1>,
@@ -113,7 +114,7 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<
     burn::tensor::module::layer_norm(x, weight, Some(bias), eps)
 }
 
-/// Multi-head scaled dot-product self-attention on fused queries, keys and values, of the last `queries` tokens.
+/// Multi-head scaled dot-product self-attention of the last `queries` tokens, on fused queries, keys and values.
 ///
 /// # Shapes
 /// qkv `[B, L, 3·D]`, ordered (q, k, v) and by head within each → `[B, queries, D]`
@@ -125,13 +126,13 @@ pub fn attention(qkv: Tensor<3>, num_heads: usize, queries: usize, precision: Pr
         .reshape([batch, queries, width / 3]) // [B, Q, D]
 }
 
-/// How much each of the last `queries` tokens takes of every token, by head; each row sums to 1.
+/// The attention weights of the last `queries` tokens over all tokens, per head; each row sums to 1.
 ///
-/// Written out rather than through Burn's attention, whose differentiable fallback adds a
+/// Written out instead of calling Burn's attention, whose differentiable fallback adds a
 /// maximum that is not detached and two clamps.
 ///
 /// # Shapes
-/// qkv `[B, L, 3·D]`, as [`attention`]'s → `[B, N, queries, L]`
+/// qkv `[B, L, 3·D]`, ordered as in [`attention`] → `[B, N, queries, L]`
 pub fn attention_weights(
     qkv: Tensor<3>,
     num_heads: usize,
@@ -145,7 +146,7 @@ pub fn attention_weights(
     activation::softmax(matmul(q, k, precision), 3) // [B, N, Q, L]
 }
 
-/// The queries (0), keys (1) or values (2) by head, of the tokens from `first` on: `[B, L, 3·D]` → `[B, N, K, D/N]`.
+/// The queries (0), keys (1) or values (2) of the tokens from `first` on, per head: `[B, L, 3·D]` → `[B, N, K, D/N]`.
 fn heads(qkv: Tensor<3>, which: usize, num_heads: usize, first: usize) -> Tensor<4> {
     let [batch, len, width] = qkv.dims();
     let dim = width / 3;
@@ -154,7 +155,7 @@ fn heads(qkv: Tensor<3>, which: usize, num_heads: usize, first: usize) -> Tensor
         .swap_dims(1, 2) // [B, N, K, D/N]
 }
 
-/// `x + proj(attention(qkv(norm(x))))`, as [`super::attention_branch`].
+/// `x + proj(attention(qkv(norm(x))))`; see [`super::attention_branch`].
 pub fn attention_branch(
     x: Tensor<3>,
     params: BranchParams,
@@ -171,7 +172,7 @@ pub fn attention_branch(
     last + linear(mixed, params.out_weight, params.out_bias, precision)
 }
 
-/// `x + fc2(gelu(fc1(norm(x))))`, as [`super::mlp_branch`].
+/// `x + fc2(gelu(fc1(norm(x))))`; see [`super::mlp_branch`].
 pub fn mlp_branch(
     x: Tensor<3>,
     params: BranchParams,
@@ -183,7 +184,7 @@ pub fn mlp_branch(
     x + linear(active, params.out_weight, params.out_bias, precision)
 }
 
-/// The mean square of `pred - target`, as [`super::reconstruction_loss`].
+/// The mean square of `pred - target`; see [`super::reconstruction_loss`].
 pub fn reconstruction_loss(pred: Tensor<3>, patches: Tensor<3>, norm_eps: Option<f64>) -> Tensor<1> {
     let target = match norm_eps {
         None => patches,
@@ -195,7 +196,7 @@ pub fn reconstruction_loss(pred: Tensor<3>, patches: Tensor<3>, norm_eps: Option
     (pred - target).square().mean()
 }
 
-/// The mean square over present pixels, as [`super::reconstruction_loss_present`].
+/// The mean square over present pixels; see [`super::reconstruction_loss_present`].
 pub fn reconstruction_loss_present(
     pred: Tensor<3>,
     patches: Tensor<3>,
@@ -217,7 +218,7 @@ pub fn reconstruction_loss_present(
     ((pred - target).square() * present).sum() / count
 }
 
-/// One update of AdamW, as [`super::adamw`].
+/// One update of AdamW; see [`super::adamw`].
 pub fn adamw<const D: usize>(
     param: Tensor<D>,
     grad: Tensor<D>,
@@ -234,7 +235,7 @@ pub fn adamw<const D: usize>(
     (param, [first, second])
 }
 
-/// The sum of all squares, as [`super::sum_of_squares`].
+/// The sum of squares over all tensors; see [`super::sum_of_squares`].
 pub fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
     Tensor::cat(tensors.into_iter().map(|x| (x.clone() * x).sum()).collect(), 0).sum()
 }

@@ -1,4 +1,4 @@
-//! The seam on libtorch: PyTorch's operations, each of them one node of Burn's graph.
+//! [`ops`](crate::ops) on libtorch: PyTorch's operations, each as one node of Burn's graph.
 #![allow(deprecated, reason = "Burn means to give up libtorch; until then it is here")]
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -27,7 +27,7 @@ pub(super) use adamw::{adamw, together};
 use operation::{Operation, Part, Tape};
 use tensor::{primitive, wrap};
 
-/// Whether the tensor is one of libtorch's.
+/// Whether the tensor is on libtorch.
 pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
     fn torch(kind: &DispatchTensorKind) -> bool {
         match kind {
@@ -41,7 +41,7 @@ pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
 }
 
 impl Operation {
-    /// The operation outside of autodiff.
+    /// Runs the operation outside autodiff.
     fn untracked<const N: usize>(self, inputs: [TchTensor; N]) -> TchTensor {
         TchTensor::new(self.forward(&inputs.each_ref().map(|input| &input.tensor), &mut Tape(None)))
     }
@@ -136,16 +136,16 @@ impl<C: CheckpointStrategy> Fused for Autodiff<LibTorch, C> {
     }
 }
 
-/// An operation whose backward pass is here.
+/// An operation with its own backward pass.
 #[derive(Debug)]
 struct Recorded;
 
-/// What its backward pass needs.
+/// The state that the backward pass needs.
 #[derive(Clone, Debug)]
 struct Record<const N: usize> {
     operation: Operation,
     inputs: [TchTensor; N],
-    /// None to make them again.
+    /// `None` to recompute them.
     parts: Option<Vec<Part>>,
 }
 
@@ -170,8 +170,8 @@ impl<const N: usize> Backward<LibTorch, N> for Recorded {
     }
 }
 
-/// Computes, and hands Burn the whole as one node; `again` says whether what the backward pass needs is dropped, and made
-/// once more when its turn comes.
+/// Runs an operation and records it in Burn's graph as one node. With `again`, the parts that the backward pass needs
+/// are not kept but recomputed there.
 fn recorded<C: CheckpointStrategy, const N: usize>(
     operation: Operation,
     inputs: [FloatTensor<Autodiff<LibTorch, C>>; N],
@@ -185,14 +185,14 @@ fn recorded<C: CheckpointStrategy, const N: usize>(
             let mut tracked = tracked.into_iter();
             let inputs = inputs.map(|TchTensor { tensor, storage }| {
                 let leaf = tensor.detach().set_requires_grad(tracked.next() == Some(true));
-                // The same memory, known to be shared, so that no one writes to it.
+                // The same memory, marked as shared so that nothing writes to it.
                 TchTensor::from_existing(leaf, storage)
             });
             let mut tape = Tape((!again).then(Vec::new));
-            // A guard, which a panic for lack of memory ends too.
+            // A guard, because it also ends on an out-of-memory panic.
             let _without = again.then(tch::no_grad_guard);
             let out = operation.forward(&inputs.each_ref().map(|leaf| &leaf.tensor), &mut tape);
-            // No backward pass reads it, so that it may be written to.
+            // No backward pass reads the output, so it may be overwritten.
             let out = TchTensor::new(out.detach());
             prep.finish(Record { operation, inputs, parts: tape.0 }, out)
         }
@@ -200,7 +200,7 @@ fn recorded<C: CheckpointStrategy, const N: usize>(
     }
 }
 
-/// libtorch's own name of a device, if it is one of its devices.
+/// The libtorch device behind a Burn device, if it is one.
 fn torch_device(device: &Device) -> Option<tch::Device> {
     match device.clone().without_autodiff().as_dispatch() {
         DispatchDevice::LibTorch(device) => Some(tch::Device::from(*device)),
@@ -254,8 +254,8 @@ pub(super) fn without_kernels(device: &Device) -> Option<String> {
     }
 }
 
-/// Numbers of the host on a libtorch device, in the type that they have. To a CUDA card they go from pinned memory: for any
-/// other, PyTorch waits until the card has done what it was told before.
+/// Uploads host data to a libtorch device, in the dtype that it has. Uploads to a CUDA card go through pinned memory:
+/// with any other, PyTorch waits until the card has finished its pending work.
 fn upload(data: &TensorData, device: &Device) -> Option<tch::Tensor> {
     let device = torch_device(device)?;
     let kind = match data.dtype() {
@@ -269,20 +269,20 @@ fn upload(data: &TensorData, device: &Device) -> Option<tch::Tensor> {
     if !device.is_cuda() {
         return Some(host.to_device(device));
     }
-    // PyTorch keeps pinned memory that it is done with, and knows when the card is done with it.
+    // PyTorch caches pinned memory, and reuses it only when the card has finished with it.
     match host.f_pin_memory(device) {
         Ok(pinned) => Some(pinned.to_device_(device, kind, true, false)),
         Err(_) => Some(host.to_device(device)),
     }
 }
 
-/// Integers of the host on a libtorch device.
+/// Uploads integers from the host to a libtorch device.
 pub(super) fn upload_ints<const D: usize>(data: &TensorData, device: &Device) -> Option<Tensor<D, Int>> {
     let kind = DispatchTensorKind::LibTorch(BackendTensor::Int(TchTensor::new(upload(data, device)?)));
     Some(Tensor::from_dispatch(burn::backend::DispatchTensor { kind, autodiff: Default::default() }))
 }
 
-/// Bytes or numbers of the host on a libtorch device, as f32 there.
+/// Uploads bytes or other values from the host to a libtorch device, and converts them to f32 there.
 pub(super) fn upload_floats<const D: usize>(data: &TensorData, device: &Device) -> Option<Tensor<D>> {
     /// Batches of images are larger; smaller uploads need no stream of their own.
     const LARGE: usize = 1 << 16;

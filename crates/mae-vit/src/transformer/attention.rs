@@ -1,16 +1,16 @@
-//! Where a transformer looks: the attention weights of its blocks, and attention rollout.
+//! The attention weights of a transformer's blocks, and attention rollout.
 
 use burn::tensor::Tensor;
 
 use crate::VisionTransformer;
 
 impl VisionTransformer {
-    /// The attention weights of every block on whole images, the first block's first; each row sums to 1.
+    /// The attention weights of every block on whole images, in the order of the blocks; each row sums to 1.
     ///
-    /// A block's are computed when they are asked for, so that no more of them are held than are wanted.
+    /// The iterator is lazy: it computes the weights of one block at a time and keeps none of them.
     ///
     /// # Shapes
-    /// `[B, C, H, W]` → `[B, N, 1 + L, 1 + L]` a block, the class token first
+    /// `[B, C, H, W]` → `[B, N, 1 + L, 1 + L]` per block, the class token first
     pub fn attentions(&self, images: Tensor<4>) -> impl Iterator<Item = Tensor<4>> {
         self.blocks.iter().scan(self.embed(images), |tokens, block| {
             let weights = block.attention(tokens.clone());
@@ -19,7 +19,7 @@ impl VisionTransformer {
         })
     }
 
-    /// How much the class token takes of each patch in the last block, by head.
+    /// The attention weights of the class token over the patches in the last block, per head.
     ///
     /// # Shapes
     /// `[B, C, H, W]` → `[B, N, L]`
@@ -30,11 +30,11 @@ impl VisionTransformer {
         weights.slice([0..batch, 0..heads, 0..1, 1..len]).squeeze_dim(2) // [B, N, L]
     }
 
-    /// How much of each patch arrives at the class token through all blocks: attention rollout.
+    /// Attention rollout: how much of each patch reaches the class token through all blocks.
     ///
-    /// In each block the heads are averaged, and the residual connection counts as much as they do; the product of
-    /// these over the blocks is how much of each token of the input is in each of the output. Every row of it sums to 1,
-    /// the class token's share included, which is not returned.
+    /// In each block, the heads are averaged, and the residual connection has the same weight as their average. The
+    /// product of these matrices over the blocks says how much of each input token is in each output token. Each of its
+    /// rows sums to 1, including the class token's share, which is not returned.
     ///
     /// # Shapes
     /// `[B, C, H, W]` → `[B, L]`

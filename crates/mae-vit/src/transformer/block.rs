@@ -17,7 +17,7 @@ pub struct Attention {
     num_heads: usize,
 }
 
-/// The linear maps around an exact GELU.
+/// The linear maps of the MLP, around an exact GELU.
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// `[D, hidden]`
@@ -70,7 +70,7 @@ impl Block {
         }
     }
 
-    /// The same block, computed otherwise.
+    /// The same block with other compute settings.
     #[must_use]
     pub fn with_compute(self, compute: Compute) -> Self {
         Self { compute, ..self }
@@ -83,13 +83,13 @@ impl Block {
         self.forward_last(x, len)
     }
 
-    /// The same with each branch counted as often as `scales` says, for every sample by itself.
+    /// Like [`forward`](Self::forward), with each branch's output scaled per sample.
     ///
     /// # Shapes
     /// `[B, L, D]`, twice `[B, 1, 1]` → `[B, L, D]`
     pub(crate) fn forward_scaled(&self, x: Tensor<3>, [attention, mlp]: [Tensor<3>; 2]) -> Tensor<3> {
         let [_, len, _] = x.dims();
-        // The branches come with their residual, x + f(x): x + s f(x) = x + s (x + f(x) - x).
+        // The branches include their residual, x + f(x), and x + s f(x) = x + s (x + f(x) - x).
         let scaled = |x: Tensor<3>, sum: Tensor<3>, scale: Tensor<3>| x.clone() + (sum - x) * scale;
         let sum = self.attend(x.clone(), len);
         let x = scaled(x, sum, attention);
@@ -97,9 +97,9 @@ impl Block {
         scaled(x, sum, mlp)
     }
 
-    /// How much each token takes of every token, by head; each row sums to 1.
+    /// The attention weights of each token over all tokens, per head; each row sums to 1.
     ///
-    /// By [`ops::portable`] on every backend: the fused operations do not keep these numbers.
+    /// Computed by [`ops::portable`] on every backend, because the fused operations do not keep the weights.
     ///
     /// # Shapes
     /// `[B, L, D]` → `[B, N, L, L]`
@@ -109,7 +109,7 @@ impl Block {
         ops::portable::attention_weights(qkv, self.attn.num_heads, len, Precision::F32)
     }
 
-    /// The outputs of the last `queries` tokens alone, 1 to L; the others are only attended to.
+    /// Computes the outputs of only the last `queries` tokens, 1 to L; the others are only attended to.
     ///
     /// # Shapes
     /// `[B, L, D]` → `[B, queries, D]`

@@ -1,22 +1,22 @@
-//! Stochastic depth: in training, residual branches are left out of some of the samples.
+//! Stochastic depth: in training, residual branches are dropped for some of the samples.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// What each residual branch of a stack counts for each sample of a batch: nothing, or so much more that its mean is
-/// what it was.
+/// The scale of each residual branch of a stack for each sample of a batch: 0, or 1 / (1 − rate), so that its mean
+/// is 1.
 ///
 /// # Source
-/// Stochastic depth, arXiv 1603.09382; timm `DropPath`, drawn for attention and MLP by themselves, at rates that grow
+/// Stochastic depth, arXiv 1603.09382; timm `DropPath`, drawn independently for attention and MLP, at rates that grow
 /// linearly over the blocks from 0 to that of the last one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DropPath {
-    /// By block and branch, B numbers.
+    /// By block and branch, one scale per sample.
     scales: Vec<[Vec<f32>; 2]>,
 }
 
 impl DropPath {
-    /// Draws for `depth` blocks and `batch` samples; `rate`, in [0, 1), is the last block's, and `uniform` gives numbers
-    /// uniform in [0, 1).
+    /// Draws scales for `depth` blocks and `batch` samples. `rate`, in [0, 1), is the last block's; `uniform` returns
+    /// values uniform in [0, 1).
     pub fn draw(rate: f64, depth: usize, batch: usize, mut uniform: impl FnMut() -> f64) -> Self {
         let scales = (0..depth).map(|block| {
             let rate = if depth > 1 { rate * block as f64 / (depth - 1) as f64 } else { 0.0 };
@@ -26,7 +26,7 @@ impl DropPath {
         Self { scales: scales.collect() }
     }
 
-    /// What the branches of a block count.
+    /// The scales of a block's two branches.
     ///
     /// # Shapes
     /// `[B, 1, 1]` each
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn rates_grow_over_the_blocks_and_the_mean_stays() {
         const BATCH: usize = 20_000;
-        // Equidistributed, so that frequencies come out as exactly as a draw allows.
+        // An equidistributed sequence, whose frequencies match the rates more closely than random draws would.
         let mut at = 0.0_f64;
         let golden = || {
             at = (at + 0.618_033_988_749_895).fract();
@@ -61,7 +61,7 @@ mod tests {
                 assert!((mean - 1.0).abs() < 2e-3, "block {block}: {mean}");
             }
         }
-        // A stack of one block has no room to grow: nothing is dropped, as in timm.
+        // In a stack of one block, the rate cannot grow: nothing is dropped, as in timm.
         let one = DropPath::draw(0.9, 1, 3, || 0.0);
         assert_eq!(one.scales, [[vec![1.0; 3], vec![1.0; 3]]]);
     }

@@ -29,10 +29,10 @@ impl Linear {
         Self::from_weight(rng.uniform(d_in * d_out, bound), [d_in, d_out], device)
     }
 
-    /// With this weight, row by row, and zero bias.
+    /// A map with the given weight, row-major, and zero bias.
     ///
     /// # Panics
-    /// If there are not `d_in · d_out` numbers.
+    /// If `weight` does not have `d_in · d_out` values.
     pub fn from_weight(weight: Vec<f32>, [d_in, d_out]: [usize; 2], device: &Device) -> Self {
         Self {
             weight: Param::from_data(TensorData::new(weight, [d_in, d_out]), device),
@@ -41,7 +41,7 @@ impl Linear {
         }
     }
 
-    /// The same map, its product in another precision.
+    /// The same map with its product in another precision.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
@@ -75,7 +75,7 @@ impl LayerNorm {
         }
     }
 
-    /// What is added to the variance.
+    /// The epsilon added to the variance.
     pub fn eps(&self) -> f64 {
         self.eps
     }

@@ -1,4 +1,4 @@
-//! The vision transformer: its layers, its blocks, and what its attention looks at.
+//! The vision transformer: its layers, its blocks, and its attention weights.
 
 mod attention;
 mod block;

@@ -1,4 +1,4 @@
-//! The vision transformer: patches to tokens, over all patches or over some of them.
+//! The vision transformer, which encodes all patches of an image or a subset of them.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
@@ -32,7 +32,7 @@ impl StackConfig {
     /// Checks the widths.
     ///
     /// # Errors
-    /// If a number is zero or the width does not split into heads and position quarters.
+    /// If a value is zero, or the width is not a multiple of `num_heads` and of 4.
     pub fn validate(&self) -> Result<(), VitError> {
         for (name, value) in [
             ("embed_dim", self.embed_dim),
@@ -67,15 +67,15 @@ impl StackConfig {
             .collect()
     }
 
-    /// Multiply-adds of one pass over `tokens` tokens, counted as two operations each.
+    /// The floating-point operations of one forward pass over `tokens` tokens; a multiply-add counts as two.
     pub fn flops(&self, tokens: usize) -> f64 {
         let (l, d, h) = (tokens as f64, self.embed_dim as f64, self.mlp_dim as f64);
         // qkv and projection, scores and weighted values, MLP.
         self.depth as f64 * 2.0 * (4.0 * l * d * d + 2.0 * l * l * d + 2.0 * l * d * h)
     }
 
-    /// Bytes that a forward pass over `tokens` tokens of an image keeps for the backward pass on a device: an estimate by the shapes
-    /// of what is kept.
+    /// Estimates the bytes that a forward pass over `tokens` tokens of an image keeps for the backward pass on a
+    /// device, from the shapes of the kept tensors.
     pub fn activation_bytes(&self, tokens: usize, compute: Compute, device: &Device) -> usize {
         let Self { embed_dim: width, depth, num_heads, mlp_dim: hidden } = *self;
         let factor = match compute.precision {
@@ -84,11 +84,11 @@ impl StackConfig {
         };
         // The inputs of both branches, for the residual stream and the norm.
         let inputs = 4 * 2 * width;
-        // Norms' outputs, queries, keys and values, heads' outputs; the MLP before and after its GELU.
+        // Outputs of norms, queries, keys and values, outputs of heads; the MLP before and after its GELU.
         let numbers = 6 * width + 2 * hidden;
         let token = match ops::kept_bytes(device, compute.precision) {
             Some(bytes) => inputs + bytes * numbers,
-            // In f32 besides the factors, with norms taken apart and every score of attention, twice.
+            // In f32, in addition to the factors; with norms decomposed, and all attention scores kept twice.
             None => {
                 let scores = num_heads * tokens;
                 inputs + 4 * (numbers + 3 * width + 2 * scores) + factor * (numbers + scores)
@@ -101,7 +101,7 @@ impl StackConfig {
     }
 }
 
-/// Everything that determines a [`VisionTransformer`] but its weights.
+/// Everything that determines a [`VisionTransformer`] except its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VitConfig {
@@ -117,7 +117,7 @@ impl VitConfig {
     /// Checks the description.
     ///
     /// # Errors
-    /// If the stack is inconsistent or the epsilon not positive.
+    /// If the stack is invalid, or `norm_eps` is not in (0, 1).
     pub fn validate(&self) -> Result<(), VitError> {
         self.stack.validate()?;
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
@@ -158,7 +158,7 @@ pub struct PatchEmbed {
     pub proj: Linear,
 }
 
-/// Which tokens make the feature vector of an image.
+/// How the tokens of an image are pooled into its feature vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
@@ -190,12 +190,12 @@ pub struct VisionTransformer {
 }
 
 impl VisionTransformer {
-    /// Its description.
+    /// The transformer's description.
     pub fn config(&self) -> &VitConfig {
         &self.config
     }
 
-    /// The same transformer, computed otherwise.
+    /// The same transformer with other compute settings.
     #[must_use]
     pub fn with_compute(mut self, compute: Compute) -> Self {
         self.patch_embed.proj = self.patch_embed.proj.with_precision(compute.precision);
@@ -211,7 +211,7 @@ impl VisionTransformer {
         self.norm.forward(self.forward_to(images, self.blocks.len()))
     }
 
-    /// Tokens of whole images as the first `blocks` blocks leave them, without the final norm.
+    /// Tokens of whole images after the first `blocks` blocks, without the final norm.
     ///
     /// # Shapes
     /// `[B, C, H, W]` → `[B, 1 + L, D]`
@@ -222,7 +222,7 @@ impl VisionTransformer {
         self.blocks.iter().take(blocks).fold(self.embed(images), |x, block| block.forward(x))
     }
 
-    /// Tokens of whole images behind all blocks, without the final norm, in training with stochastic depth.
+    /// Tokens of whole images after all blocks, without the final norm, in training with stochastic depth.
     ///
     /// # Shapes
     /// `[B, C, H, W]` → `[B, 1 + L, D]`
@@ -232,8 +232,8 @@ impl VisionTransformer {
         blocks.fold(self.embed(images), |x, (i, block)| block.forward_scaled(x, drop.of_block(i, &device)))
     }
 
-    /// Tokens of whole images as each block whose number, from 1, is in `after` leaves them, without the final norm; in training
-    /// with stochastic depth. `after` is increasing, and blocks behind its last are not computed.
+    /// Tokens of whole images after each block in `after`, counted from 1, without the final norm; `drop` applies
+    /// stochastic depth in training. `after` is increasing, and blocks beyond its last are not computed.
     ///
     /// # Shapes
     /// `[B, C, H, W]` → `[B, 1 + L, D]` each
@@ -259,8 +259,8 @@ impl VisionTransformer {
         taken
     }
 
-    /// The same transformer with only its last `blocks` blocks and the norm behind them left to be trained; with all of them,
-    /// everything is.
+    /// Freezes everything but the last `blocks` blocks and the final norm. If `blocks` is at least the number of
+    /// blocks, nothing is frozen.
     ///
     /// # Source
     /// Partial fine-tuning, MAE §4.3 (figure 9).
@@ -279,13 +279,13 @@ impl VisionTransformer {
         self
     }
 
-    /// What goes into the first block: `[B, C, H, W]` → `[B, 1 + L, D]`.
+    /// The input of the first block: `[B, C, H, W]` → `[B, 1 + L, D]`.
     pub(crate) fn embed(&self, images: Tensor<4>) -> Tensor<3> {
         let patches = patchify(images, &self.config.geometry); // [B, L, P·P·C]
         self.with_class(self.patch_embed.proj.forward(patches) + self.patch_positions())
     }
 
-    /// Tokens of some of the patches: only these are projected and seen.
+    /// Tokens of a subset of the patches, after the final norm: only these are projected and encoded.
     ///
     /// # Shapes
     /// patches `[B, L, P·P·C]`, ids `[B, K]` → `[B, 1 + K, D]`
@@ -304,7 +304,7 @@ impl VisionTransformer {
         self.norm.forward(self.blocks.iter().fold(tokens, |x, block| block.forward(x)))
     }
 
-    /// The same transformer for images of another size, its positions resampled to the new grid.
+    /// The same transformer for images of another size, with its positions resampled to the new grid.
     ///
     /// # Errors
     /// If the patch size does not divide the new size.
@@ -319,7 +319,7 @@ impl VisionTransformer {
         Ok(self)
     }
 
-    /// Class token in front: `[B, K, D]` → `[B, 1 + K, D]`.
+    /// Prepends the class token: `[B, K, D]` → `[B, 1 + K, D]`.
     fn with_class(&self, tokens: Tensor<3>) -> Tensor<3> {
         let [batch, _, dim] = tokens.dims();
         let class_position = self.pos_embed.val().slice([0..1, 0..1]); // [1, 1, D]
@@ -332,7 +332,7 @@ impl VisionTransformer {
         self.pos_embed.val().slice([0..1, 1..1 + self.config.geometry.num_patches()])
     }
 
-    /// Reduces tokens with the class token in front to one vector an image.
+    /// Reduces tokens, class token first, to one vector per image.
     ///
     /// # Shapes
     /// `[B, 1 + L, D]` → `[B, D]`

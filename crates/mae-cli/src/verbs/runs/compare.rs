@@ -78,7 +78,7 @@ fn compared(run: &Overview) -> Result<ComparedRun> {
     })
 }
 
-/// The fields of a recipe as they are named by `--set`.
+/// Flattens a recipe into fields named as in `--set`.
 fn flatten(section: &str, table: &Table, settings: &mut BTreeMap<String, String>) {
     for (name, value) in table {
         match value {

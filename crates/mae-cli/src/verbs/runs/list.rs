@@ -1,4 +1,4 @@
-//! What runs there are, and how far they have come.
+//! Lists runs and their progress.
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub struct Args {
     json: bool,
 }
 
-/// How a run is placed among others.
+/// Compares two runs for sorting.
 type Order<'a> = Box<dyn Fn(&Overview, &Overview) -> Ordering + 'a>;
 
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -65,14 +65,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The folders of runs in a folder, or itself.
+/// Finds the folders of runs in a folder, which may be a run itself.
 fn found(folder: &Path) -> Result<Vec<PathBuf>> {
     // Runs are often linked from another disk.
     let (mut runs, mut entries) =
         (Vec::new(), WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter());
     while let Some(entry) = entries.next() {
         let entry = match entry {
-            // A link to a folder above it holds no other runs.
+            // A link to a parent folder leads to no other runs.
             Err(error) if error.loop_ancestor().is_some() => continue,
             entry => entry?,
         };
@@ -111,7 +111,7 @@ fn order<'a>(by: &'a str, metrics: &[Metric]) -> Result<Order<'a>> {
     })
 }
 
-/// What has no number, or one that is not finite, comes last.
+/// Orders the better value first. A missing or non-finite value comes last.
 fn best_first(a: Option<f64>, b: Option<f64>, higher: bool) -> Ordering {
     let key =
         |x: Option<f64>| x.filter(|x| x.is_finite()).map_or(f64::INFINITY, |x| if higher { -x } else { x });
@@ -144,7 +144,7 @@ fn table(runs: &[Overview], metrics: &[Metric]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     let line = |row: &Vec<String>| {
-        // Names to the left, numbers to the right.
+        // Text is aligned to the left, numbers to the right.
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
             0..=2 => format!("{cell:<width$}"),
             _ => format!("{cell:>width$}"),
@@ -154,13 +154,13 @@ fn table(runs: &[Overview], metrics: &[Metric]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// The last two parts of a path: the last one is often `train`.
+/// The last two components of a path, because the last one alone is often `train`.
 fn short(path: &Path) -> String {
     let parts: Vec<_> = path.iter().collect();
     parts[parts.len().saturating_sub(2)..].iter().collect::<PathBuf>().display().to_string()
 }
 
-/// How long ago, in one unit where it is long.
+/// Formats an age. One day or more is given in whole days.
 fn age(seconds: f64) -> String {
     const DAY: f64 = 24.0 * 3600.0;
     match (seconds / DAY).floor() {

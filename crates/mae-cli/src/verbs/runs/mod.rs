@@ -1,4 +1,4 @@
-//! Runs beside each other: `mae runs` lists them, `mae compare` draws their curves.
+//! Several runs at once: `mae runs` lists them, `mae compare` draws their curves.
 
 pub mod compare;
 pub mod list;

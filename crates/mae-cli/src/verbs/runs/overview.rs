@@ -1,4 +1,4 @@
-//! What a run's folder says of the run, whatever its task.
+//! The state of a run, of any task, as its folder records it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,16 +12,16 @@ use mae_trainer::{Evaluation, Finetune, Metric, Pretrain, Record, Task, read_eva
 use serde_json::{Value, json};
 use toml::Table;
 
-/// The file that makes a run of a folder.
+/// The file that marks a folder as a run.
 pub const RECIPE: &str = "recipe.toml";
 
-/// A run, as its files have it.
+/// A run, as its files describe it.
 pub struct Overview {
     pub folder: PathBuf,
     pub task: String,
-    /// The folder of training images; none for the built-in ones.
+    /// The folder of training images, or `None` for the built-in ones.
     pub data: Option<PathBuf>,
-    /// Epochs that it is to last.
+    /// The planned number of epochs.
     pub epochs: i64,
     /// The last record.
     pub record: Option<Record>,
@@ -29,7 +29,7 @@ pub struct Overview {
     pub evaluation: Option<Evaluation>,
     /// Whether weights were written after the last record.
     pub finished: bool,
-    /// When something was recorded last; when it was made, where nothing is.
+    /// When the last record was written, or when the run was created if it has no record.
     pub changed: SystemTime,
     /// Its recipe.
     pub recipe: Table,
@@ -60,12 +60,12 @@ impl Overview {
         })
     }
 
-    /// A number of the last record.
+    /// A value of the last record.
     pub fn record_of(&self, of: impl Fn(&Record) -> f64) -> Option<f64> {
         self.record.as_ref().map(of)
     }
 
-    /// A number of the last evaluation: the held-out loss by `val_loss`, the others by their names.
+    /// A value of the last evaluation: the held-out loss under the name `val_loss`, the metrics under their names.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let evaluation = self.evaluation.as_ref()?;
         match name {
@@ -77,7 +77,7 @@ impl Overview {
     pub fn to_json(&self) -> Value {
         let seconds = self.changed.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
         json!({
-            // Names need not be UTF-8, as JSON is.
+            // JSON must be UTF-8, which a path need not be.
             "run": path_name(&self.folder),
             "task": self.task,
             "data": self.data,
@@ -90,7 +90,7 @@ impl Overview {
     }
 }
 
-/// The metrics that any of the evaluations has, those of the tasks here first.
+/// The metrics that occur in any of the evaluations, those of the built-in tasks first.
 pub fn metrics<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Clone) -> Vec<Metric> {
     let known =
         [Metric::VAL_LOSS].into_iter().chain(Pretrain::METRICS.iter().chain(Finetune::METRICS).copied());
@@ -99,7 +99,7 @@ pub fn metrics<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Clone) ->
     for evaluation in evaluations.clone() {
         for name in evaluation.metrics.keys() {
             if !metrics.iter().any(|metric| metric.name == name) {
-                // A task of a user's own: its names last as long as the program.
+                // This is a metric of a custom task. A `Metric` needs a static name, so the name is leaked.
                 metrics.push(Metric::named(name.clone().leak()));
             }
         }
@@ -107,7 +107,7 @@ pub fn metrics<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Clone) ->
     metrics
 }
 
-/// The last line of a file, which a run that has just begun may not have.
+/// The last line of a file. A run that has just begun may not have the file yet.
 fn last<L>(lines: Result<Vec<L>, ReportError>) -> Result<Option<L>, ReportError> {
     match lines {
         Ok(mut lines) => Ok(lines.pop()),

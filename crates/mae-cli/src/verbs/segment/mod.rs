@@ -40,13 +40,13 @@ enum Verb {
 }
 
 impl Args {
-    /// Whether it trains, and may be one of several processes.
+    /// Whether the command trains, in which case it may be one of several ranks.
     pub fn trains(&self) -> bool {
         self.verb.is_none()
     }
 }
 
-/// Predicts.
+/// Predicts label maps.
 pub fn predict(args: &Args) -> Result<ExitCode> {
     match &args.verb {
         Some(Verb::Predict(args)) => predict::run(args),
@@ -54,7 +54,7 @@ pub fn predict(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// Trains.
+/// Trains a segmenter.
 pub fn train(args: &Args, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {
     train::run(&args.train, ranks)
 }

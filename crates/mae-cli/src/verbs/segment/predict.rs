@@ -1,4 +1,4 @@
-//! Label maps of images without any.
+//! Predicts the label maps of images.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ enum Mode {
     Whole,
 }
 
-/// What says how the label maps of a folder were made.
+/// The file that records how the label maps in a folder were made.
 const ABOUT: &str = "predict.json";
 
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -117,7 +117,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 impl Args {
-    /// How images are seen: as the options say, else as in the evaluations of the run that made the weights.
+    /// Determines how images are passed through the model: by the options, else as in the evaluations of the run that
+    /// trained the weights.
     fn settings(&self, file: &WeightFile, model: &Segmenter) -> Result<SegmentationSettings> {
         let recipe = file.metadata().get(PublicRecipe::KEY).cloned();
         let size = model.config().vit.geometry.image_size();
@@ -137,15 +138,15 @@ impl Args {
     }
 }
 
-/// Where the label maps of images go.
+/// The paths of the files to write.
 struct Outputs {
     folder: PathBuf,
-    /// By image, below the folders of label maps and overlays.
+    /// The path of each image's files within the folders of label maps and overlays.
     names: Vec<PathBuf>,
 }
 
 impl Outputs {
-    /// Below `folder`, each of the `images` by its name in the source.
+    /// Names the files below `folder` after the images' names in `source`. Fails if two images would share a name.
     fn new(folder: &Path, images: &Path, source: &dyn ImageSource) -> Result<Self> {
         let mut taken: HashMap<PathBuf, usize> = HashMap::new();
         let mut names = Vec::with_capacity(source.len());
@@ -155,7 +156,7 @@ impl Outputs {
                 Some(_) => "tif",
                 None => "png",
             });
-            // Their overlays have the same ending in any case.
+            // Extensions are ignored, because all overlays have the same one.
             let stem = name.with_extension("");
             if let Some(other) = taken.insert(stem.clone(), index) {
                 let (other, this, stem) = (source.name(other), source.name(index), stem.display());
@@ -174,7 +175,8 @@ impl Outputs {
         self.folder.join("overlays").join(self.names[index].with_extension("png"))
     }
 
-    /// Makes the folder, or checks that the maps in it were made as these would be.
+    /// Creates the folder, or checks that its label maps were made with the same weights, images and options. With
+    /// `--force`, other label maps are removed.
     fn begin(&self, args: &Args, file: &WeightFile, settings: &SegmentationSettings) -> Result<()> {
         let about = json!({
             "weights": file.path().display().to_string(),
@@ -201,7 +203,7 @@ impl Outputs {
             _ => {}
         }
         for index in 0..self.names.len() {
-            // Maps that were made otherwise are made again.
+            // Label maps that were made differently are predicted again.
             let mask = self.mask(index);
             if mask.exists() {
                 std::fs::remove_file(&mask).with_context(|| format!("cannot remove {}", mask.display()))?;
@@ -216,12 +218,12 @@ impl Outputs {
     }
 }
 
-/// The file of an image; one that packs several for images that have none of their own.
+/// The file that contains an image: its own, or `images` itself if the image has no path below it.
 fn file_of(images: &Path, source: &dyn ImageSource, index: usize) -> PathBuf {
     source.relative_name(index).map_or_else(|| images.to_path_buf(), |name| images.join(name))
 }
 
-/// Where on earth the pixels of an image are, if it is a GeoTIFF file.
+/// The georeference of an image, if its file is a GeoTIFF.
 fn georeference(images: &Path, source: &dyn ImageSource, index: usize) -> Result<Option<Georeference>> {
     let path = file_of(images, source, index);
     let ending = path.extension().unwrap_or_default();
@@ -229,7 +231,7 @@ fn georeference(images: &Path, source: &dyn ImageSource, index: usize) -> Result
     Ok(if tiff && path.is_file() { Georeference::read(path)? } else { None })
 }
 
-/// The last part of a name, of an image that has no path below a folder.
+/// The last component of an image's name, for an image without a path below a folder.
 fn file_name(name: &str) -> PathBuf {
     Path::new(name).file_name().map_or_else(|| "image".into(), PathBuf::from)
 }
@@ -272,7 +274,7 @@ impl Predictor<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Whether all of an image is written, and later than the image was.
+    /// Whether all files of an image are written and its label map is not older than the image.
     fn is_written(&self, index: usize) -> bool {
         let changed = |path: PathBuf| std::fs::metadata(path).and_then(|file| file.modified()).ok();
         let Some(written) = changed(self.outputs.mask(index)) else { return false };
@@ -281,7 +283,7 @@ impl Predictor<'_> {
             && (self.args.no_overlays || self.outputs.overlay(index).exists())
     }
 
-    /// Predicts the label map of an image, and writes it, after its overlay: where there is a map, all is written.
+    /// Predicts an image's label map and writes it after the overlay: if the label map exists, both are complete.
     fn write(&self, index: usize, image: &AnyImage) -> Result<()> {
         let labels = self.pass.labels(&self.model, image)?;
         // Pixels without data have no class.
@@ -309,7 +311,7 @@ impl Predictor<'_> {
     fn write_classes(&self) -> Result<()> {
         let class = |(value, name): (usize, &String)| {
             let [red, green, blue] = class_colour(u16::try_from(value)?);
-            // As JSON, strings are TOML's too.
+            // A JSON string is also a TOML string.
             let name = serde_json::to_string(name)?;
             Ok(format!(
                 "[[class]]\nname = {name}\nvalue = {value}\ncolour = \"#{red:02x}{green:02x}{blue:02x}\"\n"
@@ -317,7 +319,7 @@ impl Predictor<'_> {
         };
         let classes =
             self.model.config().classes.iter().enumerate().map(class).collect::<Result<Vec<_>>>()?;
-        // As label maps of 8 bits have it.
+        // The value to ignore, as in label maps of 8 bits.
         let ignore = if classes.len() <= 255 { "ignore = [255]\n\n" } else { "" };
         let (path, text) =
             (self.outputs.folder.join("classes.toml"), ignore.to_owned() + &classes.join("\n"));

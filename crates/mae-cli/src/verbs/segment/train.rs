@@ -1,4 +1,4 @@
-//! Training of a segmenter.
+//! Trains a segmenter.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -121,7 +121,7 @@ impl TaskArgs for SegmentArgs {
         set(&mut model.weights, &self.weights);
         fill(&mut model.weights_key, &self.described.weights_key);
         if self.weights.is_some() {
-            // Says which model is taken where there are several.
+            // Opening the file prints which of several models is used.
             let file = crate::weights::open(&model.weights, model.weights_key.as_deref())?;
             model.encoder = Some(file.vit_config(&self.described.hints())?);
         }
@@ -138,7 +138,8 @@ impl TaskArgs for SegmentArgs {
     }
 }
 
-/// Fills in the folders, lists and classes of the data set at `root`. Its held-out images are used unless the recipe has others.
+/// Fills in the folders, lists and classes of the data set at `root`. Its held-out images are used unless the recipe
+/// has others.
 ///
 /// A recipe that already has a folder of label maps may name a folder of images alone.
 fn lay_out(root: &Path, data: &mut DataRecipe, maps: &mut MapsRecipe) -> Result<(), TrainerError> {

@@ -1,20 +1,20 @@
-//! The classes that the rows of a table give to images.
+//! Assigns classes to images from the rows of a table.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::rows::Row;
 
-/// The classes of the images of a set, by index.
+/// The classes of the images of a data set, by image index.
 #[derive(Clone, Debug)]
 pub(crate) enum Labels {
-    /// One of each image that is labelled.
+    /// One class per labelled image.
     One(Vec<Option<u32>>),
-    /// Any number of each image that is labelled, in their order.
+    /// Any number of classes per labelled image, in ascending order.
     Several(Vec<Option<Box<[u32]>>>),
 }
 
 impl Labels {
-    /// The only class of an image.
+    /// The only class of an image; `None` if the set is multi-label.
     pub(crate) fn one(&self, index: usize) -> Option<u32> {
         match self {
             Self::One(labels) => labels.get(index).copied().flatten(),
@@ -22,7 +22,7 @@ impl Labels {
         }
     }
 
-    /// All classes of an image.
+    /// All classes of an image; `None` if it has no label.
     pub(crate) fn all(&self, index: usize) -> Option<Vec<u32>> {
         match self {
             Self::One(_) => self.one(index).map(|label| vec![label]),
@@ -30,7 +30,7 @@ impl Labels {
         }
     }
 
-    /// The same classes under other numbers.
+    /// The same classes, renumbered: class `i` becomes `numbers[i]`.
     pub(crate) fn renumbered(&self, numbers: &[u32]) -> Self {
         let number = |label: u32| numbers[label as usize];
         match self {
@@ -48,7 +48,7 @@ impl Labels {
         }
     }
 
-    /// The same classes of images that may have several.
+    /// The same classes as a multi-label set.
     pub(crate) fn multi_label(self) -> Self {
         match self {
             Self::One(labels) => {
@@ -59,7 +59,8 @@ impl Labels {
     }
 }
 
-/// The classes of `len` images, and their names, from rows that name an image by its index. Other rows do not count.
+/// Returns the classes of `len` images and the class names. Each row is paired with the index of its image. Rows
+/// without classes are ignored.
 pub(super) fn assign(
     named: &[(usize, &Row)],
     len: usize,
@@ -97,7 +98,7 @@ pub(super) fn assign(
     Ok((labels, classes.iter().map(|class| (*class).to_owned()).collect()))
 }
 
-/// Classes in their order: integers in numerical order, all others in the order of their bytes.
+/// Sorts classes: numerically if all are integers, otherwise by their bytes.
 pub(crate) fn sorted<'a>(classes: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut classes: Vec<&str> = classes.collect::<BTreeSet<_>>().into_iter().collect();
     if classes.iter().all(|class| class.parse::<i64>().is_ok()) {

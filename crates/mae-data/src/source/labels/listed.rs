@@ -1,4 +1,4 @@
-//! The images that a table names by their files, with their classes.
+//! The image files that a table lists, with their classes.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,17 @@ use crate::DataError;
 
 /// The images of a table, in the order of its rows.
 pub(crate) struct Listed {
-    /// Absolute, or relative to the table's folder as it was named.
+    /// The path in the row, joined to the table's folder unless it is absolute.
     pub(crate) paths: Vec<Box<Path>>,
-    /// The line of each that first names it.
+    /// For each image, the first line that names it.
     pub(crate) lines: Vec<u64>,
     pub(crate) labels: Labels,
     pub(crate) class_names: Vec<String>,
 }
 
 impl Listed {
-    /// Reads a table. Several rows of one image give it once, with the classes of all of them if the table is multi-label.
+    /// Reads a table. An image named by several rows is listed once, with the classes of all of them if the table is
+    /// multi-label.
     pub(crate) fn read(table: &Path) -> Result<Self, DataError> {
         let refused = |reason: String| DataError::List { path: table.into(), reason };
         let reading = Reading { separator: None, unlabelled: true };

@@ -1,4 +1,4 @@
-//! Tables of classes, for images that do not lie in class folders.
+//! Tables of classes, for images that are not in class folders.
 
 mod assign;
 mod listed;
@@ -14,41 +14,43 @@ pub(crate) use listed::Listed;
 use names::{Found, Names};
 use rows::{Reading, Row, Rows};
 
-/// Rows and names that a message shows.
+/// The number of rows and names that a message shows.
 const SHOWN: usize = 3;
 
-/// A table of images and their classes: CSV, TSV or lines of JSON.
+/// A table of images and their classes: CSV, TSV or JSON Lines.
 ///
-/// - A column called `path`, `file_name`, `image` or the like names the images, one called `class`, `label` or the like their classes. In
-///   a table of two columns one of these names is enough, and none is needed if the first row names an image file. Without a column of
-///   classes, all other columns are classes, with 1 for the images that have them and 0 for the others (CSV and TSV).
-/// - An image is named by its path below the folder of images, by its path from the table's folder, or by its file name, with or without
-///   the extension, if no other image has the same.
-/// - Integer classes are in their numerical order, all others in the order of their bytes, as class folders are.
-/// - A row with an empty cell or `null` for its class is ignored.
+/// - A column called `path`, `file_name`, `image` or similar names the images, and one called `class`, `label` or
+///   similar their classes. In a table of two columns, one of these names is enough. No header is needed if the first
+///   row names an image file. Without a class column, every other column is a class (CSV and TSV), with 1 for the
+///   images that have it and 0 for the others.
+/// - An image is named by its path below the folder of images, by its path relative to the table's folder, or by its
+///   file name, with or without the extension, if that is unique.
+/// - Classes are sorted numerically if all are integers, otherwise by their bytes, like class folders.
+/// - A row whose class is an empty cell or `null` is ignored.
 ///
-/// The images of a table are multi-label, that is, an image may have several classes or none, if it is read by
-/// [`read_lists`](Self::read_lists); if a list of classes in JSON does not have just one; or if columns of 0 and 1 do not have just one 1
-/// in a row. Only rows that name an image count. An image of several rows then has the classes of all.
+/// A table is multi-label if an image may have several classes or none. This is so if the table is read by
+/// [`read_lists`](Self::read_lists), if a JSON list of classes does not have exactly one class, or if a row of 0 and 1
+/// columns does not have exactly one 1. Only rows that name an image count. An image named by several rows of a
+/// multi-label table has the classes of all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelTable {
     path: PathBuf,
     rows: Rows,
 }
 
-/// The images of a folder that a table names.
+/// The labels that a table gives to the images of a folder.
 pub(crate) struct Labelled {
     pub(crate) labels: Labels,
     pub(crate) class_names: Vec<String>,
     pub(crate) rows: TableRows,
 }
 
-/// The rows of a table of classes.
+/// Row counts of a table of classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct TableRows {
-    /// Rows that name an image and label it.
+    /// Rows that name and label an image.
     pub all: usize,
-    /// Those of them that name no image in the folder.
+    /// Those rows whose image is not in the folder.
     pub without_image: usize,
 }
 
@@ -59,25 +61,25 @@ impl LabelTable {
         &self.path
     }
 
-    /// Whether a file name has a table's extension.
+    /// Whether a file name has the extension of a table.
     pub(crate) fn may_be(path: &Path) -> bool {
         let ending = path.extension().unwrap_or_default();
         ["csv", "tsv", "jsonl"].iter().any(|known| ending.eq_ignore_ascii_case(known))
     }
 
-    /// Reads a table, of the kind that its name ends in: `.csv`, `.tsv` or `.jsonl`.
+    /// Reads a table. Its extension gives its format: `.csv`, `.tsv` or `.jsonl`.
     ///
     /// # Errors
-    /// [`DataError::Labels`] names the line, and the columns if they are not found.
+    /// [`DataError::Labels`] with the line, or with the columns if the required ones are missing.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, DataError> {
         Self::read_from(path.as_ref(), None)
     }
 
-    /// Reads a multi-label table, where `separator` stands between the classes of an image. An empty cell is an image with none of the
-    /// classes.
+    /// Reads a multi-label table whose cells separate classes by `separator`. An empty cell means that the image has
+    /// none of the classes.
     ///
     /// # Errors
-    /// As [`read`](Self::read); [`DataError::Argument`] for an empty separator.
+    /// Those of [`read`](Self::read), and [`DataError::Argument`] for an empty separator.
     pub fn read_lists(path: impl AsRef<Path>, separator: &str) -> Result<Self, DataError> {
         if separator.is_empty() {
             let bound = "a character at least, such as ';'".into();
@@ -96,7 +98,7 @@ impl LabelTable {
         Ok(Self { path: path.into(), rows })
     }
 
-    /// Finds the classes of each image of a folder, of images below `root`.
+    /// Finds the classes of each image of a folder. `images` are paths below `root`.
     pub(crate) fn label(&self, root: &Path, images: &[Box<Path>]) -> Result<Labelled, DataError> {
         let refused = |reason: String| DataError::Labels { path: self.path.clone(), reason };
         let known = Names::of(root, images, &self.path);
@@ -126,7 +128,7 @@ impl LabelTable {
         })
     }
 
-    /// The first row that names an image in each of two folders, as text.
+    /// Formats the first row that names an image in each of two folders.
     pub(crate) fn ambiguous(&self, [first, second]: [(&Path, &[Box<Path>]); 2]) -> Option<String> {
         let [first, second] = [first, second].map(|(root, images)| Names::of(root, images, &self.path));
         let in_both = |image: &str| {

@@ -1,15 +1,16 @@
-//! Which image of a folder a name in a table means.
+//! Finds the image of a folder that a name in a table refers to.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf, absolute};
 
-/// What the images of a folder may be called.
+/// The names by which a table may refer to the images of a folder.
 pub(super) struct Names {
-    /// The folder of images, as it was named and as links lead to it.
+    /// The folder of images: the given path, and the path with symbolic links resolved.
     roots: [PathBuf; 2],
-    /// The same of the table's folder.
+    /// The table's folder, in the same two forms.
     tables: [PathBuf; 2],
-    /// Paths below the root, file names, and file names without their extension; no index where several have the name.
+    /// Maps paths below the root to indices. `files` maps file names, and `stems` file names without extension, with
+    /// `None` for a name that several images share.
     paths: HashMap<PathBuf, usize>,
     files: HashMap<String, Option<usize>>,
     stems: HashMap<String, Option<usize>>,
@@ -59,7 +60,7 @@ impl Names {
     }
 }
 
-/// The folder that a file lies in.
+/// The folder that contains a file.
 pub(super) fn folder_of(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -67,7 +68,7 @@ pub(super) fn folder_of(file: &Path) -> &Path {
     }
 }
 
-/// A path without `.` and `..`, where there is something before.
+/// Removes `.` from a path, and each `..` together with the component before it, if there is one.
 pub(super) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {

@@ -1,4 +1,4 @@
-//! The rows of a table of classes.
+//! Reads the rows of a table of classes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::source::extensions::{is_array, is_image};
 
-/// Accepted names of the image column, in any case.
+/// Accepted names of the image column, in any case, the preferred ones first.
 const IMAGE_COLUMNS: [&str; 12] = [
     "path",
     "file",
@@ -22,7 +22,7 @@ const IMAGE_COLUMNS: [&str; 12] = [
     "name",
     "id",
 ];
-/// Accepted names of the class column, in any case.
+/// Accepted names of the class column, in any case, the preferred ones first.
 const CLASS_COLUMNS: [&str; 8] =
     ["class", "label", "class_name", "label_name", "target", "category", "classes", "labels"];
 
@@ -31,16 +31,16 @@ const CLASS_COLUMNS: [&str; 8] =
 pub(super) struct Row {
     pub(super) line: u64,
     pub(super) image: String,
-    /// None if the row does not label the image; no class only if the image is known to have none.
+    /// `None` if the row does not label the image; empty only if the image is known to have no class.
     pub(super) classes: Option<Vec<String>>,
 }
 
-/// How a table is read.
+/// Options for reading a table.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reading<'a> {
-    /// What separates the classes in a cell.
+    /// The separator of the classes in a cell.
     pub(super) separator: Option<&'a str>,
-    /// Whether the table may do without classes.
+    /// Whether a table without classes is accepted.
     pub(super) unlabelled: bool,
 }
 
@@ -48,23 +48,23 @@ pub(super) struct Reading<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rows {
     pub(super) rows: Vec<Row>,
-    /// Whether the table is said to have lists of classes.
+    /// Whether the caller declared that the table has lists of classes.
     pub(super) lists: bool,
 }
 
-/// Where the classes of a row stand.
+/// The columns that hold the image and the classes of a row.
 #[derive(Clone, Debug)]
 enum Columns {
-    /// In a cell of the image and one of its classes.
+    /// One column has the image, another its class or classes.
     Named { image: usize, class: usize },
-    /// In a cell for each class, which holds 1 for the images that have it: the names of all columns.
+    /// One column per class holds 1 for the images that have it. `names` are the names of all columns.
     OneHot { image: usize, names: Vec<String> },
-    /// Nowhere.
+    /// No column has classes.
     None { image: usize },
 }
 
 impl Rows {
-    /// Reads a table, of the kind that its name ends in.
+    /// Reads a table in the format given by its extension.
     pub(super) fn read(path: &Path, reading: Reading<'_>) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -85,8 +85,8 @@ impl Rows {
         }
     }
 
-    /// Rows of separated values. In a CSV file, values are separated by the one of comma and semicolon that its first line has more of,
-    /// or, if it has both, by the one that does not separate the classes in a cell.
+    /// Reads separated values. The separator of a CSV file is the comma or the semicolon, whichever is more frequent in
+    /// the first line. If both occur there and one of them separates the classes in a cell, it is the other one.
     fn separated(text: &str, tab: bool, reading: Reading<'_>) -> Result<Self, String> {
         let first = text.lines().next().unwrap_or_default();
         let count = |character: char| first.matches(character).count();
@@ -106,7 +106,7 @@ impl Rows {
         let mut columns: Option<Columns> = None;
         for record in reader.records() {
             let record = record.map_err(|error| error.to_string())?;
-            // A record begins behind the one before it, at the empty lines between them.
+            // The reported position of a record is the end of the previous one, before any empty lines.
             let line = record.position().map_or(0, |at| {
                 let empty = text[at.byte() as usize..].chars().take_while(|c| matches!(c, '\r' | '\n'));
                 at.line() + empty.filter(|c| *c == '\n').count() as u64
@@ -203,7 +203,7 @@ impl Rows {
         }
     }
 
-    /// Rows of objects, a line each.
+    /// Reads JSON objects, one per line.
     fn of_json(text: &str, reading: Reading<'_>) -> Result<Self, String> {
         let mut rows = Self { rows: Vec::new(), lists: reading.separator.is_some() };
         for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
@@ -246,7 +246,7 @@ impl Rows {
                 (value, _) => vec![word(class, value)?],
             };
             classes.retain(|class| !class.is_empty());
-            // An empty list is one of no classes, an empty text is no label.
+            // An empty list means no classes; an empty string means no label.
             let is_list = reading.separator.is_some() || value.as_array().is_some_and(Vec::is_empty);
             rows.push(line, image, (!classes.is_empty() || is_list).then_some(classes));
         }
@@ -254,7 +254,7 @@ impl Rows {
     }
 }
 
-/// What a cell of a column of 0 and 1 says.
+/// Parses a cell of a 0 and 1 column.
 fn zero_or_one(cell: &str) -> Option<bool> {
     match cell {
         "1" | "1.0" => Some(true),
@@ -263,7 +263,7 @@ fn zero_or_one(cell: &str) -> Option<bool> {
     }
 }
 
-/// The text of a value that is one; empty for null.
+/// The text of a string, an integer or a Boolean; empty for null.
 fn word(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some(String::new()),
@@ -275,7 +275,7 @@ fn word(value: &Value) -> Option<String> {
 }
 
 impl Columns {
-    /// None if the names are not known, as in a row that is no heading.
+    /// Returns `None` if the names are unknown, as in a first row that is not a header.
     fn of(names: &[&str], reading: Reading<'_>) -> Result<Option<Self>, String> {
         if let Some((image, class)) = header(names) {
             return Ok(Some(Self::Named { image, class }));
@@ -297,12 +297,12 @@ impl Columns {
     }
 }
 
-/// The first of the known names that is there: a table may have a name and an id.
+/// Finds the column of the first known name that occurs. A table may have both a name and an id column.
 fn find(names: &[&str], known: &[&str]) -> Option<usize> {
     known.iter().find_map(|known| names.iter().position(|name| name.eq_ignore_ascii_case(known)))
 }
 
-/// The columns of images and of classes.
+/// The columns of the images and of their classes.
 fn header(names: &[&str]) -> Option<(usize, usize)> {
     match (find(names, &IMAGE_COLUMNS), find(names, &CLASS_COLUMNS), names.len()) {
         (Some(image), Some(class), _) => Some((image, class)),

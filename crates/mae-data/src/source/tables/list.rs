@@ -1,4 +1,4 @@
-//! Image files that a table names as a data set.
+//! Image files named by a table as a data set.
 
 use std::path::{Path, PathBuf};
 
@@ -7,18 +7,18 @@ use mae_image::{path_name, stored_format};
 use crate::source::labels::{Labels, Listed};
 use crate::{AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageSource, PixelFormat};
 
-/// Files that are looked for when a list is opened.
+/// The number of files whose existence is checked when a list is opened.
 const LOOKED_FOR: usize = 32;
 
-/// The image files that a CSV, TSV or JSON Lines table names, in the order of its rows.
+/// The image files named by a CSV, TSV or JSON Lines table, in the order of its rows.
 ///
-/// - Columns are those of a [`LabelTable`](crate::LabelTable), but a table without a column of classes is a data set without labels. A CSV
-///   or TSV table of one column needs no header if its first row names an image file.
+/// - Columns are those of a [`LabelTable`](crate::LabelTable), but a table without a class column is a data set without
+///   labels. A CSV or TSV table of one column needs no header if its first row names an image file.
 /// - A path is absolute or relative to the table's folder.
-/// - A row with an empty cell or `null` for its class is an image without a label.
-/// - Several rows of one image count as one. They must agree on its class, unless the table is multi-label.
-/// - A file that is missing is an error when it is loaded. Opening looks for 32 files spread over the table, and refuses the table if none
-///   of them is there.
+/// - A row whose class is an empty cell or `null` is an image without a label.
+/// - Several rows for one image count as one. They must agree on its class, unless the table is multi-label.
+/// - A missing file is an error when it is loaded. Opening checks 32 files spread over the table, and refuses the table
+///   if none of them exists.
 #[derive(Clone, Debug)]
 pub struct ImageList {
     paths: Vec<Box<Path>>,
@@ -29,11 +29,11 @@ pub struct ImageList {
 }
 
 impl ImageList {
-    /// Reads the table, of the kind that its name ends in: `.csv`, `.tsv` or `.jsonl`. It opens no image, unless it has to find out what
-    /// they are decoded to.
+    /// Reads the table. Its extension gives its format: `.csv`, `.tsv` or `.jsonl`. Opens no image, except to determine
+    /// the pixel format if `options.pixels` is `None`.
     ///
     /// # Errors
-    /// [`DataError::List`] names the line and what is wrong with it, or the columns if no column of images is found.
+    /// [`DataError::List`] with the line and the problem, or with the columns if none of them names images.
     pub fn open(table: impl Into<PathBuf>, options: FolderOptions) -> Result<Self, DataError> {
         let table = table.into();
         let Listed { paths, lines, labels, class_names } = Listed::read(&table)?;

@@ -1,4 +1,4 @@
-//! Data sets that a table lists or holds.
+//! Data sets listed by a table or stored in one.
 
 mod list;
 mod open;

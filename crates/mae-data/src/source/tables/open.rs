@@ -1,4 +1,4 @@
-//! Opens images by what a path is: a folder, packed or not, or a table.
+//! Opens images by the kind of a path: a folder, packed or not, or a table.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::{DataError, FolderOptions, ImageFolder, ImageList, ImageSource, Shard
 /// The extension of Parquet files.
 const PARQUET: &str = "parquet";
 
-/// Whether a file is a table of images by its name, which [`open_images`] opens.
+/// Whether [`open_images`] opens this file as a table of images, according to its name.
 #[must_use]
 pub fn is_table(path: &Path) -> bool {
     LabelTable::may_be(path) || is_parquet(path)
 }
 
-/// Whether there is something that [`open_images`] may open: a file or a folder, or a split of Parquet files.
+/// Whether there is anything that [`open_images`] can try to open: a file, a folder, or a split of Parquet files.
 #[must_use]
 pub fn images_exist(path: &Path) -> bool {
     path.exists() || is_split(path)
@@ -24,16 +24,16 @@ pub fn images_exist(path: &Path) -> bool {
 
 /// Opens a folder of images, packed or not, or a table.
 ///
-/// - A folder with an index is a [`ShardSource`], any other an [`ImageFolder`]. If it has no image files, but tar files, it is again a
-///   [`ShardSource`]; if Parquet files, it is `ParquetImages`.
-/// - A file that ends in `.csv`, `.tsv` or `.jsonl` is an [`ImageList`], one that ends in `.parquet` is `ParquetImages`.
-/// - `DIR/train`, where there is no such file or folder, is the Parquet files below `DIR` of the split `train`, such as
+/// - A folder with an index is a [`ShardSource`], any other an [`ImageFolder`]. A folder without image files is a
+///   [`ShardSource`] if it contains tar files, otherwise `ParquetImages` if it contains Parquet files.
+/// - A `.csv`, `.tsv` or `.jsonl` file is an [`ImageList`], a `.parquet` file is `ParquetImages`.
+/// - If `DIR/train` does not exist, it means the Parquet files of the split `train` below `DIR`, such as
 ///   `DIR/data/train-00000-of-00002.parquet`.
 ///
 /// Parquet files need the feature `parquet`.
 ///
 /// # Errors
-/// As [`ImageFolder::open`], [`ShardSource::open`], [`ImageList::open`] and `ParquetImages::open`.
+/// Those of [`ImageFolder::open`], [`ShardSource::open`], [`ImageList::open`] and `ParquetImages::open`.
 pub fn open_images(
     path: impl AsRef<Path>,
     options: FolderOptions,
@@ -80,7 +80,7 @@ fn parquet(path: &Path, _: FolderOptions) -> Result<Arc<dyn ImageSource>, DataEr
     Err(DataError::Parquet { path: path.into(), reason })
 }
 
-/// The images of a split of Parquet files, if the path names one.
+/// Opens the images of a split of Parquet files; `None` if the path does not name one.
 #[cfg(feature = "parquet")]
 fn split(path: &Path, options: FolderOptions) -> Option<Result<Arc<dyn ImageSource>, DataError>> {
     let files = super::parquet::split(path)?;

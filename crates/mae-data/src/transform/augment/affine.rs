@@ -5,7 +5,7 @@ use multiversion::multiversion;
 use super::grey::grey;
 use crate::Image;
 
-/// Turns by `degrees` counterclockwise about the centre.
+/// Rotates by `degrees` counterclockwise about the centre.
 ///
 /// # Source
 /// Pillow `Image.rotate`, which rounds the matrix to 15 decimals.
@@ -18,11 +18,12 @@ pub(super) fn rotate(image: &Image, degrees: f64, fill: [u8; 3]) -> Image {
     transform(image, matrix, fill)
 }
 
-/// Shows at each `(x, y)` the image at `(ax + by + c, dx + ey + f)`, interpolated bicubically; `fill` beyond it.
+/// Samples the image at `(ax + by + c, dx + ey + f)` for each output pixel `(x, y)`, with bicubic interpolation. Points
+/// outside the image give `fill`.
 ///
 /// # Source
-/// Pillow `Image.transform(AFFINE, BICUBIC)`, in its order of operations: fractions are cut off, pixels beyond the
-/// edge are those at the edge, and the filter is the cubic with a = -1, where resizing has -1/2.
+/// Pillow `Image.transform(AFFINE, BICUBIC)`, in the same order of operations. Results are truncated, the pixels at the
+/// edge repeat beyond it, and the filter is the cubic with a = -1, where resizing has -1/2.
 pub(super) fn transform(image: &Image, matrix: [f64; 6], fill: [u8; 3]) -> Image {
     let (height, width, channels) = (image.height(), image.width(), image.channels());
     let mut moved = match channels {
@@ -33,7 +34,7 @@ pub(super) fn transform(image: &Image, matrix: [f64; 6], fill: [u8; 3]) -> Image
     Image::new(height, width, channels, moved).expect("as many pixels as before")
 }
 
-/// The channels that are interpolated at once.
+/// The number of channels interpolated at once.
 const LANES: usize = 4;
 
 #[multiversion(targets = "simd")]
@@ -72,11 +73,12 @@ fn as_lanes(values: &[u8]) -> [f64; LANES] {
     }
 }
 
-/// The four pixels of a side that a `position` on it, 0 to its length, lies between, and how far it is past the second.
+/// The indices of the four pixels around `position` (0 to `length`) on one axis, and the distance of `position` past
+/// the centre of the second.
 #[inline(always)]
 fn neighbours(position: f64, length: usize) -> ([usize; 4], f64) {
     let position = position - 0.5;
-    // Rounded down: no position is less than -1/2.
+    // This rounds down, because no position is less than -1/2.
     let second = if position < 0.0 { -1 } else { position as isize };
     let within = |i: isize| i.clamp(0, length as isize - 1) as usize;
     ([-1, 0, 1, 2].map(|i| within(second + i)), position - second as f64)

@@ -1,10 +1,10 @@
-//! Operations that go from a degenerate image to the image itself, and beyond.
+//! Operations that interpolate between a degenerate image and the image itself, or extrapolate beyond it.
 
 use super::grey::grey;
 use crate::Image;
 
 /// # Source
-/// Pillow `Image.blend`: single precision, fractions cut off, values beyond a byte at its bounds.
+/// Pillow `Image.blend`: single precision, truncated, and clamped to a byte.
 fn blend(degenerate: u8, value: u8, factor: f32) -> u8 {
     let apart = f32::from(value) - f32::from(degenerate);
     (f32::from(degenerate) + factor * apart) as u8
@@ -44,10 +44,12 @@ pub(super) fn sharpness(image: &mut Image, factor: f64) {
     values.for_each(|(value, smooth)| *value = blend(smooth, *value, factor as f32));
 }
 
-/// The mean of a pixel's neighbourhood of 3 by 3, in which it counts 5 times; at the edges the pixel itself.
+/// The mean of each pixel's 3 × 3 neighbourhood, with a weight of 5 for the pixel itself. Pixels at the edges are
+/// unchanged.
 ///
 /// # Source
-/// Pillow `ImageFilter.SMOOTH`. Its sums in single precision round as whole numbers do: halves of 13 do not occur.
+/// Pillow `ImageFilter.SMOOTH`, which sums in single precision. Integer sums round the same way, because a multiple of
+/// 1/13 is never halfway between two integers.
 fn smoothed(image: &Image) -> Vec<u8> {
     const WEIGHT: u32 = 13;
     let (channels, stride, bytes) = (image.channels(), image.width() * image.channels(), image.data());

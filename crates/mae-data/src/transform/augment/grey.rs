@@ -1,9 +1,9 @@
-//! A pixel as grey.
+//! Conversion of a pixel to grey.
 
-/// The grey of a pixel.
+/// Returns the grey value of a pixel.
 ///
 /// # Source
-/// Pillow's `convert("L")`: ITU-R 601-2 luma, in 16 bits after the point. Of other than 3 channels, the rounded mean.
+/// Pillow's `convert("L")`: ITU-R 601-2 luma with 16 fractional bits. For other than 3 channels, the rounded mean.
 pub(super) fn grey(pixel: &[u8]) -> u8 {
     if let &[red, green, blue] = pixel {
         let luma = u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471;

@@ -1,10 +1,10 @@
-//! Operations that look each byte up in a table, of all channels or of its own.
+//! Operations that map each byte through a lookup table, one for all channels or one per channel.
 
 use crate::Image;
 
 type Table = [u8; 256];
 
-/// Replaces every value by what `f` makes of it.
+/// Replaces every value `v` by `f(v)`.
 pub(super) fn map(image: &mut Image, f: impl Fn(u8) -> u8) {
     let table = tabulate(|value| f(value as u8));
     image.data_mut().iter_mut().for_each(|byte| *byte = table[usize::from(*byte)]);
@@ -24,13 +24,13 @@ pub(super) fn solarize(image: &mut Image, threshold: u32) {
 }
 
 /// # Source
-/// timm `solarize_add`, its threshold of 128.
+/// timm `solarize_add` with its default threshold of 128.
 pub(super) fn solarize_add(image: &mut Image, add: u32) {
     map(image, |value| if value < 128 { u32::from(value).saturating_add(add).min(255) as u8 } else { value });
 }
 
 /// # Source
-/// Pillow `ImageOps.autocontrast`, which cuts fractions off; a channel of one value stays as it is.
+/// Pillow `ImageOps.autocontrast`, which truncates. A channel with a single value is unchanged.
 pub(super) fn auto_contrast(image: &mut Image) {
     map_channels(image, |histogram| {
         let lowest = histogram.iter().position(|&count| count > 0)?;
@@ -45,7 +45,8 @@ pub(super) fn auto_contrast(image: &mut Image) {
 }
 
 /// # Source
-/// Pillow `ImageOps.equalize`, which leaves a channel as it is if 255 steps are more than its pixels allow.
+/// Pillow `ImageOps.equalize`, which leaves a channel unchanged if fewer than 255 of its pixels lie below its highest
+/// value.
 pub(super) fn equalize(image: &mut Image) {
     map_channels(image, |histogram| {
         let last = histogram.iter().rfind(|&&count| count > 0)?;
@@ -62,7 +63,7 @@ pub(super) fn equalize(image: &mut Image) {
     });
 }
 
-/// Replaces the values of each channel by those in the table that is made of its histogram, if there is one.
+/// Maps each channel through the table that `table` makes of its histogram, if it returns one.
 fn map_channels(image: &mut Image, table: impl Fn(&[usize; 256]) -> Option<Table>) {
     let channels = image.channels();
     for channel in 0..channels {

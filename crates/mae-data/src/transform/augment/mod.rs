@@ -7,55 +7,55 @@ mod lookup;
 
 use crate::Image;
 
-/// The magnitude at which an operation changes an image most.
+/// The largest magnitude of an operation.
 ///
 /// # Source
 /// timm's `_LEVEL_DENOM`.
 pub(crate) const MAX_MAGNITUDE: f64 = 10.0;
 
-/// A change to an image's pixels that leaves its size as it is, with all that it depends on.
+/// An operation on an image's pixels with its parameter. It keeps the image's size.
 ///
 /// # Source
-/// The "increasing" operations of timm's `auto_augment.py`, in its order: the greater the magnitude, the greater the
-/// change. Affine operations interpolate bicubically, as MAE's fine-tuning asks for.
+/// The "increasing" operations of timm's `auto_augment.py`, in its order: the greater the magnitude, the stronger the
+/// change. Affine operations interpolate bicubically, as MAE's fine-tuning does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AugmentOp {
-    /// Stretches each channel to 0 to 255.
+    /// Stretches the values of each channel to the range 0 to 255.
     AutoContrast,
-    /// Makes each channel's values as evenly spread as they can be.
+    /// Equalises the histogram of each channel.
     Equalize,
-    /// 255 less the value.
+    /// Replaces each value `v` by `255 - v`.
     Invert,
-    /// Turns about the centre by so many degrees, counterclockwise.
+    /// Rotates counterclockwise about the centre by this many degrees.
     Rotate(f64),
-    /// Keeps so many of the upper bits; of 8 or more, the image as it is.
+    /// Keeps this many of the upper bits; with 8 or more, the image is unchanged.
     ///
-    /// Deviation: at 0 bits the image becomes black, as Pillow made it before it refused them.
+    /// Deviation: 0 bits make the image black, as in Pillow versions that still accepted 0.
     Posterize(u32),
-    /// Inverts the values from this on.
+    /// Inverts the values at or above this threshold.
     Solarize(u32),
-    /// Adds this to the values below 128.
+    /// Adds this to the values below 128, up to at most 255.
     SolarizeAdd(u32),
-    /// Away from grey: 0 for grey, 1 for the image.
+    /// Changes the saturation: 0 gives the grey image, 1 the image itself.
     Color(f64),
-    /// Away from the mean of grey: 0 for the mean, 1 for the image.
+    /// Changes the contrast: 0 gives the mean grey, 1 the image itself.
     Contrast(f64),
-    /// Away from black: 0 for black, 1 for the image.
+    /// Changes the brightness: 0 gives black, 1 the image itself.
     Brightness(f64),
-    /// Away from the smoothed image: 0 for that, 1 for the image.
+    /// Changes the sharpness: 0 gives the smoothed image, 1 the image itself.
     Sharpness(f64),
-    /// Moves each row to the left by so much of its distance from the top.
+    /// Moves each row to the left by this factor times its distance from the top.
     ShearX(f64),
-    /// Moves each column up by so much of its distance from the left.
+    /// Moves each column up by this factor times its distance from the left.
     ShearY(f64),
-    /// Moves to the left by so much of the width.
+    /// Moves the image to the left by this share of its width.
     TranslateXRel(f64),
-    /// Moves up by so much of the height.
+    /// Moves the image up by this share of its height.
     TranslateYRel(f64),
 }
 
 impl AugmentOp {
-    /// All fifteen at `magnitude`, 0 to 10; those that go either way go the other way if `negative`.
+    /// All fifteen operations at `magnitude`, 0 to 10. If `negative`, the operations with a direction go the other way.
     ///
     /// # Source
     /// timm's `_RAND_INCREASING_TRANSFORMS` and its `_*_level_to_arg`.
@@ -63,7 +63,7 @@ impl AugmentOp {
     pub fn all(magnitude: f64, negative: bool) -> [Self; 15] {
         let share = magnitude / MAX_MAGNITUDE;
         let signed = |value: f64| if negative { -value } else { value };
-        // Whole numbers are cut off, as Python's `int` does.
+        // Truncates, as Python's `int` does.
         let whole = |most: f64| (share * most) as u32;
         let factor = (1.0 + signed(share * 0.9)).max(0.1);
         [
@@ -85,11 +85,11 @@ impl AugmentOp {
         ]
     }
 
-    /// Changes `image`; what an affine operation moves into it is of the colour `fill`.
+    /// Applies the operation to `image`. Affine operations fill uncovered pixels with the colour `fill`.
     ///
     /// # Shapes
-    /// `[H, W, C]` to `[H, W, C]`. Images of other than 3 channels are of one kind with Pillow's grey: the grey of a
-    /// pixel is the mean of its channels, and that of `fill` fills all of them.
+    /// `[H, W, C]` to `[H, W, C]`. Images of other than 3 channels are treated like Pillow's grey images: the grey of a
+    /// pixel is the mean of its channels, and the grey of `fill` fills every channel.
     ///
     /// # Source
     /// Pillow's `ImageOps`, `ImageEnhance`, `Image.rotate` and `Image.transform(AFFINE, BICUBIC)`: the same bytes.

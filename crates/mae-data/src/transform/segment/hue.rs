@@ -1,8 +1,8 @@
-//! Turning the hue of an image.
+//! Shifting the hue of an image.
 
 use crate::Image;
 
-/// Turns the hue by `turn` of the circle, -0.5 to 0.5.
+/// Shifts the hue by `turn`, a fraction of the colour circle from -0.5 to 0.5.
 ///
 /// # Shapes
 /// `[H, W, 3]`
@@ -10,7 +10,7 @@ use crate::Image;
 /// # Source
 /// torchvision v2 `adjust_hue` on Pillow images: the same bytes.
 pub(super) fn shift_hue(image: &mut Image, turn: f64) {
-    // Fractions are cut off, and the circle has 256 steps.
+    // Truncated. The circle has 256 steps.
     let steps = (turn * 255.0) as i32 as u8;
     for pixel in image.data_mut().as_chunks_mut().0 {
         let [hue, saturation, value] = to_hsv(*pixel);
@@ -19,7 +19,8 @@ pub(super) fn shift_hue(image: &mut Image, turn: f64) {
 }
 
 /// # Source
-/// Pillow `src/libImaging/Convert.c`, `rgb2hsv_row`: hue and saturation of 255 steps, in single precision but for the circle.
+/// Pillow `src/libImaging/Convert.c`, `rgb2hsv_row`: hue and saturation are scaled to 255. The arithmetic is in single
+/// precision, except for the hue's position on the circle.
 fn to_hsv([red, green, blue]: [u8; 3]) -> [u8; 3] {
     let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
     if most == least {

@@ -1,16 +1,16 @@
-//! Random changes of an image's colours, which leave its labels as they are.
+//! Random changes of an image's colours, which do not affect its labels.
 
 use super::hue::shift_hue;
 use crate::{AnyImage, AugmentOp, DataError, Image, PixelFormat, SampleRng, below, uniform};
 
-/// Changes brightness, contrast, saturation and hue, each of them half of the time, in mmsegmentation's order: contrast either before or after
-/// saturation and hue. For 8-bit RGB images.
+/// Changes brightness, contrast, saturation and hue, each with probability 1/2, in mmsegmentation's order: contrast
+/// either before or after saturation and hue. For 8-bit RGB images.
 ///
 /// # Source
 /// mmsegmentation's `PhotoMetricDistortion`, which is that of SSD (arXiv 1512.02325, §2.2).
-/// Deviation: each change is torchvision's on Pillow images, as in its `RandomPhotometricDistort`: brightness multiplies (by
-/// 1 ± 32/256 at most) where mmsegmentation adds ±32, contrast goes from the mean grey and not from black, and saturation from the pixel's
-/// grey and not by OpenCV's HSV.
+/// Deviation: each change is torchvision's on Pillow images, as in its `RandomPhotometricDistort`. Brightness is
+/// multiplied (by 1 ± 32/256 at most), where mmsegmentation adds ±32. Contrast is relative to the mean grey instead of
+/// black. Saturation is relative to the pixel's grey instead of OpenCV's HSV.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PhotometricDistortion {
     brightness: f64,
@@ -28,11 +28,11 @@ impl Default for PhotometricDistortion {
 }
 
 impl PhotometricDistortion {
-    /// Factors of `brightness`, `contrast` and `saturation` of up to so much above and below 1, and a turn of the `hue` by up to that share of
-    /// the circle either way.
+    /// Draws factors for `brightness`, `contrast` and `saturation` within 1 ± the given value, and shifts the hue by up
+    /// to `hue` of the circle either way.
     ///
     /// # Errors
-    /// [`DataError::Argument`] unless the first three are 0 to 1 and the hue 0 to 0.5.
+    /// [`DataError::Argument`] unless the first three are 0 to 1 and the hue is 0 to 0.5.
     pub fn new(brightness: f64, contrast: f64, saturation: f64, hue: f64) -> Result<Self, DataError> {
         let given = [
             ("brightness", brightness, 1.0),
@@ -52,7 +52,7 @@ impl PhotometricDistortion {
         Ok(Self { brightness, contrast, saturation, hue })
     }
 
-    /// Refuses images that it cannot change.
+    /// Refuses pixel formats other than 8-bit RGB.
     pub(super) fn check(pixels: PixelFormat) -> Result<(), DataError> {
         if pixels == PixelFormat::Rgb8 {
             return Ok(());
@@ -67,14 +67,14 @@ impl PhotometricDistortion {
     /// Changes an image, with all randomness from `rng`.
     ///
     /// # Errors
-    /// [`DataError::Image`] unless the image is of 8 bits, and [`DataError::Argument`] unless it has 3 channels.
+    /// [`DataError::Argument`] unless the image has 8-bit pixels and 3 channels.
     pub fn apply(&self, image: AnyImage, rng: &mut SampleRng) -> Result<AnyImage, DataError> {
         if (image.pixel_type(), image.channels()) != (PixelFormat::Rgb8.pixel_type(), 3) {
             let (pixel_type, channels) = (image.pixel_type(), image.channels());
             Self::check(PixelFormat::Stored { pixel_type, channels })?;
         }
         let mut image = image.into_u8()?;
-        // All is drawn first, so that what comes later in the stream does not depend on what is changed.
+        // Everything is drawn first, so that later draws from the stream do not depend on which changes apply.
         let mut coin = |most: f64| {
             let (wanted, share) = (below(rng, 2) == 1, 2.0 * uniform(rng) - 1.0);
             wanted.then_some(most * share)

@@ -1,4 +1,4 @@
-//! Training's view of an image and its label map.
+//! The training transform of an image and its label map.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,18 @@ use crate::{
     AnyImage, Crop, DataError, Encoded, IGNORE, LabelMap, PixelFormat, SampleRng, Transform, below, uniform,
 };
 
-/// Training's view of an image and its label map: resized by a random factor, a random crop of that, flipped left to right half of the
-/// time, its colours changed, and set above and left of a border if it is smaller than the model's size.
+/// The training transform of an image and its label map. It resizes by a random factor, crops at random, flips left to
+/// right half of the time and optionally changes colours. If the result is smaller than the model's size, it adds a
+/// border to the right and below.
 ///
-/// The image is resized bilinearly and antialiased, as [`resize_to`](crate::resize_to) does. The label map goes through the same geometry, and each of its
-/// pixels takes the label of the pixel whose middle is nearest: labels are never mixed. Pixels of the border and
-/// pixels without data are [ignored](crate::IGNORE).
+/// The image is resized bilinearly and antialiased, as [`resize_to`](crate::resize_to) does. The label map goes through
+/// the same geometry. Each of its pixels takes the label of the pixel whose centre is nearest, so labels are never
+/// interpolated. Pixels of the border and pixels without data are [ignored](crate::IGNORE).
 ///
 /// # Source
 /// mmsegmentation's `RandomResize`, `RandomCrop`, `RandomFlip`, `PhotoMetricDistortion` and padding, in this order.
-/// Deviation: mmsegmentation's OpenCV resizes images without antialiasing and label maps by its `nearest`, shifted by half a pixel.
+/// Deviation: mmsegmentation uses OpenCV, which resizes images without antialiasing and label maps with its `nearest`,
+/// shifted by half a pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentTransform {
     size: (usize, usize),
@@ -38,14 +40,15 @@ pub struct SegmentTransform {
 }
 
 impl SegmentTransform {
-    /// Views of `(height, width)`, of images whose shorter side becomes 0.5 to 2 times the shorter side of that.
+    /// Creates views of `(height, width)`. By default, an image's shorter side is resized to 0.5 to 2 times the shorter
+    /// side of that size.
     ///
     /// # Errors
     /// [`DataError::Image`] for a size with a 0.
     ///
     /// # Source
-    /// mmsegmentation's recipes for ADE20K: ratios of 0.5 to 2, crops in which no class has more than 0.75 of the pixels if ten tries find
-    /// one, and flips.
+    /// mmsegmentation's recipes for ADE20K: ratios of 0.5 to 2, flips, and crops in which every class has less than
+    /// 0.75 of the pixels, if ten tries find one.
     pub fn new(size: (usize, usize)) -> Result<Self, DataError> {
         check_size(size)?;
         Ok(Self {
@@ -62,8 +65,8 @@ impl SegmentTransform {
         })
     }
 
-    /// Takes a square window of so many pixels on each side, at a random place, for the image: for scenes that are much larger than what is
-    /// to be seen at a time. No more of a scene than the crop is decoded where its format allows it.
+    /// Treats a square window of `side` pixels at a random position as the image. For scenes that are much larger than
+    /// what the model should see at once. If the scene's format allows it, only the crop is decoded.
     ///
     /// # Errors
     /// [`DataError::Argument`] for a window of 0 pixels.
@@ -72,7 +75,7 @@ impl SegmentTransform {
         Ok(Self { window: Some(side), ..self })
     }
 
-    /// The range of the random factor, uniform in it.
+    /// Sets the range of the random factor, which is uniform within it.
     ///
     /// # Errors
     /// [`DataError::Argument`] unless 0 < low ≤ high.
@@ -85,8 +88,8 @@ impl SegmentTransform {
         Err(DataError::Argument { name: "scale", value, bound })
     }
 
-    /// What the shorter side of an image becomes at a factor of 1, by default the shorter side of the model's size; `None` leaves it as it
-    /// is.
+    /// Sets the shorter side of an image at a factor of 1. The default is the shorter side of the model's size; `None`
+    /// keeps the image's own.
     ///
     /// # Errors
     /// [`DataError::Argument`] for 0.
@@ -98,7 +101,8 @@ impl SegmentTransform {
         Err(DataError::Argument { name: "short side", value: "0".into(), bound })
     }
 
-    /// The largest share that one class may have of a crop's pixels, ignored ones aside, if one of ten crops has no more; 1 takes every crop.
+    /// Sets the share of a crop's pixels, ignored ones aside, that every class must stay below. If ten crops fail, the
+    /// next is taken; 1 takes every crop.
     ///
     /// # Errors
     /// [`DataError::Argument`] unless it is above 0 and at most 1.
@@ -110,38 +114,39 @@ impl SegmentTransform {
         Err(DataError::Argument { name: "largest share", value, bound })
     }
 
-    /// Whether half of the views are mirrored (the default): not where left and right tell classes apart.
+    /// Sets whether half of the views are mirrored (the default). Turn it off if left and right distinguish classes.
     #[must_use]
     pub fn with_flip(self, flip: bool) -> Self {
         Self { flip, ..self }
     }
 
-    /// Whether half of the views are turned upside down by a mirror too, as in pictures from above.
+    /// Sets whether half of the views are also flipped top to bottom, as for images from above.
     #[must_use]
     pub fn with_vertical_flip(self, vertical_flip: bool) -> Self {
         Self { vertical_flip, ..self }
     }
 
-    /// Whether views are turned by 0, 90, 180 or 270 degrees, each as often.
+    /// Sets whether views are rotated by 0, 90, 180 or 270 degrees, with equal probability.
     #[must_use]
     pub fn with_quarter_turns(self, quarter_turns: bool) -> Self {
         Self { quarter_turns, ..self }
     }
 
-    /// How the colours of the views are changed; by default they are not.
+    /// Sets how the colours of the views are changed; by default they are not.
     #[must_use]
     pub fn with_photometric(self, photometric: Option<PhotometricDistortion>) -> Self {
         Self { photometric, ..self }
     }
 
-    /// The pixels of the border, in the image's own numbers: one for all channels or one for each, by default 0. mmsegmentation pads images
-    /// that are normalised by 0, which is the mean of the pixels.
+    /// Sets the pixel values of the border, on the image's own scale: one for all channels or one for each. The default
+    /// is 0; mmsegmentation pads normalised images with 0, which is the mean of the pixels.
     #[must_use]
     pub fn with_fill(self, fill: Vec<f64>) -> Self {
         Self { fill, ..self }
     }
 
-    /// Draws what is seen of an image of `(height, width)`. A crop is taken if `fits` it, or if it is the eleventh.
+    /// Draws the geometry of a view of an image of `(height, width)`. Takes the first crop for which `fits` returns
+    /// true, or else the eleventh.
     fn draw(
         &self,
         side: (usize, usize),
@@ -157,7 +162,7 @@ impl SegmentTransform {
         let (origin, side) = ((top, left), (height, width));
         let (low, high) = self.scale;
         let resized = scaled_size(side, self.short_side, low + (high - low) * uniform(rng));
-        // Drawn only where wanted: what a view is without them stays the same.
+        // Drawn only if enabled, so that views without them stay the same.
         let mirrored = uniform(rng) < 0.5 && self.flip;
         let upside_down = self.vertical_flip && uniform(rng) < 0.5;
         let quarters = if self.quarter_turns { below(rng, 4) } else { 0 };
@@ -180,7 +185,7 @@ impl SegmentTransform {
         drawn
     }
 
-    /// Changes the colours of what is shown and puts the border around it.
+    /// Changes the colours of the visible part and adds the border.
     fn finish(
         &self,
         geometry: &Geometry,
@@ -214,7 +219,8 @@ impl SegmentTransform {
 }
 
 impl Transform for SegmentTransform {
-    /// Without a label map, every crop is taken. Panics if colours are to be changed of an image that is not 8-bit RGB.
+    /// Without a label map, takes the first crop. Panics if colours are to be changed and the image is not 8-bit RGB,
+    /// or if the fill does not match the channels.
     fn apply(&self, image: AnyImage, rng: &mut SampleRng) -> AnyImage {
         let geometry = self.draw((image.height(), image.width()), rng, |_| true);
         let shown = geometry.shown(&Part::whole(image));

@@ -1,4 +1,4 @@
-//! The geometry of images and label maps, and hues, compared with torchvision v2.
+//! Compares the geometry of images and label maps, and hue shifts, with torchvision v2.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::geometry::Geometry;
 use super::hue::shift_hue;
 use crate::{AnyImage, Crop, IGNORE, Image, LabelMap};
 
-/// The borders of `make_segment.py`.
+/// The fill of the borders in `make_segment.py`.
 const FILL: [f64; 3] = [124.0, 116.0, 104.0];
 
 fn path(name: &str) -> PathBuf {
@@ -24,7 +24,7 @@ fn picture(name: &str) -> Image {
     decode_file(path(name), &DecodeLimits::default()).unwrap()
 }
 
-/// A label map of the files, in which 255 is ignored.
+/// A label map from a golden file, in which 255 is ignored.
 fn map(name: &str) -> LabelMap {
     let image = decode_labels(path(name), &DecodeLimits::default()).unwrap().into_u8().unwrap();
     assert_eq!(image.channels(), 1);
@@ -37,7 +37,7 @@ fn numbers(value: &Value) -> Vec<usize> {
     value.as_array().unwrap().iter().map(|number| number.as_u64().unwrap() as usize).collect()
 }
 
-/// Each case of the files: its number, source and geometry.
+/// Each golden case: its number, source and geometry.
 fn cases() -> Vec<(usize, String, Geometry)> {
     let case = |(at, case): (usize, &Value)| {
         let source = case["source"].as_str().unwrap().to_owned();

@@ -1,8 +1,8 @@
 //! 3 x 3 convolutions of feature maps `[B, H, W, C]`, and their gradients, by Winograd's minimal filtering.
 //!
-//! Outputs are computed in tiles of 2 x 2, each from a 4 x 4 window. After a transform of windows and kernels, the sum over channels is
-//! one product for each of the 16 numbers of a window, where the plain sum has 36 for the four outputs: 2.25 times fewer
-//! multiplications, as 16 matrix products.
+//! Outputs are computed in tiles of 2 x 2, each from a 4 x 4 window. After windows and kernels are transformed, each
+//! tile takes one product for each of the 16 elements of a window, per pair of channels. The direct sum takes 36 for
+//! the four outputs. That is 2.25 times fewer multiplications, done as 16 matrix products.
 //!
 //! # Source
 //! Lavin and Gray, arXiv 1509.09308, section 4.1, F(2 x 2, 3 x 3).
@@ -18,12 +18,14 @@ pub use tiles::Map;
 use tiles::{Reading, Tiles};
 use transform::{POINTS, kernel_gradient, kernels};
 
-/// Tiles of a task, about: enough for products of many rows, few enough that their windows stay in a core's cache.
+/// Approximate tiles per task: enough for products with many rows, few enough that their windows stay in a core's
+/// cache.
 const TASK: usize = 96;
-/// Tiles whose windows are held at once for the kernel's gradient, about.
+/// Approximate number of tiles whose windows are held at once for the kernel gradient.
 const HELD: usize = 256;
 
-/// The convolution at stride 1 with zeros around the map. Factors of products are rounded behind the transforms.
+/// Computes the convolution with stride 1 and zeros around the map. Factors of products are rounded after the
+/// transforms.
 ///
 /// # Shapes
 /// `[B, H, W, C_in]`, weight `[C_out, C_in, 3, 3]` → `[B, H, W, C_out]`
@@ -42,7 +44,7 @@ pub fn conv3x3_input_backward(
     [c_in, c_out]: [usize; 2],
     products: ProductType,
 ) -> Buffer {
-    // A convolution with the kernels turned by half a turn.
+    // A convolution with the kernels rotated by 180°.
     on_pool(|| convolve(grad, &kernels(weight, [c_in, c_out], true), map, [c_out, c_in], products))
 }
 

@@ -7,40 +7,40 @@ use rayon::prelude::*;
 
 use super::transform::{LANES, Lanes, POINTS, load, output_gradient, outputs, store, window};
 
-/// The extents of feature maps.
+/// The size of a batch of feature maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Map {
-    /// How many.
+    /// Number of maps.
     pub batch: usize,
-    /// Rows of each.
+    /// Rows of each map.
     pub height: usize,
-    /// Columns of each.
+    /// Columns of each map.
     pub width: usize,
 }
 
 impl Map {
-    /// Pixels of all maps.
+    /// Returns the number of pixels of all maps.
     pub(super) fn pixels(self) -> usize {
         self.batch * self.height * self.width
     }
 }
 
-/// The tiles of feature maps. Rows of tiles are counted through all maps; a last one may be half outside.
+/// The tiles of feature maps. Rows of tiles are counted across all maps; the last row of a map may be half outside it.
 #[derive(Clone, Copy)]
 pub struct Tiles {
     map: Map,
-    /// Rows of tiles of a map.
+    /// Rows of tiles per map.
     rows: usize,
-    /// Tiles of a row.
+    /// Tiles per row.
     pub columns: usize,
 }
 
-/// What is made of a 4 x 4 window.
+/// What a 4 x 4 window is transformed to.
 #[derive(Clone, Copy)]
 pub enum Reading {
     /// A factor of the convolution.
     Window,
-    /// The middle, gradients of a tile's outputs, as a factor of the kernels' gradient.
+    /// A factor of the kernel gradient, from the middle of the window: the gradients of a tile's outputs.
     OutputGradient,
 }
 
@@ -49,14 +49,14 @@ impl Tiles {
         Self { map, rows: map.height.div_ceil(2), columns: map.width.div_ceil(2) }
     }
 
-    /// All rows of tiles, in groups of about so many tiles.
+    /// Divides all rows of tiles into groups of about `tiles` tiles.
     pub fn groups(&self, tiles: usize) -> Vec<Range<usize>> {
         let all = self.map.batch * self.rows;
         let rows = (tiles / self.columns.max(1)).max(1);
         (0..all).step_by(rows).map(|first| first..(first + rows).min(all)).collect()
     }
 
-    /// The pixels of groups of rows of tiles, one after the other.
+    /// Splits `y` into the pixels of consecutive groups of tile rows.
     pub fn split<'a>(
         &self,
         mut y: &'a mut [f32],
@@ -73,7 +73,7 @@ impl Tiles {
         split
     }
 
-    /// The first pixel of a row of tiles.
+    /// Returns the index of the first pixel of a row of tiles.
     fn first_pixel(&self, row: usize) -> usize {
         (row / self.rows * self.map.height + row % self.rows * 2) * self.map.width
     }
@@ -90,7 +90,7 @@ impl Tiles {
         rows: Range<usize>,
         reading: Reading,
     ) {
-        // Of each of the 16 parts, a row of tiles.
+        // For each row of tiles, its piece of each of the 16 parts.
         let mut of_rows: Vec<Vec<&mut [f32]>> = rows.clone().map(|_| Vec::with_capacity(POINTS)).collect();
         for part in self.parts(out, channels, &rows) {
             let pieces = part.chunks_exact_mut(self.columns * channels);
@@ -101,7 +101,7 @@ impl Tiles {
         });
     }
 
-    /// The same on this thread.
+    /// [`read_all`](Self::read_all) on the calling thread.
     pub fn read(&self, out: &mut [f32], x: &[f32], channels: usize, rows: Range<usize>, reading: Reading) {
         let mut parts: Vec<_> = self.parts(out, channels, &rows).collect();
         for row in rows {
@@ -115,7 +115,7 @@ impl Tiles {
         }
     }
 
-    /// Makes the outputs of some rows of tiles, whose pixels are `y`.
+    /// Computes the outputs of some rows of tiles, whose pixels are `y`.
     ///
     /// # Shapes
     /// `[16, tiles, C]` → `[pixels, C]`
@@ -141,7 +141,7 @@ impl Tiles {
         out.chunks_exact_mut(rows.len() * self.columns * channels)
     }
 
-    /// The four rows of pixels of a row of windows; none where it is outside.
+    /// Returns the four pixel rows of a row of windows; empty where outside the map.
     fn window_rows<'a>(&self, x: &'a [f32], channels: usize, row: usize) -> [&'a [f32]; 4] {
         let (map, first) = (row / self.rows, row % self.rows * 2);
         let len = self.map.width * channels;
@@ -152,7 +152,7 @@ impl Tiles {
     }
 }
 
-/// A row of tiles, each of the 16 parts by itself.
+/// Transforms the windows of a row of tiles. `parts` has its piece of each of the 16 parts.
 #[multiversion(targets = "simd")]
 fn read_row(parts: &mut [&mut [f32]], rows: [&[f32]; 4], channels: usize, reading: Reading) {
     let tiles = parts[0].len() / channels;
@@ -172,7 +172,7 @@ fn read_row(parts: &mut [&mut [f32]], rows: [&[f32]; 4], channels: usize, readin
     }
 }
 
-/// The pixels from the one before `column` to the second behind it; none where it is outside.
+/// Returns the four pixels from `column - 1` to `column + 2`; empty where outside the map.
 #[inline(always)]
 fn pixels_of(row: &[f32], column: usize, channels: usize) -> [&[f32]; 4] {
     std::array::from_fn(|j| match (column + j).checked_sub(1) {
@@ -181,7 +181,7 @@ fn pixels_of(row: &[f32], column: usize, channels: usize) -> [&[f32]; 4] {
     })
 }
 
-/// The outputs of a row of tiles, of which the lower ones may be outside.
+/// Writes the outputs of a row of tiles that are inside the map.
 #[multiversion(targets = "simd")]
 fn write_row(mut rows: [&mut [f32]; 2], parts: [&[f32]; POINTS], channels: usize) {
     let tiles = parts[0].len() / channels;

@@ -1,16 +1,16 @@
-//! Winograd's transforms for 2 x 2 outputs of a 3 x 3 kernel, each one-dimensional and applied to columns and rows.
+//! Winograd's transforms for 2 x 2 outputs of a 3 x 3 kernel, each one-dimensional and applied to columns, then rows.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use crate::Buffer;
 
-/// Numbers of a transformed window.
+/// Elements of a transformed window.
 pub const POINTS: usize = 16;
-/// Channels that are transformed at once.
+/// Channels transformed at once.
 pub const LANES: usize = 16;
 
-/// Numbers of as many channels.
+/// One value for each of [`LANES`] channels.
 pub type Lanes = [f32; LANES];
 
 #[inline(always)]
@@ -23,7 +23,7 @@ fn sub(a: Lanes, b: Lanes) -> Lanes {
     std::array::from_fn(|i| a[i] - b[i])
 }
 
-/// A one-dimensional transform of columns, then of rows.
+/// Applies a one-dimensional transform to columns, then to rows.
 #[inline(always)]
 fn both_ways<const N: usize, const M: usize>(
     x: [[Lanes; N]; N],
@@ -51,7 +51,7 @@ pub fn outputs(m: [[Lanes; 4]; 4]) -> [[Lanes; 2]; 2] {
     both_ways(m, |[a, b, c, d]| [add(a, add(b, c)), sub(sub(b, c), d)])
 }
 
-/// A g Aᵀ of the outputs' gradients, which are the window's middle.
+/// A g Aᵀ of the output gradients, which are the middle of the window.
 #[inline(always)]
 pub fn output_gradient(window: [[Lanes; 4]; 4]) -> [[Lanes; 4]; 4] {
     let middle = [1, 2].map(|i| [1, 2].map(|j| window[i][j]));
@@ -81,13 +81,14 @@ fn half(a: Lanes) -> Lanes {
     a.map(|a| 0.5 * a)
 }
 
-/// The transform of kernels, turned by half a turn with inputs and outputs exchanged if they are to carry gradients back.
+/// Transforms kernels. If `turned`, rotates them by 180° and swaps inputs and outputs, as backpropagation to the input
+/// needs.
 ///
 /// # Shapes
 /// `[C_out, C_in, 3, 3]` → `[C_in, 16, C_out]`, or `[C_out, 16, C_in]` if turned
 pub fn kernels(weight: &[f32], [c_in, c_out]: [usize; 2], turned: bool) -> Buffer {
     let mut transformed = Buffer::any(POINTS * c_in * c_out);
-    // Kernels of a row, and from one to the next and of a row to the next.
+    // The kernels of a row, and the strides from one kernel and one row to the next.
     let (count, step, row_step) = if turned { (c_in, 9, 9 * c_in) } else { (c_out, 9 * c_in, 9) };
     transformed.par_chunks_mut(POINTS * count).enumerate().for_each(|(row, out)| {
         kernels_row(out, &weight[row * row_step..], step, turned);
@@ -95,7 +96,7 @@ pub fn kernels(weight: &[f32], [c_in, c_out]: [usize; 2], turned: bool) -> Buffe
     transformed
 }
 
-/// Kernels each `step` numbers behind the one before.
+/// Transforms the kernels of a row, which are `step` elements apart.
 #[multiversion(targets = "simd")]
 fn kernels_row(out: &mut [f32], weight: &[f32], step: usize, turned: bool) {
     let count = out.len() / POINTS;
@@ -115,7 +116,7 @@ fn kernels_row(out: &mut [f32], weight: &[f32], step: usize, turned: bool) {
     }
 }
 
-/// The kernels' gradient, of the sums of products.
+/// Computes the kernel gradient from the sums of products.
 ///
 /// # Shapes
 /// `[16, C_in, C_out]` → `[C_out, C_in, 3, 3]`
@@ -127,7 +128,7 @@ pub fn kernel_gradient(sums: &[f32], [c_in, c_out]: [usize; 2]) -> Buffer {
     gradient
 }
 
-/// For the outputs from `first` on, at most [`LANES`].
+/// Computes the gradient for at most [`LANES`] output channels from `first` on.
 #[multiversion(targets = "simd")]
 fn kernel_gradient_block(out: &mut [f32], sums: &[f32], [c_in, c_out]: [usize; 2], first: usize) {
     let lanes = LANES.min(c_out - first);
@@ -144,7 +145,7 @@ fn kernel_gradient_block(out: &mut [f32], sums: &[f32], [c_in, c_out]: [usize; 2
     }
 }
 
-/// The first numbers of a slice, and zeros behind its end.
+/// Loads the first values of a slice, with zeros after its end.
 #[inline(always)]
 pub fn load(x: &[f32]) -> Lanes {
     match x.first_chunk() {
@@ -153,7 +154,7 @@ pub fn load(x: &[f32]) -> Lanes {
     }
 }
 
-/// Writes as many as the slice takes.
+/// Writes as many lanes as the slice has room for.
 #[inline(always)]
 pub fn store(out: &mut [f32], lanes: Lanes) {
     match out.first_chunk_mut() {

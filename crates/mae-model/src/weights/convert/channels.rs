@@ -1,4 +1,4 @@
-//! Weights for images of other channels.
+//! Adapts weights to images with other channels.
 
 use mae_vit::{Geometry, Normalize, VitConfig};
 
@@ -11,36 +11,42 @@ use crate::{ClassifierConfig, Hints, MaeConfig, ModelError, SegmenterConfig};
 /// The channels of a model's images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Channels {
-    /// So many, of which nothing is known: one takes the sum of the kernels of all old channels, several repeat them in turn, scaled by
-    /// the old number over the new.
+    /// This many channels, unrelated to the old ones by name. A single channel takes the sum of all old channels'
+    /// kernels. Several repeat the old kernels in turn, scaled by the old number of channels over the new. The old
+    /// number changes nothing.
     ///
     /// # Source
     /// timm `adapt_input_conv`.
     Count(usize),
-    /// With these names: a channel takes the kernels of the old one of its name, and zeros if there is none, so that the model sees of the
-    /// new images what it saw of the old.
+    /// Channels with these names. Each takes the kernels of the old channel of its name, or zeros if there is none, so
+    /// that the model sees in the new images what it saw in the old.
     Named(Vec<String>),
 }
 
-/// The channels of a file of three that does not name them.
+/// The channel names of a three-channel file that does not name them.
 const COLOURS: [&str; 3] = ["red", "green", "blue"];
 
-/// For each new channel, the share that each old one has in it.
+/// For each new channel, the shares of the old ones in it.
 type Shares = Vec<Vec<f32>>;
 
 impl WeightFile {
-    /// The same weights for images of other channels, in f32: the kernels that project patches, and in the decoder what predicts pixels. One
-    /// predicted channel is the mean of the old ones.
+    /// Adapts the weights to images with other channels, in f32: the patch embedding and, in the decoder, the
+    /// prediction of pixels. A single predicted channel is the mean of the old ones.
     ///
-    /// Mean and deviation follow where they are known: of one channel they are the old ones' means, of a named channel those of its old one.
-    /// Where a channel is new, the file no longer says how images are normalised.
+    /// The mean and standard deviation of the images are adapted where they are known. A single channel takes the means
+    /// of the old ones, a named channel those of the old channel of its name. With several unnamed channels or a new
+    /// name, the file no longer says how images are normalised.
     ///
     /// # Errors
-    /// [`ModelError::Resample`] for no channel, a name that comes twice, or names of which the file has none.
+    /// [`ModelError::Resample`] for no channels or a repeated name, if the file has none of the names, or if it has a
+    /// number of channels other than three and does not name them.
     pub fn with_channels(mut self, channels: &Channels, hints: &Hints) -> Result<Self, ModelError> {
         let old = self.vit_config(hints)?.geometry;
         let refuse = |reason: String| ModelError::Resample { path: self.path.clone(), reason };
         let from = old.in_chans();
+        if *channels == Channels::Count(from) {
+            return Ok(self);
+        }
         let (kernels, predictions) = match channels {
             Channels::Count(count) => counted(from, *count),
             Channels::Named(names) => {
@@ -58,7 +64,7 @@ impl WeightFile {
             (out.collect(), vec![shape[0], kernels.len(), shape[2], shape[3]])
         })?;
         for name in ["decoder_pred.weight", "decoder_pred.bias"] {
-            // A row for each number of a patch, its channels side by side.
+            // One row per value of a patch, with a pixel's channels side by side.
             self.replace_values(name, |values, shape| {
                 let row = shape[1..].iter().product::<usize>();
                 let out = values.chunks_exact(from * row).flat_map(|pixel| mixed(pixel, row, &predictions));
@@ -80,6 +86,8 @@ impl WeightFile {
             config.vit.geometry = new;
             self.metadata.insert(SEGMENTER_KEY.into(), json(&config));
         }
+        // The files beside the weights describe the old channels.
+        self.beside.other_channels = true;
         match normalized(&normalize, channels, &kernels) {
             Some(normalize) => self.metadata.insert(NORMALIZE_KEY.into(), json(&normalize)),
             None => self.metadata.remove(NORMALIZE_KEY),
@@ -94,7 +102,7 @@ impl WeightFile {
         Ok(self)
     }
 
-    /// What the file, or three colours, are called.
+    /// The names of the file's channels, by default those of three colours.
     fn channel_names(&self, count: usize) -> Result<Vec<String>, String> {
         let names = self.metadata.get(CHANNELS_KEY).map(|text| serde_json::from_str::<Vec<String>>(text));
         match names {
@@ -114,8 +122,7 @@ fn counted(from: usize, to: usize) -> (Shares, Shares) {
         let row = |i: usize| (0..from).map(|j| if j == i % from { share } else { 0.0 }).collect();
         (0..to).map(row).collect()
     };
-    // timm changes nothing where the number is the same.
-    (in_turn(if from == to { 1.0 } else { from as f32 / to as f32 }), in_turn(1.0))
+    (in_turn(from as f32 / to as f32), in_turn(1.0))
 }
 
 fn named(old: &[String], new: &[String]) -> Result<Shares, String> {
@@ -129,7 +136,7 @@ fn named(old: &[String], new: &[String]) -> Result<Shares, String> {
     Ok(new.iter().map(|new| old.iter().map(|old| share(new, old)).collect()).collect())
 }
 
-/// Of old channels, `size` numbers each, the new ones.
+/// Mixes the old channels, `size` values each, into the new ones.
 fn mixed(old: &[f32], size: usize, shares: &Shares) -> Vec<f32> {
     let new = |shares: &Vec<f32>| {
         let mut sum = vec![0.0; size];

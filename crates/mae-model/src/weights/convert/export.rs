@@ -1,4 +1,4 @@
-//! Files that others read.
+//! Exports weight files for other projects.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -15,17 +15,17 @@ use crate::weights::metadata::{CONFIG_KEY, ENCODER_KEY, NORMALIZE_KEY, RESIZING_
 use crate::weights::names::{Part, float, is_float, part, to_transformers};
 use crate::{Contents, Hints, ModelError, Resize, Resizing, Scheme, Source, Sourced};
 
-/// The type in which a file holds its numbers, whatever they are computed in.
+/// The dtype in which a file stores its floating-point values, whatever the compute precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StoredAs {
-    /// As it is, to the bit.
+    /// Unchanged, to the bit.
     #[default]
     Same,
-    /// 32.
+    /// 32 bits.
     F32,
-    /// IEEE's 16: up to 65504.
+    /// IEEE half precision, 16 bits: up to 65504.
     F16,
-    /// 16 with the range of 32.
+    /// bfloat16: 16 bits with the range of f32.
     Bf16,
 }
 
@@ -46,7 +46,7 @@ impl FromStr for StoredAs {
     }
 }
 
-/// A tensor to be written.
+/// A tensor ready to be written.
 struct Ready {
     name: String,
     dtype: Dtype,
@@ -55,15 +55,15 @@ struct Ready {
 }
 
 impl WeightFile {
-    /// Writes the model into a file, or for transformers into a new folder, completely or not at all. Returns the names
-    /// in this file of what the scheme has no place for and was left out.
+    /// Writes the model to a file, or to a new folder for transformers, completely or not at all. Returns the names, as
+    /// in this file, of the tensors that the scheme has no place for and that were left out.
     ///
-    /// transformers gets `ViTMAEForPreTraining` where there is a decoder, else `ViTMAEModel`, with `config.json` and
-    /// `preprocessor_config.json`. What the hints add to the description goes into the file.
+    /// transformers gets `ViTMAEForPreTraining` if there is a decoder, else `ViTMAEModel`, with `config.json` and
+    /// `preprocessor_config.json`. What the hints add to the description is written too.
     ///
     /// # Errors
-    /// [`ModelError::Export`] if the scheme cannot hold the model or a number does not fit the type; if the file does
-    /// not tell what a configuration needs; if something is there already or cannot be written.
+    /// [`ModelError::Export`] if the scheme cannot hold the model, a value does not fit the dtype, or `out` exists.
+    /// Also fails if the file does not state what a configuration needs, or if writing fails.
     pub fn export(
         &self,
         scheme: Scheme,
@@ -75,7 +75,7 @@ impl WeightFile {
         if out.exists() {
             return Err(self.refused("there is something already".into(), out));
         }
-        // Nobody would know from the tensors alone.
+        // Refuse a model that is computed differently, because its tensors alone would not show it.
         self.said()?;
         let configs = match scheme {
             Scheme::Transformers => Some(self.transformers_configs(hints, out)?),
@@ -105,7 +105,7 @@ impl WeightFile {
             let bytes = stored.read().map_err(read)?;
             let mut shape = stored.shape.clone();
             let (dtype, bytes) = self.converted(&stored.name, stored.dtype, bytes, stored_as, out)?;
-            // A qkv becomes three of a third of its rows each.
+            // A qkv becomes three tensors with a third of its rows each.
             if names.len() > 1 {
                 match shape.first_mut().filter(|rows| rows.is_multiple_of(names.len())) {
                     Some(rows) => *rows /= names.len(),
@@ -143,7 +143,7 @@ impl WeightFile {
     ) -> Result<(Dtype, Vec<u8>), ModelError> {
         let to = match stored_as {
             StoredAs::Same => return Ok((dtype, bytes)),
-            // Counts of a batch norm stay what they are.
+            // Integers, such as a batch norm's counts, stay unchanged.
             _ if !is_float(dtype) => return Ok((dtype, bytes)),
             StoredAs::F32 => Dtype::F32,
             StoredAs::F16 => Dtype::F16,
@@ -160,8 +160,8 @@ impl WeightFile {
         Ok((to, data.as_bytes().to_vec()))
     }
 
-    /// What a file says of its model and its images: what this one and the files beside it say. What is only assumed stays
-    /// unsaid.
+    /// The metadata of the exported file: what this file and those beside it say of the model and its images. Values
+    /// that are only assumed are left out.
     fn description(&self, scheme: Scheme, hints: &Hints) -> BTreeMap<String, String> {
         let mut metadata = self.metadata.clone();
         let mut say = |key: &str, text: String| {
@@ -191,7 +191,8 @@ impl WeightFile {
         metadata
     }
 
-    /// `config.json` and, unless nothing says how images of other channels than three are normalised, `preprocessor_config.json`.
+    /// `config.json` and `preprocessor_config.json`. The latter is left out if there are not three channels and nothing
+    /// says how they are normalised.
     fn transformers_configs(&self, hints: &Hints, out: &Path) -> Result<(Value, Option<Value>), ModelError> {
         let contents = self.contents();
         if matches!(contents, Contents::FineTuned { .. } | Contents::Probe { .. }) {
@@ -253,7 +254,7 @@ impl WeightFile {
             );
             return Err(self.refused(reason, out));
         }
-        // As evaluation does here where nothing else is said.
+        // The same as in evaluation here, if nothing else is stated.
         let usual = || Resizing { resize: Resize::Cover((height, width)), filter: "bicubic".into() };
         let resizing = self.said_resizing((height, width))?.map_or_else(usual, |said| said.value);
         let mut preprocessor = resizing
@@ -282,7 +283,7 @@ fn write(tensors: &[Ready], metadata: BTreeMap<String, String>, out: &Path) -> R
         .map_err(|source| ModelError::Write { path: out.into(), source })
 }
 
-/// A folder as transformers saves one, under another name until it is whole.
+/// Writes a folder as transformers saves one, under a temporary name until it is complete.
 fn write_folder(
     tensors: &[Ready],
     (config, preprocessor): (Value, Option<Value>),
@@ -295,7 +296,7 @@ fn write_folder(
     let mut partial = out.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    // Not over what someone else may have left there.
+    // Do not overwrite what someone else may have left there.
     fs::create_dir(&partial).map_err(write_error(&partial))?;
     let written = || {
         let preprocessor = preprocessor.as_ref().map(|value| ("preprocessor_config.json", value));

@@ -1,4 +1,4 @@
-//! Files into other files, without a model in between: under others' names, in other numbers, for other sizes and channels.
+//! Converts files without building a model: to others' names, other dtypes, other sizes and channels.
 
 mod channels;
 mod export;

@@ -1,4 +1,4 @@
-//! Weights for images and patches of another size.
+//! Adapts weights to other sizes of images and patches.
 
 use std::sync::Arc;
 
@@ -7,17 +7,18 @@ use mae_vit::{Geometry, VitConfig, resample_kernels};
 use safetensors::tensor::Dtype;
 
 use crate::weights::file::WeightFile;
-use crate::weights::metadata::{CONFIG_KEY, ENCODER_KEY, RESIZING_KEY, SEGMENTER_KEY, json};
+use crate::weights::metadata::{CLASSIFIER_KEY, CONFIG_KEY, ENCODER_KEY, RESIZING_KEY, SEGMENTER_KEY, json};
 use crate::weights::read::Stored;
-use crate::{Hints, MaeConfig, ModelError, SegmenterConfig, Sourced};
+use crate::{ClassifierConfig, Hints, MaeConfig, ModelError, SegmenterConfig, Sourced};
 
 impl WeightFile {
-    /// The same weights for images of another size, in f32: positions are resampled in two dimensions, in both towers.
-    /// Where the patches have another size too, so are the kernels that project them.
+    /// Resamples the weights for another image size, in f32: the positions of both towers, in two dimensions. For
+    /// another patch size, it also resamples the kernels of the patch embedding.
     ///
     /// # Errors
-    /// [`ModelError::Resample`] if the patch size does not divide the image size; if the file does not tell its own size; for other patches where
-    /// there is a decoder, which predicts patches of one size: convert the encoder alone.
+    /// [`ModelError::Resample`] if the patch size does not divide the image size, or if the patch size changes and
+    /// there is a decoder. A decoder predicts patches of one size: convert the encoder alone. Also fails if the file
+    /// does not state its own image size.
     ///
     /// # Source
     /// timm `resample_abs_pos_embed` and `resample_patch_embed`.
@@ -67,6 +68,10 @@ impl WeightFile {
         }
         if let Some(config) = self.parsed::<VitConfig>(ENCODER_KEY)? {
             self.metadata.insert(ENCODER_KEY.into(), json(&VitConfig { geometry: new, ..config }));
+        }
+        if let Some(mut config) = self.parsed::<ClassifierConfig>(CLASSIFIER_KEY)? {
+            config.vit.geometry = new;
+            self.metadata.insert(CLASSIFIER_KEY.into(), json(&config));
         }
         if let Some(mut config) = self.parsed::<SegmenterConfig>(SEGMENTER_KEY)? {
             config.vit.geometry = new;

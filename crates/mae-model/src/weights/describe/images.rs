@@ -8,18 +8,18 @@ use crate::weights::said::{timm_normalize, timm_resizing, transformers_normalize
 use crate::{ModelError, Resizing, Source, Sourced};
 
 impl WeightFile {
-    /// How its images were normalised: as it says, else by ImageNet's mean and deviation.
+    /// How its images are normalised: as the file says, else by ImageNet's mean and standard deviation.
     ///
     /// # Errors
-    /// If what it says cannot be used, or it says nothing and its images have no three channels.
+    /// If what it says cannot be used, or it says nothing and its images do not have three channels.
     pub fn normalize(&self) -> Result<Normalize, ModelError> {
         let normalize = self.said_normalize()?.value;
         normalize.validate(self.patch_embed()?[1]).map_err(|error| self.unusable(error.to_string()))?;
         Ok(normalize)
     }
 
-    /// How its images are normalised, and what says so: the file itself, transformers' preprocessor or timm's
-    /// configuration beside it.
+    /// How its images are normalised, and the source: the file itself, transformers' preprocessor or timm's
+    /// configuration beside it, else ImageNet's values as [`Source::Usual`].
     ///
     /// # Errors
     /// If what it says cannot be used.
@@ -31,6 +31,7 @@ impl WeightFile {
             return Ok(Sourced::new(normalize, Source::File));
         }
         let said = match (self.beside.preprocessor(), self.beside.timm_images(self.scheme)) {
+            _ if self.beside.other_channels => Ok(None),
             (Some(config), _) => transformers_normalize(config, self.patch_embed()?[1]),
             (None, Some(config)) => timm_normalize(config),
             (None, None) => Ok(None),
@@ -39,10 +40,11 @@ impl WeightFile {
         Ok(said.unwrap_or_else(|| Sourced::new(Normalize::imagenet(), Source::Usual)))
     }
 
-    /// How its images get the model's size, this height and width, where the file or something beside it says so.
+    /// How its images are resized to the model's `size`, (height, width), if the file or a configuration beside it says
+    /// so.
     ///
     /// # Errors
-    /// If what is said is not understood, or makes images of another size.
+    /// If the stated resizing is not understood, or makes images of another size.
     pub fn said_resizing(&self, size: (usize, usize)) -> Result<Option<Sourced<Resizing>>, ModelError> {
         if let Some(said) = self.parsed(RESIZING_KEY)? {
             return Ok(Some(Sourced::new(said, Source::File)));

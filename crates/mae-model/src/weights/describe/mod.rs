@@ -1,4 +1,4 @@
-//! What a file holds: its model, how images are prepared for it, and all of that for people and programs.
+//! Describes a file: its model, how images are prepared for it, and a summary for people and programs.
 
 mod images;
 mod model;

@@ -1,4 +1,4 @@
-//! What model a file holds: as it says, or as its tensors show.
+//! The model of a file, as its description states or as its tensors show.
 
 use std::fmt::{self, Debug};
 
@@ -13,16 +13,16 @@ use crate::{
     SegmenterConfig, Source, Sourced,
 };
 
-/// An encoder's description, and what says so.
+/// An encoder's configuration, with the sources of its values.
 pub(crate) struct Told {
     pub geometry: Sourced<Geometry>,
-    /// With the heads that are told beside it.
+    /// Includes the number of heads, whose source is `heads`.
     pub stack: StackConfig,
     pub heads: Source,
     pub norm_eps: Sourced<f64>,
 }
 
-/// Which tower of a model, and how its heads are called.
+/// A tower of a model: the names of its tensors, and of the field for its heads.
 struct Tower {
     blocks: &'static str,
     token: &'static str,
@@ -39,22 +39,23 @@ const DECODER: Tower = Tower {
     of: |(_, decoder)| decoder,
 };
 
-/// Added to a refusal of as many positions as there may be patches.
+/// Added to an error if the number of positions fits the patches alone, without a class token.
 const NO_EMBED_CLASS: &str = " and the class token (without a position for the class token, timm's no_embed_class, a file is \
                               read where a config.json beside it says the size of its images)";
 
 impl WeightFile {
-    /// The encoder's description.
+    /// The encoder's configuration.
     ///
     /// # Errors
-    /// [`ModelError::Description`] says what the file does not tell, what it tells otherwise than the hints, or what around
-    /// it says that the model is computed in another way.
+    /// [`ModelError::Description`] if the file does not state a value, if it contradicts a hint, or if the files around
+    /// it say that the model is computed differently. [`ModelError::OtherModel`] if a tensor shows another kind of
+    /// model.
     pub fn vit_config(&self, hints: &Hints) -> Result<VitConfig, ModelError> {
         let Told { geometry, stack, norm_eps, .. } = self.told(hints)?;
         Ok(VitConfig { geometry: geometry.value, stack, norm_eps: norm_eps.value })
     }
 
-    /// The same with what says so.
+    /// Like [`vit_config`](Self::vit_config), with the sources of the values.
     pub(crate) fn told(&self, hints: &Hints) -> Result<Told, ModelError> {
         let own = self.tensors.keys().filter(|name| matches!(part(name), Part::Encoder | Part::Decoder));
         if let Some((name, what)) = part_of_others(own) {
@@ -77,15 +78,15 @@ impl WeightFile {
         Ok(told)
     }
 
-    /// The whole model's description.
+    /// The whole model's configuration.
     ///
     /// # Errors
-    /// [`ModelError::NoDecoder`] if there is only a part of one; as [`vit_config`](Self::vit_config).
+    /// [`ModelError::NoDecoder`] if there is no decoder; as [`vit_config`](Self::vit_config).
     pub fn mae_config(&self, hints: &Hints) -> Result<MaeConfig, ModelError> {
         Ok(self.told_mae(hints)?.0)
     }
 
-    /// The same with what says how many heads the decoder has and what its targets are.
+    /// Like [`mae_config`](Self::mae_config), with the sources of the decoder's number of heads and of its targets.
     pub(crate) fn told_mae(&self, hints: &Hints) -> Result<(MaeConfig, Source, Source), ModelError> {
         if !self.tensors.keys().any(|name| part(name) == Part::Decoder) {
             return Err(ModelError::NoDecoder { path: self.path.clone(), contents: self.contents() });
@@ -107,20 +108,20 @@ impl WeightFile {
         Ok((MaeConfig { geometry, encoder, decoder, norm_eps, norm_pix_loss }, heads, targets.source))
     }
 
-    /// The share of patches that was masked in training, where it is said.
+    /// The share of patches masked in training, if it is stated.
     pub(crate) fn mask_ratio(&self, hints: &Hints) -> Result<Option<f64>, ModelError> {
         let said = self.said()?.mask_ratio.clone();
         Ok(self.agreed("mask_ratio", hints, hints.mask_ratio, said)?.map(|said| said.value))
     }
 
-    /// What is said around the tensors.
+    /// What the files around the tensors say.
     pub(crate) fn said(&self) -> Result<&Said, ModelError> {
         let refuse =
             |reason: &String| ModelError::Description { path: self.path.clone(), reason: reason.clone() };
         self.said.as_ref().map_err(refuse)
     }
 
-    /// What the file itself or else what lies around it says.
+    /// What the file itself says, else what the files around its tensors say.
     pub(crate) fn says(&self) -> Result<Said, ModelError> {
         let mut said = self.said()?.clone();
         if let Some(VitConfig { geometry, stack, norm_eps }) = self.described_vit()? {
@@ -135,7 +136,7 @@ impl WeightFile {
         Ok(said)
     }
 
-    /// What is said, or else what the caller knows; an error where these differ.
+    /// Returns the stated value, else the caller's hint. Fails if both are given and differ.
     fn agreed<T: PartialEq + Debug>(
         &self,
         field: &str,
@@ -153,7 +154,7 @@ impl WeightFile {
         }
     }
 
-    /// That a configuration describes these tensors.
+    /// Checks that the stated configuration matches the tensors.
     fn check_shapes(&self, told: &Told) -> Result<(), ModelError> {
         for (key, said) in &self.said()?.shapes {
             let found = match *key {
@@ -171,11 +172,12 @@ impl WeightFile {
         Ok(())
     }
 
-    /// The description of an encoder with its classifier, whose classes are named by their numbers where the file has no
-    /// names.
+    /// The configuration of the encoder with its classifier. If the file has no class names, the classes are named by
+    /// their numbers.
     ///
     /// # Errors
-    /// [`ModelError::Description`] says what the file does not tell, or that it has no classifier.
+    /// [`ModelError::Description`] if the file does not state a value or has no classifier; as
+    /// [`vit_config`](Self::vit_config).
     pub fn classifier_config(&self, hints: &Hints) -> Result<ClassifierConfig, ModelError> {
         if let Some(config) = self.described_classifier()? {
             return Ok(config);
@@ -185,17 +187,17 @@ impl WeightFile {
             Contents::Probe { classes } => (Head::Probe, classes),
             other => return Err(self.untold(format!("what classes there are: it holds {other}"))),
         };
-        // The official code has this norm where it fine-tunes on means, and probes class tokens.
+        // The official code has this norm when it fine-tunes on means. It probes class tokens.
         let means = self.tensors.contains_key("fc_norm.weight");
         let pooling = if means { Pooling::MeanPatch } else { Pooling::ClassToken };
         let classes = (0..classes).map(|class| class.to_string()).collect();
         Ok(ClassifierConfig { vit: self.vit_config(hints)?, pooling, head, classes, multi_label: false })
     }
 
-    /// The description of an encoder with a segmentation head.
+    /// The configuration of an encoder with a segmentation head.
     ///
     /// # Errors
-    /// [`ModelError::Description`] if the file has none, or one that is inconsistent.
+    /// [`ModelError::Description`] if the file has none or a malformed one; as [`SegmenterConfig::check`].
     pub fn segmenter_config(&self) -> Result<SegmenterConfig, ModelError> {
         let Some(config) = self.described_segmenter()? else {
             let contents = self.contents();
@@ -205,10 +207,10 @@ impl WeightFile {
         Ok(config)
     }
 
-    /// Whether its norm belongs behind the mean of tokens.
+    /// Whether its norm applies to the mean of tokens.
     ///
     /// # Errors
-    /// [`ModelError::Description`] if there is one before the mean and one behind it, or the file says otherwise.
+    /// [`ModelError::Description`] if there is a norm both before and after the mean, or if the file says otherwise.
     pub(crate) fn norms_mean(&self) -> Result<bool, ModelError> {
         let has = |name: &str| self.tensors.contains_key(name);
         let refuse =
@@ -228,7 +230,7 @@ impl WeightFile {
         }
     }
 
-    /// As the file itself says.
+    /// From the file's own description.
     fn described(&self) -> Result<Option<MaeConfig>, ModelError> {
         self.parsed(CONFIG_KEY)
     }
@@ -246,29 +248,29 @@ impl WeightFile {
         }
     }
 
-    /// As the file itself says.
+    /// From the file's own description.
     fn described_classifier(&self) -> Result<Option<ClassifierConfig>, ModelError> {
         self.parsed(CLASSIFIER_KEY)
     }
 
-    /// As the file itself says.
+    /// From the file's own description.
     fn described_segmenter(&self) -> Result<Option<SegmenterConfig>, ModelError> {
         self.parsed(SEGMENTER_KEY)
     }
 
-    /// That the file is long enough for the model that it describes, before memory is asked for.
+    /// Checks that the file is large enough for the model that it describes, before memory is allocated.
     pub(crate) fn check_size(&self, geometry: &Geometry, stacks: &[StackConfig]) -> Result<(), ModelError> {
         self.check_size_with(geometry, stacks, 0.0)
     }
 
-    /// The same for a model with so many numbers besides.
+    /// Like [`check_size`](Self::check_size), for a model with `besides` more parameters.
     pub(crate) fn check_size_with(
         &self,
         geometry: &Geometry,
         stacks: &[StackConfig],
         besides: f64,
     ) -> Result<(), ModelError> {
-        // In floating point: what is claimed may be any number.
+        // In floating point, because a file may claim any size.
         let number = |n: usize| n as f64;
         let (height, width) = geometry.image_size();
         let patches = number(height) * number(width) / number(geometry.patch_size()).powi(2);
@@ -297,7 +299,7 @@ impl WeightFile {
         ModelError::Description { path: self.path.clone(), reason: format!("it does not say {what}") }
     }
 
-    /// A tensor's shape, of so many dimensions.
+    /// A tensor's shape, which must have `N` dimensions.
     fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N], ModelError> {
         let stored = self.tensors.get(name).ok_or_else(|| ModelError::Mismatch {
             path: self.path.clone(),
@@ -354,7 +356,7 @@ impl WeightFile {
         Ok(Sourced::new(geometry, source))
     }
 
-    /// The blocks of a tower, and what says how many heads they have.
+    /// The configuration of a tower's blocks, and the source of its number of heads.
     fn stack(
         &self,
         tower: &Tower,
@@ -369,7 +371,7 @@ impl WeightFile {
             |name: &String| name.strip_prefix(blocks)?.strip_prefix('.')?.split('.').next()?.parse().ok();
         let depth =
             self.tensors.keys().filter_map(index).max().map_or(0, |last: usize| last.saturating_add(1));
-        // A name that counts further than there are tensors.
+        // A name may claim a higher index than there are tensors.
         if depth > self.tensors.len() {
             return Err(self.untold(format!("what {blocks} there are: the last is number {}", depth - 1)));
         }
@@ -381,14 +383,14 @@ impl WeightFile {
         Ok((StackConfig { embed_dim, depth, num_heads: heads.value, mlp_dim }, heads.source))
     }
 
-    /// The number of heads of published models of a width, which no tensor shows.
+    /// The number of heads of the published model of this width; no tensor shows it.
     fn usual_heads(&self, tower: &Tower, width: usize) -> Option<Sourced<usize>> {
-        // MoCo-v3's `vits.py` has twelve heads where all others have six.
+        // MoCo-v3's `vits.py` has twelve heads at this width, all others six.
         let moco = self.prefix.split('.').any(|part| part == "base_encoder" || part == "momentum_encoder");
         if moco && width == 384 {
             return Some(Sourced::new(12, Source::Usual));
         }
-        // Ours for small images is not published.
+        // Our preset for small images is not published.
         let published = Preset::ALL.into_iter().filter(|preset| *preset != Preset::Nano);
         let stack =
             published.map(|preset| (tower.of)(preset.stacks())).find(|stack| stack.embed_dim == width);

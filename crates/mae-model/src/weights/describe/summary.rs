@@ -1,4 +1,4 @@
-//! What a file is, for people and for programs.
+//! Summaries of a file, for people and for programs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use crate::weights::file::WeightFile;
 use crate::{Contents, Hints, MaeConfig, ModelError, Sourced};
 
 impl WeightFile {
-    /// What the file is, line by line.
+    /// Describes the file, line by line.
     pub fn describe(&self, hints: &Hints) -> String {
         let mut text = String::new();
         let mut line =
@@ -97,7 +97,7 @@ impl WeightFile {
         text
     }
 
-    /// The same for a program, with every tensor under its official name.
+    /// The same as JSON, with every tensor under its official name.
     pub fn to_json(&self, hints: &Hints) -> Value {
         let tensors = self.tensors.iter().map(|(name, stored)| {
             let about =

@@ -1,4 +1,4 @@
-//! Models from a file.
+//! Builds models from a file.
 
 use std::collections::HashMap;
 
@@ -15,23 +15,23 @@ use crate::{
     SegmenterConfig,
 };
 
-/// Which of a file's tensors a model was given.
+/// Which of a file's tensors went into a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// Official names of those that were.
+    /// Official names of the tensors that were used.
     pub used: Vec<String>,
-    /// Names in the file of all others.
+    /// Names in the file of all other tensors.
     pub unused: Vec<String>,
 }
 
 impl WeightFile {
-    /// What makes the features that the model means, and which tensors it was given. Unless told which, the features are of the tokens
-    /// that its classifier sees, and of the patches' mean where it has none.
+    /// Builds the extractor of the features that the model defines, and returns which tensors it uses. By default, the
+    /// features are pooled like those of its classifier, or are the mean of the patch tokens if it has none.
     ///
     /// # Errors
-    /// If the file does not tell the encoder's shape, lacks one of its tensors or has more of them; if a tensor is of
-    /// another shape or type, or holds numbers that are not finite. [`ModelError::NoTokenNorm`] if the class token is asked for and the
-    /// model was fine-tuned on means.
+    /// If the file does not state the encoder's shape, or lacks one of its tensors or has more of them; if a tensor has
+    /// another shape or dtype, or infinities or NaNs. [`ModelError::NoTokenNorm`] if the class token is requested and
+    /// the model was fine-tuned on means.
     pub fn features(
         &self,
         pooling: Option<Pooling>,
@@ -50,7 +50,7 @@ impl WeightFile {
             (true, Pooling::ClassToken, _) => {
                 return Err(ModelError::NoTokenNorm { path: self.path.clone() });
             }
-            // As its classifier does it.
+            // As its classifier does.
             (false, Pooling::ClassToken, Some(config)) => config.normed(),
             (false, ..) => Normed::Tokens,
         };
@@ -58,8 +58,8 @@ impl WeightFile {
         Ok((FeatureExtractor::assemble(encoder, pooling, normed), used))
     }
 
-    /// The encoder, whose tokens are behind the norm, and which tensors it was given. [`features`](Self::features) are to be had of
-    /// every file.
+    /// Builds the encoder, which normalises its tokens, and returns which tensors it uses. Unlike this,
+    /// [`features`](Self::features) works with every file.
     ///
     /// # Errors
     /// As [`features`](Self::features); [`ModelError::NoTokenNorm`] if the model was fine-tuned on means.
@@ -70,11 +70,12 @@ impl WeightFile {
         }
     }
 
-    /// The encoder under a new head, as [`Classifier::new`] makes it, and which tensors it was given.
+    /// Builds a classifier from the encoder and a new head, as [`Classifier::new`] does, and returns which tensors the
+    /// encoder uses.
     ///
     /// # Errors
-    /// As [`features`](Self::features); [`ModelError::NoTokenNorm`] if the model was fine-tuned on means and the new one is not, which
-    /// would need the norm that the file does not have.
+    /// As [`features`](Self::features); [`ModelError::NoTokenNorm`] if the model was fine-tuned on means and the new
+    /// one is not, because it would need a norm that the file does not have.
     pub fn new_classifier(
         &self,
         config: ClassifierConfig,
@@ -82,7 +83,7 @@ impl WeightFile {
         hints: &Hints,
         device: &Device,
     ) -> Result<(Classifier, Used), ModelError> {
-        // A norm behind the mean is a new one.
+        // A classifier on means gets a new norm.
         let (encoder, used) = match config.norms_mean() {
             true => self.bare_encoder(hints, device)?,
             false => self.encoder(hints, device)?,
@@ -90,7 +91,7 @@ impl WeightFile {
         Ok((Classifier::new(encoder, config, seed, device), used))
     }
 
-    /// The encoder with its norm, wherever that belongs.
+    /// The encoder with its norm, whether that applies to tokens or to their mean.
     fn bare_encoder(&self, hints: &Hints, device: &Device) -> Result<(VisionTransformer, Used), ModelError> {
         let config = self.vit_config(hints)?;
         self.check_size(&config.geometry, &[config.stack])?;
@@ -105,10 +106,10 @@ impl WeightFile {
         self.replace(encoder, &config.geometry, name, |part| part == Part::Encoder)
     }
 
-    /// The whole model, and which tensors it was given.
+    /// Builds the whole model, and returns which tensors it uses.
     ///
     /// # Errors
-    /// As [`features`](Self::features); [`ModelError::NoDecoder`] if there is none.
+    /// As [`features`](Self::features); [`ModelError::NoDecoder`] if there is no decoder.
     pub fn mae(&self, hints: &Hints, device: &Device) -> Result<(Mae, Used), ModelError> {
         let config = self.mae_config(hints)?;
         self.check_size(&config.geometry, &[config.encoder, config.decoder])?;
@@ -118,7 +119,7 @@ impl WeightFile {
         })
     }
 
-    /// The encoder with its classifier, and which tensors they were given.
+    /// Builds the encoder with its classifier, and returns which tensors they use.
     ///
     /// # Errors
     /// As [`features`](Self::features); if there is no classifier.
@@ -134,7 +135,7 @@ impl WeightFile {
         )
     }
 
-    /// The encoder with its segmentation head, and which tensors they were given.
+    /// Builds the encoder with its segmentation head, and returns which tensors they use.
     ///
     /// # Errors
     /// As [`features`](Self::features); if the file describes no segmenter.
@@ -146,16 +147,16 @@ impl WeightFile {
         self.replace(model, &vit.geometry, Segmenter::official_name, |_| true)
     }
 
-    /// The encoder under a new segmentation head, its positions resampled to the size of images that the head is described for, and
-    /// which tensors it was given.
+    /// Builds a segmenter from the encoder and a new head, and returns which tensors the encoder uses. Positions are
+    /// resampled to the image size of `config`.
     ///
-    /// A norm behind the mean of tokens, which a model that was fine-tuned on means has, is replaced by a new one under a UPerNet, which
-    /// uses none.
+    /// The norm of a model that was fine-tuned on means does not apply to tokens. Under a UPerNet, which uses no norm,
+    /// a new one replaces it.
     ///
     /// # Errors
-    /// As [`features`](Self::features); as [`SegmenterConfig::check`]; [`ModelError::Encoder`] if the encoder is another than the
-    /// configuration's, its size of images aside; [`ModelError::NoTokenNorm`] if the model was fine-tuned on means and the head is
-    /// linear.
+    /// As [`features`](Self::features); as [`SegmenterConfig::check`]; [`ModelError::Encoder`] if the encoder differs
+    /// from the configuration's in more than the image size; [`ModelError::NoTokenNorm`] if the model was fine-tuned on
+    /// means and the head is linear.
     pub fn new_segmenter(
         &self,
         config: SegmenterConfig,
@@ -180,8 +181,8 @@ impl WeightFile {
         Ok((Segmenter::new(encoder, config, seed, device)?, used))
     }
 
-    /// A module with all of its values from the file, which must have no others of these parts; `name_of` says what a
-    /// parameter is called there.
+    /// Replaces all values of a module by the file's, which must have no other tensors of the `wanted` parts. `name_of`
+    /// maps a parameter's path to its name in the file.
     pub(crate) fn replace<M: Module>(
         &self,
         module: M,

@@ -1,4 +1,4 @@
-//! Models from files, and to files and back.
+//! Builds models from files and saves them.
 
 mod build;
 mod save;

@@ -1,4 +1,4 @@
-//! Models to files and back.
+//! Saves models to files and loads them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -28,10 +28,10 @@ pub struct Loaded {
 
 /// A model that a file of weights can hold and describe.
 pub trait SavedModel: Module + Clone {
-    /// The encoder in it.
+    /// The configuration of its encoder.
     fn encoder_config(&self) -> VitConfig;
 
-    /// The key of the description in the file's metadata, and the description, as JSON; by default, of the encoder.
+    /// The metadata key of the description and the description as JSON; by default, that of the encoder.
     fn description(&self) -> (&'static str, String) {
         (ENCODER_KEY, json(&self.encoder_config()))
     }
@@ -41,7 +41,7 @@ pub trait SavedModel: Module + Clone {
         None
     }
 
-    /// What a parameter is called in an official file; by default, without `encoder.`, so that the encoder is found by every reader.
+    /// The official name of a parameter. By default, without `encoder.`, so that every reader finds the encoder.
     fn official_name(&self, path: &str) -> String {
         official_name(path)
     }
@@ -94,7 +94,7 @@ impl SavedModel for Segmenter {
 /// Names and shapes are the official ones, in f32; `metadata` is stored beside the description.
 ///
 /// # Errors
-/// If the file cannot be written; one that was there before stays as it was.
+/// If the file cannot be written. An existing file is left unchanged.
 pub fn save<M: SavedModel>(
     model: &M,
     normalize: &Normalize,
@@ -123,11 +123,12 @@ pub fn save<M: SavedModel>(
         .map_err(|source| ModelError::Write { path: path.into(), source })
 }
 
-/// Reads the weights of `path` into a model of the same shape; every tensor must be there, and no other.
+/// Reads the weights of `path` into a model of the same shape. The file must have all of its tensors and no others.
 ///
 /// # Errors
-/// As [`WeightFile::open`]; [`ModelError::Different`] if the file says that it was trained on images of another size, whose
-/// positions may be as many, or with another number of heads, which no tensor shows; if the tensors are not the model's.
+/// As [`WeightFile::open`]; also if the tensors are not the model's. [`ModelError::Different`] if the file says that it
+/// was trained on images of another size, which may have as many positions, or with another number of heads, which no
+/// tensor shows.
 pub fn load_into<M: SavedModel>(model: M, path: impl AsRef<Path>) -> Result<M, ModelError> {
     let path = path.as_ref();
     let file = WeightFile::open(path)?;
@@ -155,7 +156,7 @@ pub fn load_into<M: SavedModel>(model: M, path: impl AsRef<Path>) -> Result<M, M
     }
 }
 
-/// Reads a model with its decoder from a file in any scheme that says, or lets be seen, what model it is.
+/// Reads a model with its decoder from a file in any scheme that states or shows what model it is.
 ///
 /// # Errors
 /// As [`WeightFile::open`] and [`WeightFile::mae`].

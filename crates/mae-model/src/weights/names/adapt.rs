@@ -1,14 +1,14 @@
-//! Forms of the same model.
+//! Equivalent forms of the same model.
 
 use std::collections::BTreeMap;
 
 use super::parts::part_of_others;
 use crate::weights::read::Stored;
 
-/// Gives tensors the form that they have here, where another says the same: attention without biases is attention with
-/// zeros, and positions without one for the class token are positions with zeros there. Returns what was added.
+/// Brings tensors into the form used here where others write the same model differently. Missing attention biases are
+/// added as zeros, and so is a missing position of the class token. Returns what was added.
 ///
-/// `patches` is how many an image has, where that is said.
+/// `patches` is the number of patches in an image, if that is stated.
 pub(crate) fn adapt(tensors: &mut BTreeMap<String, Stored>, patches: Option<usize>) -> Vec<&'static str> {
     let mut added = Vec::new();
     let biased = |tensors: &BTreeMap<String, Stored>, blocks: &str| {
@@ -24,7 +24,7 @@ pub(crate) fn adapt(tensors: &mut BTreeMap<String, Stored>, patches: Option<usiz
         let biases: Vec<(String, Stored)> = weights
             .filter_map(|(name, weight)| {
                 let block = name.strip_suffix("attn.qkv.weight")?;
-                // BEiT's are elsewhere.
+                // BEiT stores biases under other names.
                 let other = tensors.contains_key(&format!("{block}attn.q_bias"));
                 let name = format!("{block}attn.qkv.bias");
                 (!other).then(|| (name.clone(), Stored::zeros(&name, weight.dtype, &weight.shape[..1])))
@@ -40,7 +40,7 @@ pub(crate) fn adapt(tensors: &mut BTreeMap<String, Stored>, patches: Option<usiz
         && tensors.contains_key("cls_token")
         && part_of_others(tensors.keys()).is_none()
     {
-        // Without a word on the image's size it would be a guess: 16 rows are those of 4 x 4 patches, or of 3 x 5 and a class.
+        // Without a stated image size this would be a guess: 16 rows may be 4 x 4 patches, or 3 x 5 and a class token.
         if patches == Some(rows) {
             let positions = positions.with_zero_row();
             tensors.insert("pos_embed".into(), positions);

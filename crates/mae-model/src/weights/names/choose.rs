@@ -1,4 +1,4 @@
-//! Which model of a file: where its names begin, whose they are, and what they are officially.
+//! Chooses a model of a file: finds the prefix and the scheme of its names, and makes them official.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,14 +7,14 @@ use super::schemes::{from_lightly, from_transformers};
 use crate::weights::read::{Models, Stored};
 use crate::{ModelError, Scheme};
 
-/// What is taken where there are several, the first of these.
+/// Parts of prefixes in order of preference, if a file holds several models.
 ///
 /// # Source
-/// timm `load_state_dict` with its default `use_ema=True`; then what DINO's and MoCo-v3's own evaluation takes.
+/// timm `load_state_dict` with its default `use_ema=True`; then the choice of DINO's and MoCo-v3's own evaluation.
 const PREFERRED: [&str; 6] =
     ["state_dict_ema", "model_ema", "state_dict", "model", "teacher", "base_encoder"];
 
-/// What the patch projection is called by each scheme; what stands before it stands before all of the encoder's names.
+/// The patch projection's name in each scheme. What precedes it is the prefix of all the encoder's names.
 const PROJECTIONS: [(Scheme, &str); 2] = [
     (Scheme::Official, "patch_embed.proj.weight"),
     (Scheme::Transformers, "embeddings.patch_embeddings.projection.weight"),
@@ -23,7 +23,7 @@ const PROJECTIONS: [(Scheme, &str); 2] = [
 /// A model in a file.
 struct Candidate {
     scheme: Scheme,
-    /// What stands before the encoder's names, with its dot.
+    /// The prefix of the encoder's names, with its dot.
     prefix: String,
 }
 
@@ -32,14 +32,14 @@ impl Candidate {
         self.prefix.strip_suffix('.').unwrap_or(&self.prefix)
     }
 
-    /// Where it stands among others: the smallest is taken.
+    /// The rank among candidates; the smallest is taken.
     fn rank(&self) -> (Vec<usize>, usize) {
         let place = |part: &str| PREFERRED.iter().position(|name| *name == part);
         let parts = self.name().split('.').filter(|part| !part.is_empty());
         (parts.map(|part| place(part).unwrap_or(PREFERRED.len())).collect(), self.prefix.len())
     }
 
-    /// Whether a user's word means it: all of its name, or whole parts of it.
+    /// Whether a user's key names it: by its whole name or by whole parts of it.
     fn is_called(&self, key: &str) -> bool {
         format!(".{}.", self.name()).contains(&format!(".{key}."))
     }
@@ -48,15 +48,15 @@ impl Candidate {
 /// The tensors of one model under their official names.
 pub(crate) struct Chosen {
     pub scheme: Scheme,
-    /// What stands before the encoder's names.
+    /// The prefix of the encoder's names.
     pub prefix: String,
     pub tensors: BTreeMap<String, Stored>,
-    /// Names of those that are nothing of this model's.
+    /// Names of the tensors that do not belong to this model.
     pub other: Vec<String>,
     pub models: Models,
 }
 
-/// Takes the model that is asked for, or the usual one.
+/// Takes the requested model, or the preferred one.
 pub(crate) fn choose(path: &Path, tensors: Vec<Stored>, key: Option<&str>) -> Result<Chosen, ModelError> {
     let mut candidates: Vec<Candidate> = PROJECTIONS
         .into_iter()
@@ -90,7 +90,7 @@ pub(crate) fn choose(path: &Path, tensors: Vec<Stored>, key: Option<&str>) -> Re
     Ok(Chosen { scheme, prefix, tensors, other, models })
 }
 
-/// What there is instead of a vision transformer.
+/// Says what there is instead of a vision transformer.
 fn nothing(tensors: &[Stored]) -> String {
     let first = tensors.iter().map(|stored| stored.name.as_str()).min().unwrap_or("nothing");
     let has = |part: &str| tensors.iter().any(|stored| stored.name.contains(part));
@@ -110,7 +110,7 @@ fn nothing(tensors: &[Stored]) -> String {
     format!("no patch projection among its {} tensors, the first being {first}{what}", tensors.len())
 }
 
-/// The tensors under their official names, and the names of those that are nothing of the model's.
+/// The tensors under their official names, and the names of those that do not belong to the model.
 #[allow(clippy::type_complexity, reason = "one caller takes it apart")]
 fn officially(
     path: &Path,
@@ -118,7 +118,7 @@ fn officially(
     scheme: Scheme,
     prefix: &str,
 ) -> Result<(BTreeMap<String, Stored>, Vec<String>), ModelError> {
-    // transformers' decoder stands beside its encoder, and so does lightly's.
+    // The decoders of transformers and lightly stand beside the encoder, outside its prefix.
     let outer =
         ["backbone.vit.", "vit."].into_iter().find_map(|own| prefix.strip_suffix(own)).unwrap_or(prefix);
     let beside =

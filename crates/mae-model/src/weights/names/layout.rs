@@ -1,10 +1,10 @@
-//! How a parameter of ours lies in an official file.
+//! The layout of parameters in official files.
 
 use burn::tensor::{DType, TensorData};
 use mae_vit::Geometry;
 use safetensors::tensor::Dtype;
 
-/// The official name of a parameter: the encoder's stand bare, the decoder's carry a prefix.
+/// The official name of a parameter. The encoder's have no prefix; the decoder's have `decoder_`, except `mask_token`.
 pub(crate) fn official_name(param: &str) -> String {
     match param.split_once('.') {
         Some(("encoder", rest)) => rest.into(),
@@ -30,7 +30,7 @@ fn layout(official: &str, rank: usize) -> Layout {
     }
 }
 
-/// The official shape of a parameter of ours.
+/// The shape of a parameter in an official file.
 pub(crate) fn official_shape(official: &str, shape: &[usize], g: &Geometry) -> Vec<usize> {
     match layout(official, shape.len()) {
         Layout::Same => shape.to_vec(),
@@ -39,7 +39,7 @@ pub(crate) fn official_shape(official: &str, shape: &[usize], g: &Geometry) -> V
     }
 }
 
-/// A parameter as it lies in an official file.
+/// Converts a parameter's values to their layout in an official file.
 pub(crate) fn to_official(official: &str, data: TensorData, g: &Geometry) -> TensorData {
     let shape = data.shape().to_vec();
     let there = official_shape(official, &shape, g);
@@ -54,7 +54,7 @@ pub(crate) fn to_official(official: &str, data: TensorData, g: &Geometry) -> Ten
     }
 }
 
-/// The way back, to a parameter of so a shape.
+/// Converts values from an official file to a parameter of the given shape.
 pub(crate) fn from_official(official: &str, data: TensorData, shape: &[usize], g: &Geometry) -> TensorData {
     let (p, c) = (g.patch_size(), g.in_chans());
     match layout(official, shape.len()) {
@@ -74,7 +74,7 @@ fn permuted(data: &TensorData, shape: &[usize], source: impl Fn(usize) -> usize)
     TensorData::new((0..values.len()).map(|i| values[source(i)]).collect(), shape.to_vec())
 }
 
-/// Burn's name for a type that weights are stored in.
+/// Burn's name for a dtype that weights are read from; `None` for other dtypes.
 pub(crate) fn float(dtype: Dtype) -> Option<DType> {
     match dtype {
         Dtype::F32 => Some(DType::F32),
@@ -84,7 +84,7 @@ pub(crate) fn float(dtype: Dtype) -> Option<DType> {
     }
 }
 
-/// Whether a tensor holds what weights are made of.
+/// Whether a dtype is floating point.
 pub(crate) fn is_float(dtype: Dtype) -> bool {
     float(dtype).is_some() || dtype == Dtype::F64
 }

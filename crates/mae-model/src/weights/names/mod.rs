@@ -1,4 +1,4 @@
-//! The official names: which model of a file is taken, what its tensors are called and how they lie there.
+//! The official names: chooses a model of a file and converts the names and layouts of its tensors.
 
 mod adapt;
 mod choose;

@@ -1,4 +1,4 @@
-//! What the official names in a file tell: which parts of a model they are, what it holds, and whether it is another model.
+//! What the official names in a file show: parts of a model, what the file holds, and whether it is another model.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use crate::weights::read::Stored;
 /// Which part of a model an official name belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Also what is not known: a norm before the blocks, more tokens, whatever an encoder of another kind has.
+    /// Includes what is unknown: a norm before the blocks, more tokens, parts of other kinds of encoders.
     Encoder,
     Decoder,
-    /// What fine-tuning and probing add.
+    /// Added by fine-tuning and probing.
     Head,
-    /// What segmentation adds.
+    /// Added by segmentation.
     SegmentationHead,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn part(name: &str) -> Part {
 
 impl Contents {
     pub(crate) fn of(tensors: &BTreeMap<String, Stored>) -> Self {
-        // Linear maps, not norms.
+        // Only linear maps have two dimensions; norms do not.
         let rows = |name: &str| match tensors.get(name)?.shape[..] {
             [rows, _] => Some(rows),
             _ => None,
@@ -54,7 +54,7 @@ impl Contents {
     }
 }
 
-/// Parts of names that tell a part of other models, and what it is.
+/// Parts of names that occur only in other models, and what they belong to.
 const OTHERS: [(&str, &str); 15] = [
     ("reg_token", "register tokens"),
     ("register_tokens", "register tokens"),
@@ -73,7 +73,7 @@ const OTHERS: [(&str, &str); 15] = [
     ("attn.q_bias", "biases of queries and values alone, as BEiT has"),
 ];
 
-/// The first name that tells another model, and what it tells.
+/// The first name that occurs only in other models, and what it belongs to.
 pub(crate) fn part_of_others<'a>(
     names: impl IntoIterator<Item = &'a String>,
 ) -> Option<(&'a str, &'static str)> {

@@ -1,6 +1,6 @@
-//! What the parameters are called: officially, by timm and lightly, and by transformers.
+//! Names of parameters: the official ones, those of timm and lightly, and those of transformers.
 
-/// Names of the parts of a block: officially, and in transformers' files, old and new.
+/// Names of a block's parts: official, then transformers' old and new.
 const PARTS: [(&str, &[&str]); 6] = [
     ("norm1", &["layernorm_before"]),
     ("norm2", &["layernorm_after"]),
@@ -10,14 +10,14 @@ const PARTS: [(&str, &[&str]); 6] = [
     ("attn.qkv", &["attention.qkv", "attention.attention.qkv"]),
 ];
 
-/// The thirds of `attn.qkv`, in the order of its rows.
+/// transformers' names of the thirds of `attn.qkv`, in the order of its rows.
 const QKV: [[&str; 2]; 3] = [
     ["attention.attention.query", "attention.q_proj"],
     ["attention.attention.key", "attention.k_proj"],
     ["attention.attention.value", "attention.v_proj"],
 ];
 
-/// Names outside the blocks: officially, and in transformers' files.
+/// Names outside the blocks: official, then transformers'.
 const TOP: [(&str, &str); 4] = [
     ("cls_token", "embeddings.cls_token"),
     ("pos_embed", "embeddings.position_embeddings"),
@@ -25,8 +25,8 @@ const TOP: [(&str, &str); 4] = [
     ("norm", "layernorm"),
 ];
 
-/// The official name of a tensor in transformers' encoder, without `vit.`, or decoder, with `decoder.`; and which third
-/// of it this is, where it is one.
+/// The official name of a tensor in transformers' encoder, without `vit.`, or decoder, with `decoder.`. If the tensor
+/// is a third of the official one, also returns which third.
 pub(crate) fn from_transformers(name: &str) -> Option<(String, Option<usize>)> {
     if let Some(rest) = name.strip_prefix("decoder.") {
         // transformers 5.23 renames `layers.` on saving, and with it a part of `decoder_layers.`.
@@ -40,12 +40,12 @@ pub(crate) fn from_transformers(name: &str) -> Option<(String, Option<usize>)> {
         return block(rest, "blocks");
     }
     let known = TOP.iter().find_map(|(official, theirs)| replaced(name, theirs, official));
-    // What is put into the tokens counts, known or not.
+    // Unknown embeddings count too, because they would change the tokens.
     let unknown = || name.starts_with("embeddings.").then(|| name.to_owned());
     known.or_else(unknown).map(|name| (name, None))
 }
 
-/// A part that is not known keeps its name: the block would compute something else without it.
+/// An unknown part keeps its name, because the block would compute something else without it.
 fn block(rest: &str, tower: &str) -> Option<(String, Option<usize>)> {
     let (index, part) = rest.split_once('.')?;
     let third = QKV.iter().enumerate().find_map(|(third, names)| {
@@ -62,8 +62,8 @@ fn block(rest: &str, tower: &str) -> Option<(String, Option<usize>)> {
 
 /// The official name of a tensor of lightly's decoder, which stands beside the encoder's `backbone.vit`.
 ///
-/// Up to lightly 1.5 it has the official names; from 1.6 on it is a stack of blocks, and the linear maps before and behind
-/// it are called `embed` and `head`, as lightly's example for MAE has them.
+/// Up to lightly 1.5, the decoder has the official names. From 1.6 on, it is a stack of blocks, and the linear maps
+/// before and after it are called `embed` and `head`, as in lightly's example for MAE.
 pub(crate) fn from_lightly(name: &str) -> Option<String> {
     let Some(rest) = name.strip_prefix("decoder.") else {
         let maps = [("embed", "decoder_embed"), ("head", "decoder_pred")];
@@ -77,15 +77,15 @@ pub(crate) fn from_lightly(name: &str) -> Option<String> {
     ["pos_embed", "blocks", "norm"].iter().find_map(|part| replaced(rest, part, &format!("decoder_{part}")))
 }
 
-/// `name` with `new` in place of `old`, if it is that or one of its parts.
+/// `name` with `old` replaced by `new`, if `old` is all of it or whole parts at its start.
 fn replaced(name: &str, old: &str, new: &str) -> Option<String> {
     let rest = name.strip_prefix(old)?;
     (rest.is_empty() || rest.starts_with('.')).then(|| format!("{new}{rest}"))
 }
 
-/// What transformers' files call an official name: three names for a qkv, none for what they do not have.
+/// transformers' names for an official name: three for a qkv, none if transformers has no such tensor.
 ///
-/// `vit` stands before the encoder's names: `vit.` in a model for pre-training, nothing in a bare encoder.
+/// `vit` is the prefix of the encoder's names: `vit.` in a model for pre-training, nothing in a bare encoder.
 pub(crate) fn to_transformers(name: &str, vit: &str) -> Vec<String> {
     for (tower, theirs) in
         [("blocks.", format!("{vit}encoder.layer.")), ("decoder_blocks.", "decoder.decoder_layers.".into())]
@@ -125,7 +125,7 @@ mod tests {
             ("decoder.decoder_pos_embed", "decoder_pos_embed", None),
             ("decoder.mask_token", "mask_token", None),
             ("layernorm.weight", "norm.weight", None),
-            // Nothing of ours, and not to be overlooked.
+            // Not part of our models, but not to be overlooked.
             ("encoder.layer.0.unknown", "blocks.0.unknown", None),
             ("embeddings.register_tokens", "embeddings.register_tokens", None),
         ];

@@ -1,20 +1,20 @@
-//! What kind of file it is, whatever its name.
+//! Recognises the kind of a file by its contents, whatever its name.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// What a file turns out to be.
+/// The kind of a file.
 pub(super) enum Kind {
-    /// Or nothing that is known: its reader says what is wrong.
+    /// A safetensors file, or an unknown one, for which the safetensors reader reports what is wrong.
     Safetensors,
-    /// `torch.save`: a zip archive, or a pickle.
+    /// A file of `torch.save`: a zip archive, or a pickle.
     Pytorch,
     /// What it is, and what to do.
     Other(String),
 }
 
-/// First bytes of files that are taken for weights, what they are, and what to do.
+/// First bytes of files that are mistaken for weights, what they are, and what to do.
 const SIGNATURES: [(&[u8], &str); 13] = [
     (b"\x1f\x8b", "compressed by gzip: unpack it first"),
     (b"BZh", "compressed by bzip2: unpack it first"),
@@ -34,7 +34,7 @@ const SIGNATURES: [(&[u8], &str); 13] = [
     (b"PAR1", "a Parquet file"),
 ];
 
-/// Looks at the first bytes of a file.
+/// Recognises a file by its first bytes.
 pub(super) fn kind(path: &Path) -> io::Result<Kind> {
     let mut head = Vec::new();
     File::open(path)?.take(1024).read_to_end(&mut head)?;
@@ -43,14 +43,14 @@ pub(super) fn kind(path: &Path) -> io::Result<Kind> {
 
 fn of(head: &[u8]) -> Kind {
     let other = |what: &str| Kind::Other(what.into());
-    // Eight bytes of a length, which may look like anything, and the header's bracket.
+    // The header's length in eight bytes, of which the upper four are zero, and the header's bracket.
     if head.get(8) == Some(&b'{') && head[4..8] == [0; 4] {
         return Kind::Safetensors;
     }
     if head.is_empty() {
         return other("empty: download or copy it again");
     }
-    // A zip archive's first name begins at 30, and ends where its length at 26 says.
+    // A zip archive's first file name begins at byte 30. Byte 26 holds its length.
     if let Some(len) = head.get(26).filter(|_| head.starts_with(b"PK"))
         && head.get(30..30 + usize::from(*len)).is_some_and(|name| name.ends_with(b".npy"))
     {

@@ -1,4 +1,4 @@
-//! From a path to tensors: what file it is, all of its parts, and where each tensor's bytes are.
+//! Reads a path's tensors: recognises the file, finds all of its parts and locates each tensor's bytes.
 
 mod kind;
 mod open;

@@ -1,4 +1,4 @@
-//! From a path to tensors: which file of a folder, what kind of file, and all files of one that is split.
+//! Opens a path: finds the file in a folder, recognises its kind and reads all files of a split model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,45 +15,46 @@ use super::pytorch;
 use super::stored::Stored;
 use crate::ModelError;
 
-/// Files in a folder of a run, of transformers or of timm, the first of which is taken.
+/// Weight files in a folder of a run, of transformers or of timm. The first that exists is taken.
 const IN_FOLDERS: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 ];
-/// What else may lie beside `model.safetensors`, with the names of the two models, the one to read by default first: in a checkpoint,
-/// the average of the weights, by which the run is evaluated; in a run, the weights of its best evaluation.
+/// Files that may lie beside `model.safetensors`, with the names of the two models, the default first. In a checkpoint,
+/// such a file holds the average of the weights, with which the run is evaluated; in a run, the weights of its best
+/// evaluation.
 const PAIRS: [(&str, [&str; 2]); 2] =
     [("ema.safetensors", ["ema", "model"]), ("best.safetensors", ["last", "best"])];
-/// A folder that makes a run of the folder that it is in.
+/// A folder whose presence marks its parent as a run.
 const CHECKPOINTS: &str = "checkpoints";
-/// What other files of weights end in.
+/// Extensions of other weight files.
 const ENDINGS: [&str; 5] = ["safetensors", "pth", "pt", "bin", "ckpt"];
 
 /// The models of a file or folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Models {
-    /// The one that is read; nothing where it stands at the top.
+    /// The one that is read; empty if its tensors' names have no prefix.
     pub taken: String,
     /// The others.
     pub others: Vec<String>,
 }
 
-/// A file, or all files of one that is split.
+/// A file, or all files of a split model.
 #[derive(Default)]
 pub(crate) struct Opened {
     /// The files that were read.
     pub files: Vec<PathBuf>,
     pub tensors: Vec<Stored>,
-    /// Tensors of kinds that are not read.
+    /// Names of tensors of unsupported kinds.
     pub unread: Vec<String>,
     pub metadata: BTreeMap<String, String>,
-    /// The options that a PyTorch checkpoint keeps.
+    /// The options that a PyTorch checkpoint stores.
     pub args: BTreeMap<String, Value>,
 }
 
-/// The file of weights at a path, and which others the folder has to choose from.
+/// Finds the weight file at a path, and the models that the folder has to choose from.
 pub(crate) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<Models>), ModelError> {
     if !path.is_dir() {
         return Ok((path.into(), None));
@@ -67,7 +68,7 @@ pub(crate) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<
         return Ok((path, Some(models)));
     }
     if let Some(found) = IN_FOLDERS.into_iter().find_map(inside) {
-        // The last weights of a run are its best ones where there are no others.
+        // If there are no others, the last weights of a run are also its best ones.
         let [last, best] = PAIRS[1].1;
         let only = key.filter(|key| [last, best].contains(key) && path.join(CHECKPOINTS).is_dir());
         return Ok((found, only.map(|key| Models { taken: key.into(), others: Vec::new() })));
@@ -99,7 +100,7 @@ pub(crate) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<
     Err(ModelError::Read { path: path.into(), source: io::Error::new(ErrorKind::NotFound, reason) })
 }
 
-/// Reads all that is known of a file before its values are.
+/// Reads everything about a file except its tensors' values.
 pub(crate) fn read(path: &Path) -> Result<Opened, ModelError> {
     if path.to_string_lossy().ends_with(".index.json") {
         return sharded(path);
@@ -126,7 +127,7 @@ fn sharded(path: &Path) -> Result<Opened, ModelError> {
     let shards: BTreeSet<&String> = index.weight_map.values().collect();
     let mut missing: BTreeSet<&String> = index.weight_map.keys().collect();
     for shard in shards {
-        // Nothing outside the folder.
+        // Refuse files outside the folder.
         if Path::new(shard).file_name() != Some(shard.as_ref()) || shard.ends_with(".index.json") {
             return Err(refuse(format!("it names '{shard}', which is no file beside it")));
         }

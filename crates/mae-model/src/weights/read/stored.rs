@@ -1,4 +1,4 @@
-//! A tensor as a file holds it.
+//! A tensor as a file stores it.
 
 use std::io;
 use std::ops::Range;
@@ -8,20 +8,20 @@ use safetensors::tensor::Dtype;
 
 use super::pytorch;
 
-/// A tensor in a file, read when it is asked for.
+/// A tensor in a file, read on demand.
 #[derive(Clone)]
 pub(crate) struct Stored {
-    /// Its name in the file; the first of them where several make one.
+    /// Its name in the file; the first name if it is stacked from several.
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    /// Where its bytes are, one after the other along the first dimension.
+    /// The parts whose bytes, one after the other, make the tensor.
     parts: Vec<Part>,
 }
 
 #[derive(Clone)]
 enum Part {
-    /// In a file that was read.
+    /// In a file in memory.
     Bytes(Arc<Vec<u8>>, Range<usize>),
     /// In a PyTorch checkpoint.
     Pytorch(pytorch::Tensor),
@@ -44,13 +44,13 @@ impl Stored {
         Self { name, dtype, shape, parts: vec![Part::Pytorch(tensor)] }
     }
 
-    /// A tensor of zeros, which have the same bytes in every type of floating point.
+    /// A tensor of zeros, whose bytes are the same in every floating-point type.
     pub fn zeros(name: &str, dtype: Dtype, shape: &[usize]) -> Self {
         let len = shape.iter().product::<usize>() * dtype.bitsize() / 8;
         Self::bytes(name, dtype, shape, &Arc::new(vec![0; len]), 0..len)
     }
 
-    /// A `[1, rows, width]` with a row of zeros before the others.
+    /// A `[1, rows, width]` tensor with a row of zeros put before the others.
     pub fn with_zero_row(&self) -> Self {
         let mut all = self.clone();
         let mut parts = Self::zeros(&self.name, self.dtype, &self.shape[2..]).parts;
@@ -59,7 +59,7 @@ impl Stored {
         Self { parts, ..all }
     }
 
-    /// One tensor of several equal ones, such as the rows of query, key and value; none if they are not equal.
+    /// Stacks tensors along the first dimension, such as query, key and value. `None` if their shapes or dtypes differ.
     pub fn stacked(parts: Vec<Self>) -> Option<Self> {
         let mut parts = parts.into_iter();
         let mut all = parts.next()?;
@@ -74,7 +74,7 @@ impl Stored {
         Some(all)
     }
 
-    /// Its bytes, row by row.
+    /// Its bytes in row-major order.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         for part in &self.parts {

@@ -1,4 +1,4 @@
-//! How images are prepared for a model, as the files around its tensors say.
+//! How images are prepared for a model, from the files around its tensors.
 
 use mae_vit::Normalize;
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use super::model::sides;
 use crate::weights::resizing::FILTERS;
 use crate::{Resize, Resizing, Source, Sourced};
 
-/// A switch of transformers' preprocessor, which is on unless it says otherwise.
+/// A switch in transformers' preprocessor configuration, on by default.
 fn switch(config: &Map<String, Value>, key: &str) -> Result<bool, String> {
     match config.get(key) {
         None | Some(Value::Null) => Ok(true),
@@ -20,7 +20,7 @@ fn not_understood(key: &str, value: &Value) -> String {
     format!("its preprocessor_config.json says {key} = {value}, which is not understood")
 }
 
-/// `(x · rescale_factor − mean) / std` of bytes, as the `(x / 255 − mean) / std` that it is.
+/// Rewrites `(x · rescale_factor − mean) / std` of bytes as the equivalent `(x / 255 − mean) / std`.
 pub(crate) fn transformers_normalize(
     config: &Map<String, Value>,
     channels: usize,
@@ -38,7 +38,7 @@ pub(crate) fn transformers_normalize(
         (true, Some(value)) => value.as_f64().ok_or_else(|| not_understood("rescale_factor", value))?,
     };
     let numbers = |key: &str, usual: f64| match config.get(key) {
-        // What transformers' own ViT takes then.
+        // The default of transformers' own ViT processor.
         None | Some(Value::Null) if is_vit(config) => Ok(Some(vec![usual; channels])),
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) => Ok(number.as_f64().map(|number| vec![number; channels])),
@@ -70,13 +70,13 @@ pub(crate) fn transformers_normalize(
     Ok(Some(Sourced::new(normalize, Source::Preprocessor)))
 }
 
-/// What the configuration of a preprocessor calls itself.
+/// The name of the processor in a preprocessor configuration.
 fn processor(config: &Map<String, Value>) -> &str {
     let names = ["image_processor_type", "feature_extractor_type"];
     names.into_iter().find_map(|key| config.get(key)?.as_str()).unwrap_or_default()
 }
 
-/// transformers' own processor of a ViT, which it also takes where none is named.
+/// Whether this is transformers' own ViT processor, also the default if none is named.
 fn is_vit(config: &Map<String, Value>) -> bool {
     let name = processor(config);
     name.is_empty() || name.starts_with("ViTImageProcessor") || name.starts_with("ViTFeatureExtractor")
@@ -105,7 +105,7 @@ pub(crate) fn transformers_resizing(
             Source::Preprocessor,
         )));
     }
-    // All but transformers' own ViT cut out the centre unless told otherwise.
+    // All processors but transformers' own ViT crop the centre by default.
     let crops = match config.get("do_center_crop") {
         None | Some(Value::Null) => !is_vit(config),
         Some(Value::Bool(crops)) => *crops,
@@ -160,7 +160,7 @@ fn resize(config: &Map<String, Value>, cropped: bool, size: (usize, usize)) -> R
         return Ok(Resize::Cover(side));
     }
     let found = named_sides(value).ok_or_else(|| not_understood("size", value))?;
-    // A number is the shorter side to those that crop, and both sides to transformers' own ViT.
+    // A number is the shorter side for processors that crop, and both sides for transformers' own ViT.
     let shorter = value.is_number() && !is_vit(config) && cropped;
     Ok(if shorter { Resize::Cover(found) } else { Resize::Squash(found) })
 }

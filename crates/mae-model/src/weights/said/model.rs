@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::beside::Beside;
 use crate::{Scheme, Source, Sourced};
 
-/// What is said of a model besides by its tensors.
+/// What is stated about a model besides its tensors.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Said {
     pub image_size: Option<Sourced<(usize, usize)>>,
@@ -14,15 +14,15 @@ pub(crate) struct Said {
     pub norm_eps: Option<Sourced<f64>>,
     pub norm_pix_loss: Option<Sourced<bool>>,
     pub mask_ratio: Option<Sourced<f64>>,
-    /// Numbers that the tensors have to agree with: width, depth, hidden units, patch size, channels.
+    /// Values that the tensors must agree with: width, depth, hidden units, patch size, channels.
     pub shapes: Vec<(&'static str, usize)>,
 }
 
-/// Models of transformers that are computed as a plain vision transformer is.
+/// transformers' models that are computed like a plain vision transformer.
 const PLAIN_MODELS: [&str; 4] = ["vit", "vit_mae", "vit_msn", "deit"];
 /// transformers' names of the exact GELU.
 const EXACT_GELU: [&str; 2] = ["gelu", "gelu_python"];
-/// What timm's `model_args` may hold without changing what is computed of these tensors.
+/// Keys of timm's `model_args` that do not change what is computed from these tensors.
 const HARMLESS_ARGS: [&str; 24] = [
     "img_size",
     "patch_size",
@@ -51,7 +51,7 @@ const HARMLESS_ARGS: [&str; 24] = [
 ];
 
 impl Said {
-    /// What is said around the tensors of a scheme; what cannot be done as it says is an error that names it.
+    /// What the files around the tensors of a scheme say. An unsupported setting is an error that names it.
     pub fn of(beside: &Beside, scheme: Scheme) -> Result<Self, String> {
         let config = beside.config.as_ref().and_then(Value::as_object);
         let mut said = match config {
@@ -76,7 +76,7 @@ impl Said {
     }
 }
 
-/// A size; areas of such sizes are numbers that fit too.
+/// A size, small enough that areas of such sizes do not overflow.
 fn size(value: &Value) -> Option<usize> {
     usize::try_from(value.as_u64()?).ok().filter(|size| *size < 1 << 31)
 }
@@ -172,8 +172,8 @@ fn timm(config: &Map<String, Value>) -> Result<Said, String> {
     })
 }
 
-/// Whether an architecture of timm's is computed as the paper's: others of the same tensors have other activations or
-/// another epsilon.
+/// Whether an architecture of timm's is computed as in the paper. Others with the same tensors have other activations
+/// or another epsilon.
 fn is_plain(architecture: &str) -> bool {
     let name = architecture.split('.').next().unwrap_or_default();
     let Some(rest) = name.strip_prefix("vit_").or_else(|| name.strip_prefix("deit_")) else { return false };

@@ -10,7 +10,7 @@ use crate::draw::canvas::{DrawError, INK, Sheet, draw, font, px, shortened, text
 
 /// More classes than this are drawn in two columns.
 const MOST_IN_A_COLUMN: usize = 40;
-/// Of more classes than this, those with the lowest IoU are drawn.
+/// Maximum classes drawn. If there are more, only those with the lowest IoU are drawn.
 const MOST_CLASSES: usize = 150;
 const MARGIN_PX: usize = 16;
 const TITLE_PX: usize = 30;
@@ -20,7 +20,7 @@ const LINE_PX: usize = 20;
 const BAR_PX: usize = 12;
 const SWATCH_PX: usize = 11;
 const LONGEST_NAME_PX: usize = 150;
-/// The length of a bar of 100%, in one column and in each of two.
+/// The length of a bar of 100%, with one column and with two.
 const FULL_PX: [usize; 2] = [400, 200];
 const NUMBER_PX: usize = 52;
 const GAP_PX: usize = 8;
@@ -32,17 +32,17 @@ const MARK: RGBColor = RGBColor(20, 56, 104);
 const MEAN: RGBColor = RGBColor(200, 92, 28);
 const GROUND: RGBColor = RGBColor(238, 239, 242);
 
-/// Draws the IoU of each class as a bar, best first, with its accuracy as a mark and its share of the pixels in numbers; a dashed line
-/// is the mean IoU.
+/// Draws the IoU of each class as a bar, best first, with its accuracy as a mark and its share of the pixels as a
+/// number. A dashed line is the mean IoU.
 ///
-/// Classes without an IoU, because they are neither in the truth nor predicted, come last. Beyond 150 classes, those with the lowest
-/// IoU are drawn.
+/// Classes without an IoU, because they are neither in the truth nor predicted, come last. If there are more than 150
+/// classes, only those with the lowest IoU are drawn.
 ///
 /// # Shapes
 /// One name, IoU, accuracy and share for each class, 0 to 1; the picture is `[H, W, 3]`.
 ///
 /// # Errors
-/// [`ReportError::Argument`] for other lengths or no class; [`ReportError::Draw`] where the drawing library gives up.
+/// [`ReportError::Argument`] for lengths that differ or no class; [`ReportError::Draw`] if the drawing library fails.
 pub fn draw_class_scores(
     title: &str,
     classes: &[String],
@@ -113,10 +113,11 @@ pub fn draw_class_scores(
     })
 }
 
-/// The classes to draw: best first, those without an IoU last; of too many, the last of those with one.
+/// Returns the classes to draw: best first, those without an IoU last. If there are too many, only the lowest of those
+/// with an IoU.
 fn shown(iou: &[Option<f64>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..iou.len()).collect();
-    // Stable: equal ones stay in the order of the classes.
+    // The sort is stable: equal classes stay in order.
     order.sort_by(|a, b| iou[*b].unwrap_or(-1.0).total_cmp(&iou[*a].unwrap_or(-1.0)));
     if order.len() > MOST_CLASSES {
         order.retain(|class| iou[*class].is_some());
@@ -125,7 +126,7 @@ fn shown(iou: &[Option<f64>]) -> Vec<usize> {
     order
 }
 
-/// What bars, marks and the dashed line are.
+/// Draws the key to bars, marks and the dashed line.
 fn key(sheet: &Sheet<'_>, middle: usize, mean: Option<f64>) -> Result<(), DrawError> {
     let style = font(FONT_PX).color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
     let mut left = MARGIN_PX;
@@ -159,7 +160,7 @@ fn mark(sheet: &Sheet<'_>, x: i32, middle: i32) -> Result<(), DrawError> {
     Ok(sheet.draw(&Rectangle::new(corners, MARK.filled()))?)
 }
 
-/// One class.
+/// The scores of one class.
 struct Scores<'a> {
     name: &'a str,
     class: usize,
@@ -168,7 +169,7 @@ struct Scores<'a> {
     share: f64,
 }
 
-/// Swatch, name, bar and two numbers beside each other.
+/// A column of the chart: each line has a swatch, a name, a bar and two numbers.
 struct Column {
     name_px: usize,
     full_px: usize,
@@ -183,7 +184,7 @@ impl Column {
         self.bar_left() + self.full_px + 2 * NUMBER_PX
     }
 
-    /// Where on the sheet a bar of a share ends.
+    /// Returns where on the sheet a bar of a share ends.
     fn at(&self, left: usize, share: f64) -> i32 {
         px(left + self.bar_left()) + (f64::from(px(self.full_px)) * share.clamp(0.0, 1.0)).round() as i32
     }
@@ -212,7 +213,7 @@ impl Column {
     ) -> Result<(), DrawError> {
         let middle = top + LINE_PX / 2;
         let style = |horizontal| font(FONT_PX).color(&INK).pos(Pos::new(horizontal, VPos::Center));
-        // More classes than labels can number are refused wherever labels are.
+        // Labels have 16 bits, and code that takes labels refuses more classes than that.
         let [r, g, b] = class_colour(scores.class as u16);
         let swatch_top = middle - SWATCH_PX / 2;
         let swatch = [(px(left), px(swatch_top)), (px(left + SWATCH_PX), px(swatch_top + SWATCH_PX))];
@@ -235,7 +236,7 @@ impl Column {
     }
 }
 
-/// A share of pixels: of a rare class, more digits.
+/// Formats a share of pixels, with more digits for rare classes.
 fn percent(share: f64) -> String {
     match 100.0 * share {
         0.0 => "–".into(),
@@ -254,7 +255,8 @@ mod tests {
         (0..count).map(|class| format!("class {class}")).collect()
     }
 
-    /// The width of the bar in a line of a picture of one column: of the pixels in its middle that are as blue as bars are.
+    /// Returns the width of the bar in a line of a picture of one column: the number of pixels in its middle with the
+    /// colour of bars.
     fn bar_px(picture: &Image, line: usize) -> usize {
         let y = MARGIN_PX + TITLE_PX + KEY_PX + HEADING_PX + line * LINE_PX + LINE_PX / 2;
         (0..picture.width()).filter(|x| rgb(picture, y, *x) == [BAR.0, BAR.1, BAR.2]).count()
@@ -267,7 +269,7 @@ mod tests {
         let picture =
             draw_class_scores("title", &classes(4), &iou, &accuracy, &[0.5, 0.0, 0.5, 0.0]).unwrap();
         let bars = [0, 1, 2, 3].map(|line| bar_px(&picture, line));
-        // The dashed line of the mean, a third, runs through the first bar: it hides a pixel or two.
+        // The dashed line of the mean, at one third, runs through the first bar and hides a pixel or two.
         assert!((297..=300).contains(&bars[0]), "{bars:?}");
         assert_eq!(bars[1..], [100, 0, 0]);
     }

@@ -20,7 +20,7 @@ const TITLE_PX: usize = 32;
 const HEADING_PX: usize = 24;
 /// The line above a row, with the image's name and score.
 const CAPTION_PX: usize = 26;
-/// The width that is kept for a score.
+/// The width reserved for a score.
 const SCORE_PX: usize = 130;
 const HEADINGS: [&str; 4] = ["image", "truth", "prediction", "errors"];
 
@@ -35,20 +35,22 @@ pub struct SegmentationRow {
     pub truth: Image<u16>,
     /// The predicted class of each pixel, `[H, W, 1]`.
     pub predicted: Image<u16>,
-    /// The image's mean IoU, 0 to 1; none if all its pixels are ignored.
+    /// The image's mean IoU, 0 to 1; `None` if all its pixels are ignored.
     pub score: Option<f64>,
 }
 
-/// Draws images, their true classes, the predicted ones and the errors, in the order given, over a legend of the classes that appear.
+/// Draws images, their true classes, the predicted ones and the errors, in the order given, over a legend of the
+/// classes that appear.
 ///
-/// Images may differ in size. Label maps are in the colours of [`class_colour`](super::class_colour); pixels that are wrong are red.
+/// Images may differ in size. Label maps are in the colours of [`class_colour`](super::class_colour); pixels that are
+/// wrong are red.
 ///
 /// # Shapes
 /// The sheet is `[H', W', 3]`.
 ///
 /// # Errors
-/// [`ReportError::Argument`] for no rows, label maps of another size than their image, or labels that are no classes;
-/// [`ReportError::Draw`] where the drawing library gives up.
+/// [`ReportError::Argument`] for no rows, label maps that differ in size from their image, or labels that are not
+/// classes; [`ReportError::Draw`] if the drawing library fails.
 pub fn draw_segmentation(
     title: &str,
     rows: &[SegmentationRow],
@@ -128,7 +130,8 @@ fn tiles(row: &SegmentationRow, classes: usize) -> Result<[RgbImage; 4], ReportE
     ])
 }
 
-/// An image in the size of a tile. Reduced label maps have mixed colours at boundaries, which keeps errors of one pixel visible.
+/// Scales an image to the size of a tile. Reduced label maps have mixed colours at boundaries, which keeps errors of
+/// one pixel visible.
 fn tile(image: &Image) -> RgbImage {
     let (height, width) = (image.height(), image.width());
     let longer = height.max(width);

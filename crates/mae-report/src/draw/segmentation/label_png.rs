@@ -11,23 +11,23 @@ use super::palette::{IGNORED, class_colour};
 use crate::ReportError;
 use crate::atomic::write_atomic;
 
-/// The colours of a palette of 8-bit labels.
+/// The number of colours in a palette of 8-bit labels.
 pub(super) const COLOURS: u16 = 256;
 /// The 8-bit label of pixels to ignore, as in VOC's files.
 pub(super) const VOID: u8 = 255;
 
 /// Writes a label map as a PNG file, completely or not at all.
 ///
-/// Up to 255 classes, the file is what VOC distributes: 8-bit labels with a palette of [`class_colour`], and 255 for ignored pixels,
-/// whose label is 65535 here. With 256 classes, 255 is a class, and the file is the same if no pixel is ignored. All others are 16-bit
-/// grey with the labels as they are.
+/// With up to 255 classes, the file is like those of VOC: 8-bit labels with a palette of [`class_colour`], and 255 for
+/// ignored pixels, whose label is 65535 here. With 256 classes, 255 is a class, and the file is the same if no pixel is
+/// ignored. All other files are 16-bit grey with unchanged labels.
 ///
 /// # Shapes
 /// `labels` `[H, W, 1]`
 ///
 /// # Errors
-/// [`ReportError::Argument`] for more than one channel, or a label that is neither below `classes` nor 65535; [`ReportError::Write`]
-/// where the file cannot be written.
+/// [`ReportError::Argument`] for more than one channel, or a label that is neither below `classes` nor 65535;
+/// [`ReportError::Write`] if the file cannot be written.
 pub fn save_label_png(
     labels: &Image<u16>,
     classes: usize,
@@ -53,7 +53,7 @@ pub fn save_label_png(
     })
 }
 
-/// Whether labels of so many classes are written as 8-bit indices of a palette.
+/// Whether labels of `classes` classes are written as 8-bit palette indices.
 pub(super) fn fits_palette(labels: &Image<u16>, classes: usize) -> bool {
     classes < COLOURS.into() || (classes <= COLOURS.into() && !labels.data().contains(&IGNORED))
 }
@@ -64,7 +64,7 @@ mod tests {
     use std::fs::File;
     use std::io::BufReader;
 
-    /// What a file holds as it is stored: its colour type and the bytes of its pixels.
+    /// Returns what a file stores: its colour type, the bytes of its pixels and the length of its palette.
     fn stored(labels: &[u16], classes: usize) -> (ColorType, Vec<u8>, usize) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("labels.png");

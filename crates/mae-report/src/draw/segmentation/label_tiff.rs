@@ -15,11 +15,11 @@ use super::palette::class_colour;
 use crate::ReportError;
 use crate::atomic::write_atomic;
 
-/// The photometric interpretation of indices of a palette.
+/// The photometric interpretation of palette indices.
 const PALETTE: u16 = 3;
 
-/// Writes a label map as a GeoTIFF file with the georeference of its image, completely or not at all: with the labels, and the palette where
-/// there is one, as [`save_label_png`](super::save_label_png) writes them.
+/// Writes a label map as a GeoTIFF file with the georeference of its image, completely or not at all. The labels, and
+/// the palette if there is one, are those of [`save_label_png`](super::save_label_png).
 ///
 /// # Shapes
 /// `labels` `[H, W, 1]`
@@ -50,7 +50,7 @@ fn encode(labels: &Image<u16>, classes: usize, georeference: &Georeference) -> R
     if fits_palette(labels, classes) {
         let mut image = encoder.new_image::<Gray8>(width, height)?;
         image.encoder().write_tag(Tag::PhotometricInterpretation, PALETTE)?;
-        // All reds, then all greens, then all blues, of 16 bits.
+        // All reds, then all greens, then all blues, with 16 bits each.
         let colours: Vec<[u8; 3]> = (0..COLOURS).map(class_colour).collect();
         let map: Vec<u16> = (0..3)
             .flat_map(|channel| colours.iter().map(move |colour| u16::from(colour[channel]) * 257))
@@ -67,7 +67,7 @@ fn encode(labels: &Image<u16>, classes: usize, georeference: &Georeference) -> R
     Ok(bytes.into_inner())
 }
 
-/// Writes the tags that say where the image is.
+/// Writes the tags of the georeference.
 fn place<W: io::Write + io::Seek, C: ColorType>(
     image: &mut ImageEncoder<'_, W, C, TiffKindStandard>,
     georeference: &Georeference,

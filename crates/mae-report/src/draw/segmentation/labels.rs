@@ -6,15 +6,15 @@ use super::palette::{IGNORED, class_colour};
 use crate::ReportError;
 use crate::draw::pictures::rgb;
 
-/// Pixels that are predicted right.
+/// The colour of pixels that are predicted correctly.
 pub(super) const RIGHT: [u8; 3] = [213, 228, 215];
-/// Pixels that are predicted wrong: far darker than those that are right, for readers who do not see red.
+/// The colour of pixels that are predicted wrongly: far darker than [`RIGHT`], for readers who do not see red.
 pub(super) const WRONG: [u8; 3] = [200, 30, 36];
-/// The two colours of the chequers that ignored pixels are drawn as.
+/// The two colours of the chequers that mark ignored pixels.
 pub(super) const CHEQUERS: [[u8; 3]; 2] = [[255; 3], [218; 3]];
 /// Chequers along the shorter side of a picture.
 const CHEQUERS_ACROSS: usize = 32;
-/// Boundaries are one pixel wide, and one more for so many pixels of the shorter side.
+/// Boundaries are one pixel wide on each side, plus one per `BOUNDARY_SIDE_PX` pixels of the shorter side.
 const BOUNDARY_SIDE_PX: usize = 400;
 
 /// Draws a label map in the colours of its classes, [`class_colour`]; ignored pixels, label 65535, are chequered.
@@ -32,13 +32,14 @@ pub fn label_picture(labels: &Image<u16>) -> Result<Image, ReportError> {
     })
 }
 
-/// Draws the colours of classes over an image, with opaque boundaries; ignored pixels, label 65535, show the image as it is.
+/// Draws the colours of classes over an image, with opaque boundaries; ignored pixels, label 65535, show the image as
+/// it is.
 ///
 /// `alpha` is the opacity of the colours: 0 draws the boundaries alone, 1 hides the image.
 ///
 /// # Shapes
-/// `image` `[H, W, C]`, `labels` `[H, W, 1]`, the picture `[H, W, 3]`. Of two channels the first is drawn, of more than three the first
-/// three.
+/// `image` `[H, W, C]`, `labels` `[H, W, 1]`, the picture `[H, W, 3]`. Of two channels, the first is drawn; of more
+/// than three, the first three.
 ///
 /// # Errors
 /// [`ReportError::Argument`] for labels of another size or more than one channel, or an `alpha` outside 0 to 1.
@@ -89,7 +90,7 @@ pub fn error_picture(truth: &Image<u16>, predicted: &Image<u16>) -> Result<Image
     })
 }
 
-/// A picture as large as a label map, chequered where a pixel has no colour.
+/// Draws a picture as large as a label map, chequered where `colour` returns `None`.
 fn paint(labels: &Image<u16>, colour: impl Fn(usize) -> Option<[u8; 3]>) -> Result<Image, ReportError> {
     let (height, width) = (labels.height(), labels.width());
     let side = (height.min(width) / CHEQUERS_ACROSS).max(1);
@@ -98,7 +99,7 @@ fn paint(labels: &Image<u16>, colour: impl Fn(usize) -> Option<[u8; 3]>) -> Resu
     Ok(Image::new(height, width, 3, (0..height * width).flat_map(pixel).collect())?)
 }
 
-/// Refuses labels that are neither classes nor to be ignored.
+/// Fails if a label is neither a class nor ignored.
 pub(super) fn check_labels(labels: &Image<u16>, classes: usize) -> Result<(), ReportError> {
     check_channels(labels)?;
     let is_label = |label: u16| usize::from(label) < classes || label == IGNORED;
@@ -116,7 +117,7 @@ fn check_channels(labels: &Image<u16>) -> Result<(), ReportError> {
     }
 }
 
-/// Refuses labels of another size.
+/// Fails if the label map has another size.
 pub(super) fn check_size(
     name: &'static str,
     labels: &Image<u16>,

@@ -1,4 +1,4 @@
-//! Which colour is which class.
+//! The legend of class colours.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::palette::{IGNORED, class_colour};
 use crate::ReportError;
 use crate::draw::canvas::{DrawError, INK, Sheet, font, px, shortened, text_width};
 
-/// More classes than this are only counted.
+/// Maximum classes shown; the others are only counted.
 const MOST_CLASSES: usize = 40;
 const FONT_PX: usize = 13;
 const LINE_PX: usize = 20;
@@ -20,10 +20,10 @@ const SWATCH_PX: usize = 12;
 const SPACE_PX: usize = 6;
 /// Between a name and the next swatch.
 const GAP_PX: usize = 18;
-/// Longer names are shortened.
+/// Maximum width of a name; longer ones are shortened.
 const LONGEST_NAME_PX: usize = 170;
 
-/// A legend in columns of one width: what the colours of errors mean, and the classes that rows show.
+/// A legend in columns of equal width: the colours of errors, and the classes that rows show.
 pub(super) struct Legend {
     entries: Vec<Entry>,
     columns: usize,
@@ -42,7 +42,7 @@ enum Swatch {
 }
 
 impl Legend {
-    /// The classes that are in any of the label maps; of very many, those with the most pixels.
+    /// Lists the classes in any of the label maps; if there are too many, those with the most pixels.
     pub(super) fn of<'a>(
         maps: impl IntoIterator<Item = &'a Image<u16>>,
         classes: &[String],
@@ -117,7 +117,7 @@ impl Swatch {
                 }
             }
         }
-        // A frame: pale colours would not be seen on white.
+        // A frame, because pale colours would be invisible on white.
         sheet.draw(&Rectangle::new(whole, INK.mix(0.5).stroke_width(1)))?;
         Ok(())
     }

@@ -3,11 +3,11 @@
 /// The label of a pixel that has no class: `mae_eval`'s `IGNORE_LABEL`.
 pub(super) const IGNORED: u16 = u16::MAX;
 
-/// The RGB colour of a class, another one for each; class 0, the background of many sets, is black.
+/// Returns the RGB colour of a class, different for each class. Class 0, the background of many data sets, is black.
 ///
 /// # Source
-/// `VOClabelcolormap` of the PASCAL VOC development kit: the bits of the number, from the lowest, go to red, green and blue in turn,
-/// from their highest bits down.
+/// `VOClabelcolormap` of the PASCAL VOC development kit: the bits of the class number, from the lowest, go to red,
+/// green and blue in turn, from the highest bit of each channel down.
 pub fn class_colour(class: u16) -> [u8; 3] {
     let mut colour = [0; 3];
     for bit in 0..u16::BITS as usize {
@@ -24,7 +24,8 @@ mod tests {
 
     #[test]
     fn colours_are_those_of_voc_and_no_two_classes_share_one() {
-        // Background, aeroplane, bicycle, bird, person, tv monitor and the void label of the files as they are distributed.
+        // Background, aeroplane, bicycle, bird, person, tv monitor and the void label of the files as they are
+        // distributed.
         let known = [
             (0, [0, 0, 0]),
             (1, [128, 0, 0]),

@@ -1,4 +1,4 @@
-//! Fine-tuning: the encoder too, or its last blocks, by AdamW.
+//! Fine-tuning: trains a head and the encoder, or its last blocks, by AdamW.
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
@@ -15,11 +15,11 @@ use crate::{At, Data, Measured, Recipe, SettingsOf, Shown, Task, TaskRecipe, Tra
 use mae_report::{Metric, Outcome};
 
 crate::sections! {
-    /// The sections of a recipe of fine-tuning.
+    /// The sections of a fine-tuning recipe.
     pub FinetuneRecipe => FinetuneSettings {
-        /// What it starts from.
+        /// The encoder to start from.
         model: EncoderRecipe,
-        /// What of it is trained, and how.
+        /// Which layers are trained, and how.
         finetune: TuningRecipe,
         /// How images are mixed.
         mix: MixRecipe,
@@ -27,15 +27,17 @@ crate::sections! {
 }
 
 crate::section! {
-    /// The section of a [`FinetuneRecipe`] that says what is trained.
+    /// The section of a [`FinetuneRecipe`] about which layers are trained, and how.
     pub TuningRecipe => TuningSettings {
-        /// Random weights instead of the file's, of the same shape: what pre-training is to be compared with.
+        /// Whether to start from random weights of the same shape instead of the file's, as a baseline for
+        /// pre-training.
         Fixed from_scratch: bool = false;
-        /// Blocks that are fine-tuned, the last ones; all, and what is before them, by default.
+        /// The number of last blocks to fine-tune. By default all, and the layers before them.
         Fixed blocks: usize;
-        /// By what the rate of each layer is multiplied, once for each layer above it.
+        /// The factor on a layer's learning rate for each layer above it.
         Free layer_decay: f64 = 0.75;
-        /// Share of the samples for which a branch of the last block is left out; linearly fewer before it.
+        /// Share of the samples for which a branch of the last block is dropped. It decreases linearly towards the
+        /// first block.
         Free drop_path: f64 = 0.0;
     }
 }
@@ -57,13 +59,14 @@ impl TaskRecipe for FinetuneRecipe {
     }
 }
 
-/// Fine-tuning of a classifier: the loss is the cross entropy of a batch of mixed images, where these have several classes that of each class.
+/// Fine-tuning of a classifier. The loss is the cross entropy of a batch of mixed images, or the binary cross entropy
+/// of each class if images may have several.
 pub struct Finetune {
     classes: Classes,
     settings: SettingsOf<Self>,
 }
 
-/// Stands for an epoch in the draws of mixtures and dropped branches: one that no training reaches.
+/// Replaces the epoch in the random draws of mixtures and drop path. No training reaches this epoch.
 const MIX_EPOCH: u64 = u64::MAX - 2;
 
 impl Task for Finetune {
@@ -183,17 +186,18 @@ impl Task for Finetune {
 }
 
 impl Finetune {
-    /// The last scores that were measured on held-out images; on the main rank.
+    /// The last scores measured on held-out images, on the main rank.
     pub fn scores(&self) -> Option<ClassifierScores> {
         self.classes.scores()
     }
 
-    /// A model with what is not trained marked.
+    /// Sets a model's compute settings and freezes the layers that are not trained.
     fn trained(&self, model: Classifier) -> Classifier {
         model.with_compute(self.settings.compute()).with_trained_blocks(self.settings.task.finetune.blocks)
     }
 
-    /// A batch's images, mixed, what the model shall say of them, and what else is drawn for the batch.
+    /// Returns a batch's mixed images, their target distributions, and the generator of the batch's other random
+    /// numbers.
     fn mixed(&self, mut batch: Batch, at: &At<'_>) -> (Tensor<4>, Tensor<2>, impl FnMut() -> f64 + use<>) {
         let mut rng = sample_rng(self.settings.train.seed, MIX_EPOCH, at.number as usize);
         let mut draw = move || uniform(&mut rng);

@@ -1,4 +1,4 @@
-//! Steps of fine-tuning and of a probe, held against timm's models, losses and optimizers in PyTorch.
+//! Compares steps of fine-tuning and of a probe with timm's models, losses and optimizers in PyTorch.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ fn golden() -> Golden {
     serde_json::from_str(include_str!("../../../tests/golden/classify.json")).unwrap()
 }
 
-/// The largest difference, relative to the largest number.
+/// The largest difference, relative to the largest of `theirs`.
 fn off(ours: &[f32], theirs: &[f32]) -> f32 {
     assert_eq!(ours.len(), theirs.len());
     let largest = theirs.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
@@ -113,7 +113,7 @@ fn fine_tuning_is_timms_step_for_step() {
     assert!(used.unused.is_empty());
     assert_eq!(model.config().pooling, Pooling::MeanPatch);
 
-    // Each of timm's parameters is trained here, at the same multiple of the rate.
+    // All of timm's parameters are trained here, each at the same multiple of the learning rate.
     let scales = layer_scales(&model, golden.decay);
     assert_eq!(scales.len(), golden.scales.len());
     for (param, scale) in &scales {
@@ -156,7 +156,7 @@ fn fine_tuning_is_timms_step_for_step() {
         let ours = file.tensor(name).unwrap();
         let mut ours: Vec<f32> = ours.data().as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
         if name.ends_with("qkv.bias") {
-            // The keys' part has a gradient of zero in exact arithmetic; Adam makes steps of its rounding.
+            // The keys' bias has a zero gradient in exact arithmetic; Adam turns its rounding errors into steps.
             let keys = ours.len() / 3..2 * ours.len() / 3;
             ours[keys.clone()].copy_from_slice(&theirs[keys]);
         }
@@ -169,7 +169,7 @@ fn fine_tuning_is_timms_step_for_step() {
 fn a_probe_is_trained_as_by_timms_lars() {
     let golden = golden().probe;
     let device = Device::flex();
-    // An encoder as wide as the features are; what it computes has no part in this.
+    // An encoder as wide as the features. What it computes is not used.
     let geometry = Geometry::new((4, 4), 4, 3).unwrap();
     let stack = StackConfig { embed_dim: 8, depth: 1, num_heads: 1, mlp_dim: 8 };
     let config = ClassifierConfig {
@@ -180,7 +180,7 @@ fn a_probe_is_trained_as_by_timms_lars() {
         multi_label: false,
     };
     let wide = |rows: &[f32]| -> Vec<f32> {
-        // One feature more, which is always 0 and stays so.
+        // Appends a feature that is 0 and remains 0, to reach the encoder's width.
         rows.chunks(golden.dim).flat_map(|row| row.iter().copied().chain([0.0])).collect()
     };
     let width = golden.dim + 1;

@@ -5,19 +5,19 @@ use burn::optim::{LearningRate, Optimizer, Sgd, SgdConfig, SgdState};
 use burn::tensor::{Device, Tensor};
 use mae_vit::ops;
 
-/// Numbers that LARS keeps for each parameter.
+/// Values that LARS keeps for each parameter.
 pub(super) const LARS_MOMENTS: usize = 1;
 
-/// Layer-wise adaptive rate scaling: SGD with momentum, in which matrices move by a share of their own norm.
+/// Layer-wise adaptive rate scaling: SGD with momentum in which the step of each matrix is a share of its norm.
 ///
 /// # Source
-/// You et al., arXiv 1708.03888; as probes are trained with it (MAE table 10): no weight decay, and one-dimensional
-/// parameters are not scaled.
+/// You et al., arXiv 1708.03888, in the form that MAE trains linear probes with (table 10): no weight decay, and
+/// one-dimensional parameters are not scaled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lars {
-    /// What is kept of the last step.
+    /// The share of the previous step that is kept.
     pub momentum: f64,
-    /// A step's length in units of the weights' norm, at a rate of 1.
+    /// The length of a step relative to the weights' norm, at a learning rate of 1.
     pub trust: f64,
 }
 
@@ -49,7 +49,7 @@ impl Optimizer for Lars {
             let (weights, update) = (norm(&param), norm(&gradient));
             let defined = weights.clone().greater_elem(0.0).bool_and(update.clone().greater_elem(0.0));
             let ratio = weights.mul_scalar(self.trust) / update;
-            // Where one of the norms is 0 the gradient is as it was.
+            // If one of the norms is 0, the gradient is not scaled.
             let ratio = ratio.ones_like().mask_where(defined, ratio);
             gradient = gradient * ratio.unsqueeze();
         }

@@ -1,4 +1,4 @@
-//! What classifiers are worth on held-out images, and what is written and drawn of it.
+//! Evaluates classifiers on held-out images, and writes and draws the scores.
 
 use std::fmt;
 
@@ -13,17 +13,17 @@ use mae_report::{Figure, Outcome, draw_confusion, save_png, write_atomic};
 use crate::context::{Context, Rows};
 use crate::{Measured, TrainerError};
 
-/// What a classifier is worth on held-out images.
+/// The scores of a classifier on held-out images.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClassifierScores {
-    /// Of images with one class each.
+    /// Scores on images with one class each.
     OneClass(Scores),
-    /// Of images with any number of classes.
+    /// Scores on images with any number of classes.
     MultiLabel(MultiLabelScores),
 }
 
 impl ClassifierScores {
-    /// For a program.
+    /// Returns the scores as JSON.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::OneClass(scores) => scores.to_json(),
@@ -32,7 +32,7 @@ impl ClassifierScores {
     }
 }
 
-/// A table of classes.
+/// Prints a table of the classes.
 impl fmt::Display for ClassifierScores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -58,7 +58,7 @@ impl Classes {
         self.measured.lock().expect("nothing panics with it").clone().map(|(_, scores)| scores)
     }
 
-    /// Measures a model, on all ranks.
+    /// Evaluates a model on the held-out images, on all ranks.
     pub(super) fn evaluate(
         &self,
         context: &Context,
@@ -70,7 +70,7 @@ impl Classes {
         self.score(context, context.held_out_rows(device, |images| model.forward(images))?, step)
     }
 
-    /// What scores of held-out images are worth.
+    /// Computes the metrics of held-out images from their logits.
     pub(super) fn score(&self, context: &Context, rows: Rows, step: u64) -> Result<Measured, TrainerError> {
         let (source, classes) = (context.data.all_held_out()?.source, &self.config.classes);
         let measured = Measured::default();
@@ -88,7 +88,7 @@ impl Classes {
         Ok(measured)
     }
 
-    /// Writes the last scores, and draws which class is taken for which where an image has one.
+    /// Writes the last scores. If images have one class each, draws the confusion matrix.
     pub(super) fn draw(&self, context: &Context) -> Result<(), TrainerError> {
         let Some(scores) = self.scores() else { return Ok(()) };
         write_atomic(context.path(SCORES), |file| {
@@ -101,7 +101,7 @@ impl Classes {
         Ok(save_png(&matrix, context.path(CONFUSION))?)
     }
 
-    /// What is to be said of a finished run.
+    /// Summarises a finished run.
     pub(super) fn finish(
         &self,
         context: &Context,
@@ -111,7 +111,7 @@ impl Classes {
     ) -> Result<Outcome, TrainerError> {
         let known = self.measured.lock().expect("nothing panics with it").as_ref().map(|(step, _)| *step);
         if context.ranks().main_number(known.unwrap_or(u64::MAX))? != step {
-            // A run that was at its end already is measured again.
+            // A run that was already at its end has no scores in memory, so it is evaluated again.
             self.evaluate(context, model, step, device)?;
         }
         let (Some(scores), true) = (self.scores(), context.ranks().is_main()) else {

@@ -1,4 +1,4 @@
-//! Mixup, CutMix and label smoothing: images of a batch mixed with each other, and their classes with them.
+//! Mixup, CutMix and label smoothing: mixes the images of a batch with each other, and their targets with them.
 
 use burn::tensor::Tensor;
 
@@ -6,17 +6,17 @@ use crate::recipe::within;
 use crate::{Section, TrainerError};
 
 crate::section! {
-    /// How the images of a batch are mixed: the section of a recipe.
+    /// The section of a recipe about how the images of a batch are mixed.
     pub MixRecipe => Mix {
-        /// Both parameters of the beta distribution that a mixture's share is drawn from; 0 for no mixtures.
+        /// Mixup: both parameters of the beta distribution from which the mixing weight is drawn; 0 for no mixup.
         Free mixup: f64 = 0.0;
-        /// The same for the area that is kept where a part of another image is put in; 0 for none.
+        /// CutMix: the same for the share of an image's area that is kept; 0 for no CutMix.
         Free cutmix: f64 = 0.0;
         /// Share of the batches that are mixed.
         Free prob: f64 = 1.0;
-        /// Share of those that are cut rather than blended, where there are both.
+        /// Share of the mixed batches that use CutMix rather than mixup, if both are on.
         Free switch_prob: f64 = 0.5;
-        /// Share of each target that all classes get alike.
+        /// Share of each target that is spread evenly over all classes.
         Free label_smoothing: f64 = 0.0;
     }
 }
@@ -36,7 +36,7 @@ impl MixRecipe {
         }
         let smoothing = self.label_smoothing;
         within("label_smoothing", (0.0..1.0).contains(&smoothing), smoothing, "in [0, 1)")?;
-        // Beyond 1 shares gather around a half, and drawing them takes ever longer.
+        // Beyond 1, weights gather around one half, and drawing them takes ever longer.
         for (name, parameter) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {
             within(name, (0.0..=2.0).contains(&parameter), parameter, "from 0 to 2")?;
         }
@@ -44,21 +44,21 @@ impl MixRecipe {
     }
 }
 
-/// What is done to a batch: its i-th image is mixed with the i-th from its end.
+/// How a batch is mixed: its i-th image with the i-th from its end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mixing {
-    /// Nothing.
+    /// No mixing.
     None,
-    /// Blended.
+    /// Mixup: the two images are blended.
     Mixup {
-        /// What is kept of an image, 0 to 1.
+        /// The weight of the image itself, 0 to 1.
         kept: f64,
     },
-    /// A rectangle of the other one is put in its place.
+    /// CutMix: a rectangle of the image is replaced by that of the other one.
     CutMix {
-        /// Its rows: the first, and the first behind it.
+        /// The rectangle's rows: the first, and the one after the last.
         rows: (usize, usize),
-        /// Its columns.
+        /// The rectangle's columns, in the same form.
         columns: (usize, usize),
         /// The share of an image's area that is kept.
         kept: f64,
@@ -66,11 +66,11 @@ pub enum Mixing {
 }
 
 impl Mix {
-    /// Draws what is done to a batch of images of `(height, width)`; `uniform` gives numbers uniform in [0, 1).
+    /// Draws how a batch of images of `(height, width)` is mixed. `uniform` returns uniform random numbers in [0, 1).
     ///
     /// # Source
-    /// mixup, arXiv 1710.09412; CutMix, arXiv 1905.04899; timm `Mixup` by batch, its correction of the share for what lies
-    /// outside the image included.
+    /// mixup, arXiv 1710.09412; CutMix, arXiv 1905.04899; timm's `Mixup` in batch mode, with its correction of the
+    /// share for the part of the rectangle outside the image.
     pub fn draw(&self, (height, width): (usize, usize), mut uniform: impl FnMut() -> f64) -> Mixing {
         let (blends, cuts) = (self.mixup > 0.0, self.cutmix > 0.0);
         if !(blends || cuts) || uniform() >= self.prob {
@@ -89,8 +89,8 @@ impl Mix {
         Mixing::CutMix { rows, columns, kept: 1.0 - area as f64 / (height * width) as f64 }
     }
 
-    /// The target distribution of a batch: the share of each class in each image, smoothed. For images of several classes, each of these
-    /// has the share of the image.
+    /// Returns the target distributions of a batch: the share of each class in each image, smoothed. If an image has
+    /// several classes, each of them has the share of the image.
     ///
     /// # Shapes
     /// B lists of labels → `[B, classes]`
@@ -108,7 +108,7 @@ impl Mix {
 }
 
 impl Mixing {
-    /// What is kept of an image, 0 to 1.
+    /// The share of the image itself in the mixture, 0 to 1.
     pub fn kept(&self) -> f64 {
         match *self {
             Self::None => 1.0,
@@ -135,10 +135,10 @@ impl Mixing {
     }
 }
 
-/// A number of the symmetric beta distribution.
+/// Draws a number from the symmetric beta distribution.
 ///
 /// # Source
-/// Jöhnk 1964: for parameters up to 1, of which nearly every second pair is taken.
+/// Jöhnk 1964. For parameters up to 1, at least half of the pairs are accepted.
 fn beta(parameter: f64, uniform: &mut impl FnMut() -> f64) -> f64 {
     loop {
         let [x, y] = [(); 2].map(|()| (1.0 - uniform()).powf(1.0 / parameter));
@@ -163,7 +163,7 @@ mod tests {
             let draws: Vec<f64> = (0..40_000).map(|_| beta(parameter, &mut || uniform(&mut rng))).collect();
             let mean = draws.iter().sum::<f64>() / draws.len() as f64;
             let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / draws.len() as f64;
-            // Of beta(a, a): 1/2 and 1 / (4 (2 a + 1)).
+            // The mean and variance of beta(a, a) are 1/2 and 1 / (4 (2 a + 1)).
             assert!((mean - 0.5).abs() < 0.006, "{parameter}: {mean}");
             assert!((variance - 0.25 / (2.0 * parameter + 1.0)).abs() < 0.002, "{parameter}: {variance}");
         }
@@ -181,7 +181,7 @@ mod tests {
             let mixed = mixing.apply(images.clone()).into_data().convert::<f32>();
             let mixed = mixed.as_slice::<f32>().unwrap();
             for (image, pixels) in mixed.chunks(9 * 14).enumerate() {
-                // The mean of constant images tells how much of each is there.
+                // The mean of mixed constant images shows the share of each.
                 let mean = f64::from(pixels.iter().sum::<f32>()) / pixels.len() as f64;
                 let expected = mixing.kept() * image as f64 + (1.0 - mixing.kept()) * (3 - image) as f64;
                 assert!((mean - expected).abs() < 1e-5, "{mixing:?}: {mean}, {expected}");

@@ -26,7 +26,7 @@ pub use measure::ClassifierScores;
 pub use mix::{Mix, MixRecipe, Mixing};
 pub use probe::{LinearRecipe, LinearSettings, Probe, ProbeRecipe, ProbeSettings};
 
-/// What classifiers are measured by.
+/// The metrics of classifiers.
 const METRICS: &[Metric] = &[TOP1, Metric::accuracy("top5", "top-5", ACCURACY), MAP];
 const TOP1: Metric = Metric::accuracy("top1", "top-1", ACCURACY);
 /// Measured in place of accuracies on multi-label images.
@@ -34,18 +34,19 @@ const MAP: Metric = Metric::accuracy("map", "mAP", "Mean average precision on he
 const ACCURACY: &str = "Accuracy on held-out images";
 const LOSS: &str = "cross entropy of training images";
 
-/// A classifier, its classes, and where its encoder comes from: what both tasks have.
+/// What both tasks share: a classifier's configuration, its classes and the source of its encoder.
 struct Classes {
     config: ClassifierConfig,
     encoder: EncoderSettings,
     /// The training images.
     samples: Arc<dyn ImageSource>,
-    /// The last scores that were measured, and after how many updates.
+    /// The last measured scores, and the number of updates before them.
     measured: Mutex<Option<(u64, ClassifierScores)>>,
 }
 
 impl Classes {
-    /// The training and the held-out images have the same classes, and every image is labelled.
+    /// Checks that both sets have the same classes and label type, that every image is labelled, and that every class
+    /// has training images.
     fn new(
         encoder: &EncoderSettings,
         head: Head,
@@ -98,7 +99,7 @@ impl Classes {
         Ok(Self { config, encoder: encoder.clone(), samples, measured: Mutex::default() })
     }
 
-    /// A new head on the encoder of the file.
+    /// Returns a classifier with a new head on the file's encoder.
     fn start(&self, seed: u64, device: &Device) -> Result<Classifier, TrainerError> {
         self.encoder.classifier(self.config.clone(), seed, device)
     }
@@ -124,20 +125,20 @@ impl Classes {
         if self.config.multi_label { MAP } else { TOP1 }
     }
 
-    /// Checks that labels are smoothed only where they are shares of one class.
+    /// Checks that labels are smoothed only if images have one class each.
     fn check_smoothing(&self, smoothing: f64) -> Result<(), TrainerError> {
         let bound = "0 for multi-label images, whose classes are predicted independently";
         within("label_smoothing", !self.config.multi_label || smoothing == 0.0, smoothing, bound)
     }
 
-    /// The classes of training images. All of them were found to be labelled.
+    /// The classes of training images. [`Self::new`] has checked that all of them are labelled.
     fn labels<'a>(&self, indices: impl IntoIterator<Item = &'a usize>) -> Vec<Vec<u32>> {
         let labels =
             |index: &usize| self.samples.labels(*index).expect("both sets were found to be labelled");
         indices.into_iter().map(labels).collect()
     }
 
-    /// The mean loss of scores.
+    /// The mean loss of logits.
     ///
     /// # Shapes
     /// `[B, classes]` twice → `[1]`
@@ -159,7 +160,7 @@ impl Classes {
     }
 }
 
-/// The mean cross entropy of scores with shares of classes.
+/// The mean cross entropy between logits and target distributions.
 ///
 /// # Shapes
 /// `[B, classes]` twice → `[1]`
@@ -168,7 +169,7 @@ fn cross_entropy(scores: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     (activation::log_softmax(scores, 1) * targets).sum().neg().div_scalar(batch as f64)
 }
 
-/// The mean over images and classes of the binary cross entropy of scores, each of which is the logit of a class.
+/// The binary cross entropy of the classes' logits, averaged over images and classes.
 ///
 /// # Shapes
 /// `[B, classes]` twice → `[1]`

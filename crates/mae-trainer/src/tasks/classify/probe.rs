@@ -1,4 +1,4 @@
-//! Linear probes: a linear layer on the features of the encoder as it is, by LARS.
+//! Linear probes: trains a linear layer on the features of the frozen encoder by LARS.
 
 use std::sync::Mutex;
 
@@ -18,25 +18,25 @@ use crate::{At, Backward, Data, DataRecipe, Measured, Recipe, SettingsOf, Task, 
 use mae_report::{Metric, Outcome};
 
 crate::sections! {
-    /// The sections of a recipe of a probe.
+    /// The sections of a probe's recipe.
     pub ProbeRecipe => ProbeSettings {
-        /// What it is put on.
+        /// The encoder to probe.
         model: EncoderRecipe,
-        /// How it is trained.
+        /// How the probe is trained.
         probe: LinearRecipe,
     }
 }
 
 crate::section! {
-    /// The section of a [`ProbeRecipe`] that says how it is trained.
+    /// The section of a [`ProbeRecipe`] about how the probe is trained.
     pub LinearRecipe => LinearSettings {
-        /// Whether features are taken once, of the centre, rather than of a new crop each time.
+        /// Whether features are computed once, from the image's centre, rather than from a new crop each time.
         Free cached: bool = false;
-        /// Share of each target that all classes get alike.
+        /// Share of each target that is spread evenly over all classes.
         Free label_smoothing: f64 = 0.0;
-        /// What LARS keeps of the last step.
+        /// The share of the previous step that LARS keeps.
         Free momentum: f64 = Lars::default().momentum;
-        /// The length of a step of LARS in units of the weights' norm, at a rate of 1.
+        /// The length of a step of LARS relative to the weights' norm, at a learning rate of 1.
         Free trust: f64 = Lars::default().trust;
     }
 }
@@ -48,25 +48,26 @@ impl TaskRecipe for ProbeRecipe {
         crate::named!("probe", ["probe-digits", "probe-base", "probe-large"]);
 
     fn defaults(recipe: &mut Recipe<Self>) {
-        // The epochs are MAE table 10's. Its base rate of 0.1 is for a million images: LARS moves weights by thousandths of their norm
-        // times the rate, and the few updates of a small set would leave them where they are.
+        // The epochs are those of MAE table 10. Its base learning rate of 0.1 is for a million images: LARS moves
+        // weights by thousandths of their norm times the learning rate. The few updates of a small data set would
+        // hardly change them.
         (recipe.train.epochs, recipe.optim.base_lr) = (90, 10.0);
         recipe.data.crop_scale = (0.08, 1.0);
         recipe.eval.keep_checkpoints = 1;
     }
 }
 
-/// A linear probe: the loss is the cross entropy of an update's images, over which their features are standardised.
+/// A linear probe. The loss is the cross entropy of an update's images, over which their features are standardised.
 pub struct Probe {
     classes: Classes,
     settings: SettingsOf<Self>,
-    /// Features that were taken once: of the training and of the held-out images.
+    /// The features of the training and the held-out images, if they are computed once.
     cache: Mutex<Option<std::sync::Arc<Cache>>>,
 }
 
 struct Cache {
     train: Rows,
-    /// Of the training images.
+    /// The labels of the training images.
     labels: Vec<Vec<u32>>,
     val: Rows,
 }
@@ -140,12 +141,12 @@ impl Task for Probe {
         Ok(true)
     }
 
-    /// Of one batch, as if it were the update.
+    /// The loss of one batch, treated as a whole update.
     fn loss(&self, model: &mut Classifier, batch: Batch, at: &At<'_>) -> Result<Tensor<1>, TrainerError> {
         self.update_loss(model, vec![batch], at)
     }
 
-    /// All batches of an update are one to the head.
+    /// Passes all batches of an update to the head as one.
     fn gradients(
         &self,
         model: &mut Classifier,
@@ -214,7 +215,7 @@ impl Task for Probe {
 }
 
 impl Probe {
-    /// The last scores that were measured on held-out images; on the main rank.
+    /// The last scores measured on held-out images, on the main rank.
     pub fn scores(&self) -> Option<ClassifierScores> {
         self.classes.scores()
     }
@@ -236,7 +237,7 @@ impl Probe {
     ) -> Result<Tensor<1>, TrainerError> {
         let (features, labels) = match self.cache() {
             Some(cache) => {
-                // Of the images that could be read.
+                // The cache contains only the images that could be read.
                 let Rows { values, dim, indices } = &cache.train;
                 let rows: Vec<_> =
                     batches.iter().flat_map(|b| &b.indices).map(|i| i % indices.len()).collect();
@@ -255,7 +256,7 @@ impl Probe {
         self.head_loss(model, features, &labels, at)
     }
 
-    /// The loss of a linear layer on standardised features, whose running mean and variance take these in.
+    /// The loss of a linear layer on standardised features, which also update the running mean and variance.
     ///
     /// # Shapes
     /// features `[B, D]`, B labels
@@ -273,7 +274,7 @@ impl Probe {
     }
 }
 
-/// Features by their mean and variance over an update, on all ranks, which the running ones take in.
+/// Standardises features by their mean and variance over an update on all ranks, and updates the running ones.
 pub(super) fn standardise(
     model: &mut Classifier,
     features: Tensor<2>,

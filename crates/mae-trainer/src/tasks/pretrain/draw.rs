@@ -1,4 +1,4 @@
-//! The pictures of a run: reconstructions of fixed images under fixed masks, and the loss curve.
+//! The pictures of a run: reconstructions of fixed images under fixed masks.
 
 use std::path::PathBuf;
 
@@ -16,10 +16,10 @@ use mae_report::make_folder;
 use mae_report::save_png;
 use mae_report::{ReconstructionRow, draw_reconstructions, with_note};
 
-/// What a picture of normalised pixels borrows.
+/// The note below pictures of a model that predicts normalised pixels.
 pub(super) const BORROWED: &str = "predicted patches borrow the mean and deviation of the original ones";
 
-/// Draws what a model makes of the run's picture images, on the main rank; returns where.
+/// Draws a model's reconstructions of the run's picture images, on the main rank. Returns the path of the picture.
 ///
 /// # Errors
 /// If images cannot be read or the picture cannot be written.
@@ -50,10 +50,10 @@ pub fn draw_pictures(
     Ok(path)
 }
 
-/// What a model makes of a batch of masked images.
+/// Reconstructs a batch of masked images.
 ///
 /// # Errors
-/// Of what cannot be an image.
+/// If pixels do not form an image.
 pub fn reconstruct(
     model: &Mae,
     shown: &Shown,
@@ -72,7 +72,7 @@ pub fn reconstruct(
     Ok(samples.collect())
 }
 
-/// [`draw_reconstructions`] of a model, which says below what a prediction of normalised pixels borrows.
+/// [`draw_reconstructions`] for a model. If it predicts normalised pixels, a note below says what the picture borrows.
 ///
 /// # Errors
 /// As [`draw_reconstructions`].

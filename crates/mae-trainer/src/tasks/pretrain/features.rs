@@ -1,4 +1,4 @@
-//! What an encoder's frozen features are worth, and the loss on held-out images.
+//! Evaluates an encoder's frozen features, and the loss on held-out images.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -14,39 +14,41 @@ use mae_eval::{EvalError, Features, knn_accuracy, probe_accuracy};
 pub struct Accuracies {
     /// On the trained encoder's features.
     pub trained: f64,
-    /// On the same encoder's before training.
+    /// On the features of the same encoder before training.
     pub untrained: f64,
-    /// On normalised pixels; none where an image has too many for the classifier.
+    /// On normalised pixels; `None` if an image has too many for the classifier.
     pub pixels: Option<f64>,
 }
 
-/// What a finished run's features are worth.
+/// The accuracies of a finished run's features.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FeatureReport {
-    /// Weighted votes of the nearest neighbours.
+    /// By weighted votes of the nearest neighbours.
     pub knn: Accuracies,
-    /// A linear classifier; none where the bank has one class.
+    /// By a linear classifier; `None` if the bank has one class.
     pub probe: Option<Accuracies>,
-    /// Images that the classifiers know the labels of, and images that they label.
+    /// The number of images whose labels the classifiers are given, and of images that they classify.
     pub images: (usize, usize),
     /// Neighbours that vote.
     pub k: usize,
-    /// Whether the images that are labelled are held out; otherwise they are every fifth image of the training set.
+    /// Whether the images that they classify are held out. Otherwise they are every fifth image of the training set.
     pub held_out: bool,
 }
 
-/// A row of numbers and a label of every image.
+/// A row of features and a label for every image.
 type Labelled = (Features, Vec<u32>);
 
-/// The epoch that the masks of pictures and of the held-out loss are drawn from: none that trains, and always the same.
+/// Replaces the epoch in the random draws of the masks of pictures and of the held-out loss. It is always the same, and
+/// no training reaches it.
 pub(crate) const FIXED_MASKS: u64 = u64::MAX;
 
-/// Pixels beyond which no linear probe is fitted to them: ours, for time.
+/// The most pixels that a linear probe is fitted to. This limit is our own, to save time.
 const MAX_PIXELS: usize = 1024;
 
-/// The held-out loss, where there are held-out images, and accuracies of the frozen features, where there are labels.
+/// Measures the held-out loss, if there are held-out images, and the accuracies of the frozen features, if there are
+/// labels.
 ///
-/// Ranks share the images; the main one alone classifies features, and has the accuracies.
+/// Ranks share the images. Only the main rank classifies features and has the accuracies.
 ///
 /// # Errors
 /// If images cannot be read.
@@ -69,14 +71,14 @@ pub(super) fn evaluate(
     }
     match accuracies(task, &bank, &queries) {
         Ok((knn, probe)) => Ok(measured.with("knn", Some(knn)).with("probe", probe)),
-        // What becomes of a model that computes NaNs is for the loop to say, by `on_nan`.
+        // The training loop decides about a model that computes NaNs, by `on_nan`.
         Err(TrainerError::Eval(EvalError::NotFinite { .. })) => Ok(measured),
         Err(error) => Err(error),
     }
 }
 
-/// Accuracies of a trained model's features, of its initial weights' and of pixels, if there are labels; on the main
-/// rank, which the others help.
+/// Measures the accuracies of a trained model's features, of its initial weights' and of pixels. All ranks share the
+/// work, but only the main one has the result. Returns `None` without labels.
 ///
 /// # Errors
 /// If images cannot be read.
@@ -116,7 +118,7 @@ pub fn feature_report(
     }))
 }
 
-/// As many neighbours as the recipe says, or all there are.
+/// The recipe's number of neighbours, or all if there are fewer.
 fn neighbours(task: &Pretrain, bank: usize) -> usize {
     task.settings.task.knn.k.min(bank)
 }
@@ -135,7 +137,7 @@ fn knn(task: &Pretrain, bank: &Labelled, queries: &Labelled) -> Result<f64, Trai
     Ok(knn_accuracy(&bank.0, &bank.1, &queries.0, &queries.1, k, temperature)?)
 }
 
-/// None where there is nothing to tell apart.
+/// Returns `None` if all images have the same class.
 fn probe(bank: &Labelled, queries: &Labelled) -> Result<Option<f64>, TrainerError> {
     if bank.1.iter().all(|label| *label == bank.1[0]) {
         return Ok(None);
@@ -143,7 +145,7 @@ fn probe(bank: &Labelled, queries: &Labelled) -> Result<Option<f64>, TrainerErro
     Ok(Some(probe_accuracy(&bank.0, &bank.1, &queries.0, &queries.1)?))
 }
 
-/// The mean loss over held-out images as evaluation sees them, under masks that are always the same.
+/// The mean loss over held-out images, prepared as for every evaluation, under masks that are always the same.
 fn held_out_loss(
     task: &Pretrain,
     context: &Context,
@@ -167,7 +169,7 @@ fn held_out_loss(
     Ok(Some(total(0) / total(1)))
 }
 
-/// Pooled tokens of whole images.
+/// The pooled tokens of unmasked images.
 fn encoder_features(
     task: &Pretrain,
     context: &Context,
@@ -180,7 +182,7 @@ fn encoder_features(
     labelled(set, rows?)
 }
 
-/// Pixels, normalised as the model sees them.
+/// The pixels, normalised as for the model.
 fn pixel_features(context: &Context, set: &ImageSet) -> Result<Labelled, TrainerError> {
     let normalize = &context.common.data.normalize;
     let rows = context.rows_of_bytes(set, &Aside::QUIETLY, |bytes, [_, channels, height, width]| {

@@ -14,7 +14,7 @@ use crate::{Settings, TrainerError};
 pub struct Pretrain {
     /// The model.
     pub config: MaeConfig,
-    /// Visible patches.
+    /// The number of visible patches.
     pub num_keep: usize,
     pub(super) settings: Settings<PretrainSettings>,
     masker: Masker,
@@ -24,12 +24,12 @@ pub struct Pretrain {
 pub struct Inputs {
     /// Normalised, `[B, C, H, W]`, 0 where a pixel is missing.
     pub images: Tensor<4>,
-    /// 1 for the pixels that are numbers, `[B, C, H, W]`; none if all are.
+    /// 1 for each pixel that is present, `[B, C, H, W]`; `None` if all are.
     pub present: Option<Tensor<4>>,
 }
 
 impl Pretrain {
-    /// Of a resolved recipe.
+    /// Makes the task of a resolved recipe.
     pub(super) fn of(settings: &Settings<PretrainSettings>) -> Result<Self, TrainerError> {
         let (config, masking) =
             (settings.task.model.config(settings.data.pixels.channels())?, &settings.task.masking);
@@ -38,7 +38,7 @@ impl Pretrain {
         Ok(Self { config, num_keep, settings: settings.clone(), masker })
     }
 
-    /// The masks of a batch: each a function of (seed, pass, index), as the images are.
+    /// The masks of a batch. Each is a function of (seed, pass, index), as its image is.
     ///
     /// # Errors
     /// If the batch is empty.

@@ -22,7 +22,7 @@ pub use recipe::{
     PretrainSettings,
 };
 
-/// Features of a run of pre-training, as they are shown.
+/// The name of the chart of a run's feature accuracies.
 const FEATURES: &str = "Accuracy of frozen features";
 
 impl Task for Pretrain {
@@ -30,7 +30,7 @@ impl Task for Pretrain {
     type Model = Mae;
 
     fn fill(recipe: &mut Recipe<PretrainRecipe>) -> Result<Geometry, TrainerError> {
-        // Features of all images are taken at each of them.
+        // Each evaluation encodes all images.
         recipe.eval.every_epochs.get_or_insert((recipe.train.epochs / 10).max(5));
         recipe.task.fill(recipe.data.pixels.unwrap_or_default().channels())
     }
@@ -111,7 +111,7 @@ impl Task for Pretrain {
     }
 
     fn flops_per_image(&self) -> Option<f64> {
-        // Forward, and twice that backward.
+        // The backward pass takes twice the operations of the forward pass.
         Some(3.0 * self.config.flops(self.num_keep))
     }
 
@@ -153,7 +153,7 @@ impl Task for Pretrain {
 }
 
 impl FeatureReport {
-    /// Adds what people see of it.
+    /// Adds these accuracies to the outcome of a run.
     fn tell(&self, outcome: &mut Outcome) {
         let Self { knn, probe, images, k, held_out } = self;
         let which = if *held_out { "held-out images" } else { "others of the training set" };

@@ -1,4 +1,4 @@
-//! What pre-training has in a recipe of its own.
+//! The sections of a recipe that only pre-training has.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::{TaskRecipe, TrainerError};
 use mae_eval::KNN_TEMPERATURE;
 
 crate::sections! {
-    /// The sections of a recipe of pre-training.
+    /// The sections of a pre-training recipe.
     pub PretrainRecipe => PretrainSettings {
-        /// What is trained.
+        /// The model to train.
         model: ModelRecipe,
-        /// What is hidden from it.
+        /// How its patches are masked.
         masking: MaskingRecipe,
-        /// How its features are measured.
+        /// How its features are evaluated.
         knn: KnnRecipe,
     }
 }
@@ -35,9 +35,9 @@ crate::section! {
         Fixed encoder: StackConfig;
         /// The decoder's blocks; the preset's by default.
         Fixed decoder: StackConfig;
-        /// Whether target patches are normalised one by one.
+        /// Whether each target patch is normalised on its own.
         Fixed norm_pix_loss: bool = true;
-        /// A file of weights to start from, or a run's folder, instead of random ones.
+        /// A weight file or a run's folder to start from, instead of random weights.
         Fixed init_from: Option<PathBuf> = None;
     }
 }
@@ -45,9 +45,9 @@ crate::section! {
 crate::section! {
     /// The masking section of a [`PretrainRecipe`].
     pub MaskingRecipe => MaskingSettings {
-        /// Which patches are hidden.
+        /// How the masked patches are chosen.
         Free strategy: Strategy = Strategy::Random;
-        /// Share of the patches that is hidden.
+        /// Share of the patches that is masked.
         Free mask_ratio: f64 = 0.75;
     }
 }
@@ -59,7 +59,7 @@ crate::section! {
         Free k: usize = 20;
         /// Temperature of their votes.
         Free temperature: f64 = KNN_TEMPERATURE;
-        /// Tokens that make an image's feature vector.
+        /// The tokens that are pooled into an image's feature vector.
         Free pooling: Pooling = Pooling::MeanPatch;
     }
 }
@@ -113,7 +113,7 @@ impl ModelRecipe {
 }
 
 impl ModelSettings {
-    /// The model's description, for images of so many channels.
+    /// The model's configuration, for images of `in_chans` channels.
     ///
     /// # Errors
     /// If the patches do not tile the image.

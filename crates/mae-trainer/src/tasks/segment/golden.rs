@@ -1,4 +1,4 @@
-//! Losses of label maps, held against PyTorch's.
+//! Compares the losses of label maps with PyTorch's.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mae_data::IGNORE;
@@ -8,7 +8,7 @@ use super::loss::{Truth, channels_last};
 
 #[derive(Deserialize)]
 struct Golden {
-    /// `[B, K, H, W]`, as PyTorch has them.
+    /// `[B, K, H, W]`, as in PyTorch.
     shape: [usize; 4],
     scores: Vec<f32>,
     labels: Vec<u16>,

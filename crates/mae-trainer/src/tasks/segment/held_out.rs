@@ -1,4 +1,4 @@
-//! A segmenter on held-out images.
+//! Evaluates a segmenter on held-out images.
 
 use burn::tensor::Device;
 use mae_data::{BadFile, load_with_map};
@@ -10,15 +10,15 @@ use super::loss::Truth;
 use crate::TrainerError;
 use crate::context::Context;
 
-/// What was measured on held-out images, on every rank.
+/// The measurements on held-out images, on every rank.
 pub(super) struct HeldOut {
-    /// Updates before it.
+    /// The number of updates before the evaluation.
     pub(super) step: u64,
     pub(super) counts: PixelCounts,
     pub(super) scores: SegmentationScores,
     /// The mean cross entropy of pixels.
     pub(super) loss: f64,
-    /// Each image with the mean IoU of its classes, the worst first.
+    /// The index of each image and the mean IoU of its classes, the worst first.
     pub(super) images: Vec<(usize, f64)>,
 }
 
@@ -41,7 +41,7 @@ impl HeldOut {
         for &index in set.indices.iter().skip(ranks.rank()).step_by(ranks.size()) {
             let (image, map) = match load_with_map(set.source.as_ref(), index) {
                 Ok(both) => both,
-                // As in training: an unreadable image is left out, a label map that is wrong is not.
+                // As in training, an unreadable image is left out, but a wrong label map is an error.
                 Err(error) if !context.common.data.strict && !error.is_of_label_maps() => {
                     let (name, reason) = (set.source.name(index), crate::chain(&error));
                     bad.push(BadFile { index, name, reason });
@@ -55,7 +55,7 @@ impl HeldOut {
             (loss, pixels) = (loss + of_image, pixels + counted);
             let predicted = most_probable(probabilities)?;
             counts.add(predicted.data(), map.labels())?;
-            // An image all of which is ignored is neither good nor bad.
+            // An image whose pixels are all ignored is not among the worst.
             let score = image_mean_iou(classes, predicted.data(), map.labels())?.unwrap_or(1.0);
             images.push((index, score));
         }

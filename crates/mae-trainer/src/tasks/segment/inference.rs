@@ -1,4 +1,4 @@
-//! Whole images through a model that takes images of one size.
+//! Segments images of any size by a model that takes images of one size.
 
 use std::path::Path;
 
@@ -13,21 +13,21 @@ use super::loss::channels_last;
 use super::recipe::{PredictMode, PredictSettings, SegmentRecipe};
 use crate::{Recipe, Section, TrainerError};
 
-/// Windows of one forward pass.
+/// Windows per forward pass.
 const BATCH: usize = 8;
 
-/// How images of any size are seen by a model of one size.
+/// How images of any size are passed to a model of one size.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SegmentationSettings {
     /// Windows, mirrors and scales.
     pub predict: PredictSettings,
-    /// The shorter side in pixels that images are resized to; 0 for their own.
+    /// The shorter side in pixels that images are resized to; 0 keeps their size.
     pub short_side: usize,
 }
 
 impl SegmentationSettings {
-    /// As in the evaluations of the run whose recipe is in the metadata of the file at `path`, or by default for a model of this
-    /// (height, width).
+    /// The settings of the run's evaluations, from its `recipe` in the metadata of the weight file at `path`. Without a
+    /// recipe, the defaults for a model of this (height, width).
     ///
     /// # Errors
     /// If the recipe is not one of segmentation.
@@ -43,7 +43,7 @@ impl SegmentationSettings {
     /// Checks every value.
     ///
     /// # Errors
-    /// Names the setting, its value and the bound.
+    /// If a value is out of bounds. The error names the setting, its value and the bound.
     pub fn check(&self) -> Result<(), TrainerError> {
         self.predict.check()
     }
@@ -52,7 +52,7 @@ impl SegmentationSettings {
 /// Segments images of any size.
 ///
 /// # Source
-/// Windows, their places and the averages as in mmsegmentation's `EncoderDecoder.slide_inference`.
+/// The windows, their positions and the averages are those of mmsegmentation's `EncoderDecoder.slide_inference`.
 #[derive(Clone, Debug)]
 pub struct SegmentationPass {
     settings: SegmentationSettings,
@@ -61,7 +61,7 @@ pub struct SegmentationPass {
 }
 
 impl SegmentationPass {
-    /// Of images that are normalised so.
+    /// A pass of images with these settings and this normalisation.
     pub fn new(settings: SegmentationSettings, normalize: Normalize, device: Device) -> Self {
         Self { settings, normalize, device }
     }
@@ -101,14 +101,14 @@ impl SegmentationPass {
         Ok(sum.div_scalar(count))
     }
 
-    /// The most probable class of each pixel of an image, the first of equal ones: that of [`probabilities`](Self::probabilities). Where an
-    /// image is seen once and at its own size, the scores of a band of it are held at a time, and not those of all.
+    /// The most probable class of each pixel of an image by [`probabilities`](Self::probabilities), the first of equal
+    /// ones. If the image is passed once and at its own size, only the scores of one band are in memory at a time.
     ///
     /// # Shapes
     /// `[H, W, 1]`
     ///
     /// # Errors
-    /// As [`probabilities`](Self::probabilities); if one of them is infinite or NaN.
+    /// As [`probabilities`](Self::probabilities), or if a probability is infinite or NaN.
     pub fn labels(&self, model: &Segmenter, image: &AnyImage) -> Result<Image<u16>, TrainerError> {
         let size @ (height, width) = (image.height(), image.width());
         let PredictSettings { mode, flip, scales, .. } = &self.settings.predict;
@@ -125,7 +125,7 @@ impl SegmentationPass {
         Ok(Image::new(height, width, 1, labels)?)
     }
 
-    /// The (height, width) at which an image of `size` is seen.
+    /// The (height, width) that an image of `size` is resized to.
     fn resized(&self, model: &Segmenter, size: (usize, usize), scale: f64) -> (usize, usize) {
         match self.settings.predict.mode {
             PredictMode::Whole => model.config().vit.geometry.image_size(),
@@ -142,10 +142,11 @@ impl SegmentationPass {
         self.normalize.images(image.planes(), shape, &self.device)
     }
 
-    /// Hands on the scores of a normalised image of any size, from top to bottom: of each pixel the mean over the windows that it lies in.
+    /// Passes the scores of a normalised image of any size to `each`, in bands from top to bottom. The scores of a
+    /// pixel are the mean over the windows that contain it.
     ///
     /// # Shapes
-    /// `[1, C, H, W]` → `[1, h, W, K]`, of heights that add up to H
+    /// `[1, C, H, W]` → `[1, h, W, K]`, whose heights add up to H
     fn windows(
         &self,
         model: &Segmenter,
@@ -154,7 +155,7 @@ impl SegmentationPass {
     ) -> Result<(), TrainerError> {
         let [_, channels, height, width] = image.dims();
         let window = model.config().vit.geometry.image_size();
-        // Beyond the image is the mean colour.
+        // The padding is the mean colour.
         let image = image.pad((0, window.1.saturating_sub(width), 0, window.0.saturating_sub(height)), 0.0);
         let [_, _, padded_height, padded_width] = image.dims();
         let (tops, lefts) = (self.places(padded_height, window.0), self.places(padded_width, window.1));
@@ -168,7 +169,7 @@ impl SegmentationPass {
             };
             let windows = Tensor::cat(some.iter().map(cut).collect(), 0);
             mean.add(resize_bilinear(channels_last(model.forward(windows)), window), some); // [n, h, w, K]
-            // No later window has a part in what is above it.
+            // The rows above the next window are complete.
             let next = corners.get((i + 1) * BATCH).map_or(height, |(top, _)| *top);
             if next > mean.first {
                 let rows = next - mean.first;
@@ -178,7 +179,7 @@ impl SegmentationPass {
         Ok(())
     }
 
-    /// Where windows begin along a side: a step apart, and the last at the end.
+    /// The positions of windows along a side: a step apart, and the last at the end.
     fn places(&self, side: usize, window: usize) -> Vec<usize> {
         let step = ((window as f64 * self.settings.predict.stride).round() as usize).max(1);
         let last = side - window;
@@ -186,7 +187,7 @@ impl SegmentationPass {
     }
 }
 
-/// The mean of the scores of overlapping windows, of the rows that are not taken yet.
+/// The mean scores of overlapping windows, in the rows that have not been taken yet.
 struct MeanOfWindows {
     width: usize,
     classes: usize,
@@ -221,7 +222,7 @@ impl MeanOfWindows {
         }
     }
 
-    /// Takes the rows above row `end`: `[1, h, W, K]`.
+    /// Removes and returns the rows above row `end`: `[1, h, W, K]`.
     fn take(&mut self, end: usize, device: &Device) -> Tensor<4> {
         let rows = end - self.first;
         let rest = self.sums.split_off(rows * self.width * self.classes);
@@ -240,7 +241,7 @@ impl MeanOfWindows {
 /// `[1, H, W, K]` → `[H, W, 1]`
 ///
 /// # Errors
-/// If one of them is infinite or NaN.
+/// If a probability is infinite or NaN.
 pub(super) fn most_probable(probabilities: Tensor<4>) -> Result<Image<u16>, TrainerError> {
     let [_, height, width, classes] = probabilities.dims();
     let values = probabilities.into_data().convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
@@ -315,7 +316,7 @@ mod tests {
         let pass = SegmentationPass::new(settings, Normalize::half(3), device);
         let mut found = BTreeSet::<u16>::new();
         for (height, width) in [(70, 53), (16, 40), (9, 100), (33, 7)] {
-            // Squares of another colour each.
+            // Squares of different colours.
             let pixel = |i: usize| (i / 3 / width / 9 * 83 + i / 3 % width / 9 * 59 + i % 3 * 101) % 251;
             let pixels = (0..height * width * 3).map(|i| pixel(i) as u8).collect();
             let image = AnyImage::from(Image::new(height, width, 3, pixels).unwrap());

@@ -13,7 +13,7 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    /// Of label maps `[B, H, W]`.
+    /// Uploads label maps `[B, H, W]`.
     pub(super) fn new(maps: &[u16], [batch, height, width]: [usize; 3], device: &Device) -> Self {
         let shape = [batch, height, width, 1];
         let class = |label: &u16| if *label == IGNORE { 0 } else { i32::from(*label) };
@@ -23,7 +23,7 @@ impl Truth {
         Self { classes: Tensor::from_data(classes, device), counted: Tensor::from_data(counted, device) }
     }
 
-    /// The mean cross entropy of the scores of pixels that are not ignored, each weighted by its class; 0 if all are ignored.
+    /// The mean cross entropy over pixels that are not ignored, each weighted by its class; 0 if all are ignored.
     ///
     /// # Shapes
     /// scores `[B, H, W, K]`, K weights or none → `[1]`
@@ -47,14 +47,15 @@ impl Truth {
         weights.select(0, self.classes.clone().flatten(0, 3)).reshape(shape)
     }
 
-    /// One minus the mean over classes of the Dice coefficient of probabilities, over all pixels of the batch that are not ignored. Classes
-    /// without a pixel count as far as they are predicted.
+    /// One minus the Dice coefficient of the probabilities, averaged over classes and computed over all pixels of the
+    /// batch that are not ignored. A class without pixels raises the loss to the extent that it is predicted.
     ///
     /// # Shapes
     /// scores `[B, H, W, K]` → `[1]`
     ///
     /// # Source
-    /// Milletari et al., arXiv 1606.04797, with sums in place of squares and 1 added to both sides of the fraction.
+    /// Milletari et al., arXiv 1606.04797, with sums in place of squares and 1 added to the numerator and the
+    /// denominator.
     pub(super) fn dice(&self, scores: Tensor<4>) -> Tensor<1> {
         let (shape, device) = (scores.dims(), scores.device());
         let probabilities = activation::softmax(scores, 3) * self.counted.clone();
@@ -70,7 +71,8 @@ impl Truth {
         (both / all).mean().neg().add_scalar(1.0)
     }
 
-    /// The sum of −ln of the probabilities of the true classes of pixels that are not ignored, and the number of these.
+    /// Returns the sum of −ln p over pixels that are not ignored, where p is the probability of the true class, and the
+    /// number of these pixels.
     ///
     /// # Shapes
     /// probabilities `[B, H, W, K]`

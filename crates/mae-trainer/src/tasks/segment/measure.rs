@@ -1,4 +1,4 @@
-//! What a segmenter is worth on held-out images, and what is written and drawn of it.
+//! Evaluates segmenters on held-out images, and writes and draws the scores.
 
 use std::sync::Arc;
 
@@ -18,23 +18,23 @@ use super::{MIOU, Segment};
 use crate::context::Context;
 use crate::{ImageSet, Measured, TrainerError};
 
-/// What a segmenter is worth on held-out images.
+/// The scores of a segmenter on held-out images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmenterScores {
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Held-out images.
+    /// The number of held-out images.
     pub images: usize,
     /// The mean cross entropy of their pixels.
     pub loss: f64,
-    /// What is made of the counts.
+    /// The scores that follow from the pixel counts.
     pub scores: SegmentationScores,
     /// Pixels by their true class, then by the predicted one.
     pub confusion: Vec<Vec<usize>>,
 }
 
 impl SegmenterScores {
-    /// For a program.
+    /// Returns the scores as JSON.
     ///
     /// # Errors
     /// If the number of classes is not that of the scores.
@@ -46,7 +46,7 @@ impl SegmenterScores {
         Ok(json)
     }
 
-    /// A table of classes, for people.
+    /// Returns a table of the classes, for people to read.
     ///
     /// # Errors
     /// As [`to_json`](Self::to_json).
@@ -63,7 +63,7 @@ const PICTURES: &str = "Held-out images with their true classes, the predicted o
 const LOWEST: &str = "held-out images with the lowest mIoU";
 
 impl Segment {
-    /// The last scores that were measured on held-out images.
+    /// The last scores measured on held-out images.
     pub fn scores(&self) -> Option<SegmenterScores> {
         let held_out = self.measured()?;
         let classes = self.config.classes.clone();
@@ -105,7 +105,7 @@ impl Segment {
         Ok(measured)
     }
 
-    /// Image, truth, prediction and error of some held-out images.
+    /// Draws the image, truth, prediction and error of some held-out images.
     fn gallery(
         &self,
         context: &Context,
@@ -164,7 +164,7 @@ impl Segment {
         Ok(save_png(&chart, context.path(CLASSES))?)
     }
 
-    /// What is to be said of a finished run.
+    /// Summarises a finished run.
     pub(super) fn report(
         &self,
         context: &Context,
@@ -173,7 +173,7 @@ impl Segment {
         device: &Device,
     ) -> Result<Outcome, TrainerError> {
         if self.measured().is_none_or(|known| known.step != step) {
-            // A run that was at its end already is measured again.
+            // A run that was already at its end has no scores in memory, so it is evaluated again.
             self.measure(context, model, step, device)?;
         }
         let (Some(held_out), Some(scores), true) =

@@ -38,15 +38,16 @@ pub use recipe::{
     SegmentSettings, SegmentingRecipe, SegmentingSettings,
 };
 
-/// Semantic segmentation: the loss is the cross entropy of pixels, of which an auxiliary head and the Dice loss may be parts.
+/// Semantic segmentation. The loss is the cross entropy of pixels, to which that of an auxiliary head and the Dice loss
+/// may be added.
 pub struct Segment {
     config: SegmenterConfig,
     settings: SettingsOf<Self>,
-    /// What was last measured on held-out images.
+    /// The last measurements on held-out images.
     measured: Mutex<Option<Arc<HeldOut>>>,
 }
 
-/// Stands for an epoch in the draws of dropped branches: one that no training reaches.
+/// Replaces the epoch in the random draws of drop path and dropout. No training reaches this epoch.
 const DROP_EPOCH: u64 = u64::MAX - 3;
 
 const MIOU: Metric = Metric::accuracy("miou", "mIoU", SHARES);
@@ -68,7 +69,7 @@ impl Task for Segment {
         let val = match (&data.val, &maps.val) {
             (None, None) => None,
             (Some(_), Some(path)) => Some(LabelMaps::open(path, Some(train.class_map().clone()), options)?),
-            // The maps of a share of the training images are among these.
+            // If a share of the training images is held out, its label maps are among theirs.
             (Some(_), None) if recipe.data.val.is_none() => Some(train.clone()),
             (Some(_), None) => {
                 let bound = "the folder of the held-out images' label maps";
@@ -158,7 +159,7 @@ impl Task for Segment {
     ) -> Result<Arc<dyn Transform>, TrainerError> {
         let segment = &settings.task.segment;
         let normalize = &settings.data.normalize;
-        // Of bytes, white is 1 in the recipe.
+        // For 8-bit images, white is 1 in the recipe's means.
         let white = if normalize.dtype() == DType::U8 { 255.0 } else { 1.0 };
         let transform = SegmentTransform::new(geometry.image_size())?
             .with_scale(segment.scale)?
@@ -199,7 +200,8 @@ impl Task for Segment {
         Ok(self.batch_loss(model, batch, at).0)
     }
 
-    /// Batch norms normalise by the statistics of a batch. Their running numbers take in the mean over the update's batches, on all ranks.
+    /// Batch norms normalise by the statistics of a batch. Their running statistics are updated by the mean over the
+    /// update's batches, on all ranks.
     fn gradients(
         &self,
         model: &mut Segmenter,
@@ -292,7 +294,7 @@ impl Task for Segment {
     }
 
     fn flops_per_image(&self) -> Option<f64> {
-        // Backward is twice forward, where there is one.
+        // The backward pass, if there is one, takes twice the operations of the forward pass.
         let backward = if self.settings.task.segment.blocks == 0 { 0.0 } else { 2.0 };
         let encoder = self.config.vit.stack.flops(1 + self.config.vit.geometry.num_patches());
         Some((1.0 + backward) * encoder + 3.0 * (self.config.flops() - encoder))
@@ -314,11 +316,11 @@ impl Task for Segment {
 }
 
 impl Segment {
-    /// A model with what is not trained marked.
+    /// Sets a model's compute settings and freezes the layers that are not trained.
     fn trained(&self, model: Segmenter) -> Segmenter {
         let model = model.with_compute(self.settings.compute());
         match (&self.config.head, self.settings.task.segment.blocks) {
-            // A linear head alone shows what features are, as they are.
+            // Only the linear head is trained, which measures the encoder's features as they are.
             (SegmentationHead::Linear, 0) => model.with_frozen_encoder(),
             (_, blocks) => model.with_trained_blocks(blocks),
         }
@@ -355,7 +357,7 @@ impl Segment {
     }
 }
 
-/// Names that a line of the plan has room for.
+/// The number of class names that fit in a line of the plan.
 const NAMED: usize = 8;
 
 fn first_names(classes: &[String]) -> String {

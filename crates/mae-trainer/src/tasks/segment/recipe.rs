@@ -1,4 +1,4 @@
-//! The sections of a recipe of segmentation.
+//! The sections of a segmentation recipe.
 
 use std::path::PathBuf;
 
@@ -12,9 +12,9 @@ use crate::tasks::encoder::EncoderRecipe;
 use crate::{DataRecipe, Recipe, Section, TaskRecipe, TrainerError};
 
 crate::sections! {
-    /// The sections of a recipe of segmentation.
+    /// The sections of a segmentation recipe.
     pub SegmentRecipe => SegmentSettings {
-        /// The encoder that it starts from.
+        /// The encoder to start from.
         model: EncoderRecipe,
         /// The label maps.
         maps: MapsRecipe,
@@ -37,15 +37,16 @@ crate::section! {
         Images list: Option<PathBuf> = None;
         /// Text file that names the held-out images, as `list` does.
         Local val_list: Option<PathBuf> = None;
-        /// A class map, as TOML or JSON file, or the name of one: voc or ade20k. By default the values that the maps contain, in
-        /// order, and 255 is ignored.
+        /// A class map: a TOML or JSON file, or the name of a built-in one, voc or ade20k. By default the values that
+        /// the maps contain, in order, and 255 is ignored.
         Fixed classes: Option<String> = None;
-        /// The name of an image's map below the folder, such as `{stem}_mask.png`; by default the image's own, as PNG or TIFF.
+        /// The name of an image's map below the folder, such as `{stem}_mask.png`; by default the image's own, as PNG
+        /// or TIFF.
         Fixed template: Option<String> = None;
     }
 }
 
-/// The head that makes classes of an encoder's tokens.
+/// The head that predicts classes from an encoder's tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadKind {
@@ -61,32 +62,35 @@ crate::section! {
     pub SegmentingRecipe => SegmentingSettings {
         /// The head: linear or upernet.
         Fixed head: HeadKind = HeadKind::default();
-        /// (height, width) in pixels of training crops and of the windows of an evaluation; the encoder's by default. Positions are
-        /// resampled where it is another.
+        /// (height, width) in pixels of training crops and of the windows of an evaluation; the encoder's by default.
+        /// For another size, positions are resampled.
         Fixed crop_size: (usize, usize);
         /// Channels of UPerNet's layers.
         Fixed channels: usize = 256;
-        /// Blocks whose tokens UPerNet takes, counted from 1; by default a third, a half and two thirds of the blocks, and the last.
+        /// The blocks, counted from 1, whose tokens UPerNet takes. By default those at a third, a half and two thirds
+        /// of the depth, and the last.
         Fixed levels: [usize; 4];
         /// Weight of the loss of UPerNet's auxiliary head; 0 for none.
         Fixed auxiliary: f64 = 0.4;
-        /// Share of the channels that are left out before UPerNet's scores, in training.
+        /// Share of the channels before UPerNet's scores that dropout drops in training.
         Fixed dropout: f64 = 0.1;
-        /// Random weights instead of the file's, of the same shape: what pre-training is to be compared with.
+        /// Whether to start from random weights of the same shape instead of the file's, as a baseline for
+        /// pre-training.
         Fixed from_scratch: bool = false;
-        /// Blocks of the encoder that are trained, the last ones; by default none below a linear head, and below UPerNet all, with what
-        /// is before them.
+        /// The number of last blocks of the encoder to train. By default none below a linear head, and below UPerNet
+        /// all, with the layers before them.
         Fixed blocks: usize;
-        /// Factor of the learning rate from each layer to the one below it.
+        /// The factor on a layer's learning rate for each layer above it.
         Free layer_decay: f64 = 0.75;
-        /// Share of the samples for which a branch of the last block is left out; linearly fewer before it.
+        /// Share of the samples for which a branch of the last block is dropped. It decreases linearly towards the
+        /// first block.
         Free drop_path: f64 = 0.0;
-        /// Pixels of the shorter side that images are resized to before they are scaled and cropped, or evaluated; 0 leaves them as they
-        /// are. By default the shorter side of `crop_size`.
+        /// The shorter side in pixels that images are resized to before they are scaled and cropped, or evaluated; 0
+        /// keeps their size. By default the shorter side of `crop_size`.
         Free short_side: usize;
         /// Range of the factor by which training images are scaled.
         Free scale: (f64, f64) = (0.5, 2.0);
-        /// Largest share of a training crop that one class may have, if ten draws find such a crop.
+        /// The largest share of a training crop that one class may have, unless ten draws find no such crop.
         Free max_share: f64 = 0.75;
         /// Whether brightness, contrast, saturation and hue of training images are changed; by default for 8-bit RGB.
         Free distortion: bool;
@@ -97,7 +101,7 @@ crate::section! {
     }
 }
 
-/// How a model of a fixed size sees an image of another one.
+/// How a model of one image size segments an image of another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PredictMode {
@@ -111,14 +115,14 @@ pub enum PredictMode {
 crate::section! {
     /// The section of a [`SegmentRecipe`] about the prediction of whole images.
     pub PredictRecipe => PredictSettings {
-        /// How: slide or whole.
+        /// The mode: slide or whole.
         Free mode: PredictMode = PredictMode::default();
         /// Step from one window to the next as a share of the window's side.
-        // mmseg's 341 of 512.
+        // mmseg uses a step of 341 for windows of 512.
         Free stride: f64 = 2.0 / 3.0;
         /// Whether probabilities are averaged with those of the mirrored image.
         Free flip: bool = false;
-        /// Factors of the image's size whose probabilities are averaged.
+        /// Factors on the image's size. The probabilities at all of these sizes are averaged.
         Free scales: Vec<f64> = vec![1.0];
     }
 }
@@ -138,7 +142,8 @@ impl TaskRecipe for SegmentRecipe {
 }
 
 impl SegmentRecipe {
-    /// Fills in what is open and follows from the encoder, and checks every value. Returns what images the model takes.
+    /// Fills in open fields that follow from the encoder, and checks every value. Returns the geometry of the model's
+    /// images.
     pub(super) fn fill(&mut self, data: &mut DataRecipe) -> Result<Geometry, TrainerError> {
         self.maps.fill()?;
         let file = self.model.fill(data)?;
@@ -152,7 +157,7 @@ impl SegmentRecipe {
     }
 }
 
-/// Refuses settings of the section `data` that would change nothing here.
+/// Refuses settings of the section `data` that have no effect on segmentation.
 fn within_data(data: &DataRecipe) -> Result<(), TrainerError> {
     within(
         "resize",
@@ -174,7 +179,7 @@ fn within_data(data: &DataRecipe) -> Result<(), TrainerError> {
 }
 
 impl MapsRecipe {
-    /// A class map's path is made absolute, so that it keeps its meaning where the run is continued.
+    /// Makes the class map's path absolute, so that it stays valid wherever the run is resumed.
     fn fill(&mut self) -> Result<(), TrainerError> {
         if self.path.as_os_str().is_empty() {
             return Err(TrainerError::argument("maps.path", "not given", "a folder of label maps"));
@@ -239,7 +244,7 @@ impl PredictSettings {
     /// Checks every value.
     ///
     /// # Errors
-    /// Names the field, its value and the bound.
+    /// If a value is out of bounds. The error names the field, its value and the bound.
     pub fn check(&self) -> Result<(), TrainerError> {
         let stride = self.stride;
         within("stride", stride > 0.0 && stride <= 1.0, stride, "in (0, 1]")?;

@@ -1,4 +1,4 @@
-//! The seam on Flex under autodiff: each operation with a backward pass of its own.
+//! [`ops`](crate::ops) on Flex under autodiff: each operation has its own backward pass.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::ops::handover;
 use crate::{Compute, Precision};
 
 impl Inputs {
-    /// Hands the gradients of input and parameters to whoever asked for them.
+    /// Registers the gradients of those among input and parameters that need one.
     fn register<S>(
         self,
         ops: Ops<S, 7>,
@@ -213,7 +213,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
     }
 }
 
-/// A branch's inputs with the graph's nodes they stand for.
+/// A branch's inputs and their graph nodes.
 fn inputs<C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<Flex, C>>,
     params: Params<Autodiff<Flex, C>>,

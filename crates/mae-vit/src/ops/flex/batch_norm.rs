@@ -16,7 +16,7 @@ use super::{Dense, pooled, primitive};
 use crate::ops::arguments::Activation;
 use crate::ops::handover;
 
-/// The arguments of a batch norm that are not tensors.
+/// The non-tensor arguments of a batch norm.
 #[derive(Clone, Debug)]
 struct Settings {
     /// The moments of the input.
@@ -59,7 +59,7 @@ pub(in crate::ops) fn batch_norm(
     (Tensor::from_dispatch(Dispatch::batch_norm(x, weight, bias, settings)), of_batch)
 }
 
-/// What the backward pass reads.
+/// The state that the backward pass reads.
 #[derive(Clone, Debug)]
 struct Inputs {
     x: Dense,

@@ -42,7 +42,7 @@ impl Factors {
         Map { batch, height, width }
     }
 
-    /// In and out.
+    /// Input and output channels.
     fn channels(&self) -> [usize; 2] {
         let [c_out, c_in, _, _] = self.weight.shape().dims();
         [c_in, c_out]

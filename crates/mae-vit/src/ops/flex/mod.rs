@@ -1,4 +1,4 @@
-//! The seam on Flex: kernels of [`mae_kernels`], through Burn's backend extension.
+//! [`ops`](crate::ops) on Flex: the kernels of [`mae_kernels`], called through Burn's backend extension.
 
 mod autodiff;
 mod batch_norm;
@@ -24,7 +24,7 @@ use super::fused::{Fused, Params};
 pub(super) use super::fused::{attention_branch, layer_norm, linear, mlp_branch, reconstruction_loss};
 use crate::{Compute, Precision};
 
-/// Whether the kernels take this tensor.
+/// Whether the kernels support this tensor: f32, on Flex.
 pub(super) fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
     fn flex(kind: &DispatchTensorKind) -> bool {
         match kind {
@@ -44,7 +44,7 @@ pub(super) fn adamw<const D: usize>(
     step: &AdamWStep,
 ) -> (Tensor<D>, [Tensor<D>; 2]) {
     let [first, second] = moments;
-    // Each is written in place where no one else holds it, else copied first.
+    // Each is written in place if nothing else shares it, else copied first.
     let [mut grad, mut first, mut second] = [grad, first, second].map(|tensor| whole(primitive(tensor)));
     let param = Dense::new(primitive(param));
     mae_kernels::adamw(grad.storage_mut(), &param, first.storage_mut(), second.storage_mut(), &step.kernel());
@@ -57,7 +57,7 @@ pub(super) fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
     Tensor::<1>::from_floats(sums.collect::<Vec<_>>().as_slice(), &device).sum()
 }
 
-/// A tensor that is all of its memory, in order.
+/// Makes a tensor contiguous and the whole of its storage, by a copy if needed.
 fn whole(tensor: FlexTensor) -> FlexTensor {
     let dense = Dense::new(tensor);
     if dense.len() == dense.0.storage::<f32>().len() {
@@ -68,7 +68,7 @@ fn whole(tensor: FlexTensor) -> FlexTensor {
     pooled::tensor(copy, dense.shape())
 }
 
-/// What is in a tensor on Flex, without its history.
+/// The Flex primitive of a tensor, detached from the graph.
 fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     match tensor.into_dispatch().kind {
         DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => tensor,
@@ -86,12 +86,12 @@ fn wrap<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
     Tensor::from_dispatch(burn::backend::DispatchTensor { kind, autodiff: Default::default() })
 }
 
-/// A tensor's numbers, row-major.
+/// A contiguous, row-major tensor.
 #[derive(Clone, Debug)]
 struct Dense(FlexTensor);
 
 impl Dense {
-    /// Copies where the tensor is a strided view.
+    /// Copies the tensor if it is a strided view.
     fn new(tensor: FlexTensor) -> Self {
         Self(if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() })
     }
@@ -147,7 +147,7 @@ impl Inputs {
     }
 }
 
-/// What products round their factors to.
+/// The type to which products round their factors.
 fn products(precision: Precision) -> ProductType {
     match precision {
         Precision::F32 => ProductType::F32,

@@ -10,7 +10,7 @@ use super::programs;
 use super::tensor::{primitive, wrap};
 use crate::ops::arguments::AdamWStep;
 
-/// PyTorch's fused AdamW; on a CPU, the kernel that Flex has does it too, and writes less.
+/// PyTorch's fused AdamW. For f32 on a CPU, the kernel of the Flex backend instead, which writes less memory.
 pub(in crate::ops) fn adamw<const D: usize>(
     param: Tensor<D>,
     grad: Tensor<D>,
@@ -22,7 +22,7 @@ pub(in crate::ops) fn adamw<const D: usize>(
     match (param.tensor.kind(), param.tensor.device()) {
         (Kind::Float, Device::Cpu) => {
             let param = param.tensor.contiguous();
-            // Each is written in place where no one else holds it, else copied first.
+            // Each is written in place if nothing else shares it, else copied first.
             let mut written = [grad, primitive(first), primitive(second)].map(own);
             let [grad, first, second] = written.each_mut().map(numbers_mut);
             mae_kernels::adamw(grad, numbers(&param), first, second, &step.kernel());
@@ -32,7 +32,7 @@ pub(in crate::ops) fn adamw<const D: usize>(
         _ => {
             let (param, before) = match is_own(&param) {
                 true => (param, None),
-                // The model before the update is still there.
+                // The model before the update is still in use.
                 false => {
                     let like = (param.tensor.kind(), param.tensor.device());
                     (TchTensor::new(tch::Tensor::empty(param.tensor.size(), like)), Some(param))
@@ -42,7 +42,7 @@ pub(in crate::ops) fn adamw<const D: usize>(
             let update = Update {
                 before: before.map(|param| param.tensor.detach().contiguous()),
                 written: written.each_ref().map(|tensor| tensor.tensor.shallow_clone()),
-                // All four have to lie alike.
+                // All four tensors need the same memory layout.
                 grad: grad.tensor.contiguous(),
                 step: *step,
             };
@@ -58,7 +58,7 @@ pub(in crate::ops) fn adamw<const D: usize>(
 
 /// A pending in-place update.
 struct Update {
-    /// The parameter before the update, where the first of `written` has nothing in it yet.
+    /// The parameter before the update, if `written[0]` is still uninitialised.
     before: Option<tch::Tensor>,
     /// The parameter and its moments.
     written: [tch::Tensor; 3],
@@ -88,7 +88,7 @@ pub(in crate::ops) fn together<T>(step: impl FnOnce() -> T) -> T {
     TOGETHER.set(Some(Vec::new()));
     let out = step();
     let mut updates = TOGETHER.take().unwrap_or_default();
-    // One launch takes one set of numbers, on one device.
+    // One launch takes one set of hyperparameters, on one device.
     let key = |update: &Update| (update.step, update.grad.device());
     while let Some(first) = updates.first().map(key) {
         let (alike, others): (Vec<_>, Vec<_>) = updates.into_iter().partition(|update| key(update) == first);
@@ -98,7 +98,7 @@ pub(in crate::ops) fn together<T>(step: impl FnOnce() -> T) -> T {
     out
 }
 
-/// Updates parameters and their moments in place. All updates share the first one's numbers and device.
+/// Updates parameters and their moments in place. All updates share the hyperparameters and device of the first.
 fn fused_adamw(updates: &[Update]) {
     let [Update { grad, step, .. }, ..] = updates else { return };
     let time = tch::Tensor::full([], f64::from(step.time), (Kind::Float, grad.device()));
@@ -111,12 +111,12 @@ fn fused_adamw(updates: &[Update]) {
     programs::fused_adamw(tensors, &time, numbers);
 }
 
-/// Whether no one else holds the tensor, and all of its memory is in order.
+/// Whether nothing else shares the tensor, and it is contiguous.
 fn is_own(tensor: &TchTensor) -> bool {
     tensor.can_mut() && tensor.tensor.is_contiguous()
 }
 
-/// The tensor or a copy, which no one else holds.
+/// The tensor, or a contiguous copy that nothing else shares.
 pub(super) fn own(tensor: TchTensor) -> TchTensor {
     match is_own(&tensor) {
         true => tensor,
@@ -124,20 +124,20 @@ pub(super) fn own(tensor: TchTensor) -> TchTensor {
     }
 }
 
-/// The numbers of a contiguous f32 tensor on the CPU.
+/// The values of a contiguous f32 tensor on the CPU.
 #[allow(unsafe_code, reason = "tch gives a pointer")]
 fn numbers(tensor: &tch::Tensor) -> &[f32] {
     assert_eq!((tensor.kind(), tensor.device(), tensor.is_contiguous()), (Kind::Float, Device::Cpu, true));
-    // SAFETY: that many numbers lie there in order, for as long as the tensor is borrowed.
+    // SAFETY: the pointer addresses `numel` contiguous values, which live as long as the tensor is borrowed.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
-/// The same to write to; for a tensor that no other shares its memory with.
+/// [`numbers`], but writable; the tensor must not share its memory.
 #[allow(unsafe_code, reason = "tch gives a pointer")]
 fn numbers_mut(tensor: &mut TchTensor) -> &mut [f32] {
     let len = numbers(&tensor.tensor).len();
     assert!(tensor.can_mut(), "the memory is shared");
-    // SAFETY: as above, and no one else holds the memory.
+    // SAFETY: as above, and nothing else shares the memory.
     unsafe { std::slice::from_raw_parts_mut(tensor.tensor.data_ptr().cast(), len) }
 }
 
@@ -145,7 +145,7 @@ fn numbers_mut(tensor: &mut TchTensor) -> &mut [f32] {
 mod tests {
     use super::*;
 
-    /// What cards take is run on a CPU here: the same program, whatever device its tensors are on.
+    /// Runs the GPU's code path on a CPU: it is the same program on every device.
     #[test]
     fn the_fused_update_is_the_kernels() {
         let device = burn::tensor::Device::libtorch();
@@ -165,7 +165,7 @@ mod tests {
         };
         for time in [4, 5] {
             let step = AdamWStep { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.05, lr: 1e-2, time };
-            // The second one's parameter is held by someone else, who keeps what was there.
+            // The parameter of the second update is shared: the update reads `before` and writes elsewhere.
             let mut held = update(&twice, step);
             let before = twice[0].copy();
             held.before = Some(before.shallow_clone());

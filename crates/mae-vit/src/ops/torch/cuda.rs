@@ -1,8 +1,9 @@
-//! CUDA kernels for the operations between bf16 matrix products. Where PyTorch reads and writes a tensor several times, they do
-//! it once. NVRTC, which PyTorch's packages include, compiles them for the card at their first use. Without NVRTC, and on
-//! cards without bf16, PyTorch's operations are used.
+//! CUDA kernels for the operations between bf16 matrix products. Where PyTorch reads and writes a tensor several times,
+//! they do it once. NVRTC, which PyTorch's packages include, compiles them for the card at their first use. Without
+//! NVRTC, and on cards without bf16, PyTorch's operations are used.
 //!
-//! The kernels run on the card's default stream. PyTorch does too, unless it is given another, which nothing here does.
+//! The kernels run on the card's default stream. So does PyTorch, unless it is given another stream, which nothing here
+//! does.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -25,20 +26,20 @@ const BF16: &str = include_str!("cuda/bf16.cuh");
 const NORM: &str = include_str!("cuda/norm.cu");
 const COLUMNS: &str = include_str!("cuda/columns.cu");
 
-/// Why a card has no kernels and needs none.
+/// The error for a card that has no kernels and needs none.
 pub(super) const NO_BF16: &str = "the card has no bf16";
-/// The first major compute capability whose instructions know bf16: Ampere's.
+/// The first major compute capability with bf16 instructions: Ampere's.
 const FIRST_WITH_BF16: i32 = 8;
-/// Widths that the registers of a warp have room for.
+/// The largest row width that fits in the registers of a warp.
 const MAX_WIDTH: i64 = 2048;
-/// Rows that a block works on at once, in both files: one for each warp.
+/// Rows that a block works on at once, in both files: one per warp.
 const ROWS: i64 = 8;
-/// Threads of a warp. In columns.cu each has eight neighbouring columns.
+/// Threads of a warp. In columns.cu, each handles eight adjacent columns.
 const LANES: i64 = 32;
 /// Blocks that fill a large card. More would leave more partial sums to add.
 const BLOCKS: i64 = 1024;
 
-/// A card, opened beside PyTorch, in the context that both share.
+/// A card, opened alongside PyTorch in the CUDA context that both share.
 pub(super) struct Card {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
@@ -72,7 +73,7 @@ struct Norms {
     backward: CudaFunction,
 }
 
-/// Rows that were normalised, and what their backward pass needs.
+/// Normalised rows, and what their backward pass needs.
 #[derive(Debug)]
 pub(super) struct Normed {
     /// `[.., D]`, bf16
@@ -90,10 +91,10 @@ impl Clone for Normed {
     }
 }
 
-/// Compiles a file for cards of a compute capability.
+/// Compiles a source file for cards of a compute capability.
 fn compile(source: &str, (major, minor): (i32, i32), mut options: Vec<String>) -> Result<Ptx, String> {
     #[allow(unsafe_code, reason = "it opens a library")]
-    // SAFETY: NVIDIA's library runs nothing of its own when it is opened.
+    // SAFETY: NVIDIA's library runs no code of its own when it is opened.
     if !unsafe { cudarc::nvrtc::sys::is_culib_present() } {
         return Err("there is no libnvrtc among the libraries".into());
     }
@@ -103,7 +104,7 @@ fn compile(source: &str, (major, minor): (i32, i32), mut options: Vec<String>) -
     compile_ptx_with_opts(format!("{BF16}{source}"), options).map_err(|error| error.to_string())
 }
 
-/// What a file of kernels is compiled with for rows of a width.
+/// The compiler options for kernels on rows of a width.
 fn of_width(width: i64) -> Vec<String> {
     vec![format!("-DWIDTH={width}")]
 }
@@ -133,7 +134,7 @@ pub(super) fn card(index: usize) -> Option<&'static Card> {
 }
 
 impl Card {
-    /// Copies bytes to the card and converts them to f32 there. `None` if pinned memory or an event cannot be had.
+    /// Copies bytes to the card and converts them to f32 there. `None` if pinned memory or an event is unavailable.
     pub(super) fn upload_bytes(&self, bytes: &[u8], shape: &[i64], device: Device) -> Option<Tensor> {
         let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
         uploads.upload((&self.context, &self.stream), bytes, shape, device).ok()
@@ -158,7 +159,7 @@ impl Card {
         })
     }
 
-    /// Compiles a file for this card.
+    /// Compiles a source file for this card and loads it.
     fn load(&self, source: &str, options: Vec<String>) -> Result<Arc<CudaModule>, String> {
         let attribute = |name| self.context.attribute(name).map_err(|error| error.to_string());
         let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
@@ -181,7 +182,7 @@ impl Cuda {
                     backward: function(&module, "norm_backward")?,
                 })
             });
-            // The card compiled the other file.
+            // NVRTC has compiled the other file for this card, so an error here is a bug.
             Box::leak(Box::new(
                 compiled.unwrap_or_else(|error| panic!("layer norm of {width} numbers: {error}")),
             ))
@@ -189,7 +190,7 @@ impl Cuda {
     }
 }
 
-/// The kernels of the card that a tensor is on, if there are any for products of this precision and rows of this width.
+/// The kernels of the card that a tensor is on, if there are any for products of this precision and rows of its width.
 pub(super) fn kernels(x: &Tensor, precision: Precision) -> Option<Cuda> {
     let Device::Cuda(index) = x.device() else { return None };
     let width = x.size().last().copied().unwrap_or(0);
@@ -212,14 +213,14 @@ fn grid(x: i64, y: i64) -> LaunchConfig {
     }
 }
 
-/// Blocks of the layer norm's kernels.
+/// The launch configuration of the layer norm's kernels.
 fn a_warp_a_row(blocks: i64) -> LaunchConfig {
     LaunchConfig { block_dim: ((LANES * ROWS) as u32, 1, 1), ..grid(blocks, 1) }
 }
 
 #[allow(unsafe_code, reason = "a kernel takes addresses")]
 impl Cuda {
-    /// Layer norm of f32 `[.., D]` by f32 `[D]` and `[D]`, in bf16.
+    /// Layer norm of f32 `[.., D]` with f32 weight `[D]` and bias `[D]`, as bf16.
     pub(super) fn norm(self, x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Normed {
         let [x, weight, bias] = [x, weight, bias].map(Tensor::contiguous);
         let width = weight.size()[0];
@@ -233,13 +234,13 @@ impl Cuda {
         launch.arg(&x_at).arg(&weight_at).arg(&bias_at).arg(&out_at).arg(&mean_at).arg(&rstd_at);
         launch.arg(&rows).arg(&eps);
         let config = a_warp_a_row((rows + ROWS - 1) / ROWS);
-        // SAFETY: these are the kernel's arguments, and the tensors have the sizes that it reads and writes.
+        // SAFETY: these match the kernel's parameters, and the tensors have the sizes that it reads and writes.
         unsafe { launch.launch(config) }.expect("a kernel that was loaded");
         Normed { out, mean, rstd }
     }
 
-    /// Gradients of the layer norm's input, weight and bias by the one of its output, in bf16; `past` is added to the
-    /// first: `[B, Q, D]` in f32 for the last Q tokens of each image.
+    /// Gradients of the layer norm's input, weight and bias, given the bf16 gradient of its output. Adds `past`, the
+    /// f32 gradient `[B, Q, D]` of the last Q tokens of each image, to the gradient of the input.
     pub(super) fn norm_backward(
         self,
         normed: &Normed,
@@ -269,7 +270,7 @@ impl Cuda {
         [x_grad, sums.get(0), sums.get(1)]
     }
 
-    /// f32 `[R, C]` in bf16, and the sums of its columns, `[C]`.
+    /// Rounds f32 `[R, C]` to bf16. Also returns the f32 column sums of the input, `[C]`.
     pub(super) fn rounded(self, x: &Tensor) -> (Tensor, Tensor) {
         let x = x.contiguous();
         let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
@@ -277,7 +278,7 @@ impl Cuda {
         (out, sums)
     }
 
-    /// f32 and bf16 of one shape: their sum in f32.
+    /// The f32 sum of an f32 and a bf16 tensor of one shape.
     pub(super) fn add(self, x: &Tensor, y: &Tensor) -> Tensor {
         assert_eq!(x.size(), y.size());
         let [x, y] = [x, y].map(|tensor| tensor.detach().contiguous());
@@ -307,7 +308,7 @@ impl Cuda {
         out
     }
 
-    /// The gradient of GELU's input, and the sums of its columns, by the one of its output; all in bf16.
+    /// The bf16 gradient of GELU's input, given the bf16 gradient of its output; also its column sums, in f32.
     pub(super) fn gelu_backward(self, grad: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
         let (grad, x) = (grad.contiguous(), x.contiguous());
         let out = Tensor::empty(x.size(), (Kind::BFloat16, x.device()));
@@ -321,7 +322,7 @@ impl Cuda {
         self.columns(&self.1.column_sums, &[(&x.contiguous(), Kind::BFloat16)])
     }
 
-    /// Runs a kernel of columns.cu on tensors of one shape, and adds its parts of the sums.
+    /// Runs a kernel of columns.cu on tensors of one shape, and adds up its partial column sums.
     fn columns(self, kernel: &CudaFunction, tensors: &[(&Tensor, Kind)]) -> Tensor {
         let (first, _) = tensors[0];
         let columns = *first.size().last().expect("at least one axis");

@@ -1,7 +1,7 @@
-//! The seam's operations on PyTorch's tensors, and their backward passes.
+//! The operations of [`ops`](crate::ops) on PyTorch's tensors, and their backward passes.
 //!
-//! Products have theirs written out here. What lies between them, PyTorch's autograd differentiates. An input that needs a
-//! gradient says so itself, by `requires_grad`.
+//! The backward passes of matrix products are written out here; PyTorch's autograd or our CUDA kernels differentiate
+//! what lies between them. An input needs a gradient if its `requires_grad` is set.
 
 use burn_tch::TchTensor;
 use tch::{Kind, Reduction, Tensor};
@@ -10,7 +10,7 @@ use super::cuda::{self, Cuda, Normed};
 use super::programs::{gradients, product, product_as};
 use crate::Precision;
 
-/// An operation of the seam. Its inputs are in the order of the seam's arguments.
+/// An operation of [`ops`](crate::ops). Its inputs are in the order of that function's arguments.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Operation {
     Linear { precision: Precision },
@@ -20,7 +20,7 @@ pub(super) enum Operation {
     Loss { norm_eps: Option<f32> },
 }
 
-/// What the backward pass needs of all that lies between two products.
+/// A part of an operation: what the backward pass needs from the forward pass.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     /// Recorded by PyTorch's autograd.
@@ -29,7 +29,7 @@ pub(super) enum Part {
     Norm(Cuda, Normed),
     /// GELU by our CUDA kernels.
     Gelu { cuda: Cuda, x: TchTensor, out: TchTensor },
-    /// A weight as the product's factor.
+    /// A weight, as a factor of a product.
     Weight(TchTensor),
 }
 
@@ -42,7 +42,7 @@ impl Part {
         }
     }
 
-    /// The gradients of the inputs that need one, by the one of the output.
+    /// The gradients of the inputs that need one, given the output's.
     fn recorded_backward(&self, grad: &Tensor) -> Vec<Option<Tensor>> {
         let Self::Recorded { inputs, out } = self else { unreachable!("{self:?} was not recorded") };
         let needs = |input: &TchTensor| input.tensor.requires_grad();
@@ -52,11 +52,11 @@ impl Part {
     }
 }
 
-/// The parts of an operation in the order of its forward pass, or none, outside of autodiff.
+/// The parts of an operation in the order of its forward pass; `None` outside autodiff.
 pub(super) struct Tape(pub(super) Option<Vec<Part>>);
 
 impl Tape {
-    /// Computes under PyTorch's autograd and keeps that, if anything is kept; what is returned has no history.
+    /// Computes under PyTorch's autograd and keeps its graph, if the tape keeps anything. The result has no history.
     fn part<const N: usize>(
         &mut self,
         inputs: [&Tensor; N],
@@ -70,7 +70,7 @@ impl Tape {
         seen
     }
 
-    /// The layer norm of a branch, kept as the factor that the product takes.
+    /// The layer norm of a branch, in the dtype of the product's factors.
     fn norm(&mut self, inputs: [&Tensor; 3], eps: f32, precision: Precision) -> Tensor {
         let [x, weight, bias] = inputs;
         let fits =
@@ -101,7 +101,7 @@ impl Tape {
         }
     }
 
-    /// A weight as the factor of both passes' products. PyTorch's autocast keeps it for the backward pass too.
+    /// A weight, as a factor of the products of both passes. PyTorch's autocast keeps it for the backward pass too.
     fn weight(&mut self, weight: &Tensor, precision: Precision) -> Tensor {
         let factor = factor(&weight.detach(), precision);
         self.keep(Part::Weight(TchTensor::new(factor.shallow_clone())));
@@ -114,14 +114,14 @@ impl Tape {
         }
     }
 
-    /// The output of a product, which the next part starts from.
+    /// The output of a product as a leaf, from which the next part starts.
     fn leaf(&self, tensor: &Tensor) -> Tensor {
         tensor.detach().set_requires_grad(self.0.is_some())
     }
 }
 
-/// The gradient of a linear map's output: the factor of the backward pass's products, and its column sums if a kernel has
-/// computed them too.
+/// The gradient of a linear map's output: a factor of the products in the backward pass, and its column sums if a
+/// kernel has computed them too.
 struct OutGrad {
     factor: Tensor,
     sums: Option<Tensor>,
@@ -145,7 +145,7 @@ impl OutGrad {
 }
 
 impl Operation {
-    /// What it makes of its inputs.
+    /// Computes the output.
     pub(super) fn forward(self, inputs: &[&Tensor], tape: &mut Tape) -> Tensor {
         match (self, inputs) {
             (Self::Linear { precision }, [x, weight, bias]) => {
@@ -172,7 +172,7 @@ impl Operation {
         }
     }
 
-    /// The gradients of the inputs that need one, by the one of the output.
+    /// The gradients of the inputs that need one, given the output's.
     pub(super) fn backward(self, inputs: &[&Tensor], parts: Vec<Part>, grad: &Tensor) -> Vec<Option<Tensor>> {
         let mut parts = parts.into_iter();
         let mut part = || parts.next().expect("as many as the forward pass left");
@@ -190,7 +190,7 @@ impl Operation {
     }
 }
 
-/// A factor of a matrix product; the same memory where it has that type.
+/// A factor of a matrix product. Shares the memory of `x` if that has the dtype already.
 fn factor(x: &Tensor, precision: Precision) -> Tensor {
     x.to_kind(match precision {
         Precision::F32 => Kind::Float,
@@ -203,7 +203,7 @@ fn rows(x: &Tensor) -> Tensor {
     x.reshape([-1, *x.size().last().expect("at least one axis")])
 }
 
-/// `[.., d_in]`, the factor `[d_in, d_out]`, `[d_out]` → `[.., d_out]` in that precision
+/// A linear map: `[.., d_in]`, the weight as a factor `[d_in, d_out]`, `[d_out]` → `[.., d_out]` in that precision
 fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> Tensor {
     let [x, bias] = [x, bias].map(|tensor| factor(&tensor.detach(), precision));
     let mut shape = x.size();
@@ -211,7 +211,7 @@ fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> T
     product(&rows(&x), weight, Some(&bias)).reshape(shape)
 }
 
-/// The gradients of a linear map's inputs, each in the type that its input has; that of `x` if it is needed.
+/// The gradients of a linear map's inputs, each in the dtype of its input; that of `x` only if `needs_x`.
 fn linear_backward(
     x: &Tensor,
     [weight, bias]: [&Tensor; 2],
@@ -239,7 +239,7 @@ fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Tensor {
     x.layer_norm(weight.size(), Some(weight), Some(bias), f64::from(eps), false)
 }
 
-/// A branch without what goes past it: its norm, its first linear map, what is `between`, and its second linear map.
+/// A branch without its residual connection: norm, first linear map, `between`, second linear map.
 fn branch(
     x: &Tensor,
     params: &[&Tensor],
@@ -259,7 +259,7 @@ fn branch(
     linear(&mixed, &out_factor, out_bias, precision)
 }
 
-/// The gradients of a branch's input and parameters, what goes past it included.
+/// The gradients of a branch's input and parameters, including the residual connection.
 fn branch_backward(
     inputs: &[&Tensor],
     [norm, in_factor, between, out_factor]: [Part; 4],
@@ -303,7 +303,7 @@ fn branch_backward(
     grads
 }
 
-/// The residual stream, f32, and what a branch adds to it.
+/// Adds a branch's output to the residual stream, which is f32.
 fn sum(x: &Tensor, branch: &Tensor, precision: Precision) -> Tensor {
     let fits = x.kind() == Kind::Float && branch.kind() == Kind::BFloat16;
     match cuda::kernels(x, precision).filter(|_| fits) {
@@ -315,7 +315,7 @@ fn sum(x: &Tensor, branch: &Tensor, precision: Precision) -> Tensor {
 /// `[B, L, D]` → `[B, Q, D]`
 fn last_tokens(x: &Tensor, queries: usize) -> Tensor {
     let (len, queries) = (x.size()[1], queries as i64);
-    // The backward pass of a part, even of the whole, fills a tensor with zeros and copies.
+    // The backward pass of `narrow` fills a tensor with zeros and copies, even if it takes all tokens.
     if queries == len { x.shallow_clone() } else { x.narrow(1, len - queries, queries) }
 }
 
@@ -323,7 +323,7 @@ fn last_tokens(x: &Tensor, queries: usize) -> Tensor {
 fn attention(qkv: &Tensor, num_heads: usize, queries: usize) -> Tensor {
     let (batch, _, width) = qkv.size3().expect("a tensor of rank 3");
     let heads = num_heads as i64;
-    // Cut along the last axis: their gradients are put together by one copy.
+    // Split along the last axis, so that one copy assembles their gradients.
     let parts = qkv.chunk(3, 2);
     let [q, k, v] = &parts[..] else { unreachable!("three times as wide as the tokens") };
     let [q, k, v] = [&last_tokens(q, queries), k, v]

@@ -1,19 +1,19 @@
-//! Operations of PyTorch that `tch` does not bind, as programs that libtorch runs. `make_programs.py` makes them.
+//! PyTorch operations that `tch` does not bind, as TorchScript programs. `make_programs.py` generates them.
 
 use tch::{CModule, Device, IValue, Kind, Tensor};
 
 thread_local! {
     static PROGRAMS: CModule =
         CModule::load_data(&mut include_bytes!("programs.pt").as_slice()).expect("the program is whole");
-    /// None with a libtorch that was built without oneDNN.
+    /// `None` if libtorch was built without oneDNN.
     static ONEDNN: Option<CModule> = CModule::load_data(&mut include_bytes!("onednn.pt").as_slice()).ok();
 }
 
-/// `[n, k]`, `[k, m]`, `[m]` → `[n, m]`, whose gradient is not recorded.
+/// A matrix product with an optional bias, `[n, k]`, `[k, m]`, `[m]` → `[n, m]`, not recorded by autograd.
 ///
 /// # Source
-/// `torch.addmm`; on a CPU `torch.ops.mkldnn._linear_pointwise`, which is what `torch.compile` makes of linear maps there:
-/// oneDNN multiplies such matrices faster than MKL, which eager PyTorch asks.
+/// `torch.addmm`; on a CPU `torch.ops.mkldnn._linear_pointwise`, to which `torch.compile` lowers linear layers there.
+/// oneDNN multiplies such matrices faster than MKL, which eager PyTorch uses.
 pub(super) fn product(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let (a, b, bias) = (a.detach(), b.detach(), bias.map(Tensor::detach));
     ONEDNN.with(|program| match program {
@@ -32,8 +32,8 @@ pub(super) fn product(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Tensor {
     })
 }
 
-/// `[n, k]`, `[k, m]` → `[n, m]` in another type, whose gradient is not recorded. On a card, bf16 factors give f32 without
-/// rounding in between.
+/// A matrix product `[n, k]`, `[k, m]` → `[n, m]` in another dtype, not recorded by autograd. On a GPU, bf16 factors
+/// give f32 without intermediate rounding.
 ///
 /// # Source
 /// `torch.mm` with its `out_dtype`.
@@ -44,18 +44,18 @@ pub(super) fn product_as(a: &Tensor, b: &Tensor, kind: Kind) -> Tensor {
     product(a, b, None).to_kind(kind)
 }
 
-/// Not where PyTorch would first copy `a` on one thread, and not where the columns of `b` lie whole pages of memory apart:
-/// they share a few lines of the cache while oneDNN packs them.
+/// Whether oneDNN should compute a product. Not if PyTorch would first copy `a` on one thread. Not if the columns of
+/// `b` lie whole memory pages apart, because they then share a few cache lines while oneDNN packs them.
 fn suits_onednn(a: &Tensor, b: &Tensor) -> bool {
     const PAGE: i64 = 4096 / size_of::<f32>() as i64;
     let apart = b.stride()[1] % PAGE == 0;
     (a.kind(), a.device(), a.is_contiguous(), apart) == (Kind::Float, Device::Cpu, true, false)
 }
 
-/// The gradients of tensors that `out` was computed from under autograd.
+/// The gradients of `inputs`, from which autograd recorded `out`, given the gradient of `out`.
 ///
 /// # Source
-/// `torch.autograd.grad`; `tch` starts from scalars only.
+/// `torch.autograd.grad`; `tch` differentiates only scalars.
 pub(super) fn gradients(out: &Tensor, inputs: &[&Tensor], grad: &Tensor) -> Vec<Tensor> {
     let inputs = inputs.iter().map(|input| input.shallow_clone()).collect();
     let inputs = [
@@ -70,10 +70,10 @@ pub(super) fn gradients(out: &Tensor, inputs: &[&Tensor], grad: &Tensor) -> Vec<
     }
 }
 
-/// The sum of all numbers' squares, `[1]`.
+/// The sum of squares over all tensors, `[1]`.
 ///
 /// # Source
-/// `torch._foreach_norm`, as `clip_grad_norm_` takes it: a few launches for all tensors on a card.
+/// `torch._foreach_norm`, as in `clip_grad_norm_`: a few kernel launches for all tensors on a GPU.
 pub(super) fn sum_of_squares(tensors: Vec<Tensor>) -> Tensor {
     let _without = tch::no_grad_guard();
     let sum = PROGRAMS.with(|programs| programs.method_is("sum_of_squares", &[IValue::TensorList(tensors)]));
@@ -83,7 +83,7 @@ pub(super) fn sum_of_squares(tensors: Vec<Tensor>) -> Tensor {
     }
 }
 
-/// Copies each second tensor into the first, in a few launches for all of them on a card.
+/// Copies the second tensor of each pair into the first; on a GPU, in a few kernel launches for all pairs.
 ///
 /// # Source
 /// `torch._foreach_copy_`
@@ -97,8 +97,8 @@ pub(super) fn copy<'a>(pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)>) {
     PROGRAMS.with(|programs| programs.method_is("copy", &lists)).expect("tensors of one shape on one device");
 }
 
-/// Updates parameters and moments in place by AdamW. Each item is a parameter, its gradient and its two moments; `time` counts
-/// the updates, and `numbers` are the learning rate, both betas, the weight decay and eps.
+/// Updates parameters and moments in place by AdamW. Each item is a parameter, its gradient and its two moments. `time`
+/// counts the updates, and `numbers` are the learning rate, both betas, the weight decay and eps.
 ///
 /// # Source
 /// `torch._fused_adamw_`

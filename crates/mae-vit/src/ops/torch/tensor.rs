@@ -1,10 +1,10 @@
-//! Tensors of libtorch in and out of Burn's.
+//! Conversion between Burn's tensors and libtorch's.
 
 use burn::backend::{BackendTensor, DispatchTensorKind};
 use burn::tensor::Tensor;
 use burn_tch::TchTensor;
 
-/// What is in a tensor on libtorch, without its history.
+/// The libtorch primitive of a tensor, detached from the graph.
 pub(super) fn primitive<const D: usize>(tensor: Tensor<D>) -> TchTensor {
     match tensor.into_dispatch().kind {
         DispatchTensorKind::LibTorch(BackendTensor::Float(tensor)) => tensor,

@@ -1,34 +1,34 @@
-//! Decoded pages that are kept for the next image, within a bound of bytes.
+//! A cache of decoded pages, bounded in bytes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use parquet::data_type::ByteArray;
 
-/// Bytes of pages that are kept. One page is kept whatever its size.
+/// The capacity of the cache in bytes. One page is kept even if it is larger.
 const MAX_BYTES: usize = 64 << 20;
 
 /// The values of a page.
 #[derive(Debug)]
 pub(super) struct Values {
     pub(super) values: Vec<Option<ByteArray>>,
-    /// The memory that they take.
+    /// The memory that they use.
     pub(super) bytes: usize,
 }
 
-/// Where a page is: its chunk, and its number there.
+/// Identifies a page: the index of its chunk, and its index in the chunk.
 pub(super) type Key = (usize, usize);
 
 type Slot = Arc<OnceLock<Result<Arc<Values>, String>>>;
 
-/// The pages that were used last.
+/// The most recently used pages.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     pages: HashMap<Key, Page>,
-    /// Uses so far.
+    /// Number of uses so far.
     uses: u64,
 }
 
@@ -39,7 +39,8 @@ struct Page {
 }
 
 impl Cache {
-    /// A page that is kept, or else what `read` makes of it. Threads that want the same page wait for the one that reads it.
+    /// Returns a cached page, or reads it with `read`. Threads that need the same page wait for the one that is reading
+    /// it.
     pub(super) fn get(
         &self,
         key: Key,
@@ -66,13 +67,13 @@ impl Cache {
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Kept) -> T) -> T {
-        // Nothing in here is half done where a thread panics.
+        // A panic cannot leave the cache half updated, so the content of a poisoned lock is valid.
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Kept {
-    /// Drops the pages that were used longest ago until the others keep the bound.
+    /// Drops the least recently used pages until the others fit the capacity.
     fn shrink(&mut self) {
         let size = |page: &Page| match page.slot.get() {
             Some(Ok(values)) => values.bytes,

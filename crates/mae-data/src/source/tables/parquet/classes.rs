@@ -1,15 +1,15 @@
-//! The classes of the rows of Parquet files.
+//! Collects the classes of the rows of Parquet files.
 
 use std::collections::HashMap;
 
 use super::columns::LabelColumn;
 use crate::source::labels::{Labels, sorted};
 
-/// Classes that are collected row by row.
+/// Classes collected row by row.
 #[derive(Default)]
 pub(super) struct Classes {
     list: bool,
-    /// The classes that numbers stand for.
+    /// The names of the classes, if the values are indices into them.
     names: Option<Vec<String>>,
     found: HashMap<String, u32>,
     rows: Vec<Option<Box<[u32]>>>,
@@ -21,12 +21,12 @@ impl Classes {
         Self { list, names: column.and_then(|column| column.names.clone()), ..Self::default() }
     }
 
-    /// Adds `rows` rows without a label.
+    /// Adds `rows` unlabelled rows.
     pub(super) fn push_none(&mut self, rows: usize) {
         self.rows.resize(self.rows.len() + rows, None);
     }
 
-    /// Adds a row with the values of its column.
+    /// Adds a row with the values of its class column.
     pub(super) fn push(&mut self, values: Option<Vec<String>>) -> Result<(), String> {
         let unlabelled = |values: &Vec<String>| {
             !self.list && (values[0].is_empty() || self.names.is_some() && values[0] == "-1")
@@ -55,7 +55,7 @@ impl Classes {
         Ok(*self.found.entry(value).or_insert(next))
     }
 
-    /// The labels of all rows and the classes' names.
+    /// Returns the labels of all rows and the class names.
     pub(super) fn finish(self) -> (Labels, Vec<String>) {
         let class_names = self.names.clone().unwrap_or_else(|| {
             sorted(self.found.keys().map(String::as_str)).into_iter().map(str::to_owned).collect()

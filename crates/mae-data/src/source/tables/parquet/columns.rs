@@ -1,14 +1,14 @@
-//! Which columns of a Parquet file hold images, their paths and their classes.
+//! Finds the columns of a Parquet file that hold images, their paths and their classes.
 
 use parquet::basic::{ConvertedType, LogicalType, Type as Physical};
 use parquet::file::metadata::FileMetaData;
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 use serde_json::Value;
 
-/// Accepted names of a column of bytes, in any case, the preferred ones first.
+/// Accepted names of the image column, in any case, the preferred ones first.
 const IMAGES: [&str; 10] =
     ["image", "img", "picture", "bytes", "image_bytes", "image_data", "photo", "jpg", "jpeg", "png"];
-/// Names by which one of several columns of images is chosen.
+/// The number of names at the start of `IMAGES` that decide between several image columns.
 const PREFERRED: usize = 3;
 /// Accepted names of the class column, in any case, the preferred ones first.
 const LABELS: [&str; 12] = [
@@ -26,11 +26,11 @@ const LABELS: [&str; 12] = [
     "cls",
 ];
 
-/// The columns of a data set, by the number of their leaf.
+/// The columns of a data set, by leaf index.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Columns {
     pub(super) image: usize,
-    /// Where images have their path.
+    /// The column of the images' paths, if any.
     pub(super) path: Option<usize>,
     pub(super) label: Option<LabelColumn>,
 }
@@ -39,16 +39,16 @@ pub(super) struct Columns {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct LabelColumn {
     pub(super) leaf: usize,
-    /// Whether a row has a list of them.
+    /// Whether a row has a list of classes.
     pub(super) list: bool,
-    /// Whether they are integers.
+    /// Whether the classes are integers.
     pub(super) integer: bool,
-    /// The classes that the numbers stand for.
+    /// The names of the classes, if the integers are indices into them.
     pub(super) names: Option<Vec<String>>,
 }
 
 impl Columns {
-    /// Finds the columns.
+    /// Finds the columns in a file's schema and metadata.
     pub(super) fn of(file: &FileMetaData) -> Result<Self, String> {
         let schema = file.schema_descr();
         let (image, path) = images(schema).ok_or_else(|| {
@@ -97,7 +97,7 @@ fn label(schema: &SchemaDescriptor, features: &Value) -> Result<Option<LabelColu
     let (column, list) = (&leaves[leaf], leaves[leaf].max_rep_level() == 1);
     let integer = matches!(column.physical_type(), Physical::INT32 | Physical::INT64);
     let parts = column.path().parts().len();
-    // A list is a group of a repeated group of elements, or, as some write it, of one level less.
+    // A list is a group with a repeated group of elements. Some writers omit one level.
     if !(integer || is_bytes(column)) || column.max_rep_level() > 1 || (!list && parts > 1) || parts > 3 {
         return Err(format!(
             "its column {} must be of integers or strings, or lists of them, but is of {}",
@@ -109,7 +109,7 @@ fn label(schema: &SchemaDescriptor, features: &Value) -> Result<Option<LabelColu
     Ok(Some(LabelColumn { leaf, list, integer, names }))
 }
 
-/// The place of a name among others, in any case.
+/// The position of a name in `known`, compared in any case.
 fn rank(name: &str, known: &[&str]) -> Option<usize> {
     known.iter().position(|known| name.eq_ignore_ascii_case(known))
 }
@@ -123,7 +123,7 @@ fn is_text(column: &ColumnDescriptor) -> bool {
         || column.logical_type_ref().is_some_and(|logical| *logical == LogicalType::String)
 }
 
-/// What the package `datasets` says of the columns.
+/// The column features that the Hugging Face `datasets` package stores in a file.
 fn features(file: &FileMetaData) -> Value {
     let entry = file.key_value_metadata().into_iter().flatten().find(|entry| entry.key == "huggingface");
     let text = entry.and_then(|entry| entry.value.as_deref()).unwrap_or_default();
@@ -131,7 +131,7 @@ fn features(file: &FileMetaData) -> Value {
     said["info"]["features"].take()
 }
 
-/// The classes of a column: of its numbers, or of those in its lists.
+/// The class names of a column of integers, or of lists of integers.
 fn names(feature: &Value) -> Option<Vec<String>> {
     let within = |feature: &Value| -> Option<Vec<String>> {
         let names = feature.get("names")?.as_array()?;

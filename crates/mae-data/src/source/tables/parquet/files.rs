@@ -1,4 +1,4 @@
-//! Which files of a folder are Parquet, and of which split.
+//! Finds the Parquet files of a folder and their splits.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,14 @@ use walkdir::WalkDir;
 use crate::source::extensions::is_hidden;
 use crate::{DataError, path_name};
 
-/// Names of splits that are known where a file's name has no number.
+/// Known names of splits, for files without a shard number in their name.
 const SPLITS: [&str; 8] = ["train", "test", "validation", "valid", "val", "dev", "eval", "unsupervised"];
 
-/// All Parquet files below a folder, sorted by path. Hidden ones are passed over.
+/// All Parquet files below a folder, sorted by path. Hidden ones are skipped.
 ///
 /// # Errors
-/// [`DataError::Folder`] if it or a folder below it may not be listed, [`DataError::Parquet`] if the files are of several splits.
+/// [`DataError::Folder`] if the folder or one below it cannot be listed, [`DataError::Parquet`] if the files belong to
+/// several splits.
 pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let files = list(folder)?;
     let splits: BTreeSet<String> = files.iter().filter_map(|file| split_of(folder, file)).collect();
@@ -27,8 +28,8 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(files)
 }
 
-/// The files of a split that is named as if it were a sub-folder: of `DIR/train`, the files below `DIR` of the split `train`. None if there
-/// is a file or a folder of this name, or no such file.
+/// The files of a split that is named like a sub-folder: `DIR/train` means the files of the split `train` below `DIR`.
+/// `None` if the path exists, or if the split has no file.
 pub(crate) fn split(path: &Path) -> Option<Vec<PathBuf>> {
     let (folder, name) = (path.parent()?, path.file_name()?.to_str()?);
     let folder = if folder == Path::new("") { Path::new(".") } else { folder };
@@ -66,7 +67,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(files)
 }
 
-/// The split of a file: `train` of `train-00000-of-00002.parquet`, `train.parquet` and `train/0000.parquet`.
+/// The split of a file: `train` for `train-00000-of-00002.parquet`, `train.parquet` and `train/0000.parquet`.
 fn split_of(folder: &Path, file: &Path) -> Option<String> {
     let stem = file.file_stem()?.to_str()?;
     if let Some(split) = numbered(stem) {
@@ -78,7 +79,7 @@ fn split_of(folder: &Path, file: &Path) -> Option<String> {
     std::iter::once(stem).chain(folders).find(known).map(Into::into)
 }
 
-/// The split of a name such as `train-00000-of-00002` or `train-00000-of-00002-0123456789abcdef`.
+/// The split in a name such as `train-00000-of-00002` or `train-00000-of-00002-0123456789abcdef`.
 fn numbered(stem: &str) -> Option<&str> {
     let number = |text: &str| text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
     let (before, after) = stem.rsplit_once("-of-")?;

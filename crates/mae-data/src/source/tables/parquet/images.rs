@@ -16,26 +16,28 @@ use super::{files, guarded};
 use crate::source::labels::Labels;
 use crate::{AnyImage, DataError, DecodeLimits, Encoded, FolderOptions, ImageSource, PixelFormat};
 
-/// Images in Parquet files, as the package `datasets`, pandas or polars write them, file by file in the order of their rows.
+/// Images in Parquet files, as written by Hugging Face `datasets`, pandas or polars, in the order of files and rows.
 ///
-/// - The column of images is a struct of `bytes` and `path`, as `datasets.Image()` writes it, or a column of bytes called `image`, `img`,
-///   `bytes` or the like. Of several, it is the first called `image`, `img` or `picture`.
-/// - The column of classes is called `label`, `labels`, `class`, `fine_label` or the like: integers, with the names that `datasets` keeps in
-///   the file or else their numbers as names, or strings. A column of lists is multi-label. A row with `null`, an empty string, or -1 where
-///   classes have names, is an image without a label. Classes with names are in the order of the file, others in that of class folders.
-/// - Where `bytes` is `null`, the file at `path` is read, which is absolute or relative to the table's folder, as `datasets` does. A row
-///   without either is an error when it is loaded.
+/// - The image column is a struct of `bytes` and `path`, as `datasets.Image()` writes it, or a column of bytes called
+///   `image`, `img`, `bytes` or similar. If there are several, it is the first called `image`, `img` or `picture`.
+/// - The class column is called `label`, `labels`, `class`, `fine_label` or similar. It has strings or integers. The
+///   names of integer classes are those that `datasets` stores in the file, otherwise the integers themselves. A column
+///   of lists is multi-label. An image is unlabelled if its class is `null`, an empty string, or -1 where classes have
+///   names. Named classes keep the order of the file; others are sorted like class folders.
+/// - Where `bytes` is `null`, the file at `path` is read, as `datasets` does. The path is absolute or relative to the
+///   table's folder. A row without either is an error when it is loaded.
 ///
-/// Opening reads the footers of the files, the classes and the paths, but no image, unless it has to find out what they are decoded to. An
-/// image costs reading the page that holds it, found by the file's offset index or, if it has none, by the headers of the pages. Of
-/// uncompressed pages, as `datasets` writes them, the places of all images are kept when the first is read; any further image is then
-/// read alone. Of others, up to 64 MiB of decoded pages are kept.
+/// Opening reads the footers of the files, the classes and the paths, but no image, except to determine the pixel
+/// format if `options.pixels` is `None`. Loading an image reads the page that contains it. The file's offset index
+/// locates the page, or the page headers if there is no index. Pages that are not compressed, as `datasets` writes
+/// them, are read whole only once: this gives the offsets of their images, and each further image is read alone. Of
+/// other pages, up to 64 MiB are cached after decoding.
 #[derive(Debug)]
 pub struct ParquetImages {
     files: Vec<TableFile>,
     chunks: Vec<Group>,
     len: usize,
-    /// Of each image, if the files have them.
+    /// The path of each image, if the files have paths.
     paths: Option<Vec<Option<Box<str>>>>,
     labels: Labels,
     class_names: Vec<String>,
@@ -47,7 +49,7 @@ pub struct ParquetImages {
 #[derive(Debug)]
 struct TableFile {
     path: PathBuf,
-    /// The index of its first image.
+    /// The index of the file's first image.
     first: usize,
 }
 
@@ -55,17 +57,17 @@ struct TableFile {
 #[derive(Debug)]
 struct Group {
     file: usize,
-    /// The index of its first image.
+    /// The index of the group's first image.
     first: usize,
     chunk: Chunk,
 }
 
 impl ParquetImages {
-    /// Opens a Parquet file, or all of a folder, at any depth, sorted by path.
+    /// Opens a Parquet file, or all Parquet files below a folder at any depth, sorted by path.
     ///
     /// # Errors
-    /// [`DataError::Parquet`] names the file, and its columns if none of images is found; or the splits of a folder that holds several.
-    /// [`DataError::Folder`] if the folder may not be listed.
+    /// [`DataError::Parquet`] with the file, and with its columns if it has no image column, or with the splits if a
+    /// folder contains several; [`DataError::Folder`] if the folder cannot be listed.
     pub fn open(path: impl AsRef<Path>, options: FolderOptions) -> Result<Self, DataError> {
         let path = path.as_ref();
         let files = if path.is_dir() { files::files(path)? } else { vec![path.into()] };
@@ -78,7 +80,7 @@ impl ParquetImages {
     /// Opens files as one data set.
     ///
     /// # Errors
-    /// [`DataError::Parquet`] names the file that cannot be read, or has other columns than the first.
+    /// [`DataError::Parquet`] with the file that cannot be read, or whose columns differ from those of the first.
     pub fn open_files(files: Vec<PathBuf>, options: FolderOptions) -> Result<Self, DataError> {
         let FolderOptions { limits, pixels } = options;
         let mut opening = Opening::default();
@@ -101,7 +103,7 @@ impl ParquetImages {
         Ok(images)
     }
 
-    /// What errors call an image: the file, below it the row, and the path that is stored with the image.
+    /// The path by which errors report an image: the file, the row, and the path stored with the image.
     fn path(&self, index: usize) -> PathBuf {
         let number = self.files.partition_point(|file| file.first <= index).saturating_sub(1);
         let Some(file) = self.files.get(number) else { return PathBuf::new() };
@@ -112,7 +114,7 @@ impl ParquetImages {
         }
     }
 
-    /// The file that a row names in place of holding it.
+    /// The image file that a row refers to instead of containing it.
     fn named(&self, index: usize) -> Result<PathBuf, DataError> {
         let number = self.files.partition_point(|file| file.first <= index) - 1;
         let TableFile { path: table, first } = &self.files[number];
@@ -127,7 +129,7 @@ impl ParquetImages {
         Err(DataError::Parquet { path: table.clone(), reason })
     }
 
-    /// The file of an image in its row, if that holds it.
+    /// The encoded image in a row; `None` if the row does not contain it.
     fn encoded(&self, index: usize) -> Result<Option<Vec<u8>>, DataError> {
         if index >= self.len {
             return Err(DataError::Index { index, len: self.len });
@@ -210,7 +212,7 @@ impl ImageSource for ParquetImages {
     }
 }
 
-/// Files that are opened one after the other.
+/// The state while opening files one after the other.
 #[derive(Default)]
 struct Opening {
     files: Vec<TableFile>,
@@ -218,7 +220,7 @@ struct Opening {
     len: usize,
     paths: Vec<Option<Box<str>>>,
     classes: Option<Classes>,
-    /// Those of the first file.
+    /// The columns of the first file.
     columns: Option<Columns>,
 }
 
@@ -270,7 +272,7 @@ impl Opening {
     }
 }
 
-/// The footer of a file, with the index of its pages if it has one that can be read.
+/// Reads the footer of a file, and its offset index if there is one that can be read.
 fn footer(file: &Arc<File>) -> Result<ParquetMetaData, String> {
     let read = |policy| {
         let reader = ParquetMetaDataReader::new().with_offset_index_policy(policy);

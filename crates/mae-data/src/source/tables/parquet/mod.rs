@@ -13,8 +13,8 @@ pub use images::ParquetImages;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What `read` returns, with a panic of the reader of Parquet, whose arithmetic on damaged numbers may overflow, as an error.
+/// Calls `read` and returns a panic as an error. The Parquet reader's arithmetic may overflow on damaged files.
 fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    // What a panic leaves half done is dropped.
+    // State that a panic leaves half updated is dropped.
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("it is damaged: its reader panicked".into()))
 }

@@ -1,4 +1,4 @@
-//! The pages of a column of images, each read alone.
+//! Reads single pages of a column of images.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,12 +18,12 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::cache::Values;
 
-/// The images of a row group.
+/// The images of a row group: its column chunk.
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) rows: usize,
     column: ColumnChunkMetaData,
-    /// Where its pages lie: told by the file's index, or found out by their headers.
+    /// The positions of its pages, from the file's offset index or from the page headers.
     pages: OnceLock<Result<Vec<PageAt>, String>>,
 }
 
@@ -34,24 +34,24 @@ pub(super) struct PageAt {
     rows: usize,
     offset: u64,
     bytes: usize,
-    /// Where each image lies: known once the page was read, if nothing is compressed.
+    /// The positions of the images in the page. Known once the page was read, if nothing is compressed.
     spans: OnceLock<Box<[Span]>>,
 }
 
-/// Where in its page an image begins, and its length; none of a row without an image.
+/// The offset of an image in its page, and its length; `None` for a row without an image.
 type Span = (u32, Option<u32>);
 
-/// Where an image is.
+/// The position of an image.
 pub(super) enum At {
-    /// Its bytes in the file.
+    /// The offset and the length of the image in the file.
     Span(u64, usize),
-    /// The row in the page of this number.
+    /// The index of the page, and the row in the page.
     Page(usize, usize),
     Null,
 }
 
 impl Chunk {
-    /// The images in a column of a row group, of a file that may have an index of its pages.
+    /// The images in a column of a row group. `index` is the offset index of the file, if it has one.
     pub(super) fn new(
         column: &ColumnChunkMetaData,
         rows: usize,
@@ -77,7 +77,7 @@ impl Chunk {
         })
     }
 
-    /// The images of a page.
+    /// Reads the images of a page.
     pub(super) fn read(&self, file: &Arc<File>, number: usize) -> Result<Values, String> {
         let pages = self.pages.get_or_init(|| self.walk(file)).as_ref().map_err(Clone::clone)?;
         let at = &pages[number];
@@ -99,7 +99,7 @@ impl Chunk {
         Ok(Values { bytes: bytes + values.len() * size_of::<Option<ByteArray>>(), values })
     }
 
-    /// The only page in `raw`, decompressed.
+    /// Decompresses the only page in `raw`.
     fn page(&self, raw: Bytes) -> Result<Page, String> {
         let bytes = uncompressed(&raw).unwrap_or_default();
         let all = self.column.uncompressed_size().max(0) as u64;
@@ -131,7 +131,7 @@ impl Chunk {
         Ok(levels.into_iter().map(|level| if level == max { values.next() } else { None }).collect())
     }
 
-    /// Where the pages lie, by their headers.
+    /// Finds the pages by their headers.
     fn walk(&self, file: &Arc<File>) -> Result<Vec<PageAt>, String> {
         let refuse = |error: ParquetError| error.to_string();
         let starts = Arc::new(Starts { file: file.clone(), last: Mutex::new(0) });
@@ -146,7 +146,7 @@ impl Chunk {
                 before.bytes = (offset - before.offset) as usize;
             }
             if !is_dict {
-                // Without lists there is a level for each row.
+                // Without lists, each row has one level.
                 let rows = num_levels.unwrap_or_default();
                 let bytes =
                     (begin + length).checked_sub(offset).ok_or("a page lies outside of its row group")?;
@@ -166,7 +166,7 @@ impl Chunk {
     }
 }
 
-/// Where the pages lie as the file's index says, if that can be.
+/// The page positions according to the file's offset index; `None` if they are impossible.
 fn told(locations: &[PageLocation], (begin, length): (u64, u64), rows: usize) -> Option<Vec<PageAt>> {
     let (mut pages, mut end) = (Vec::with_capacity(locations.len()), begin);
     for (number, location) in locations.iter().enumerate() {
@@ -188,7 +188,7 @@ fn told(locations: &[PageLocation], (begin, length): (u64, u64), rows: usize) ->
     (pages.first()?.first_row == 0).then_some(pages)
 }
 
-/// Where the values lie in the bytes of their page, if they are a part of them.
+/// The positions of the values in the bytes of their page; `None` if they are not slices of it.
 fn spans(raw: &Bytes, values: &[Option<ByteArray>]) -> Option<Box<[Span]>> {
     let all = raw.as_ptr().addr()..=raw.as_ptr().addr() + raw.len();
     let span = |value: &Option<ByteArray>| {
@@ -204,7 +204,7 @@ fn spans(raw: &Bytes, values: &[Option<ByteArray>]) -> Option<Box<[Span]>> {
     values.iter().map(span).collect()
 }
 
-/// Bytes of a file, which must have them.
+/// Reads bytes of a file; an error if the file is too short.
 pub(super) fn read_bytes(file: &File, offset: u64, length: usize) -> Result<Bytes, String> {
     let has = file.metadata().map_err(|error| error.to_string())?.len();
     if offset.checked_add(length as u64).is_none_or(|end| end > has) {
@@ -215,9 +215,9 @@ pub(super) fn read_bytes(file: &File, offset: u64, length: usize) -> Result<Byte
     Ok(bytes.into())
 }
 
-/// The length of a page when it is decompressed, by its header: the second of the numbers that it begins with.
+/// The uncompressed length of a page according to its header, a Thrift struct whose second field it is.
 fn uncompressed(raw: &[u8]) -> Option<u64> {
-    /// The head of the next field, if it is an integer of 32 bits.
+    /// The Thrift header of a field that follows the previous one and is a 32-bit integer.
     const NEXT: u8 = 0x15;
     let mut bytes = raw.iter().copied();
     let mut number = || {
@@ -235,7 +235,7 @@ fn uncompressed(raw: &[u8]) -> Option<u64> {
     (heads[0] == u64::from(NEXT) && heads[2] == u64::from(NEXT)).then_some(heads[3] >> 1)
 }
 
-/// Pages that are read already.
+/// Pages that have already been read.
 struct Ready(std::vec::IntoIter<Page>);
 
 impl Iterator for Ready {
@@ -265,7 +265,7 @@ impl PageReader for Ready {
     }
 }
 
-/// A file that remembers where it was last read from: there a page begins.
+/// A file that records the offset of the last read, where a page begins.
 struct Starts {
     file: Arc<File>,
     last: Mutex<u64>,
@@ -296,7 +296,7 @@ impl ChunkReader for Starts {
     }
 }
 
-/// Reads a file from a place on, a page's header at a time.
+/// Reads a file from an offset on, one page header at a time.
 struct From {
     file: Arc<File>,
     buffer: Vec<u8>,
@@ -304,7 +304,7 @@ struct From {
     offset: u64,
 }
 
-/// Bytes that most headers of pages do with.
+/// A length in bytes that is enough for most page headers.
 const HEADER: u64 = 256;
 
 impl Read for From {

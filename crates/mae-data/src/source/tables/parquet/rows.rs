@@ -1,4 +1,4 @@
-//! Small columns of a Parquet file, read as a whole.
+//! Reads small columns of a Parquet file as a whole.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescriptor;
 
-/// Rows that are read at a time.
+/// Number of rows read at a time.
 const BLOCK: usize = 1 << 13;
 
-/// The values of each row of a column as text: none of a row that is null, one of a row that is no list.
+/// The values of each row of a column as text: `None` for a null row, exactly one value if the column has no lists.
 pub(super) fn texts(
     file: &Arc<File>,
     group: &RowGroupMetaData,
@@ -58,7 +58,7 @@ fn cells<T: DataType>(
         for level in 0..levels {
             let definition = if max == 0 { 0 } else { definitions[level] };
             if !list || repetitions[level] == 0 {
-                // A list is there from the level below that of its elements on.
+                // A list is not null from the definition level one below that of its elements on.
                 let there = if list { column.repeated_ancestor_def_level() - 1 } else { max };
                 rows.push((definition >= there).then(Vec::new));
             }

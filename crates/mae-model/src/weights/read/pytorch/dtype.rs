@@ -1,8 +1,8 @@
-//! PyTorch's names of types.
+//! PyTorch's names of dtypes.
 
 use safetensors::tensor::Dtype;
 
-/// The type of a storage's elements, by its class.
+/// The dtype of a storage's elements, from the name of its class.
 pub fn storage_dtype(class: &str) -> Option<Dtype> {
     dtype(match class.rsplit('.').next()? {
         "FloatStorage" => "float32",
@@ -19,7 +19,7 @@ pub fn storage_dtype(class: &str) -> Option<Dtype> {
     })
 }
 
-/// A type by PyTorch's name.
+/// The dtype with PyTorch's name.
 pub fn dtype(name: &str) -> Option<Dtype> {
     Some(match name {
         "float32" => Dtype::F32,

@@ -1,8 +1,8 @@
-//! What is wrong with a checkpoint.
+//! Errors of reading checkpoints.
 
 use std::io;
 
-/// That a checkpoint is damaged, or is none.
+/// The error for a checkpoint that is damaged, or a file that is not a checkpoint.
 pub fn invalid(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }

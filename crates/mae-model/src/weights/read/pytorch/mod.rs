@@ -1,4 +1,4 @@
-//! Checkpoints of `torch.save`: the tensors in them, and what stands beside them.
+//! Reads checkpoints of `torch.save`: their tensors, and the options stored beside them.
 //!
 //! # Source
 //! PyTorch's `torch/serialization.py` and `torch/_utils.py`.
@@ -21,7 +21,7 @@ use node::{Id, Node, Pickle};
 pub use tensor::Tensor;
 use walk::Found;
 
-/// What a checkpoint holds.
+/// The contents of a checkpoint.
 pub struct Checkpoint {
     /// Its tensors.
     pub found: Found,
@@ -29,10 +29,10 @@ pub struct Checkpoint {
     pub args: BTreeMap<String, serde_json::Value>,
 }
 
-/// Reads all of a checkpoint but the tensors' values.
+/// Reads a checkpoint except for the tensors' values.
 ///
 /// # Errors
-/// If it is no checkpoint, or damaged.
+/// If it is not a checkpoint, or damaged.
 pub fn open(path: &Path) -> io::Result<Checkpoint> {
     let mut reader = BufReader::new(File::open(path)?);
     let mut magic = [0; 2];
@@ -56,7 +56,7 @@ pub fn open(path: &Path) -> io::Result<Checkpoint> {
     Ok(Checkpoint { found, args })
 }
 
-/// A number, a text, or a list of numbers.
+/// A boolean, a number, a text, or a list of at most eight sizes.
 fn scalar(pickle: &Pickle, id: Id) -> Option<serde_json::Value> {
     Some(match pickle.node(id) {
         Node::Bool(value) => (*value).into(),
@@ -74,8 +74,8 @@ fn scalar(pickle: &Pickle, id: Id) -> Option<serde_json::Value> {
 mod tests {
     use super::*;
 
-    /// `pickle.dumps({"a": first, "c": [None, True, {1, 2}], "d": first, "e": Namespace(x=1 << 40)}, 2)`, where `first` is
-    /// `OrderedDict([("b", (1, 2.5, 300, -1))])`.
+    /// `pickle.dumps({"a": first, "c": [None, True, {1, 2}], "d": first, "e": Namespace(x=1 << 40)}, 2)`, where
+    /// `first` is `OrderedDict([("b", (1, 2.5, 300, -1))])`.
     const PICKLE: &[u8] =
         b"\x80\x02}q\0(X\x01\0\0\0aq\x01ccollections\nOrderedDict\nq\x02)Rq\x03X\x01\0\0\0bq\x04(K\x01G@\
         \x04\0\0\0\0\0\0M,\x01J\xff\xff\xff\xfftq\x05sX\x01\0\0\0cq\x06]q\x07(N\x88c__builtin__\nset\nq\
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_damaged_pickle_is_an_error_or_other_data_and_never_a_panic() {
-        // A linear congruential generator's bytes in turn at every place, and every length.
+        // A linear congruential generator draws new bytes, their positions and the length.
         let mut state = 1_u64;
         let mut next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn objects_that_refer_to_each_other_take_no_time() {
-        // Each list holds the one before it twice, sixty times over; and a list holds itself.
+        // Each object holds the one before it twice, 59 levels deep. Further below, a list holds itself.
         let mut bytes = b"\x80\x02]q\0".to_vec();
         for i in 1..60 {
             bytes.extend([b'h', i - 1, b'h', i - 1, 0x86, b'q', i]);

@@ -18,13 +18,13 @@ pub enum Node {
     /// A list, a tuple or a set.
     Sequence(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// What lies outside the pickle: PyTorch's storages.
+    /// An object outside the pickle: one of PyTorch's storages.
     Persistent(Id),
     /// What a call would return, with what was put into it afterwards.
     Object(Box<Object>),
 }
 
-/// An object that would be made by a call: of a class of any kind, be it a dict, a list or neither.
+/// An object that a call would make, of a class of any kind: a dict, a list or neither.
 #[derive(Debug)]
 pub struct Object {
     /// What would be called.
@@ -33,9 +33,9 @@ pub struct Object {
     pub args: Id,
     /// What was appended to it.
     pub items: Vec<Id>,
-    /// What was set in it.
+    /// The key-value pairs that were set in it.
     pub entries: Vec<(Id, Id)>,
-    /// What it would be restored from, such as its attributes.
+    /// The state that it would be restored from, such as its attributes.
     pub state: Option<Id>,
 }
 
@@ -52,7 +52,7 @@ impl Pickle {
         &self.nodes[id as usize]
     }
 
-    /// All of them, in no order.
+    /// All nodes, in no particular order.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter()
     }
@@ -79,7 +79,7 @@ impl Pickle {
         }
     }
 
-    /// A size, an offset: an integer that is not negative.
+    /// An integer that is not negative, such as a size or an offset.
     pub fn number(&self, id: Id) -> Option<usize> {
         match self.node(id) {
             Node::Int(number) => usize::try_from(*number).ok(),
@@ -87,7 +87,7 @@ impl Pickle {
         }
     }
 
-    /// What a dict, a subclass of one, or an object with attributes has under its names.
+    /// The entries of a dict, of a subclass of one, or of an object's attributes.
     pub fn entries(&self, id: Id) -> Vec<(Id, Id)> {
         match self.node(id) {
             Node::Dict(entries) => entries.clone(),
@@ -114,7 +114,7 @@ impl Pickle {
         }
     }
 
-    /// What stands under a name.
+    /// The value under a name.
     pub fn get(&self, id: Id, name: &str) -> Option<Id> {
         let found = self.entries(id).into_iter().rev().find(|(key, _)| self.text(*key) == Some(name));
         found.map(|(_, value)| value)

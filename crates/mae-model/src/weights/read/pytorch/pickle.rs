@@ -1,4 +1,4 @@
-//! A pickle as data: the objects that it describes, none of which is made and nothing of which is executed.
+//! Parses a pickle as data: makes none of the objects that it describes and executes nothing.
 //!
 //! # Source
 //! CPython's `pickletools`: protocols 2 to 5.
@@ -9,17 +9,17 @@ use std::io::{self, BufRead, Read};
 use super::error::invalid;
 use super::node::{Id, Node, Object, Pickle};
 
-/// Most bytes of a pickle that are read. The tensors of a checkpoint lie outside it.
+/// The most bytes of a pickle that are read. The tensors of a checkpoint lie outside it.
 pub const MOST_BYTES: u64 = 64 << 20;
-/// Most objects in a pickle: a checkpoint has some dozens a tensor.
+/// The most objects in a pickle. A checkpoint has a few dozen per tensor.
 const MOST_NODES: usize = 1 << 22;
-/// Most bytes that are asked for before they have been seen.
+/// The most bytes that are allocated before they are read.
 const STEP: usize = 1 << 16;
 
-/// Reads one pickle, and leaves the reader behind it.
+/// Reads one pickle, and leaves the reader after it.
 ///
 /// # Errors
-/// If it ends early, is none, is larger than a checkpoint's, or is of protocol 0 or 1.
+/// If it ends early, is not a pickle, is larger than a checkpoint's, or uses a protocol other than 2 to 5.
 pub fn read(reader: &mut impl BufRead) -> io::Result<Pickle> {
     Machine {
         reader: reader.take(MOST_BYTES),
@@ -35,7 +35,7 @@ struct Machine<R> {
     reader: R,
     nodes: Vec<Node>,
     stack: Vec<Id>,
-    /// How high the stack was at each open mark.
+    /// The height of the stack at each open mark.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
 }
@@ -64,7 +64,7 @@ impl<R: BufRead> Machine<R> {
         }
     }
 
-    /// Scalars here, all else by what it does.
+    /// Handles scalars and empty containers; `stack_step` handles all other opcodes.
     fn step(&mut self, opcode: u8) -> io::Result<()> {
         let node = match opcode {
             b'N' => Node::None,
@@ -188,7 +188,7 @@ impl<R: BufRead> Machine<R> {
                 self.push(Node::Persistent(id))?;
             }
             b'R' | 0x81 | 0x92 => {
-                // Arguments by name count for nothing here.
+                // Keyword arguments are ignored.
                 if opcode == 0x92 {
                     self.pop()?;
                 }
@@ -198,7 +198,7 @@ impl<R: BufRead> Machine<R> {
             }
             b'b' => {
                 let state = self.pop()?;
-                // What else has a state, such as a dict, is looked at for its own sake.
+                // Anything else, such as a dict, counts by its own contents, without its state.
                 if let Node::Object(object) = self.top_node()? {
                     object.state = Some(state);
                 }
@@ -244,7 +244,7 @@ impl<R: BufRead> Machine<R> {
         Ok(bytes)
     }
 
-    /// So many bytes as the number before them says, which takes `width` bytes itself.
+    /// Reads a count of `width` bytes, then that many bytes.
     fn counted(&mut self, width: usize) -> io::Result<Vec<u8>> {
         let mut count = [0; 8];
         self.reader.read_exact(&mut count[..width])?;
@@ -275,7 +275,7 @@ fn pairs(items: &[Id]) -> io::Result<Vec<(Id, Id)>> {
     }
 }
 
-/// In two's complement, the lowest byte first.
+/// A little-endian integer in two's complement.
 fn integer(bytes: &[u8]) -> Node {
     let fill = if bytes.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
     let mut all = [fill; 8];

@@ -1,4 +1,4 @@
-//! Where the bytes of a checkpoint's tensors are.
+//! The storages of a checkpoint, which hold the bytes of its tensors.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,20 +14,20 @@ use super::pickle::{self, MOST_BYTES};
 
 /// The bytes of a checkpoint's tensors.
 pub enum Storages {
-    /// By key, the number of the entry and its length.
+    /// By key, the index of the entry and its length in bytes.
     Zip(Mutex<ZipArchive<BufReader<File>>>, HashMap<String, (usize, u64)>),
-    /// Of PyTorch before 1.6: by key, where the bytes begin and how many they are.
+    /// The format before PyTorch 1.6: by key, the offset of the bytes and their number.
     Old(Mutex<File>, HashMap<String, (u64, u64)>),
 }
 
-/// An archive, as PyTorch writes from 1.6 on.
+/// Opens an archive, as PyTorch writes since 1.6.
 pub fn zip(reader: BufReader<File>) -> io::Result<(Pickle, Storages)> {
     let mut archive = ZipArchive::new(reader)?;
     let (mut sizes, mut root) = (HashMap::new(), None);
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index)?;
         let name = entry.name().map_err(io::Error::from)?.into_owned();
-        // Unpacking could make any size of a few bytes; torch.save packs nothing.
+        // Decompression could turn a few bytes into any size; torch.save never compresses.
         if entry.compression() != CompressionMethod::Stored {
             return Err(invalid(format!("the archive's {name} is compressed, which torch.save never does")));
         }
@@ -58,10 +58,11 @@ pub fn zip(reader: BufReader<File>) -> io::Result<(Pickle, Storages)> {
     Ok((pickle, Storages::Zip(Mutex::new(archive), entries)))
 }
 
-/// Pickles one after the other: a magic number, a version, the system's, the object, the keys; then the storages.
+/// Opens the format before 1.6: pickles of a magic number, a version, the system, the object and the keys; then the
+/// storages.
 pub fn old(mut reader: BufReader<File>, len: u64) -> io::Result<(Pickle, Storages)> {
     let magic = pickle::read(&mut reader)?;
-    // 0x1950a86a20f9469cfc6c takes more than 64 bits.
+    // The magic number 0x1950a86a20f9469cfc6c takes more than 64 bits.
     if !matches!(magic.node(magic.root), Node::Other) {
         return Err(invalid("a pickle of something else than a checkpoint"));
     }
@@ -92,7 +93,7 @@ pub fn old(mut reader: BufReader<File>, len: u64) -> io::Result<(Pickle, Storage
     Ok((pickle, Storages::Old(Mutex::new(reader.into_inner()), places)))
 }
 
-/// By key, the bytes of an element of each storage.
+/// The element size of each storage in bytes, by key.
 fn element_sizes(pickle: &Pickle) -> HashMap<String, u64> {
     let storages = pickle.nodes().filter_map(|node| match node {
         Node::Persistent(id) => pickle.sequence(*id),
@@ -114,7 +115,7 @@ impl Storages {
         Self::Old(Mutex::new(tempfile::tempfile().expect("a temporary file")), HashMap::new())
     }
 
-    /// The bytes of a storage.
+    /// The length of a storage in bytes.
     pub fn len(&self, key: &str) -> io::Result<u64> {
         let len = match self {
             Self::Zip(_, entries) => entries.get(key).map(|(_, len)| *len),
@@ -123,7 +124,7 @@ impl Storages {
         len.ok_or_else(|| invalid(format!("storage {key} is missing")))
     }
 
-    /// All of a storage. The checksum of an archive's entry is checked on the way.
+    /// Reads a whole storage. For an archive, this also verifies the entry's checksum.
     pub fn read(&self, key: &str) -> io::Result<Vec<u8>> {
         let missing = || invalid(format!("storage {key} is missing"));
         let mut bytes = Vec::new();

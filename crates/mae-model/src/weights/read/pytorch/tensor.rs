@@ -1,4 +1,4 @@
-//! A tensor that lies in a storage, with strides.
+//! A strided tensor in a storage.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub struct Tensor {
     pub dtype: Dtype,
     pub shape: Vec<usize>,
     pub(super) strides: Vec<usize>,
-    /// In elements, into its storage.
+    /// Offset into its storage, in elements.
     pub(super) offset: usize,
     pub(super) key: String,
     pub(super) storages: Arc<Storages>,
@@ -29,7 +29,7 @@ impl Tensor {
         self.shape.iter().try_fold(1_usize, |all, side| all.checked_mul(*side))
     }
 
-    /// How many elements of its storage it reaches over.
+    /// The length that its storage needs, in elements. `None` if shape and strides do not match, or on overflow.
     pub(super) fn extent(&self) -> Option<usize> {
         if self.shape.len() != self.strides.len() {
             return None;
@@ -43,10 +43,10 @@ impl Tensor {
         last?.checked_add(1)
     }
 
-    /// Its bytes, row by row.
+    /// Its bytes in row-major order.
     ///
     /// # Errors
-    /// If the file cannot be read, or is damaged there.
+    /// If the file cannot be read, or its storage is damaged.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         let (all, size) = (self.storages.read(&self.key)?, self.element_size());
         let (count, extent) = (self.count().unwrap_or(0), self.extent().unwrap_or(usize::MAX));
@@ -55,7 +55,7 @@ impl Tensor {
         }
         let mut bytes = Vec::with_capacity(count * size);
         let (rows, columns) = match (self.shape.split_last(), self.strides.split_last()) {
-            // Rows that lie as they are needed.
+            // Rows that are contiguous in the storage.
             (Some((columns, _)), Some((1, _))) if *columns > 0 => (count / columns, *columns),
             _ => (count, 1),
         };

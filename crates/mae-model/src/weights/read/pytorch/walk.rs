@@ -1,4 +1,4 @@
-//! The way through a checkpoint's objects to its tensors.
+//! Finds the tensors among a checkpoint's objects.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -10,23 +10,23 @@ use super::node::{Id, Node, Pickle};
 use super::storages::Storages;
 use super::tensor::Tensor;
 
-/// Most objects that are looked at for tensors, each as often as it is referred to.
+/// The most objects visited in search of tensors; an object counts once per reference.
 const MOST_VISITS: usize = 1 << 22;
-/// How deep dicts may lie in each other.
+/// The depth of nested containers to which tensors are found.
 const MOST_DEPTH: usize = 64;
-/// Bytes of a tensor that repeats elements, which a file of any length may hold.
+/// The most bytes of a tensor in a smaller file. A stride of 0 repeats elements, so a tensor may exceed its file.
 const MOST_REPEATED: u64 = 64 << 20;
 
-/// What is made of a checkpoint's storages.
+/// The tensors of a checkpoint.
 #[derive(Default)]
 pub struct Found {
     /// By their path through the dicts.
     pub tensors: BTreeMap<String, Tensor>,
-    /// What is made by a function that is not known here, such as a sparse tensor.
+    /// Paths of what unknown functions make from storages, such as sparse tensors.
     pub unread: Vec<String>,
 }
 
-/// All tensors of a checkpoint in a file of this length.
+/// Finds all tensors of a checkpoint in a file of `len` bytes.
 pub fn tensors(pickle: &Pickle, storages: Storages, len: u64) -> io::Result<Found> {
     let mut walk = Walk {
         pickle,
@@ -40,15 +40,15 @@ pub fn tensors(pickle: &Pickle, storages: Storages, len: u64) -> io::Result<Foun
     Ok(walk.found)
 }
 
-/// A way through the objects.
+/// The search through the objects.
 struct Walk<'a> {
     pickle: &'a Pickle,
     storages: Arc<Storages>,
-    /// What a tensor may take.
+    /// The most bytes of a tensor.
     most_bytes: u64,
     found: Found,
     visits: usize,
-    /// Those that lead to the one that is visited.
+    /// The objects on the way to the one that is visited.
     above: HashSet<Id>,
 }
 
@@ -85,7 +85,7 @@ impl Walk<'_> {
             self.visit_as(*item, index.to_string(), path)?;
         }
         let entries = pickle.entries(id);
-        // A module that was saved whole: what its state dict would have.
+        // For a module that was saved whole, take what its state dict would have.
         let tables = ["_parameters", "_buffers", "_modules"].map(|name| pickle.get(id, name));
         let module = matches!(pickle.node(id), Node::Object(_)) && tables.iter().all(Option::is_some);
         let entries = match module {
@@ -138,7 +138,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Of storage, offset, shape and strides.
+    /// Rebuilds a tensor from storage, offset, shape and strides.
     fn strided(&self, args: &[Id], class: Option<Id>) -> io::Result<Rebuilt> {
         let pickle = self.pickle;
         let sizes = |id: Id| {
@@ -174,11 +174,11 @@ impl Walk<'_> {
     }
 }
 
-/// What a call makes.
+/// The result of a call.
 enum Rebuilt {
     Tensor(Tensor),
-    /// Something of storages.
+    /// Something made of storages, but no known kind of tensor.
     Unknown,
-    /// No tensor.
+    /// Not a tensor.
     No,
 }

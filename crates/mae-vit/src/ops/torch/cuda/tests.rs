@@ -1,4 +1,4 @@
-//! The kernels beside PyTorch's operations in f64.
+//! Compares the kernels with PyTorch's operations in f64.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn random(shape: &[i64], kind: Kind) -> Tensor {
     Tensor::randn(shape, (Kind::Float, CARD)).to_kind(kind)
 }
 
-/// Both in f64, relative to the largest number of the reference.
+/// Compares in f64, relative to the largest absolute value of the reference.
 fn assert_near(what: &str, ours: &Tensor, reference: &Tensor, tolerance: f64) {
     assert_eq!(ours.size(), reference.size(), "{what}");
     let [ours, reference] = [ours, reference].map(|tensor| tensor.to_kind(Kind::Double));
@@ -16,7 +16,7 @@ fn assert_near(what: &str, ours: &Tensor, reference: &Tensor, tolerance: f64) {
     assert!(off < tolerance, "{what} is {off:.1e} off");
 }
 
-/// Half of the last of bf16's eight bits.
+/// Half a unit in the last of bf16's eight significant bits.
 const ROUNDING: f64 = 1.0 / 256.0;
 
 #[test]
@@ -80,7 +80,7 @@ fn columns_are_pytorchs() {
         assert_near("its sums", &sums, &theirs, 1e-5);
     }
 }
-/// More in a row than there is memory for at once, of two sizes, while the card is busy.
+/// Queues more uploads than there are slots, of two sizes, while the card is busy.
 #[test]
 #[ignore = "needs an NVIDIA card"]
 fn uploads_arrive_whole_and_in_order() {

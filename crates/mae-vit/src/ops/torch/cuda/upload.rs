@@ -8,9 +8,9 @@ use tch::{Device, Kind, Tensor};
 
 use super::address::address;
 
-/// Uploads of one size that may be in flight.
+/// The maximum number of uploads of one size in flight.
 const SLOTS: usize = 2;
-/// Uploads of all sizes that may be in flight.
+/// The maximum number of uploads of all sizes in flight.
 const MAX_SLOTS: usize = 8;
 
 /// A stream for uploads, so that they overlap with what the default stream computes.
@@ -26,7 +26,7 @@ impl Uploads {
     }
 }
 
-/// The host's and the card's memory for one upload.
+/// Host and card memory for one upload.
 struct Slot {
     pinned: PinnedHostSlice<u8>,
     staged: Tensor,
@@ -56,7 +56,7 @@ impl Uploads {
         self.stream.wait(&slot.consumed)?;
         let (to, stream) = (address(&slot.staged, Kind::Uint8), self.stream.cu_stream());
         #[allow(unsafe_code, reason = "it takes an address")]
-        // SAFETY: both have as many bytes, and neither is touched or freed before the event that is recorded next.
+        // SAFETY: both have `bytes.len()` bytes, and neither is touched or freed before the event recorded next.
         unsafe {
             memcpy_htod_async(to, slot.pinned.as_slice()?, stream)?;
         }
@@ -75,7 +75,7 @@ impl Uploads {
         device: Device,
     ) -> Result<(), DriverError> {
         if self.slots.len() >= MAX_SLOTS {
-            // Of sizes that no longer come.
+            // The slots are for sizes that no longer come.
             context.synchronize()?;
             self.slots.clear();
         }
@@ -83,7 +83,7 @@ impl Uploads {
         // SAFETY: it is written before it is read.
         let pinned = unsafe { context.alloc_pinned(len)? };
         let staged = Tensor::empty([len as i64], (Kind::Uint8, device));
-        // PyTorch gives out memory that work on its own stream may still be using.
+        // PyTorch's allocator hands out memory that work on its own stream may still be using.
         context.synchronize()?;
         let [copied, consumed] = [self.stream.record_event(None)?, default.record_event(None)?];
         self.slots.push(Slot { pinned, staged, copied, consumed });
