@@ -48,9 +48,12 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         let copied = to.join(path.file_name().unwrap_or_default());
         if path.is_dir() {
             copy(&path, &copied)?;
-        } else if path.extension().is_some_and(|kind| kind == "md") {
+            continue;
+        }
+        let kind = path.extension().unwrap_or_default();
+        if kind == "md" {
             fs::write(&copied, for_the_book(&path.to_string_lossy(), &read(&path)?))?;
-        } else {
+        } else if kind != "rs" && !path.ends_with("Cargo.toml") {
             fs::copy(&path, &copied).with_context(|| format!("cannot copy {}", path.display()))?;
         }
     }
