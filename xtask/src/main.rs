@@ -120,7 +120,7 @@ enum Program {
     Managed,
     /// An explicit loop.
     Plain,
-    /// burn-train in several processes, by MPI.
+    /// Several processes, by MPI.
     Distributed,
 }
 

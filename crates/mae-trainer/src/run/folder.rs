@@ -12,12 +12,16 @@ pub(crate) const RECIPE: &str = "recipe.toml";
 /// The folder of a run's checkpoints.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
-/// Folder names of the training split of a data set. The data set's name is then that of the parent folder.
-const TRAIN: [&str; 2] = ["train", "training"];
+/// Folder names of a part of a data set. The data set's name is then that of a folder above.
+const PARTS: [&str; 3] = ["train", "training", "JPEGImages"];
+
+/// The folder name of the images of a part, above or below it.
+const IMAGES: &str = "images";
 
 /// The folder for a new run: the first of `runs/NAME-WHAT-1`, `runs/NAME-WHAT-2`, … that does not exist yet. NAME is
-/// the name of the image folder, of its parent if the folder is called `train` or `training`, or `shapes` for the
-/// built-in images. WHAT is left out if it equals NAME.
+/// the name of the image folder, or `shapes` for the built-in images. If the folder is a part of a data set (`train`,
+/// `train/images`, `images/training`, `JPEGImages`), NAME is that of the data set's folder. WHAT is left out if it
+/// equals NAME.
 pub fn new_folder(data: Option<&Path>, what: &str) -> PathBuf {
     let name = data.map_or("shapes".into(), |path| data_name(path).unwrap_or_else(|| "images".into()));
     let name = if name == what { name } else { format!("{name}-{what}") };
@@ -28,8 +32,10 @@ pub fn new_folder(data: Option<&Path>, what: &str) -> PathBuf {
 fn data_name(path: &Path) -> Option<String> {
     // Made absolute so that `.` has a name too. Symbolic links are not followed.
     let path = std::path::absolute(path).ok()?;
-    let part = |name: &OsStr| TRAIN.iter().any(|part| name.eq_ignore_ascii_case(part));
-    let whole = path.parent().filter(|_| path.file_name().is_some_and(part)).and_then(Path::file_name);
+    let part = |name: &&OsStr| PARTS.iter().any(|part| name.eq_ignore_ascii_case(part));
+    let names: Vec<&OsStr> = path.ancestors().map_while(Path::file_name).collect();
+    let parts = names.iter().take_while(|name| part(name) || name.eq_ignore_ascii_case(IMAGES)).count();
+    let whole = names.get(parts).copied().filter(|_| names[..parts].iter().any(part));
     // Run folders must not begin with a dot.
     let whole = whole.filter(|name| !name.as_encoded_bytes().starts_with(b"."));
     Some(whole.or(path.file_name())?.to_string_lossy().into_owned())
@@ -92,7 +98,13 @@ mod tests {
             (Some("photos"), "tiny", "runs/photos-tiny-1"),
             (Some("/data/digits/train"), "finetune-scratch", "runs/digits-finetune-scratch-1"),
             (Some("/data/digits/Training/"), "digits", "runs/digits-1"),
+            (Some("/data/street/train/images"), "segment", "runs/street-segment-1"),
+            (Some("/data/VOC2012/JPEGImages"), "segment", "runs/VOC2012-segment-1"),
             (Some("/train"), "probe", "runs/train-probe-1"),
+            (Some("/data/ade/images/training"), "segment", "runs/ade-segment-1"),
+            (Some("/data/images"), "tiny", "runs/images-tiny-1"),
+            (Some("/images/train"), "probe", "runs/train-probe-1"),
+            (Some("/data/.cache/train"), "probe", "runs/train-probe-1"),
             (Some("/data/photos/trains"), "probe", "runs/trains-probe-1"),
             (Some("/"), "probe", "runs/images-probe-1"),
         ] {

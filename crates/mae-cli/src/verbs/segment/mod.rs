@@ -13,11 +13,11 @@ use mae_trainer::cli::TrainArgs;
 
 pub const EXAMPLES: &str = "\
 Examples:
-  mae segment runs/photos-tiny-1 train/images train/masks --val-images val/images --val-masks val/masks
+  mae segment runs/photos-tiny-1 street
   mae segment runs/photos-tiny-1 images masks --val-share 0.2 --head linear
   mae segment mae_pretrain_vit_base.pth ADEChallengeData2016 --recipe uper-base
-  mae segment --resume runs/train-segment-1 --epochs 200
-  mae segment predict runs/train-segment-1 photos predicted
+  mae segment --resume runs/street-segment-1 --epochs 200
+  mae segment predict runs/street-segment-1 photos predicted
 
 A label map has the name of its image, as PNG or TIFF, and a number for each pixel: grey levels, indices of a palette, or colours that
 --classes names. Without --classes, the numbers that occur are the classes, and 255 is ignored. `mae doctor IMAGES --masks MASKS`

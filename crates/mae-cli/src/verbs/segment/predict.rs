@@ -25,8 +25,8 @@ use crate::weights::Described;
 
 pub const EXAMPLES: &str = "\
 Examples:
-  mae segment predict runs/train-segment-1 photo.jpg predicted
-  mae segment predict runs/train-segment-1 photos predicted --flip --scales 0.75,1,1.25
+  mae segment predict runs/street-segment-1 photo.jpg predicted
+  mae segment predict runs/street-segment-1 photos predicted --flip --scales 0.75,1,1.25
   mae segment predict segmenter.safetensors scenes predicted --short-side 0 --no-overlays
 
 OUT/masks has a label map for each image, of its size: a palette PNG whose indices are the classes, or for a GeoTIFF image a GeoTIFF
