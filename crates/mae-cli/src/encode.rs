@@ -14,21 +14,22 @@ use serde_json::{Value, json};
 use crate::pass::{Pass, PassArgs};
 use crate::progress::say;
 
-/// What becomes of an image's tokens.
+/// The tokens that make an image's features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Tokens {
     /// The class token.
     Class,
-    /// The mean of the patches' tokens.
+    /// The mean of the patch tokens.
     Mean,
-    /// All of them, the class token first.
+    /// All tokens, the class token first.
     All,
 }
 
 /// Options of verbs that make features of images.
 #[derive(clap::Args)]
 pub struct EncodeArgs {
-    /// The tokens behind this block, counted from 1, without the final norm; otherwise behind all and the norm.
+    /// Take the tokens after block N, counted from 1, without the final norm [default: after the last block and the
+    /// norm].
     #[arg(long, value_name = "N")]
     block: Option<usize>,
     #[command(flatten)]

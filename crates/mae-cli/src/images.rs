@@ -16,34 +16,34 @@ use mae_vit::{Compute, Geometry, Normalize, Precision};
 /// Options of verbs that encode images.
 #[derive(clap::Args)]
 pub struct ImageArgs {
-    /// Where to compute: flex, tch, tch:cuda:0, vulkan, wgpu, …; other than flex each needs its feature.
+    /// Device to compute on: flex, tch, tch:cuda:0, vulkan, wgpu, …; all but flex need a Cargo feature at build time.
     #[arg(long, default_value = "flex")]
     pub device: mae_trainer::DeviceName,
-    /// Type of matrix products, f32 or bf16; bf16 is faster on devices with bf16 instructions.
+    /// Precision of matrix products, f32 or bf16; bf16 is faster on devices with bf16 instructions.
     #[arg(long, default_value_t = Precision::F32)]
     precision: Precision,
-    /// Images of one pass.
+    /// Images per forward pass.
     #[arg(long, default_value_t = 32)]
     pub batch_size: usize,
-    /// Resize images to cover the model's size enlarged to PX pixels on its shorter side, then cut out the centre [default:
-    /// as the files beside the weights say, else the model's own size, as runs are evaluated]. For a size of 224 the paper
-    /// takes 256, timm 248.
+    /// Resize images to cover the model's size enlarged to PX pixels on its shorter side, then crop the centre
+    /// [default: as the weight file or a file beside it says, else the model's own size, as runs are evaluated]. For a
+    /// size of 224, the paper takes 256, timm 248.
     #[arg(long, value_name = "PX")]
     resize: Option<usize>,
-    /// Look at the central square window of PX pixels on each side alone, as runs with --window are evaluated.
+    /// Use only the central square window of PX pixels a side, as runs with --window are evaluated.
     #[arg(long, value_name = "PX")]
     window: Option<usize>,
-    /// What image files are decoded to: rgb8, or type and channels of the numbers in them, such as u16x1 or f32x13 [default: as the weights'
-    /// file says].
+    /// Pixel format to decode images to: rgb8, or the stored type and number of channels, such as u16x1 or f32x13
+    /// [default: the weight file's].
     #[arg(long, value_name = "FORMAT")]
     pixels: Option<PixelFormat>,
-    /// The channels' means by which images are normalised, such as 0.5,0.5,0.5: the file's otherwise, or ImageNet's.
+    /// Mean of each channel for normalisation, such as 0.5,0.5,0.5 [default: the weight file's, else ImageNet's].
     #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "std")]
     mean: Vec<f32>,
-    /// The channels' deviations.
+    /// Standard deviation of each channel.
     #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "mean")]
     std: Vec<f32>,
-    /// Threads that decode images: one a core otherwise.
+    /// Threads that decode images [default: one per core].
     #[arg(long)]
     workers: Option<usize>,
 }

@@ -26,10 +26,11 @@ use verbs::{
     attention, classify, convert, doctor, embed, inspect, knn, predict, pretrain, reconstruct, runs, segment,
 };
 
-/// Masked autoencoders: pre-training, probes and fine-tuning, features and pictures of images, weights to and from Python.
+/// Masked autoencoders: pre-training, fine-tuning, probes, segmentation, features, pictures, and weights to and from
+/// Python.
 ///
-/// Exit status: 0 where all went well or the reader of the output has stopped, 1 for an error, 2 for a command line that
-/// cannot be understood, 130 for an interrupted job that can be continued.
+/// Exit status: 0 success, also if the reader of the output has stopped; 1 error; 2 wrong options; 130 interrupted, and
+/// the job can be continued.
 #[derive(Parser)]
 #[command(name = "mae", version, max_term_width = 100)]
 struct Cli {
@@ -42,58 +43,58 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Pre-trains a masked autoencoder on a folder of images.
+    /// Pre-train a masked autoencoder on images.
     #[command(visible_alias = "train", after_help = pretrain::EXAMPLES)]
     Pretrain(TrainArgs<PretrainArgs>),
-    /// Trains an encoder further to tell classes apart: all of it, or its last blocks.
+    /// Fine-tune an encoder to classify images: all of it, or its last blocks.
     #[command(after_help = classify::FINETUNE_EXAMPLES)]
     Finetune(TrainArgs<classify::FinetuneArgs>),
-    /// Trains an encoder further to segment images into classes, or predicts label maps.
+    /// Fine-tune an encoder to segment images, or predict label maps.
     #[command(after_help = segment::EXAMPLES)]
     Segment(Box<segment::Args>),
-    /// Measures an encoder by a linear classifier that is trained on its features.
+    /// Train a linear probe: a linear classifier on an encoder's frozen features.
     #[command(after_help = classify::PROBE_EXAMPLES)]
     Probe(TrainArgs<classify::ProbeArgs>),
-    /// Says what a file of weights is: a run's, an official checkpoint, timm's, transformers'.
+    /// Describe a weight file: a run's, an official checkpoint, timm's or transformers'.
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::Args),
-    /// Writes weights in another scheme, for the official code, timm or transformers, or for this program.
+    /// Convert weights to the names and files of the official code, timm or transformers, or back.
     #[command(after_help = convert::EXAMPLES)]
     Convert(convert::Args),
-    /// Writes the features of images into a .npy, .safetensors or .parquet file.
+    /// Write the features of images to a .npy, .safetensors or .parquet file.
     #[command(after_help = embed::EXAMPLES)]
     Embed(embed::Args),
-    /// Measures an encoder by the nearest neighbours of its features.
+    /// Evaluate an encoder by kNN classification on its features.
     #[command(after_help = knn::EXAMPLES)]
     Knn(knn::Args),
-    /// Predicts the classes of images and their probabilities, into a .csv, .jsonl or .parquet file or line by line.
+    /// Predict the classes of images, with probabilities, to a .csv, .jsonl or .parquet file or line by line.
     #[command(after_help = predict::EXAMPLES)]
     Predict(predict::Args),
-    /// Draws what a model predicts of the hidden parts of images.
+    /// Draw a model's reconstructions of masked images.
     #[command(after_help = reconstruct::EXAMPLES)]
     Reconstruct(reconstruct::Args),
-    /// Draws where an encoder looks: attention rollout, or the heads of its last block.
+    /// Draw an encoder's attention maps: attention rollout, or the heads of its last block.
     #[command(after_help = attention::EXAMPLES)]
     Attention(attention::Args),
-    /// Examines a folder of images: classes, sizes, duplicates, unreadable files.
+    /// Examine a data set: classes, sizes, duplicates, unreadable files.
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::Args),
-    /// Lists runs with their images, progress, loss and accuracies.
+    /// List runs with their images, progress, loss and accuracies.
     #[command(after_help = runs::list::EXAMPLES)]
     Runs(runs::list::Args),
-    /// Draws the curves of several runs on one page, with their results and the settings in which they differ.
+    /// Draw the curves of several runs on one page, with their results and the settings in which they differ.
     #[command(after_help = runs::compare::EXAMPLES)]
     Compare(runs::compare::Args),
-    /// Prints a script that lets a shell complete this command's options.
+    /// Print a shell's completion script for this command.
     #[command(after_help = "Example:\n  mae completions bash > /etc/bash_completion.d/mae")]
     Completions {
-        /// The shell.
+        /// Shell to print it for.
         shell: Shell,
     },
-    /// Writes manual pages of this command and its verbs.
+    /// Write manual pages for this command and its verbs.
     #[command(after_help = "Example:\n  mae man ~/.local/share/man/man1")]
     Man {
-        /// The folder for mae.1, mae-pretrain.1 and so on.
+        /// Folder for mae.1, mae-pretrain.1 and so on.
         folder: PathBuf,
     },
 }

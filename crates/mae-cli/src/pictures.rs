@@ -24,14 +24,15 @@ const SHORT_NAME_BYTES: usize = 100;
 /// Where pictures of images go.
 #[derive(clap::Args)]
 pub struct PictureArgs {
-    /// An image, or a folder of images.
+    /// An image, a folder of images, packed images, or a table of images.
     images: PathBuf,
-    /// Folder of the pictures, one an image.
+    /// Folder for the pictures, one per image.
     out: PathBuf,
-    /// Channels that pictures show, counted from 1: one, or those for red, green and blue, such as 4,3,2 [default: 1,2,3].
+    /// Channels to show in pictures, counted from 1: one, or three for red, green and blue, such as 4,3,2 [default:
+    /// 1,2,3; 1 if there are fewer].
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     show: Option<Vec<usize>>,
-    /// Replace pictures that exist.
+    /// Replace existing pictures.
     #[arg(long)]
     force: bool,
 }

@@ -8,27 +8,27 @@ use mae_model::{Hints, ModelError, WeightFile};
 use mae_trainer::cli::output;
 use mae_trainer::cli::parse_size;
 
-/// What a file does not say itself; needed where the verb says so.
+/// Values that a weight file may lack.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "What a file may not say")]
+#[command(next_help_heading = "Values that a weight file may lack")]
 pub struct Described {
-    /// Height and width of the images in pixels, such as 224 or 224x160: a square otherwise.
+    /// Image size in pixels, such as 224, or 224x160 for height and width [default: a square].
     #[arg(long, value_name = "PX", value_parser = parse_size)]
     image_size: Option<(usize, usize)>,
-    /// The encoder's attention heads: those of the published model of its width otherwise.
+    /// Attention heads of the encoder [default: those of the published model of the same width].
     #[arg(long, value_name = "N")]
     num_heads: Option<usize>,
-    /// The decoder's attention heads.
+    /// Attention heads of the decoder [default: those of the published model of the same width].
     #[arg(long, value_name = "N")]
     decoder_num_heads: Option<usize>,
-    /// Whether the decoder was trained to predict patches normalised each by itself.
+    /// Whether the decoder was trained to predict pixels normalised by patch.
     #[arg(long, value_name = "BOOL")]
     norm_pix_loss: Option<bool>,
-    /// Epsilon of the layer norms: 1e-6 otherwise, 1e-12 under transformers' names.
+    /// Epsilon of the layer norms [default: 1e-6; 1e-12 under transformers' names].
     #[arg(long, value_name = "X")]
     norm_eps: Option<f64>,
-    /// Model to read from a file or folder with several, such as student, ema, or best of a run [default: timm's choice; the
-    /// average of a checkpoint; the last weights of a run].
+    /// Model to take if the file or folder has several, such as student, ema, or best of a run [default: timm's choice;
+    /// the average of a checkpoint; the last weights of a run].
     #[arg(long, value_name = "NAME", help_heading = "Weights")]
     pub weights_key: Option<String>,
 }

@@ -15,16 +15,17 @@ Examples:
   mae attention mae_pretrain_vit_base.pth photo.jpg pictures
   mae attention runs/images-tiny-1 photos pictures --mode last
 
-Each picture has the image as the model sees it, and over it in grey the maps from dark, the least attended patch, to
-bright, the most attended one. Above each map stand these two as shares of the class token's attention.";
+Each picture shows the image as the model sees it and, beside it, the maps in colour over the image in grey. A map goes from
+dark at the least attended patch to bright at the most attended one. Its title gives both as shares of the class token's
+attention.";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Weights of an encoder: a file, or a folder of a run or of transformers.
+    /// Weights with an encoder: a file, a run's folder, or a folder of transformers.
     weights: PathBuf,
     #[command(flatten)]
     pictures: PictureArgs,
-    /// What is drawn of the attention.
+    /// Attention maps to draw.
     #[arg(long, value_enum, default_value = "rollout")]
     mode: Mode,
     #[command(flatten)]
@@ -38,7 +39,7 @@ pub struct Args {
 enum Mode {
     /// One map through all blocks: attention rollout (Abnar and Zuidema 2020).
     Rollout,
-    /// A map for each head of the last block.
+    /// One map for each head of the last block.
     Last,
 }
 

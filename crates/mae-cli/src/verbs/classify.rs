@@ -22,8 +22,8 @@ Examples:
   mae probe mae_pretrain_vit_base.pth imagenet/train imagenet/val --recipe probe-base
   mae probe --resume runs/digits-probe-1
 
-Sub-folders at the first level are classes, the same ones in both folders of images. For images without such folders, --labels
-names a table with their paths and classes.";
+First-level sub-folders are the classes; both folders of images need the same ones. For images without such folders, --labels
+names a table of their paths and classes.";
 
 pub const FINETUNE_EXAMPLES: &str = "\
 Examples:
@@ -33,26 +33,26 @@ Examples:
   mae finetune mae_pretrain_vit_base.pth imagenet/train imagenet/val --recipe finetune-base
   mae finetune --resume runs/digits-finetune-1 --epochs 200
 
-Sub-folders at the first level are classes, the same ones in both folders of images. For images without such folders, --labels
-names a table with their paths and classes.";
+First-level sub-folders are the classes; both folders of images need the same ones. For images without such folders, --labels
+names a table of their paths and classes.";
 
 /// Where the encoder and the images are.
 #[derive(clap::Args, Clone, Debug)]
 struct Sources {
-    /// Weights with an encoder: a file, or a folder of a run or of transformers.
+    /// Weights with an encoder: a file, a run's folder, or a folder of transformers.
     #[arg(required_unless_present_any = ["resume", "config"])]
     weights: Option<PathBuf>,
-    /// Labelled images to learn from.
+    /// Labelled images to train on.
     #[arg(required_unless_present_any = ["resume", "config"], conflicts_with = "data")]
     train: Option<PathBuf>,
-    /// Labelled images to be measured on.
+    /// Labelled held-out images to evaluate on.
     #[arg(
         value_name = "VAL",
         required_unless_present_any = ["resume", "config", "val_share"],
         conflicts_with_all = ["val", "val_share"]
     )]
     held_out: Option<PathBuf>,
-    /// What is taken of an image: class or mean [default: mean for fine-tuning, class for probes].
+    /// Tokens that make the features of an image: class or mean [default: mean for fine-tuning, class for probes].
     #[arg(long, value_enum, help_heading = "Recipe")]
     tokens: Option<Tokens>,
     /// Print the scores as JSON, with the confusion matrix: rows are the true classes.
@@ -66,7 +66,7 @@ struct Sources {
 enum Tokens {
     /// The class token.
     Class,
-    /// The mean of the patches' tokens.
+    /// The mean of the patch tokens.
     Mean,
 }
 
@@ -101,7 +101,7 @@ impl Sources {
 pub struct ProbeArgs {
     #[command(flatten)]
     sources: Sources,
-    /// Take the features once, of the centres of the images, instead of a new crop of each in every epoch.
+    /// Compute the features once, from centre crops, instead of from a new random crop in every epoch.
     #[arg(long, help_heading = "Recipe")]
     cached: bool,
 }
@@ -110,25 +110,25 @@ pub struct ProbeArgs {
 pub struct FinetuneArgs {
     #[command(flatten)]
     sources: Sources,
-    /// Train the last blocks alone, so many of them; all, and what is before them, otherwise.
+    /// Train only the last N blocks of the encoder [default: the whole encoder].
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     blocks: Option<usize>,
-    /// Start from random weights of the same shape, to compare with.
+    /// Start from random weights of the same shape, as a baseline.
     #[arg(long, help_heading = "Recipe")]
     from_scratch: bool,
-    /// By what the rate of each layer is multiplied, once for each layer above it.
+    /// Layer-wise decay: factor on the learning rate from each layer to the one below it [default: 0.75].
     #[arg(long, value_name = "X", help_heading = "Recipe")]
     layer_decay: Option<f64>,
-    /// Share of the samples for which a branch of the last block is left out.
+    /// Drop-path rate (stochastic depth) of the last block; it decreases linearly towards the first [default: 0].
     #[arg(long, value_name = "SHARE", help_heading = "Recipe")]
     drop_path: Option<f64>,
-    /// Parameter of mixup: 0.8 in the paper.
+    /// Alpha of mixup: 0.8 in the paper [default: 0].
     #[arg(long, value_name = "X", help_heading = "Recipe")]
     mixup: Option<f64>,
-    /// Parameter of CutMix: 1 in the paper.
+    /// Alpha of CutMix: 1 in the paper [default: 0].
     #[arg(long, value_name = "X", help_heading = "Recipe")]
     cutmix: Option<f64>,
-    /// Share of each target that all classes get alike.
+    /// Label smoothing: share of each target that is spread evenly over all classes [default: 0].
     #[arg(long, value_name = "SHARE", help_heading = "Recipe")]
     label_smoothing: Option<f64>,
 }

@@ -28,30 +28,31 @@ In Python:
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A file, or a folder with model.safetensors or pytorch_model.bin in it.
+    /// Weight file, or a folder that contains model.safetensors or pytorch_model.bin.
     weights: PathBuf,
-    /// The new file; for transformers, the new folder.
+    /// File to write; for transformers, a folder.
     out: PathBuf,
-    /// Whose names and files: official (this program's own as well), timm (the encoder alone), transformers.
+    /// Names and files to write: official (also this program's own), timm (the encoder, with its classifier if there is
+    /// one) or transformers.
     #[arg(long)]
     to: Scheme,
-    /// same, f32, f16 or bf16.
+    /// Type of the numbers: same, f32, f16 or bf16.
     #[arg(long, default_value = "same")]
     precision: StoredAs,
-    /// Resamples the positions for images of this height and width, such as 384 or 384x256.
+    /// Resample the positions for images of this size, such as 384, or 384x256 for height and width.
     #[arg(long, value_name = "PX", value_parser = parse_size)]
     resample_to: Option<(usize, usize)>,
-    /// Resamples an encoder's patch projection for patches of this size.
+    /// Resample an encoder's patch embedding for patches of this size.
     #[arg(long, value_name = "PX")]
     resample_patches_to: Option<usize>,
-    /// For images of so many channels, by timm's rule: one takes the sum of the kernels of all, several repeat them.
+    /// Adapt the weights to N channels by timm's rule: one takes the sum of all kernels, several repeat the kernels.
     #[arg(long, value_name = "N", conflicts_with = "channels")]
     in_chans: Option<usize>,
-    /// For images of channels with these names, such as blue,green,red,nir: each takes the kernels of its namesake (a file of 3 channels
-    /// has red, green and blue), or zeros.
+    /// Adapt the weights to channels of these names, such as blue,green,red,nir: each takes the kernels of the channel
+    /// of the same name, or zeros (3 unnamed channels are red, green and blue).
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     channels: Option<Vec<String>>,
-    /// Replace the file, or the folder that a conversion has made, if it exists.
+    /// Replace an existing file, or a folder that a conversion has made.
     #[arg(long)]
     force: bool,
     #[command(flatten)]

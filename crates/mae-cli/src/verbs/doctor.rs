@@ -25,34 +25,37 @@ Examples:
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A folder of images, packed or not, or a table of them; every image is decoded.
+    /// A folder of images, packed images, or a table of images; every image is decoded.
     folder: PathBuf,
-    /// Counts images that are smaller than this, such as 224 or 192x256.
+    /// Size of the model's images in pixels, such as 224 or 192x256: count smaller images, and compare sizes and shapes
+    /// with it.
     #[arg(long, value_name = "PX", value_parser = parse_size)]
     image_size: Option<(usize, usize)>,
-    /// What image files are decoded to: rgb8, or type and channels of the numbers in them, such as u16x1 or f32x13 [default: what the files
-    /// have, where they agree, else rgb8].
+    /// Pixel format to decode images to: rgb8, or the stored type and number of channels, such as u16x1 or f32x13
+    /// [default: the files' own if they agree, else rgb8].
     #[arg(long, value_name = "FORMAT")]
     pixels: Option<PixelFormat>,
-    /// Table of the images' classes (.csv, .tsv or .jsonl), for a folder without class folders.
+    /// Table of the images' classes (.csv, .tsv or .jsonl), for a folder without a sub-folder per class.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Separator of the classes in the table's cells, such as ';'. Each image may then have several classes or none.
+    /// Separator of classes in a cell of the table, such as ';'; each image may then have several classes, or none.
     #[arg(long, value_name = "TEXT", requires = "labels")]
     label_separator: Option<String>,
-    /// Count what this share of each class holds out, such as 0.2, of the images that have a class.
+    /// Share of each class to hold out, such as 0.2: count the held-out images, among those with a class.
     #[arg(long, value_name = "SHARE")]
     val_share: Option<f64>,
-    /// Folder of the images' label maps for segmentation, each of which is read.
+    /// Folder of the images' label maps for segmentation; every label map is read.
     #[arg(long, value_name = "DIR")]
     masks: Option<PathBuf>,
-    /// Names, values and colours of their classes: a TOML or JSON file, or voc or ade20k [default: the values in the label maps].
+    /// Names, values and colours of the label maps' classes: a TOML or JSON file, or voc or ade20k [default: the values
+    /// that occur].
     #[arg(long, value_name = "FILE", requires = "masks")]
     classes: Option<PathBuf>,
-    /// Name of an image's label map below the folder, such as {stem}_mask.png [default: the image's name, as PNG or TIFF].
+    /// Template of a label map's name below the folder, such as {stem}_mask.png [default: the image's name, as PNG or
+    /// TIFF].
     #[arg(long, value_name = "TEMPLATE", requires = "masks")]
     mask_name: Option<String>,
-    /// Prints everything as JSON; otherwise long lists are shortened.
+    /// Print everything as JSON; otherwise long lists are shortened.
     #[arg(long)]
     json: bool,
 }

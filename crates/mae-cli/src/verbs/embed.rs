@@ -19,29 +19,29 @@ Examples:
   mae embed vit.safetensors photos tokens.npy --tokens all --block 9
   mae embed vit.safetensors photos features.parquet
 
-Beside the features there is OUT.txt, the images' names in the order of the rows; a Parquet file has them, and the names
-of their classes, in it. The row of an image that cannot be read is NaN; it is named. Interrupted with Ctrl-C, the same
-command goes on where it stopped.
+OUT.txt lists the images' names in the order of the rows; a Parquet file contains the names itself, with the images' classes.
+The row of an unreadable image is NaN, and a warning names the image. After Ctrl-C, the same command continues where it
+stopped.
 
 In Python:
   numpy.load('features.npy', mmap_mode='r')
   safetensors.numpy.load_file('features.safetensors')['features']
   pandas.read_parquet('features.parquet')     columns path, label and feature
 
-Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted.";
+Exit status: 0 success, 1 error, 2 wrong options, 130 interrupted.";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Weights of an encoder: a file, or a folder of a run or of transformers.
+    /// Weights with an encoder: a file, a run's folder, or a folder of transformers.
     weights: PathBuf,
-    /// An image, a folder of images, or packed images.
+    /// An image, a folder of images, packed images, or a table of images.
     images: PathBuf,
-    /// A new .npy, .safetensors or .parquet file.
+    /// Output file: .npy, .safetensors or .parquet.
     out: PathBuf,
-    /// What is taken of an image.
+    /// Tokens that make the features of an image.
     #[arg(long, value_enum, default_value = "mean")]
     tokens: Tokens,
-    /// Replace the file if it exists, or a part of it with other weights, images or options.
+    /// Replace an existing file, or a partial one of other weights, images or options.
     #[arg(long)]
     force: bool,
     #[command(flatten)]

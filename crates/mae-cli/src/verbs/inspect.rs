@@ -15,9 +15,9 @@ Examples:
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A file, or a folder with model.safetensors or pytorch_model.bin in it.
+    /// Weight file, or a folder that contains model.safetensors or pytorch_model.bin.
     weights: PathBuf,
-    /// Prints JSON, with the name, type and shape of every tensor.
+    /// Print JSON, with the name, type and shape of every tensor.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -20,39 +20,39 @@ Examples:
   mae knn runs/photos-tiny-1 photos --labels photos.csv --val-share 0.2
   mae knn mae_pretrain_vit_base.pth train val --k 200 --json
 
-Sub-folders at the first level are classes, the same ones in both. Images that cannot be read are left out.";
+First-level sub-folders are the classes; both folders need the same ones. Unreadable images are left out.";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Weights of an encoder: a file, or a folder of a run or of transformers.
+    /// Weights with an encoder: a file, a run's folder, or a folder of transformers.
     weights: PathBuf,
     /// Labelled images that vote.
     train: PathBuf,
-    /// Labelled images that are voted on.
+    /// Labelled held-out images to classify.
     #[arg(required_unless_present = "val_share", conflicts_with = "val_share")]
     test: Option<PathBuf>,
-    /// Table of the images' classes (.csv, .tsv or .jsonl), for folders without class folders.
+    /// Table of the images' classes (.csv, .tsv or .jsonl), for folders without a sub-folder per class.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// The same for the images that are voted on [default: the table of --labels].
+    /// Table of the held-out images' classes [default: the table of --labels].
     #[arg(long, value_name = "FILE", requires = "test")]
     val_labels: Option<PathBuf>,
-    /// Hold out this share of each class and vote on it, such as 0.2, instead of a second folder.
+    /// Share of each class to hold out and classify, such as 0.2, instead of a second folder.
     #[arg(long, value_name = "SHARE")]
     val_share: Option<f64>,
-    /// Draws the share that is held out.
+    /// Seed that draws the held-out share.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "val_share")]
     seed: u64,
-    /// Neighbours that vote: 20 otherwise, or all where there are fewer.
+    /// Number of neighbours that vote [default: 20, or all if there are fewer].
     #[arg(long, value_name = "N")]
     k: Option<usize>,
-    /// A vote weighs exp(cosine similarity / temperature).
+    /// Temperature of the votes: each weighs exp(cosine similarity / temperature).
     #[arg(long, default_value_t = KNN_TEMPERATURE)]
     temperature: f64,
-    /// What is taken of an image: class or mean.
+    /// Tokens that make the features of an image: class or mean.
     #[arg(long, value_enum, default_value = "mean")]
     tokens: Tokens,
-    /// Prints JSON, with the confusion matrix: rows are the true classes.
+    /// Print JSON, with the confusion matrix: rows are the true classes.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -23,36 +23,37 @@ Examples:
   mae predict runs/digits-finetune-1 photos classes.csv
   mae predict vit_base_patch16_224.safetensors photos classes.parquet --top-k 5 --sheet unsure.png
 
-The columns of a file are path, class, probability, and class_2, probability_2 and so on with --top-k; an image that cannot
-be read has its path alone, and is named. A multi-label model gives an independent probability for each class.
-Interrupted with Ctrl-C, the same command goes on where it stopped. Without a file, a line is printed for each image.
+A file has the columns path, class and probability, and with --top-k also class_2, probability_2 and so on. The row of an
+unreadable image has only its path, and a warning names the image. A multi-label model gives an independent probability for
+each class. Without a file, one line is printed per image. After Ctrl-C, the same command continues a file where it stopped.
 
-Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted.";
+Exit status: 0 success, 1 error, 2 wrong options, 130 interrupted.";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Weights with a classifier, fine-tuned or a probe's: a file, or a folder of a run or of transformers.
+    /// Weights with a classifier, fine-tuned or a probe: a file, a run's folder, or a folder of transformers.
     weights: PathBuf,
-    /// An image, a folder of images, or packed images.
+    /// An image, a folder of images, packed images, or a table of images.
     images: PathBuf,
-    /// A new .csv, .jsonl or .parquet file; otherwise lines are printed.
+    /// Output file: .csv, .jsonl or .parquet [default: print lines].
     out: Option<PathBuf>,
-    /// Number of classes to report for each image, the most probable first.
+    /// Classes to report for each image, the most probable first.
     #[arg(long, value_name = "K", default_value_t = 1)]
     top_k: usize,
-    /// Print lines of JSON, with the columns of a file.
+    /// Print JSON lines, with the columns of a file.
     #[arg(long, conflicts_with = "out")]
     json: bool,
-    /// Draw the least certain images, with their classes, into a new PNG file.
+    /// Draw the least certain images, with their classes, to a PNG file.
     #[arg(long, value_name = "PNG")]
     sheet: Option<PathBuf>,
     /// Images in the sheet.
     #[arg(long, value_name = "N", default_value_t = 50, requires = "sheet")]
     sheet_images: usize,
-    /// Channels that the sheet shows, counted from 1: one, or those for red, green and blue, such as 4,3,2 [default: 1,2,3].
+    /// Channels to show in the sheet, counted from 1: one, or three for red, green and blue, such as 4,3,2 [default:
+    /// 1,2,3; 1 if there are fewer].
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     show: Option<Vec<usize>>,
-    /// Replace the files to be written if they exist.
+    /// Replace existing files, or a partial one of other weights, images or options.
     #[arg(long)]
     force: bool,
     #[command(flatten)]

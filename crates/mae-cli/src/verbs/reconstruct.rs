@@ -18,24 +18,24 @@ Examples:
   mae reconstruct runs/images-tiny-1 photo.jpg pictures --strategy block --mask-ratio 0.5
   mae reconstruct runs/images-tiny-1 photo.jpg pictures --mask painted.png
 
-A picture has the original, the masked image, the reconstruction, and the reconstruction with the visible patches.";
+Each picture shows the original, the masked image, the reconstruction, and the reconstruction with the visible patches.";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Weights with a decoder: a file, or a folder of a run or of transformers.
+    /// Weights with a decoder: a file, a run's folder, or a folder of transformers.
     weights: PathBuf,
     #[command(flatten)]
     pictures: PictureArgs,
-    /// The share of patches that is hidden.
+    /// Share of the patches that is masked.
     #[arg(long, default_value_t = 0.75, conflicts_with = "mask")]
     mask_ratio: f64,
-    /// How the visible patches are chosen: random, block or grid.
+    /// Masking strategy: random, block or grid.
     #[arg(long, default_value_t, conflicts_with = "mask")]
     strategy: Strategy,
-    /// Another number hides other patches.
+    /// Seed of the random mask.
     #[arg(long, default_value_t = 0, conflicts_with = "mask")]
     seed: u64,
-    /// A painted mask: an image of any size, whose patches are hidden where it is more white than black.
+    /// Painted mask: an image of any size; it masks the patches that are more white than black.
     #[arg(long, value_name = "FILE")]
     mask: Option<PathBuf>,
     #[command(flatten)]

@@ -18,21 +18,21 @@ Examples:
   mae compare runs/photos-tiny-1 runs/photos-tiny-2
   mae compare runs/digits-finetune-* --over minutes --out fine-tuning.html
 
-The page needs nothing from outside. It has the curves of losses, metrics, learning rates and throughput, a table of the results,
-and the settings in which the runs differ.";
+The page is one self-contained file: curves of losses, metrics, learning rates and throughput, a table of the results, and the
+settings in which the runs differ.";
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Folders of runs, finished or not.
     #[arg(required = true, num_args = 2..)]
     runs: Vec<PathBuf>,
-    /// Page to write. An earlier comparison is replaced.
+    /// HTML page to write; replaces an earlier comparison.
     #[arg(long, value_name = "HTML", default_value = "compare.html")]
     out: PathBuf,
-    /// What the curves are drawn over.
+    /// Horizontal axis of the curves.
     #[arg(long, value_enum, default_value = "epochs")]
     over: Over,
-    /// Replace the file even if it is no comparison.
+    /// Replace the file even if it is not a comparison.
     #[arg(long)]
     force: bool,
 }

@@ -20,16 +20,16 @@ Examples:
   mae runs experiments --sort knn
   mae runs --json | jq '.[] | select(.finished)'
 
-Numbers are those of the last record and of the last evaluation. A run is finished if its weights were written after its last
-record; --resume continues one that is not.";
+The numbers come from the last record and the last evaluation. A run is finished if its weights were written after its last
+record; --resume continues an unfinished run.";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folders that hold runs, at any depth.
+    /// Folders to search for runs, at any depth.
     #[arg(default_value = "runs")]
     folders: Vec<PathBuf>,
-    /// Column to sort by: run, changed (newest first), epoch, loss, or a metric such as val_loss, knn, probe or top1 (best
-    /// first). A metric of a task of your own: largest first.
+    /// Column to sort by: run, changed (newest first), epoch, loss, or a metric such as val_loss, knn, probe or top1
+    /// (best first; for a task of your own, largest first).
     #[arg(long, value_name = "COLUMN", default_value = "changed")]
     sort: String,
     /// Print JSON: an array of runs, with all numbers of their last record and evaluation.

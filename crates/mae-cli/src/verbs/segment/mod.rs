@@ -19,9 +19,9 @@ Examples:
   mae segment --resume runs/street-segment-1 --epochs 200
   mae segment predict runs/street-segment-1 photos predicted
 
-A label map has the name of its image, as PNG or TIFF, and a number for each pixel: grey levels, indices of a palette, or colours that
---classes names. Without --classes, the numbers that occur are the classes, and 255 is ignored. `mae doctor IMAGES --masks MASKS`
-examines both folders.";
+A label map is a PNG or TIFF file with the name of its image. Its pixels are classes: grey levels, palette indices, or colours
+that --classes names. Without --classes, the values that occur are the classes, and 255 is ignored.
+`mae doctor IMAGES --masks MASKS` examines both folders.";
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -34,7 +34,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Writes the label maps that a trained model predicts for images of any size, and overlays of them.
+    /// Predict label maps of images of any size with a trained model, and draw overlays.
     #[command(after_help = predict::EXAMPLES)]
     Predict(predict::Args),
 }

@@ -29,48 +29,50 @@ Examples:
   mae segment predict runs/street-segment-1 photos predicted --flip --scales 0.75,1,1.25
   mae segment predict segmenter.safetensors scenes predicted --short-side 0 --no-overlays
 
-OUT/masks has a label map for each image, of its size: a palette PNG whose indices are the classes, or for a GeoTIFF image a GeoTIFF
-file. OUT/overlays has the classes' colours over the images. OUT/classes.toml has the classes' names, for --classes of `mae segment`.
-Interrupted with Ctrl-C, the same command continues.
+OUT/masks has a label map for each image, of the same size: a palette PNG whose indices are the classes, or a GeoTIFF if the image
+is one. OUT/overlays has the images with the classes' colours over them. OUT/classes.toml names the classes, for
+`mae segment --classes`. After Ctrl-C, the same command continues where it stopped.
 
-Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted.";
+Exit status: 0 success, 1 error, 2 wrong options, 130 interrupted.";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Weights with a segmentation head: a run's folder, or a file.
+    /// Weights with a segmentation head: a file, or a run's folder.
     weights: PathBuf,
-    /// An image, a folder of images, or packed images.
+    /// An image, a folder of images, packed images, or a table of images.
     images: PathBuf,
     /// Folder for the label maps.
     out: PathBuf,
-    /// Overlapping windows of the model's size, or the whole image resized to it [default: as in the run's evaluations].
+    /// Predict in overlapping windows of the model's size, or for the whole image resized to it [default: as in the
+    /// run's evaluations].
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Step from one window to the next, as a share of the window's side [default: the run's, 2/3].
+    /// Step between windows, as a share of the window's side [default: the run's, 2/3].
     #[arg(long, value_name = "SHARE")]
     stride: Option<f64>,
     /// Average probabilities with those of the mirrored image.
     #[arg(long)]
     flip: bool,
-    /// Average probabilities over the image at these factors of its size, such as 0.75,1,1.25 [default: the run's, 1].
+    /// Average probabilities over the image scaled by these factors, such as 0.75,1,1.25 [default: the run's, 1].
     #[arg(long, value_name = "X,…", value_delimiter = ',')]
     scales: Option<Vec<f64>>,
-    /// Resize images to PX pixels on the shorter side for the model; 0 leaves them as they are [default: the run's].
+    /// Resize images to PX pixels on the shorter side for the model; 0 keeps their size [default: the run's].
     #[arg(long, value_name = "PX")]
     short_side: Option<usize>,
-    /// Write label maps alone.
+    /// Write label maps only.
     #[arg(long)]
     no_overlays: bool,
-    /// Channels that overlays show, counted from 1: one, or those for red, green and blue, such as 4,3,2 [default: 1,2,3].
+    /// Channels to show in overlays, counted from 1: one, or three for red, green and blue, such as 4,3,2 [default:
+    /// 1,2,3; 1 if there are fewer].
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     show: Option<Vec<usize>>,
-    /// Replace label maps of other weights, images or options.
+    /// Replace label maps that other weights, images or options have made.
     #[arg(long)]
     force: bool,
-    /// Where to compute: flex, tch, tch:cuda:0, vulkan, wgpu, …; other than flex each needs its feature.
+    /// Device to compute on: flex, tch, tch:cuda:0, vulkan, wgpu, …; all but flex need a Cargo feature at build time.
     #[arg(long, default_value = "flex")]
     device: DeviceName,
-    /// Type of matrix products, f32 or bf16; bf16 is faster on devices with bf16 instructions.
+    /// Precision of matrix products, f32 or bf16; bf16 is faster on devices with bf16 instructions.
     #[arg(long, default_value_t = Precision::F32)]
     precision: Precision,
     #[command(flatten)]
@@ -79,9 +81,9 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Mode {
-    /// Windows.
+    /// Overlapping windows.
     Slide,
-    /// The whole image.
+    /// The whole image, resized.
     Whole,
 }
 

@@ -14,22 +14,22 @@ use mae_trainer::{
 
 use crate::weights::Described;
 
-/// What is trained on which label maps.
+/// Options of training a segmenter.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SegmentArgs {
-    /// Weights with an encoder: a file, or a folder of a run or of transformers.
+    /// Weights with an encoder: a file, a run's folder, or a folder of transformers.
     #[arg(required_unless_present_any = ["resume", "config"])]
     weights: Option<PathBuf>,
-    /// Training images. Without MASKS, the folder of a data set with train/images, train/masks, val/images and val/masks, or of PASCAL VOC or
-    /// ADE20K as distributed.
+    /// Training images. Without MASKS: the folder of a data set with train/images, train/masks, val/images and
+    /// val/masks, or of PASCAL VOC or ADE20K as distributed.
     #[arg(required_unless_present_any = ["resume", "config"], conflicts_with = "data")]
     images: Option<PathBuf>,
-    /// Their label maps: a folder with a PNG or TIFF file for each image, of the same name.
+    /// Label maps of the training images: a folder with a PNG or TIFF file of the same name for each image.
     masks: Option<PathBuf>,
-    /// Held-out images to measure on.
+    /// Held-out images to evaluate on.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["val", "val_share"])]
     val_images: Option<PathBuf>,
-    /// Their label maps.
+    /// Label maps of the held-out images.
     #[arg(long, value_name = "DIR", requires = "val_images")]
     val_masks: Option<PathBuf>,
     /// Text file that names the training images, one per line [default: all images that have a label map].
@@ -41,36 +41,37 @@ pub struct SegmentArgs {
     /// Names, values and colours of the classes: a TOML or JSON file, or voc or ade20k [default: the values in the label maps].
     #[arg(long, value_name = "FILE", help_heading = "Recipe")]
     classes: Option<String>,
-    /// Name of an image's label map below the folder, such as {stem}_mask.png [default: the image's name, as PNG or TIFF].
+    /// Template of a label map's name below the folder, such as {stem}_mask.png [default: the image's name, as PNG or
+    /// TIFF].
     #[arg(long, value_name = "TEMPLATE", help_heading = "Recipe")]
     mask_name: Option<String>,
     /// Head on the encoder: a linear layer on frozen tokens, or UPerNet [default: upernet].
     #[arg(long, value_enum, help_heading = "Recipe")]
     head: Option<Head>,
-    /// Height and width in pixels of training crops and of the windows of an evaluation, such as 512 or 512x640, for which the encoder's
-    /// positions are resampled [default: the encoder's image size].
+    /// Size in pixels of training crops and evaluation windows, such as 512, or 512x640 for height and width; the
+    /// encoder's positions are resampled to it [default: the encoder's image size].
     #[arg(long, value_name = "PX", value_parser = parse_size, help_heading = "Recipe")]
     crop_size: Option<(usize, usize)>,
     /// Channels of UPerNet's layers [default: 256].
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     channels: Option<usize>,
-    /// Train the last N blocks of the encoder [default: all below UPerNet, none below a linear head].
+    /// Train only the last N blocks of the encoder [default: all with UPerNet, none with a linear head].
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     blocks: Option<usize>,
-    /// Start from random weights of the same shape, to compare with.
+    /// Start from random weights of the same shape, as a baseline.
     #[arg(long, help_heading = "Recipe")]
     from_scratch: bool,
-    /// Factor of the learning rate from each layer to the one below it [default: 0.75].
+    /// Layer-wise decay: factor on the learning rate from each layer to the one below it [default: 0.75].
     #[arg(long, value_name = "X", help_heading = "Recipe")]
     layer_decay: Option<f64>,
-    /// Share of the samples for which a branch of the last block is left out [default: 0].
+    /// Drop-path rate (stochastic depth) of the last block; it decreases linearly towards the first [default: 0].
     #[arg(long, value_name = "SHARE", help_heading = "Recipe")]
     drop_path: Option<f64>,
-    /// Resize images to PX pixels on the shorter side before they are scaled and cropped, or evaluated; 0 leaves them as they are
-    /// [default: the model's shorter side].
+    /// Resize images to PX pixels on the shorter side, before scaling and cropping and before evaluation; 0 keeps their
+    /// size [default: the model's shorter side].
     #[arg(long, value_name = "PX", help_heading = "Recipe")]
     short_side: Option<usize>,
-    /// Weight of the Dice loss beside the cross entropy [default: 0].
+    /// Weight of the Dice loss, which is added to the cross entropy [default: 0].
     #[arg(long, value_name = "X", help_heading = "Recipe")]
     dice: Option<f64>,
     /// Print the scores as JSON, with the confusion matrix: rows are the true classes.
