@@ -1,8 +1,8 @@
-"""Measures how quickly PyTorch multiplies large square matrices: what a model's steps are held against.
+"""Measures how fast PyTorch multiplies large square matrices, as a bound for a model's steps.
 
 usage: python bench_gemm.py [--device cuda] [--precision bf16] [--size N]
 
-Prints one line of JSON: floating-point operations a second, the median of several rounds, and the device's name.
+Prints one line of JSON: floating-point operations per second (the median of several rounds) and the device's name.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import torch
 
 
 def main() -> None:
-    """Parses the command line, multiplies, prints the rate."""
+    """Parses the command line, multiplies and prints the rate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda")
-    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="the matrices' type")
-    parser.add_argument("--size", type=int, default=8192, metavar="N", help="rows and columns, 8192")
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds, the first of them warm-up, 7")
+    parser.add_argument("--device", default="cpu", help="device: cpu, cuda")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="type of the matrices")
+    parser.add_argument("--size", type=int, default=8192, metavar="N", help="rows and columns (default: 8192)")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds, of which the first is warm-up (default: 7)")
     args = parser.parse_args()
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[args.precision]
     a, b = (torch.randn(args.size, args.size, device=args.device, dtype=dtype) for _ in range(2))

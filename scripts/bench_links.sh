@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a program on several hosts, one process and one thread each: network namespaces on one switch, each behind a link
-# of a given rate. Needs root, iproute2 and Open MPI.
+# Runs a program on several simulated hosts, one process and one thread each. A host is a network namespace; a link of the
+# given rate connects it to a common switch. Needs root, iproute2 and Open MPI.
 # Usage: bench_links.sh HOSTS MBIT_PER_S PROGRAM ARGS...
 set -euo pipefail
 hosts=$1 rate=$2 program=$(realpath "$3")
@@ -25,7 +25,7 @@ for i in $(seq 1 $hosts); do
     ip -n "$name-$i" link set lo up
     ip netns exec "$name-$i" tc qdisc add dev mae0 root tbf rate "${rate}mbit" burst 32kb latency 500ms
 done
-# What ssh is between real hosts. Each has a name and temporary files of its own, or Open MPI's daemons would share them.
+# Replaces ssh. Each host has its own name and temporary files, because Open MPI's daemons would share them otherwise.
 cat >"$here/agent" <<AGENT
 #!/bin/sh
 host=\${1##*.}
@@ -37,7 +37,7 @@ AGENT
 chmod +x "$here/agent"
 
 list=$(seq -s, -f '10.78.0.%g:1' 1 "$hosts")
-# Algorithm 4 is the ring, whatever the size.
+# Algorithm 4 is the ring, for every size.
 "$here/agent" 10.78.0.1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 RAYON_NUM_THREADS=1 \
     mpirun --host "$list" -n "$hosts" --bind-to none --mca plm_rsh_agent "$here/agent" -x RAYON_NUM_THREADS ${MAE_OVERLAP:+-x MAE_OVERLAP} \
     --mca btl self,tcp --mca btl_tcp_if_include mae0 --mca oob_tcp_if_include mae0 \

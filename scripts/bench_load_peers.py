@@ -1,12 +1,15 @@
-"""Times a peer's loading of images on one thread; the other side of `cargo xtask bench load`.
+"""Times how another library loads images on one thread, for comparison with `cargo xtask bench load`.
 
 usage: python bench_load_peers.py {pil,v2,dali} DIR PASSES BATCH [--float]
 (Python 3.11, pip install -r requirements-bench.txt)
 
-pil is torchvision's transforms on Pillow images, v2 its transforms on the tensors of its own decoder, dali NVIDIA's
-pipeline on the CPU. The work is that of MAE's pre-training: RandomResizedCrop(224, scale=(0.2, 1), bicubic),
-RandomHorizontalFlip, and batches of [B, 3, 224, 224]. Without --float these hold bytes, as ours do, with it
-normalised floats, as the peers' own examples make them. Prints one line of JSON, like the example bench_load.
+pil   torchvision's transforms on Pillow images
+v2    torchvision's transforms v2 on the tensors of its own decoder
+dali  NVIDIA's pipeline on the CPU
+
+Each does the work of MAE's pre-training: RandomResizedCrop(224, scale=(0.2, 1), bicubic), RandomHorizontalFlip, and
+batches of [B, 3, 224, 224]. The batches hold bytes, like ours; with --float they hold normalised floats, as in the
+loaders' own examples. Prints one line of JSON, like the example bench_load.
 """
 
 import argparse
@@ -19,7 +22,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def pil(files: list[str], batch: int, to_float: bool):
-    """torchvision's transforms on Pillow images, stacked."""
+    """Batches by torchvision's transforms on Pillow images."""
     import torch
     from PIL import Image
     from torchvision import transforms as T
@@ -36,7 +39,7 @@ def pil(files: list[str], batch: int, to_float: bool):
 
 
 def v2(files: list[str], batch: int, to_float: bool):
-    """torchvision's second transforms on tensors, stacked."""
+    """Batches by torchvision's transforms v2 on tensors."""
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg, read_file
     from torchvision.transforms import v2 as T
@@ -49,7 +52,7 @@ def v2(files: list[str], batch: int, to_float: bool):
 
 
 def torch_epoch(files: list[str], batch: int, load):
-    """A pass that stacks what `load` makes of each file."""
+    """An epoch that stacks the results of `load` for the files."""
     import torch
 
     torch.set_num_threads(1)
@@ -64,7 +67,7 @@ def torch_epoch(files: list[str], batch: int, load):
 
 
 def dali(files: list[str], batch: int, to_float: bool):
-    """NVIDIA's pipeline without a GPU."""
+    """Batches by NVIDIA's pipeline without a GPU."""
     from nvidia.dali import fn, pipeline_def, types
 
     @pipeline_def(batch_size=batch, num_threads=1, device_id=None, seed=0)
@@ -92,13 +95,13 @@ def dali(files: list[str], batch: int, to_float: bool):
 
 
 def main() -> None:
-    """Parses the command line, times the passes, prints them."""
+    """Parses the command line, times the passes and prints the times."""
     peers = {"pil": pil, "v2": v2, "dali": dali}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("peer", choices=peers, help="who loads")
+    parser.add_argument("peer", choices=peers, help="loader")
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with JPEG files")
-    parser.add_argument("passes", type=int, metavar="PASSES", help="passes to time, after one that is not")
-    parser.add_argument("batch", type=int, metavar="BATCH", help="images in a batch")
+    parser.add_argument("passes", type=int, metavar="PASSES", help="passes to time, after one for warm-up")
+    parser.add_argument("batch", type=int, metavar="BATCH", help="images per batch")
     parser.add_argument("--float", action="store_true", help="normalised floats instead of bytes")
     args = parser.parse_args()
     random.seed(0)

@@ -1,4 +1,4 @@
-"""Times training steps of a PyTorch masked autoencoder on one batch: the other side of `cargo xtask bench step` and
+"""Times training steps of a PyTorch masked autoencoder on one batch, for comparison with `cargo xtask bench step` and
 `cargo xtask bench gpu`.
 
 usage: python bench_peers.py {timm,transformers,lightly,timm-uper} EXPORT --steps N [--work encode] [--threads N] [--compile]
@@ -7,12 +7,13 @@ usage: python bench_peers.py {timm,transformers,lightly,timm-uper} EXPORT --step
 
 EXPORT is a folder that the example bench_step has written: a model's description and initial weights, a batch of
 images and its masks. Prints one line of JSON: the seconds and the loss of each step. A step is forward, backward and
-torch.optim.AdamW (fused), in float32 with TF32 off, or under bfloat16 autocast. Losses are read, and the time is, every
-N steps: a card works ahead until then.
+torch.optim.AdamW (fused), in float32 with TF32 off, or under bfloat16 autocast. Losses and the clock are read every
+N steps: between two reads, a GPU works ahead.
 
-timm is the paper's model of timm's blocks, with the exported weights and masks, so that its losses are ours.
-timm-uper is timm's encoder under the pyramid and heads of transformers' BeitForSemanticSegmentation, with the exported weights.
-transformers is ViTMAEForPreTraining and lightly the model of its MAE example, each with weights and masks of its own.
+timm          the paper's model of timm's blocks, with the exported weights and masks: its losses are ours
+timm-uper     timm's encoder with the pyramid and heads of transformers' BeitForSemanticSegmentation, and the exported weights
+transformers  ViTMAEForPreTraining, with weights and masks of its own
+lightly       the model of lightly's MAE example, with weights and masks of its own
 """
 
 import argparse
@@ -29,7 +30,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def timm_model(export: Path, config: dict, mask: torch.Tensor, encode: bool):
-    """The paper's model of timm's blocks; returns it with its step."""
+    """Returns the paper's model of timm's blocks, and its step."""
     from compare_pytorch import MaskedAutoencoder
 
     model = MaskedAutoencoder(config)
@@ -44,7 +45,7 @@ def timm_model(export: Path, config: dict, mask: torch.Tensor, encode: bool):
 
 
 def transformers_model(export: Path, config: dict, mask: torch.Tensor, encode: bool):
-    """Hugging Face's port."""
+    """Returns Hugging Face's port, and its step."""
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
     encoder, decoder, geometry = config["encoder"], config["decoder"], config["geometry"]
@@ -71,7 +72,7 @@ def transformers_model(export: Path, config: dict, mask: torch.Tensor, encode: b
 
 
 class Lightly(nn.Module):
-    """The model of lightly's MAE example: plain pixels, its own masks."""
+    """The model of lightly's MAE example: targets are not normalised, masks are its own."""
 
     def __init__(self, config: dict) -> None:
         super().__init__()
@@ -99,7 +100,7 @@ class Lightly(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The loss, as the example computes it."""
+        """Returns the loss, computed as in the example."""
         from lightly.models import utils
 
         size = (len(images), self.backbone.sequence_length)
@@ -113,13 +114,13 @@ class Lightly(nn.Module):
 
 
 def lightly_model(export: Path, config: dict, mask: torch.Tensor, encode: bool):
-    """lightly's example."""
+    """Returns lightly's example, and its step."""
     model = Lightly(config)
     return model, (lambda images: model.backbone.encode(images=images).abs().mean()) if encode else model
 
 
 class Uper(nn.Module):
-    """timm's encoder under the pyramid and heads of transformers' BeitForSemanticSegmentation."""
+    """timm's encoder with the pyramid and heads of transformers' BeitForSemanticSegmentation."""
 
     def __init__(self, config: dict, drop_path: float = 0.0) -> None:
         super().__init__()
@@ -149,7 +150,7 @@ class Uper(nn.Module):
         wide, narrow = (BeitConfig(hidden_size=size, **options) for size in (width, channels))
         self.fpn, self.auxiliary_head = beit.BeitFPNNeck(wide), beit.BeitFCNHead(wide)
         self.decode_head = beit.BeitUperHead(narrow)
-        # As many channels come in as the encoder is wide.
+        # The input has as many channels as the encoder is wide.
         self.decode_head.psp_modules = beit.BeitPyramidPoolingModule(scales, width, channels)
         joined = width + len(scales) * channels
         self.decode_head.psp_bottleneck = beit.BeitConvLayer(joined, channels, kernel_size=3, padding=1)
@@ -158,7 +159,7 @@ class Uper(nn.Module):
 
     @staticmethod
     def published(name: str) -> str:
-        """A parameter's name in published checkpoints, which are ours."""
+        """Returns a parameter's name in published checkpoints, which is ours too."""
         for ours, theirs in {
             "encoder.": "",
             "fpn.fpn1.conv_transpose1": "fpn1.0",
@@ -183,7 +184,7 @@ class Uper(nn.Module):
 
 
 def uper_model(export: Path, config: dict, labels: torch.Tensor, encode: bool):
-    """A segmenter with the exported weights, and its step."""
+    """Returns a segmenter with the exported weights, and its step."""
     if encode:
         raise SystemExit("of a segmenter, training steps are timed")
     model = Uper(config)
@@ -202,36 +203,36 @@ def uper_model(export: Path, config: dict, labels: torch.Tensor, encode: bool):
 
 
 def memory_mib(name: str) -> float:
-    """A line of Linux's account of this process."""
+    """Returns a field of this process in Linux's /proc/self/status, in MiB."""
     status = Path("/proc/self/status").read_text().splitlines()
     return float(next(line for line in status if line.startswith(name)).split()[1]) / 1024
 
 
 def main() -> None:
-    """Parses the command line, times the steps, prints them."""
+    """Parses the command line, times the steps and prints the times."""
     models = {"timm": timm_model, "transformers": transformers_model, "lightly": lightly_model, "timm-uper": uper_model}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("peer", choices=models, help="whose model")
+    parser.add_argument("peer", choices=models, help="model")
     parser.add_argument("export", type=Path, metavar="EXPORT", help="folder that bench_step has written")
     parser.add_argument("--steps", type=int, required=True, metavar="N", help="steps to time")
-    parser.add_argument("--work", choices=["train", "encode"], default="train", help="what is timed")
-    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of PyTorch, 2")
+    parser.add_argument("--work", choices=["train", "encode"], default="train", help="work to time")
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of PyTorch (default: 2)")
     parser.add_argument("--compile", action="store_true", help="torch.compile the forward pass")
-    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda")
-    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: under autocast")
-    parser.add_argument("--read-every", type=int, default=1, metavar="N", help="steps to a reading of the losses")
+    parser.add_argument("--device", default="cpu", help="device: cpu, cuda")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16 runs under autocast")
+    parser.add_argument("--read-every", type=int, default=1, metavar="N", help="steps between reads of the losses")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
 
     config = json.loads((args.export / "model.json").read_text())
     device = torch.device(args.device)
-    # Matrix products in f32 do without TF32 by default; convolutions, such as a patch embedding, do not.
+    # By default, f32 matrix products do not use TF32, but convolutions (the patch embedding) do.
     torch.backends.cudnn.allow_tf32 = False
     batch = load_file(args.export / "batch.safetensors")
     encode = args.work == "encode"
     before = memory_mib("VmRSS")
-    # What a step takes besides images: masks, or a segmenter's labels.
+    # A step's input beside images: masks, or a segmenter's labels.
     target = batch["labels"] if "labels" in batch else batch["mask"].bool()
     model, step = models[args.peer](args.export, config, target.to(device), encode)
     model.to(device).train(not encode)

@@ -1,14 +1,14 @@
-"""Trains a masked autoencoder of timm's blocks on what one of our runs trained on, and compares the losses.
+"""Trains a masked autoencoder of timm's blocks on the data of one of our runs, and compares the losses.
 
 usage: python compare_pytorch.py EXPORT METRICS [--steps N] [--tolerance 0.01] [--picture curves.png]
 (Python 3.11, pip install -r requirements-compare.txt)
 
 EXPORT is a folder that `cargo run --release --package mae-trainer --example export_steps -- RUN EXPORT` has
 written: initial weights, and the images, masks and learning rate of every update. METRICS is the run's own
-metrics.jsonl. Both then saw the same numbers, and everything that is computed from them is done twice: here by
-timm, PyTorch's autograd and torch.optim.AdamW, in float32 on one CPU thread.
+metrics.jsonl. Both trainings have the same input. This one uses timm, PyTorch's autograd and torch.optim.AdamW, in
+float32 on one CPU thread.
 
-Exits with 1 if the losses of any update are further apart than the tolerance, relative to PyTorch's.
+Exit status 1 if the losses of any update differ by more than the tolerance, relative to PyTorch's.
 
 B batch, C channels, P patch, L patches, K kept, D width.
 """
@@ -45,7 +45,7 @@ def tower(stack: dict, norm: partial) -> nn.Sequential:
 
 
 class MaskedAutoencoder(nn.Module):
-    """The paper's model (arXiv 2111.06377, section 3); its parameters carry the official names."""
+    """The paper's model (arXiv 2111.06377, section 3). Its parameters have the official names."""
 
     def __init__(self, config: dict) -> None:
         super().__init__()
@@ -68,18 +68,18 @@ class MaskedAutoencoder(nn.Module):
         self.decoder_pred = nn.Linear(narrow, self.patch**2 * geometry["in_chans"])
 
     def forward(self, images: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
-        """The loss of normalised images [B, C, H, W] whose patches are hidden where `masked` [B, L] is true."""
+        """Returns the loss of normalised images [B, C, H, W]; patches are hidden where `masked` [B, L] is true."""
         batch = len(images)
-        # The encoder sees the visible patches alone, in their order in the image.
+        # The encoder sees only the visible patches, in their order in the image.
         patches = self.patch_embed(images) + self.pos_embed[:, 1:]  # [B, L, D]
-        if self.kept is None:  # every image keeps as many; on a card, counting waits for it
+        if self.kept is None:  # the same for every image; counting waits for a GPU
             self.kept = int((~masked[0]).sum())
         shuffle = masked.to(torch.uint8).argsort(dim=1, stable=True)  # [B, L], visible ones first
         visible = patches.gather(1, shuffle[:, : self.kept, None].expand(-1, -1, patches.shape[-1]))  # [B, K, D]
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(batch, -1, -1)
         latent = self.norm(self.blocks(torch.cat([cls, visible], dim=1)))  # [B, 1 + K, D]
 
-        # The decoder sees every place: what is known of it, or the mask token.
+        # At each position, the decoder sees the patch's latent or the mask token.
         latent = self.decoder_embed(latent)
         hidden = self.mask_token.type_as(latent).expand(batch, masked.shape[1] - self.kept, -1)
         places = torch.cat([latent[:, 1:], hidden], dim=1)  # [B, L, D], shuffled
@@ -92,7 +92,7 @@ class MaskedAutoencoder(nn.Module):
         return (error * masked).sum() / masked.sum()
 
     def target(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch vectors [B, L, P*P*C] in the order row, column, channel; standardised under norm_pix_loss."""
+        """Returns patch vectors [B, L, P*P*C] in the order row, column, channel, standardised under norm_pix_loss."""
         tiles = images.unflatten(3, (-1, self.patch)).unflatten(2, (-1, self.patch))  # [B, C, H/P, P, W/P, P]
         vectors = tiles.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # [B, L, P*P*C]
         if not self.norm_pix_loss:
@@ -102,20 +102,20 @@ class MaskedAutoencoder(nn.Module):
 
 
 def make_model(export: Path, config: dict) -> MaskedAutoencoder:
-    """The model with the exported weights: every tensor of the file used, every parameter set."""
+    """Returns the model with the exported weights. Fails unless tensors and parameters match one to one."""
     model = MaskedAutoencoder(config)
     model.load_state_dict(load_file(export / "initial.safetensors"), strict=True)
     return model.train()
 
 
 def make_optimizer(model: nn.Module, adamw: dict) -> torch.optim.AdamW:
-    """PyTorch's AdamW in timm's groups: no decay for biases and whatever else has one dimension."""
+    """Returns PyTorch's AdamW with timm's groups: no weight decay for biases and other one-dimensional parameters."""
     groups = param_groups_weight_decay(model, adamw["weight_decay"])
     return torch.optim.AdamW(groups, lr=0.0, betas=tuple(adamw["betas"]), eps=adamw["eps"])
 
 
 def train(export: Path, plan: dict, steps: int):
-    """Trains for `steps` updates and yields the loss before each: the mean over its batches."""
+    """Trains for `steps` updates. Yields the loss before each update, the mean over its batches."""
     mean, std = (torch.tensor(plan["normalize"][key]).view(-1, 1, 1) for key in ("mean", "std"))
     model = make_model(export, plan["model"])
     optimizer = make_optimizer(model, plan["adamw"])
@@ -134,7 +134,7 @@ def train(export: Path, plan: dict, steps: int):
 
 
 def read_losses(metrics: Path, plan: dict, steps: int) -> list[float]:
-    """Our losses, after making sure that they are of a run with the exported schedule."""
+    """Reads our losses, and checks that the run has the exported schedule."""
     records = [json.loads(line) for line in metrics.read_text().splitlines()][:steps]
     if [record["step"] for record in records] != list(range(1, steps + 1)):
         sys.exit(f"{metrics} does not record the updates 1 to {steps}")
@@ -145,7 +145,7 @@ def read_losses(metrics: Path, plan: dict, steps: int) -> list[float]:
 
 
 def draw(path: Path, ours: list[float], theirs: list[float], relative: list[float], tolerance: float) -> None:
-    """Both curves, and below them how far they are apart."""
+    """Draws both curves, and below them their relative difference."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -157,7 +157,7 @@ def draw(path: Path, ours: list[float], theirs: list[float], relative: list[floa
     top.plot(steps, ours, color="tab:blue", linewidth=1, label="ours")
     top.set_ylabel("loss")
     top.legend()
-    # On a logarithmic axis zero has no place.
+    # A logarithmic axis has no zero.
     bottom.plot(steps, [value or math.nan for value in relative], color="tab:green", linewidth=1)
     bottom.axhline(tolerance, color="tab:red", linestyle="--", linewidth=1, label=f"tolerance {tolerance:g}")
     bottom.set(yscale="log", xlabel="update", ylabel="relative difference")
@@ -167,13 +167,13 @@ def draw(path: Path, ours: list[float], theirs: list[float], relative: list[floa
 
 
 def main() -> None:
-    """Parses the command line, trains, prints both losses and judges them."""
+    """Parses the command line, trains, and prints and compares both losses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("export", type=Path, metavar="EXPORT", help="folder that export_steps has written")
     parser.add_argument("metrics", type=Path, metavar="METRICS", help="the run's metrics.jsonl")
-    parser.add_argument("--steps", type=int, metavar="N", help="updates to compare; all exported by default")
-    parser.add_argument("--tolerance", type=float, default=0.01, help="largest relative difference, 0.01")
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="where to draw the curves")
+    parser.add_argument("--steps", type=int, metavar="N", help="updates to compare (default: all exported)")
+    parser.add_argument("--tolerance", type=float, default=0.01, help="largest relative difference (default: 0.01)")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="file to draw the curves into")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -192,7 +192,7 @@ def main() -> None:
         relative.append(abs(ours[step - 1] - loss) / abs(loss))
         if step == 1 or step % PRINT_EVERY == 0 or step == steps:
             print(f"{step:6} {ours[step - 1]:9.6f} {loss:9.6f}  {relative[-1]:.2e}", flush=True)
-    # Not a number is worse than any number.
+    # NaN is worse than any number.
     worst = max(range(steps), key=lambda i: math.inf if math.isnan(relative[i]) else relative[i])
     print(
         f"largest relative difference {relative[worst]:.2e} at update {worst + 1} of {steps}, "

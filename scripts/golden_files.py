@@ -1,4 +1,4 @@
-"""Writes a folder of golden files, or with --check compares them with what is committed."""
+"""Writes a folder of golden files, or compares it with the committed one if --check is given."""
 
 import io
 import json
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 class Store:
-    """Where a generator's files go: onto the disk, or against what is there."""
+    """Writes a generator's files, or compares them with those on disk."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -24,7 +24,7 @@ class Store:
         return self.folder / name
 
     def pixels(self, name, image):
-        """An image, kept without loss. Compared by its pixels: a compressor may pick other bytes."""
+        """Stores an image without loss. Compares pixels, because a compressor may write other bytes for the same image."""
         path = self._path(name)
         image = image if isinstance(image, Image.Image) else Image.fromarray(image)
         if not self.check:
@@ -33,7 +33,7 @@ class Store:
             self.wrong.append(name)
 
     def bytes(self, name, data):
-        """A file that is itself the input of a test. Compared by what Pillow reads in it."""
+        """Stores a file that is the input of a test. Compares what Pillow reads from it."""
         path = self._path(name)
         if not self.check:
             path.write_bytes(data)
@@ -47,7 +47,7 @@ class Store:
             self.wrong.append(name)
 
     def array(self, name, numbers):
-        """Numbers as a NumPy file, compared to the bit."""
+        """Stores an array as a NumPy file. Compares to the bit."""
         path = self._path(name)
         if not self.check:
             np.save(path, numbers)

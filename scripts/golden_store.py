@@ -1,4 +1,4 @@
-"""Writes a golden file or, with --check, compares it with what is there."""
+"""Writes a golden file, or compares it with the existing one if --check is given."""
 
 import pathlib
 import sys

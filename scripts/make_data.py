@@ -9,13 +9,14 @@ usage: python make_data.py --out DIR    (pip install -r requirements.txt)
     DIR/digits-on-photos/classes.toml                   background and the ten digits
 
 The digits are the UCI Optical Recognition of Handwritten Digits set (CC BY 4.0), as
-`sklearn.datasets.load_digits` returns it. Of the photographs, which scikit-image ships in its wheel,
-astronaut and hubble_deep_field are NASA's and in the public domain; chelsea, coffee and rocket are CC0.
+`sklearn.datasets.load_digits` returns it. The photographs are in scikit-image's wheel: astronaut and
+hubble_deep_field are NASA's and in the public domain; chelsea, coffee and rocket are CC0.
 
-In the third, digits of the first's training set are on the left part of the photographs for training, and
-those of its test set on the right part for validation: the two parts share neither.
+The third set puts digits on photographs. Training has digits of the first set's training part on the left
+part of the photographs, validation has those of its test part on the right part. They share no digit and
+no pixel of a photograph.
 
-All are the same on every run: nothing is downloaded, and all choices come from fixed seeds.
+Every run writes the same files: nothing is downloaded, and all choices come from fixed seeds.
 """
 
 import argparse
@@ -33,7 +34,7 @@ DIGITS_SEED = 0
 PHOTOS = ["astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field"]
 PHOTOS_COUNT = 60
 PHOTOS_SEED = 1
-# The side of a crop, as a share of the photograph's.
+# The side of a crop as a share of the photograph's side.
 CROP_SHARE = (0.6, 1.0)
 # About the size of an ImageNet photograph; every fourth crop is upright.
 LANDSCAPE_PX = (500, 375)
@@ -49,7 +50,7 @@ SCENES_CROP_SHARE = (0.4, 1.0)
 SCENES_DIGITS = (1, 5)
 # The side of a digit's square; its strokes are about two thirds as high.
 SCENES_DIGIT_PX = (24, 80)
-# A digit differs from the middle of what is behind it by at least this, in all channels together.
+# The least difference between a digit's colour and the median colour behind it, summed over the channels.
 SCENES_CONTRAST = 180
 
 
@@ -87,14 +88,14 @@ def digit_ink(image: np.ndarray, side: int) -> np.ndarray:
     """Returns the share of ink in each pixel of a digit of `side` pixels, 0 to 1, with edges about a pixel wide."""
     grey = Image.fromarray(np.rint(image * 255 / 16).astype(np.uint8))
     smooth = np.asarray(grey.resize((side, side), Image.Resampling.BICUBIC)).astype(np.float64) / 255
-    # One of the 8 pixels of a digit fades over `side / 8` of these.
+    # An edge of the 8-pixel digit spans `side / 8` of these pixels: sharpen it to about one.
     return np.clip((smooth - 0.5) * side / 8 + 0.5, 0, 1)
 
 
 def draw_scene(
     rng: random.Random, photo: Image.Image, digits: list[tuple[np.ndarray, int]]
 ) -> tuple[Image.Image, np.ndarray]:
-    """Draws digits on a crop of a photograph; returns it with the class of each pixel, 0 or 1 more than the digit."""
+    """Draws digits on a crop of a photograph. Returns it with the class of each pixel: 0, or the digit plus 1."""
     side = int(min(photo.size) * rng.uniform(*SCENES_CROP_SHARE))
     left, top = rng.randint(0, photo.width - side), rng.randint(0, photo.height - side)
     crop = photo.crop((left, top, left + side, top + side))
@@ -113,13 +114,13 @@ def draw_scene(
             colour = np.array([rng.randint(0, 255) for _ in range(3)])
         ink = digit_ink(image, side)
         pixels[at] += (colour - pixels[at]) * ink[..., None]
-        # A pixel is the digit's if at least half of it is.
+        # A pixel belongs to the digit if at least half of it is ink.
         classes[at] = np.where(ink >= 0.5, label + 1, classes[at])
     return Image.fromarray(np.rint(pixels).astype(np.uint8)), classes
 
 
 def label_palette() -> list[int]:
-    """Returns Pascal VOC's colours of labels: the bits of a label in threes, from the highest bit of each colour down."""
+    """Returns PASCAL VOC's label colours: a label's bits in groups of three, from the highest bit of each colour down."""
     bit = lambda label, at: label >> at & 1
     colour = lambda label, channel: sum(bit(label, 3 * place + channel) << (7 - place) for place in range(8))
     return [colour(label, channel) for label in range(256) for channel in range(3)]
@@ -153,7 +154,7 @@ def write_scenes(out: Path) -> int:
 
 
 def main() -> None:
-    """Parses the command line, writes the sets and says how many images they have."""
+    """Parses the command line, writes the sets and prints their numbers of images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     out = parser.parse_args().out

@@ -3,12 +3,12 @@
 usage: python segment_pytorch.py RUN ENCODER [--seed N] [--threads N]
 (Python 3.11, pip install -r requirements-bench.txt)
 
-RUN is the folder of a run of `mae segment`, whose recipe.toml names images, label maps and settings. ENCODER is the file that
-`mae convert PRETRAINED ENCODER --to timm` writes. Encoder and blocks are timm's, pyramid and heads those of transformers'
-`BeitForSemanticSegmentation`, the transforms torchvision's; schedule, decay of the rate by layer and losses are the recipe's. Random
-numbers are others than ours.
+RUN is the folder of a run of `mae segment`; its recipe.toml names images, label maps and settings. ENCODER is the file that
+`mae convert PRETRAINED ENCODER --to timm` writes. The encoder is timm's, pyramid and heads are those of transformers'
+`BeitForSemanticSegmentation`, and the transforms are torchvision's. Schedule, layer-wise decay and losses follow the recipe.
+The random numbers differ from ours.
 
-Prints a line of JSON: the mIoU on the held-out images, the seconds of all updates, and the images of them.
+Prints a line of JSON: the mIoU on the held-out images, and the seconds and the number of images of all updates.
 """
 
 import argparse
@@ -55,11 +55,11 @@ class Segmenter(Uper):
                     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             nn.init.normal_(head.classifier.weight, std=0.01)
             nn.init.zeros_(head.classifier.bias)
-        self.dropout = dropout  # a module of this one, so that it knows train() and eval()
+        self.dropout = dropout  # registered as a submodule, so that train() and eval() reach it
 
 
 class Images(Dataset):
-    """Images with label maps of 8 bits: in training, a random crop of a random size in random colours."""
+    """Images with 8-bit label maps; in training, random crops at a random scale with random colours."""
 
     def __init__(self, images: str, maps: str, recipe: dict, train: bool) -> None:
         settings, normalize = recipe["segment"], recipe["data"]["normalize"]
@@ -83,7 +83,7 @@ class Images(Dataset):
         ratio = random.uniform(*self.scale) if self.train else 1.0
         factor = int(self.short * ratio) / min(image.size)
         size = [max(1, int(side * factor + 0.5)) for side in (image.height, image.width)]
-        image = tv.resize(image, size)  # bilinear and antialiased, on Pillow's bytes
+        image = tv.resize(image, size)  # bilinear with antialiasing, by Pillow
         if self.train:
             labels = F.interpolate(labels[None].float(), size=size, mode="nearest-exact")[0].to(torch.uint8)
             image, labels = self.cut(image, labels)
@@ -95,7 +95,7 @@ class Images(Dataset):
         return image, labels[0].long()
 
     def cut(self, image: Image.Image, labels: torch.Tensor) -> tuple[Image.Image, torch.Tensor]:
-        """A crop in which no class has too large a share, if one is found."""
+        """Returns a random crop. Draws again while one class has too large a share, up to TRIES times."""
         height, width = (min(crop, side) for crop, side in zip(self.crop, labels.shape[1:]))
         for _ in range(TRIES + 1):
             top = random.randint(0, labels.shape[1] - height)
@@ -114,7 +114,7 @@ class Images(Dataset):
 
 
 def groups(model: Segmenter, optim: dict, layer_decay: float) -> list[dict]:
-    """Parameters by their layer: what lies deepest changes least; vectors, class token and positions do not decay."""
+    """Groups parameters by layer: earlier layers learn more slowly. Vectors, class token and positions have no weight decay."""
     top, out = len(model.encoder.blocks) + 1, []
     for name, value in model.named_parameters():
         if name.startswith(("encoder.cls_token", "encoder.pos_embed", "encoder.patch_embed")):
@@ -130,20 +130,20 @@ def groups(model: Segmenter, optim: dict, layer_decay: float) -> list[dict]:
 
 
 def rate(step: int, total: int, warmup: int, peak: float, least: float) -> float:
-    """The learning rate of an update, counted from 0."""
+    """Returns the learning rate of an update, counted from 0."""
     if step < warmup:
         return peak * step / warmup
     return least + (peak - least) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
 
 
 def cross_entropy(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Of scores at the labels' resolution."""
+    """Returns the cross entropy of scores, resized to the labels' resolution."""
     scores = F.interpolate(scores, size=labels.shape[1:], mode="bilinear", align_corners=False)
     return F.cross_entropy(scores, labels, ignore_index=IGNORE)
 
 
 def fit(model: Segmenter, data: Images, recipe: dict) -> tuple[float, int]:
-    """Trains; returns the seconds and the images of all updates."""
+    """Trains. Returns the seconds and the number of images of all updates."""
     optim, settings, batch = recipe["optim"], recipe["segment"], recipe["batch_size"]
     loader = DataLoader(data, batch, shuffle=True, drop_last=True, num_workers=1, persistent_workers=True)
     optimizer = torch.optim.AdamW(
@@ -166,7 +166,7 @@ def fit(model: Segmenter, data: Images, recipe: dict) -> tuple[float, int]:
 
 
 def windows(model: Segmenter, image: torch.Tensor, window: tuple[int, int], stride: float) -> torch.Tensor:
-    """The scores [K, H, W] of an image [C, H, W], averaged over windows."""
+    """Returns the scores [K, H, W] of an image [C, H, W], averaged over windows."""
     height, width = image.shape[1:]
     image = F.pad(image, (0, max(0, window[1] - width), 0, max(0, window[0] - height)))
 
@@ -186,7 +186,7 @@ def windows(model: Segmenter, image: torch.Tensor, window: tuple[int, int], stri
 
 @torch.no_grad()
 def miou(model: Segmenter, data: Images, classes: int, stride: float) -> float:
-    """The mean IoU over all pixels of the held-out images together."""
+    """Returns the mean IoU over the pixels of all held-out images together."""
     model.eval()
     confusion = torch.zeros(classes, classes, dtype=torch.long)
     for image, labels in data:
@@ -200,12 +200,12 @@ def miou(model: Segmenter, data: Images, classes: int, stride: float) -> float:
 
 
 def main() -> None:
-    """Trains and measures."""
+    """Parses the command line, trains and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("encoder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, help="of PyTorch; by default one for each core")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch (default: one per core)")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)

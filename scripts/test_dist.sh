@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs each package of `cargo xtask dist` into a bare chroot of an old Debian or Ubuntu, without network, and trains there.
-# As root, with debootstrap: scripts/test_dist.sh PACKAGES IMAGES WORK, where WORK keeps the bare system for the next time.
+# Needs root and debootstrap. WORK keeps the bare system for the next run.
+# Usage: test_dist.sh PACKAGES IMAGES WORK
 set -euo pipefail
 packages=$(realpath "$1") images=$(realpath "$2")
 mkdir -p "$3"
@@ -8,7 +9,7 @@ work=$(realpath "$3")
 root="$work/root"
 fail() { echo "$*"; exit 1; }
 
-# The oldest system that this machine's own package mirrors serve.
+# Makes the oldest system that this machine's package mirrors offer.
 bare() {
     local suite mirror mirrors components
     mirrors=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | sort -u)
@@ -16,7 +17,7 @@ bare() {
         for mirror in $mirrors; do
             /usr/lib/apt/apt-helper download-file "$mirror/dists/$suite/Release" "$work/Release" >"$work/release.log" 2>&1 ||
                 continue
-            components=main # Ubuntu has pip elsewhere
+            components=main # Ubuntu has pip in universe
             case $suite in focal | jammy | noble) components=main,universe ;; esac
             rm -rf "$work/bare.partial"
             debootstrap --variant=minbase --components="$components" --include=python3-pip "$suite" "$work/bare.partial" \
@@ -39,7 +40,7 @@ inside() {
     unshare --mount --net sh -c 'mount --bind /proc "$0/proc" && exec chroot "$0" /usr/bin/env -i HOME=/root \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"' "$root" "$@"
 }
-# The program $1 trains: it stops after three steps, and another run of it goes on to the end.
+# Checks that the program $1 trains: it stops after three steps, and a second call resumes the run to the end.
 trains() {
     inside "$1" pretrain --data /images --preset nano --image-size 16 --patch-size 4 --batch-size 4 --epochs 1 --stop-after 3 \
         --out /runs/images >"$work/train.log" 2>&1 && fail "it did not stop" || [ $? = 130 ] || { cat "$work/train.log"; exit 1; }
@@ -47,7 +48,7 @@ trains() {
     [ -s "$root/runs/images/model.safetensors" ] || fail "no weights"
     grep '^trained' "$work/train.log"
 }
-# All files are below the prefix $1; zsh's completions are in its folder $2.
+# Checks that all files are below the prefix $1, zsh's completions in its folder zsh/$2.
 complete() {
     local page verb verbs
     verbs=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]\+\) .*/\1/p' "$work/help" | grep -v '^help$')
@@ -67,7 +68,7 @@ echo "in $(. "$root/etc/os-release"; echo "$PRETTY_NAME"), $(inside ldd --versio
 
 echo "--- tar"
 tar -xzf "$packages"/mae-*.tar.gz -C "$root/opt"
-# It runs from any place.
+# The program must run from any folder.
 mv "$root"/opt/mae-* "$root/srv/moved"
 program="$root/srv/moved/bin/mae"
 newest=$(objdump -T "$program" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -1)

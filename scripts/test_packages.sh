@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Packages the published crates, unpacks them elsewhere and type-checks their tests there. Runs the tests that read files of the package.
+# Packages the published crates, unpacks them in another folder and type-checks their tests there. Runs the tests that read files of the
+# package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,10 +11,10 @@ packages="${CARGO_TARGET_DIR:-target}/package"
 elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
 for crate in "${crates[@]}"; do
-    # As of now (-m): what was built of an earlier folder knows files by paths that are gone.
+    # -m sets the current time, so that cargo builds anew: builds of an earlier folder know files by paths that are gone.
     tar -xzmf "$packages/$crate"-[0-9]*.crate -C "$elsewhere"
 done
-# They depend on each other by version, as they will in a registry. Profiles are the workspace's own.
+# The crates depend on each other by version, as in a registry. The profiles are the workspace's.
 cp Cargo.lock "$elsewhere"
 {
     echo '[workspace]'
@@ -27,9 +28,9 @@ cp Cargo.lock "$elsewhere"
 } >"$elsewhere/Cargo.toml"
 
 cd "$elsewhere"
-# In the workspace, these depend on themselves for their tests, which a package cannot.
+# In the workspace, these crates are dev-dependencies of themselves with these features. A package cannot be.
 features=mae-data/burn,mae-vit/flex,mae-model/flex,mae-trainer/flex
-# A file that is missing from a package fails either the build of a test or a test that reads it at run time.
+# If a file is missing from a package, either the build of a test fails, or a test that reads it at run time.
 cargo check --quiet --offline --workspace --tests --features "$features"
 reads=(--lib --test 'golden*' --test tars --test shards --test passed_over --test refusals --test hostile --test segmentation)
 cargo test --quiet --offline --workspace --features "$features" "${reads[@]}"

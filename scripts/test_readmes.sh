@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes a program of each `toml` block of a library's README and the `rust` block that follows it, and runs it outside the workspace, as
-# who copies them does. Crates are arguments; without any, all libraries. The sources are those of this checkout. PROFILE names a cargo
-# profile; COMMAND is the cargo command, `run` by default.
+# Makes a program of each `toml` block of a library's README and the `rust` block that follows it, and runs it outside the workspace, like
+# a user who copies both. The sources are those of this checkout.
+# Usage: test_readmes.sh [CRATE...]    (default: all libraries)
+# PROFILE names a cargo profile (default: dev), COMMAND the cargo command (default: run).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +14,7 @@ trap 'rm -rf "$elsewhere"' EXIT
 
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
 for crate in "${crates[@]}"; do
-    # A README may have several programs; one without a `toml` block of its own takes the one before.
+    # A README may have several programs. One without a `toml` block of its own uses the previous block.
     programs=$(awk -v out="$elsewhere/$crate" '
         /^```toml$/ { file = out ".toml"; printf "" > file; next }
         /^```rust$/ { n++; file = out "-" n ".rs"; system("cp " out ".toml " out "-" n ".toml"); next }

@@ -110,10 +110,10 @@ fn rules() -> Result<()> {
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {name}"))?;
         let lines = text.lines().count();
         if !text.starts_with("//!") {
-            broken.push(format!("{name}: a file opens with a //! sentence on what it does"));
+            broken.push(format!("{name}: a file must open with a //! sentence on what it does"));
         }
         if lines > MAX_LINES {
-            broken.push(format!("{name}: {lines} lines, at most {MAX_LINES} are read at a sitting"));
+            broken.push(format!("{name}: {lines} lines, but at most {MAX_LINES} are allowed"));
         }
     }
     for crate_root in roots(root)? {
@@ -128,15 +128,15 @@ fn rules() -> Result<()> {
         let tree = dependencies(package)?;
         for (other, _) in GRAPH {
             if other != package && tree.contains(other) && !allowed.contains(&other) {
-                broken.push(format!("{package} must not know {other}"));
+                broken.push(format!("{package} must not depend on {other}"));
             }
         }
         // The facade has a default backend, so that it can be used as it is.
         for backend in BACKENDS.iter().filter(|b| package != "mae" && tree.contains(**b)) {
-            broken.push(format!("{package} pulls in {backend}: a library names no backend"));
+            broken.push(format!("{package} pulls in {backend}: a library must not depend on a backend"));
         }
         if WITHOUT_BURN.contains(&package) && tree.iter().any(|d| d.starts_with("burn")) {
-            broken.push(format!("{package} must not need Burn"));
+            broken.push(format!("{package} must not depend on Burn"));
         }
     }
     if !broken.is_empty() {
@@ -157,7 +157,7 @@ fn crowded(root: &Path) -> Result<Vec<String>> {
     }
     let crowded = files.iter().filter(|(_, files)| **files > MAX_FILES);
     let say = |(folder, files): (&PathBuf, &usize)| {
-        format!("{}: {files} files side by side, at most {MAX_FILES} show a crate's parts", folder.display())
+        format!("{}: {files} files in one folder, but at most {MAX_FILES} are allowed", folder.display())
     };
     Ok(crowded.map(say).collect())
 }
@@ -173,7 +173,7 @@ fn too_large(root: &Path) -> Result<Vec<String>> {
     let all: usize = lines.values().sum();
     let large = lines.iter().filter(|(_, lines)| 4 * **lines > all);
     let say = |(name, lines): (&PathBuf, &usize)| {
-        format!("{} has {lines} of {all} lines, and no crate is to have more than a quarter", name.display())
+        format!("{} has {lines} of {all} lines, but no crate may have more than a quarter", name.display())
     };
     Ok(large.map(say).collect())
 }

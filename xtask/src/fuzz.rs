@@ -39,21 +39,21 @@ const RECIPES: &[&str] = &[
 /// top.
 const LIMITS: [&str; 3] = ["-max_len=1000000", "-timeout=10", "-rss_limit_mb=1500"];
 
-/// What is fuzzed, and for how long.
+/// Options of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Targets; all by default.
+    /// Targets [default: all].
     targets: Vec<String>,
-    /// Seconds for each target, after its corpus has been run once.
+    /// Seconds per target, after one run of its corpus.
     #[arg(long, default_value_t = 60, conflicts_with = "runs")]
     seconds: u64,
-    /// Executions of each target instead, in an hour at most.
+    /// Executions per target instead of a time, for at most an hour.
     #[arg(long)]
     runs: Option<u64>,
     /// Leave out the targets that need Burn, which takes minutes to build.
     #[arg(long)]
     without_models: bool,
-    /// Build without optimisation, to run the targets for some seconds.
+    /// Build without optimisation, for runs of a few seconds.
     #[arg(long)]
     dev: bool,
 }
@@ -70,7 +70,7 @@ pub fn fuzz(options: &Options) -> Result<()> {
     for target in &targets {
         findings += usize::from(!run(target, options)?);
     }
-    ensure!(findings == 0, "{findings} of {} targets met something", targets.len());
+    ensure!(findings == 0, "{findings} of {} targets found something", targets.len());
     Ok(())
 }
 
@@ -87,7 +87,7 @@ fn targets(options: &Options) -> Result<Vec<String>> {
     let name = |target: &Value| target["name"].as_str().map(str::to_owned);
     let mut names: Vec<String> = all.iter().filter(wanted).filter_map(name).collect();
     for asked in &options.targets {
-        ensure!(names.contains(asked), "{asked} is no target, but must be one of {}", names.join(", "));
+        ensure!(names.contains(asked), "{asked} is not a target: expected one of {}", names.join(", "));
     }
     names.retain(|name| options.targets.is_empty() || options.targets.contains(name));
     Ok(names)

@@ -49,13 +49,13 @@ Examples:
   cargo xtask train -- --help
   cargo xtask train --features vulkan -- --device vulkan")]
     Train {
-        /// Who runs the loop.
+        /// Program that runs the training loop.
         #[arg(value_enum, default_value_t = Program::Managed)]
         program: Program,
-        /// Backends to compile in beside flex: tch, wgpu, vulkan, cuda, metal, rocm.
+        /// Backends to compile in besides flex: tch, wgpu, vulkan, cuda, metal, rocm.
         #[arg(long, value_name = "FEATURES", default_value = "")]
         features: String,
-        /// Processes on this machine, of the distributed program.
+        /// Processes of the distributed program on this machine.
         #[arg(long, value_name = "N", default_value_t = 2)]
         ranks: usize,
         /// Options of the training program.
@@ -74,17 +74,18 @@ Examples:
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Measure, in turns on the same machine, and print medians and ratios.
+    /// Run a benchmark: measure in interleaved rounds on one machine, and print medians and ratios.
     #[command(subcommand)]
     Bench(Bench),
-    /// Run each fuzz target of everything that parses files, from the kept corpus on; print a table.
+    /// Fuzz every file parser, starting from the kept corpus, and print a table.
     #[command(after_help = "\
 Examples:
   cargo xtask fuzz
   cargo xtask fuzz --seconds 5 --without-models
   cargo xtask fuzz --runs 1000000 jpeg tar")]
     Fuzz(fuzz::Options),
-    /// Disturb training, embedding and packing at random moments; each must end in the bits of an undisturbed run.
+    /// Disturb training, embedding and packing at random moments; each result must equal an undisturbed run's bit for
+    /// bit.
     #[command(after_help = "\
 Examples:
   cargo xtask soak --minutes 60
@@ -96,18 +97,18 @@ Examples:
   cargo xtask dist
   cargo xtask dist --profile quick")]
     Dist(dist::Options),
-    /// Build the documentation: the book with mdBook, which is installed if it is missing, and the API with rustdoc.
+    /// Build the documentation: the book with mdBook (installed if missing) and the API with rustdoc.
     Docs {
-        /// Only the book.
+        /// Build only the book.
         #[arg(long)]
         book: bool,
     },
     /// Format, lint, document, audit and test, and check the house rules.
     Check {
-        /// The house rules alone, which takes a second.
+        /// Check only the house rules, which takes a second.
         #[arg(long)]
         rules: bool,
-        /// Everything but the tests.
+        /// Run everything but the tests.
         #[arg(long)]
         without_tests: bool,
     },
@@ -116,11 +117,11 @@ Examples:
 /// The programs in examples/ that train.
 #[derive(Clone, Copy, ValueEnum)]
 enum Program {
-    /// burn-train.
+    /// The loop of burn-train.
     Managed,
     /// An explicit loop.
     Plain,
-    /// Several processes, by MPI.
+    /// Several processes, with MPI.
     Distributed,
 }
 

@@ -21,16 +21,16 @@ use self::process::{Process, Usage};
 use self::world::{Disk, break_image, write_images};
 use crate::programs::{self, target};
 
-/// Duration, seed and programs.
+/// Options of `cargo xtask soak`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Minutes of disturbances; the last job then runs to its end.
+    /// Minutes of disturbances, after which the last job runs to its end.
     #[arg(long, default_value_t = 60)]
     minutes: u64,
-    /// Seed of the order and of the moments.
+    /// Seed of the order and the moments of disturbances.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder of `mae` and `examples/pack`, as cargo leaves them; built in release by default.
+    /// Folder with `mae` and `examples/pack`, as cargo builds them [default: a release build is made].
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
 }
@@ -105,7 +105,7 @@ fn run(options: &Options, programs: &Path, folder: &Path) -> Result<()> {
         if let Err(error) = soak.disturbed(job, kind, &expected[job as usize], line) {
             line.failed += 1;
             println!("FAILED in round {round}, {} and {}: {error:#}", job.name(), kind.name());
-            println!("what it left: {}", soak.keep(round)?.display());
+            println!("its files: {}", soak.keep(round)?.display());
         }
         soak.clear()?;
         round += 1;
@@ -199,7 +199,7 @@ impl Soak<'_> {
         let named = kind == Kind::BrokenImage && said.contains(world::BROKEN);
         ensure!(
             same || named,
-            "it ended in other bits than the undisturbed job{}",
+            "its result differs from the undisturbed job's{}",
             if said.is_empty() { "" } else { ", and named no image" }
         );
         line.same += usize::from(same);

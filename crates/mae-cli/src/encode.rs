@@ -59,7 +59,7 @@ impl EncodeArgs {
         let depth = file.vit_config(&described.hints())?.stack.depth;
         let refusal = || {
             anyhow!(
-                "{} was fine-tuned on means and has no norm for single tokens: take --tokens mean, or --block {depth} for tokens \
+                "{} was fine-tuned on means and has no norm for single tokens: use --tokens mean, or --block {depth} for tokens \
                  without a norm",
                 file.path().display()
             )

@@ -99,7 +99,7 @@ impl ImageArgs {
         let said = match self.resize {
             Some(_) => None,
             None => file.said_resizing(size).with_context(|| {
-                format!("{path}: cannot prepare images as it says, which --resize PX overrides")
+                format!("{path}: cannot prepare images as it says; --resize PX overrides it")
             })?,
         };
         let Some(said) = said else {
@@ -107,7 +107,7 @@ impl ImageArgs {
             return Ok(Preparation { transform, normalize, pixels });
         };
         let transform = eval_transform(&said.value, size).with_context(|| {
-            format!("{path}: cannot prepare images as {} says, which --resize PX overrides", said.source)
+            format!("{path}: cannot prepare images as {} says; --resize PX overrides it", said.source)
         })?;
         Ok(Preparation { transform: self.windowed(transform)?, normalize, pixels })
     }

@@ -12,7 +12,7 @@ pub fn painted(image: &Image, (rows, columns): (usize, usize), path: &Path) -> R
     let (height, width) = (image.height(), image.width());
     ensure!(
         height >= rows && width >= columns,
-        "{} is {height} x {width} px, but each of {rows} x {columns} patches needs one",
+        "{} is {height} x {width} px, but each of {rows} x {columns} patches needs a pixel",
         path.display()
     );
     let hidden: Vec<bool> = (0..rows * columns)
@@ -21,7 +21,7 @@ pub fn painted(image: &Image, (rows, columns): (usize, usize), path: &Path) -> R
     let count = hidden.iter().filter(|hidden| **hidden).count();
     ensure!(
         count > 0 && count < hidden.len(),
-        "{} hides {count} of {} patches: some have to be hidden, and some to be seen",
+        "{} masks {count} of {} patches, but must mask some and leave some visible",
         path.display(),
         hidden.len()
     );

@@ -81,7 +81,7 @@ impl PictureArgs {
         for file in &bad {
             output::warn(format_args!("not read: {}\n", file.reason));
         }
-        ensure!(bad.is_empty(), "{} of {len} images cannot be read, which are named above", bad.len());
+        ensure!(bad.is_empty(), "{} of {len} images cannot be read; they are named above", bad.len());
         Ok(())
     }
 }

@@ -95,7 +95,7 @@ fn what_is_trained_is_what_was_asked_for() {
         "{}",
         inspected("probe")
     );
-    refused(at, "reconstruct all val pictures", &["fine-tuned to 2 classes", "decoder is needed"]);
+    refused(at, "reconstruct all val pictures", &["fine-tuned to 2 classes", "needs a decoder"]);
     // An encoder fine-tuned on means has no norm for single tokens.
     refused(at, "embed all val class.npy --tokens class", &["fine-tuned on means", "--tokens mean"]);
     assert!(mae(at, "embed all val mean.npy --tokens mean").status.success());
@@ -106,7 +106,7 @@ fn what_is_trained_is_what_was_asked_for() {
     refused(at, &format!("probe all train val {short} --out again"), &["fine-tuned on means"]);
     assert!(mae(at, &format!("finetune all train val {short} --out again-tuned")).status.success());
     assert!(mae(at, "embed probe val probe.npy --tokens class").status.success());
-    refused(at, "reconstruct probe val pictures", &["linear probe of 2 classes", "decoder is needed"]);
+    refused(at, "reconstruct probe val pictures", &["linear probe of 2 classes", "needs a decoder"]);
 }
 
 #[test]

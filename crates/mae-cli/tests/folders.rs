@@ -44,7 +44,7 @@ fn folders_that_cannot_be_compared_are_refused() {
         &["the training images have the classes [blue, red]", "[green, red]"],
     );
     colours(&at.join("one"), &[("red", RED, 2)]);
-    refused(at, "knn . one one", &["one has 1 classes", "two at least"]);
+    refused(at, "knn . one one", &["one has 1 classes", "at least 2"]);
     refused(at, "knn . train/red train/red", &["0 classes"]);
     refused(at, "knn . train train --k 12", &["k is 12", "from 1 to the number of training images, 11"]);
     refused(at, "knn . train train --tokens all", &["--tokens is all"]);
@@ -122,7 +122,7 @@ fn classes_come_from_a_table_and_held_out_images_by_share() {
     refused(
         at,
         "finetune . flat --labels flat.csv --val-share 0.3 --val-labels flat.csv",
-        &["val_labels is", "left out where val names no folder"],
+        &["val_labels is", "left out if val names no folder"],
     );
     refused(at, "pretrain --dry-run --labels flat.csv", &["labels is", "left out for the built-in images"]);
 
@@ -152,7 +152,7 @@ fn classes_come_from_a_table_and_held_out_images_by_share() {
 
     // Images whose classes in the table have changed count as other images. The same table may lie elsewhere.
     fs::rename(at.join("flat.csv"), at.join("moved.csv")).unwrap();
-    refused(at, "finetune --resume parts --epochs 5", &["flat.csv", "by --labels FILE"]);
+    refused(at, "finetune --resume parts --epochs 5", &["flat.csv", "with --labels FILE"]);
     printed("finetune --resume parts --epochs 5 --labels moved.csv");
     let other = fs::read_to_string(at.join("moved.csv"))
         .unwrap()

@@ -274,14 +274,14 @@ fn pictures_show_what_a_mask_hides() {
 
     let black = RgbImage::new(8, 8);
     black.save(at.join("black.png")).unwrap();
-    refused(at, "reconstruct . photos none --mask black.png", &["black.png hides 0 of 16 patches"]);
+    refused(at, "reconstruct . photos none --mask black.png", &["black.png masks 0 of 16 patches"]);
     black.save(at.join("small.png")).unwrap();
     image::imageops::resize(&black, 2, 2, image::imageops::FilterType::Nearest)
         .save(at.join("small.png"))
         .unwrap();
     refused(at, "reconstruct . photos none --mask small.png", &["small.png is 2 x 2 px", "4 x 4 patches"]);
     succeed(at, "convert . --to timm encoder.safetensors");
-    refused(at, "reconstruct encoder.safetensors photos none", &["an encoder alone", "decoder is needed"]);
+    refused(at, "reconstruct encoder.safetensors photos none", &["an encoder alone", "needs a decoder"]);
     refused(at, "reconstruct . photos none --mask-ratio 1.5", &["1.5"]);
     refused(at, "reconstruct . nowhere none", &["nowhere"]);
     assert!(!at.join("none").exists());

@@ -126,7 +126,7 @@ fn scenes_are_seen_in_windows() {
     }
     let options = "--epochs 2 --batch-size 4 --window 48 --crops-per-image 10 --set model.image_size=[32,32]";
     let plan = done(at, &format!("pretrain --data scenes --out run {options} --stop-after 9"));
-    assert!(plan.contains("3 images, 10 samples of each an epoch, in windows of 48 x 48 px"), "{plan}");
+    assert!(plan.contains("3 images, 10 samples of each per epoch, in windows of 48 x 48 px"), "{plan}");
     // 30 samples make 7 updates with a batch size of 4.
     assert!(plan.contains("steps           14 = 2 epochs x 7"), "{plan}");
     done(at, "pretrain --resume run");

@@ -168,7 +168,7 @@ fn in_bf16_the_numbers_are_near_those_in_f32() {
     near(&features("f32"), &features("bf16"), "features");
     let output = mae(at, "predict tuned.safetensors photos --precision f16");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("there is no precision 'f16': expected f32 or bf16"), "{text}");
+    assert!(text.contains("unknown precision 'f16': expected f32 or bf16"), "{text}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn two_processes_train_a_classifier_as_one_does() {
     let output =
         mpirun(at, 2, "finetune . train val --epochs 4 --batch-size 4 --quiet --out parts --stop-after 7");
     assert_eq!(output.status.code(), Some(130), "{output:?}");
-    refused(at, "finetune --resume parts --batch-size 2", &["cannot go on with another", "batch_size"]);
+    refused(at, "finetune --resume parts --batch-size 2", &["cannot continue with another", "batch_size"]);
     assert!(mae(at, "finetune --resume parts --quiet").status.success());
     assert!(
         mae(at, "finetune . train val --epochs 4 --batch-size 4 --accum-iter 2 --quiet --out whole")

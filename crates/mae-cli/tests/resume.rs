@@ -46,7 +46,7 @@ fn a_run_does_not_end_before_what_it_has_done() {
     stopped(at);
     let recipe = |run: &str| fs::read_to_string(at.join(run).join("recipe.toml")).unwrap();
     let before = (recipe("pretrain"), checkpoints(&at.join("pretrain")));
-    let words = ["epochs is 2 (4 updates)", "at least 3", "5 updates already, 2 to an epoch"];
+    let words = ["epochs is 2 (4 updates)", "at least 3", "already done 5 updates, 2 per epoch"];
     refused(at, "pretrain --resume pretrain --epochs 2", &words);
     assert_eq!((recipe("pretrain"), checkpoints(&at.join("pretrain"))), before);
 
@@ -66,7 +66,11 @@ fn a_run_does_not_end_before_what_it_has_done() {
     // A finished run may be resumed with its own number of epochs.
     let output = mae(at, "pretrain --resume pretrain --epochs 8");
     assert!(output.status.success(), "{output:?}");
-    refused(at, "pretrain --resume pretrain --epochs 7", &["epochs is 7 (14 updates)", "16 updates already"]);
+    refused(
+        at,
+        "pretrain --resume pretrain --epochs 7",
+        &["epochs is 7 (14 updates)", "already done 16 updates"],
+    );
 }
 
 #[test]
@@ -107,7 +111,7 @@ fn images_that_are_not_those_of_before_are_refused() {
     // Changed contents under the same names are reported and trained on, because a damaged file may have been repaired.
     let (red, blue) = (at.join("train/red/5.png"), at.join("train/blue/0.png"));
     fs::write(&red, [fs::read(&blue).unwrap(), vec![0; 100]].concat()).unwrap();
-    let said = "1 of 11 training images looked at have another size in bytes than when the run began";
+    let said = "1 of 11 training images checked have another size in bytes than when the run began";
     assert!(goes_on(at, "pretrain --resume pretrain").contains(said));
     let text = goes_on(at, "finetune --resume finetune");
     assert!(text.contains(said), "{text}");
@@ -117,7 +121,7 @@ fn images_that_are_not_those_of_before_are_refused() {
         fs::remove_file(at.join(run).join("data.json")).unwrap();
         let text = goes_on(at, &format!("{run} --resume {run}"));
         assert!(
-            text.contains("data.json is missing: whether the 11 images are those of before is not known"),
+            text.contains("data.json is missing: cannot check whether the 11 images are the same as before"),
             "{text}"
         );
         assert!(!goes_on(at, &format!("{run} --resume {run}")).contains("data.json"));
@@ -141,11 +145,11 @@ fn the_same_images_may_lie_elsewhere() {
     colours(&at.join("other"), &[("red", RED, 6), ("blue", BLUE, 6)]);
     for verb in ["pretrain", "finetune"] {
         let resume = format!("{verb} --resume {verb}");
-        refused(at, &resume, &["train does not exist", "give their new folder by --data DIR"]);
+        refused(at, &resume, &["train does not exist", "name their new folder with --data DIR"]);
         refused(
             at,
             &format!("{resume} --data disk/images"),
-            &["val does not exist", "give their new folder by --val DIR"],
+            &["val does not exist", "name their new folder with --val DIR"],
         );
         refused(at, &format!("{resume} --data nowhere --val disk/val"), &["nowhere"]);
         let words = ["training images are not those", "5 were of class blue, 6 are now"];

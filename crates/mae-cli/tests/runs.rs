@@ -143,7 +143,7 @@ fn curves_of_runs_stand_on_one_page() {
     assert!(fs::read_to_string(at.join("page.html")).unwrap().contains("top-1"));
     fs::write(at.join("thesis.html"), "<html>").unwrap();
     let compare = "compare runs/one runs/tuned --out thesis.html";
-    refused(at, compare, &["thesis.html already exists and is no comparison; --force replaces it"]);
+    refused(at, compare, &["thesis.html already exists and is not a comparison; --force replaces it"]);
     assert!(mae(at, &format!("{compare} --force")).status.success());
     refused(at, "compare runs/one runs/none", &["cannot read runs/none/recipe.toml"]);
     assert_eq!(mae(at, "compare runs/one").status.code(), Some(2));

@@ -102,8 +102,8 @@ fn a_checkpoint_is_its_average_unless_told_otherwise() {
         let model = config.init(seed, &Device::flex()).unwrap();
         save(&model, &Normalize::half(3), &BTreeMap::new(), at.join(name)).unwrap();
     }
-    says(&mae(at, "inspect ."), &["ema, taken of ema, model"]);
-    says(&mae(at, "inspect . --weights-key model"), &["model, taken of model, ema"]);
+    says(&mae(at, "inspect ."), &["ema, out of ema, model"]);
+    says(&mae(at, "inspect . --weights-key model"), &["model, out of model, ema"]);
     for (options, out, same) in
         [("", "a", "ema"), (" --weights-key ema", "b", "ema"), (" --weights-key model", "c", "model")]
     {
@@ -111,7 +111,7 @@ fn a_checkpoint_is_its_average_unless_told_otherwise() {
         says(&output, &["holds several models", "--weights-key selects another"]);
         assert_eq!(tensors(&at.join(out)), tensors(&at.join(format!("{same}.safetensors"))));
     }
-    says(&mae(at, "inspect . --weights-key teacher"), &["'teacher' is not the name of one of its models"]);
+    says(&mae(at, "inspect . --weights-key teacher"), &["'teacher' does not name one of its models"]);
 }
 
 #[test]

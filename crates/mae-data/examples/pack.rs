@@ -11,22 +11,22 @@ use std::time::{Duration, Instant};
 use mae_data::{FolderOptions, ImageFolder, ImageSource, PackOptions, Packed, PixelFormat, Store, pack};
 
 const USAGE: &str = "\
-Packs the images under DIR, each resized once, into tar files in OUT that `--data OUT` and WebDataset read.
+Pack the images under DIR, each resized once, into tar files in OUT, which `--data OUT` and WebDataset read.
 
 Usage: cargo xtask pack -- DIR OUT [--short-side PX] [--store jpeg|ppm|npy] [--quality Q] [--pixels FORMAT] [--images-per-shard N] [--threads N]
 
-  --short-side PX       Length of the shorter side; smaller images stay as they are [256]
-  --store KIND          jpeg: compressed; ppm: as plain pixels, much larger, and nothing to decode; npy: NumPy arrays, for images
+  --short-side PX       Shorter side in pixels; smaller images keep their size [256]
+  --store KIND          jpeg: compressed; ppm: plain pixels, much larger but without decoding; npy: NumPy arrays, for images
                         that are not 8-bit RGB [jpeg for 8-bit RGB, else npy]
-  --quality Q           Quality of JPEG, 1 to 100 [92]
-  --pixels FORMAT       What images are decoded to: rgb8, or type and channels such as u16x4 [what loses nothing of 32
-                        files, where they agree, else rgb8]
-  --images-per-shard N  Images in a tar file [4096]
+  --quality Q           JPEG quality, 1 to 100 [92]
+  --pixels FORMAT       Pixel format to decode images to: rgb8, or type and channels such as u16x4 [the files' own if 32 of
+                        them agree, else rgb8]
+  --images-per-shard N  Images per tar file [4096]
   --threads N           Threads that decode and resize [all cores]
 
-Interrupted, it goes on where it stopped if it is started again with the same options.
+After an interrupt, the same command continues where it stopped.
 
-Exit status: 0 when the images were packed, 1 after an error or if images could not be read, 2 for wrong options.";
+Exit status: 0 all images packed, 1 error or unreadable images, 2 wrong options.";
 
 /// The interval between progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -104,7 +104,8 @@ fn parse(args: Vec<OsString>) -> Result<Args, String> {
         Some(store) => return Err(format!("--store is '{store}', but must be jpeg, ppm or npy")),
     };
     let count = folders.len();
-    let folders = folders.try_into().map_err(|_| format!("DIR and OUT are two folders, got {count}"))?;
+    let folders =
+        folders.try_into().map_err(|_| format!("expected two folders, DIR and OUT, got {count}"))?;
     Ok(Args { folders, options, store, quality, pixels })
 }
 
@@ -133,7 +134,7 @@ fn run(args: Args) -> Result<Packed, Box<dyn Error>> {
     let mb = packed.bytes as f64 / 1e6;
     say(format_args!("packed          {} images in {} shards, {mb:.0} MB", packed.images, packed.shards));
     if packed.kept_shards > 0 {
-        say(format_args!("kept            {} shards of a packing that was interrupted", packed.kept_shards));
+        say(format_args!("kept            {} shards of an interrupted packing", packed.kept_shards));
     }
     if !packed.unreadable.is_empty() {
         say(format_args!("unreadable      {} images, named above", packed.unreadable.len()));

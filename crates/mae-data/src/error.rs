@@ -25,7 +25,7 @@ pub enum DataError {
     Image(#[from] ImageError),
 
     /// An image that does not fit the requested format: a JPEG has at most 65,535 pixels a side.
-    #[error("cannot store the image {name}, {height}x{width}, in the format asked for")]
+    #[error("cannot store the image {name}, {height}x{width}, in the requested format")]
     Encode {
         /// The image's name in the data set.
         name: String,
@@ -100,7 +100,9 @@ pub enum DataError {
     },
 
     /// A sample whose shape differs from its batch's.
-    #[error("{name} is a sample of {actual:?} (channels, height, width), but its batch is of {expected:?}")]
+    #[error(
+        "the sample {name} has the shape {actual:?} (channels, height, width), but its batch has {expected:?}"
+    )]
     SampleShape {
         /// The image's name in the data set.
         name: String,
@@ -111,7 +113,7 @@ pub enum DataError {
     },
 
     /// A sample whose pixel type differs from its batch's.
-    #[error("{name} is a sample of {actual}, but its batch is of {expected}")]
+    #[error("the sample {name} has pixels of type {actual}, but its batch has {expected}")]
     SampleType {
         /// The image's name in the data set.
         name: String,
@@ -123,7 +125,7 @@ pub enum DataError {
 
     /// Too many unreadable images.
     #[error(
-        "{bad} of {len} images cannot be read, a share of {share:.4} where the limit is {max_share}: {first}"
+        "{bad} of {len} images cannot be read, a share of {share:.4}, above the limit of {max_share}: {first}"
     )]
     TooManyBadFiles {
         /// Number of bad images found so far.
@@ -148,7 +150,7 @@ pub enum DataError {
     },
 
     /// A batch size larger than the set of samples.
-    #[error("a batch of {batch_size} is larger than the set it is drawn from: {len} images")]
+    #[error("a batch of {batch_size} is larger than the data set of {len} images")]
     BatchLargerThanSet {
         /// Number of images in a batch.
         batch_size: usize,
@@ -169,7 +171,7 @@ pub enum DataError {
     },
 
     /// An index of packed shards whose version is not supported.
-    #[error("the index {} is of version {version}, but only version {known} is read", path_name(path))]
+    #[error("the index {} is of version {version}, but only version {known} is supported", path_name(path))]
     ShardVersion {
         /// The index.
         path: PathBuf,
@@ -297,7 +299,7 @@ pub enum DataError {
     },
 
     /// A folder or a list of label images that cannot be used.
-    #[error("cannot use the label images {}: {reason}", path_name(path))]
+    #[error("cannot use the label maps {}: {reason}", path_name(path))]
     LabelMaps {
         /// The folder or the list.
         path: PathBuf,
@@ -306,7 +308,7 @@ pub enum DataError {
     },
 
     /// A label image that cannot be decoded.
-    #[error("cannot read the label image {}", path_name(path))]
+    #[error("cannot read the label map {}", path_name(path))]
     UnreadableMap {
         /// The file.
         path: PathBuf,
@@ -316,7 +318,7 @@ pub enum DataError {
     },
 
     /// A label image that cannot be used.
-    #[error("cannot use the label image {}: {reason}", path_name(path))]
+    #[error("cannot use the label map {}: {reason}", path_name(path))]
     LabelMap {
         /// The file.
         path: PathBuf,
@@ -326,7 +328,7 @@ pub enum DataError {
 
     /// A label image whose size differs from its image's.
     #[error(
-        "the label image {} is {height}x{width}, but its image {image} is {image_height}x{image_width}",
+        "the label map {} is {height}x{width}, but its image {image} is {image_height}x{image_width}",
         path_name(path)
     )]
     MapSize {
@@ -345,10 +347,7 @@ pub enum DataError {
     },
 
     /// A value in a label image that is not in the class map.
-    #[error(
-        "the label image {} has {value} at (x {x}, y {y}), but the class map has {known}",
-        path_name(path)
-    )]
+    #[error("the label map {} has {value} at (x {x}, y {y}), but the class map has {known}", path_name(path))]
     MapValue {
         /// The label image.
         path: PathBuf,

@@ -263,7 +263,7 @@ fn a_finish_that_makes_another_size_is_an_error() {
     let message = loader.batches(0, (0..12).collect(), 0).unwrap().next().unwrap().unwrap_err().to_string();
     assert!(
         message
-            .ends_with("a sample of [3, 25, 32] (channels, height, width), but its batch is of [3, 24, 32]"),
+            .ends_with("has the shape [3, 25, 32] (channels, height, width), but its batch has [3, 24, 32]"),
         "{message}"
     );
 }

@@ -105,7 +105,7 @@ fn more_bad_files_than_the_share_are_an_error() {
     assert_eq!(good, 7);
     assert_eq!(
         error.to_string(),
-        "4 of 400 images cannot be read, a share of 0.0100 where the limit is 0.0075: \
+        "4 of 400 images cannot be read, a share of 0.0100, above the limit of 0.0075: \
          the image numbers/002 is empty: 0 bytes; the image numbers/009 is empty: 0 bytes; \
          the image numbers/017 is empty: 0 bytes; the image numbers/029 is empty: 0 bytes"
     );

@@ -66,7 +66,7 @@ fn parts_tables_and_grey_images_are_named() {
         "orientation     3 landscape, 0 portrait, 0 square",
         "grey            3 of 3 images",
         "warning         1 of 3 rows in the table of classes name no image in the folder",
-        "warning         1 file(s) have no label, beside others that have one",
+        "warning         1 file(s) have no label, but others have one",
     ] {
         assert!(text.contains(line), "{text}");
     }
@@ -198,7 +198,7 @@ fn speaks_to_people_and_to_programs() {
         "smaller         1 image(s) than 16x20 px\n",
         "duplicates      2 group(s) of equal images\n                cats/03.png = dogs/same.bmp\n",
         "unreadable      2 file(s)\n",
-        "warning         2 file(s), 7.4%, cannot be read: by default training puts up with 5.0%\n",
+        "warning         2 file(s), 7.4%, cannot be read: by default training accepts at most 5.0%\n",
         "warning         1 group(s) of equal images lie under different classes: labels contradict each other\n",
     ] {
         assert!(text.contains(line), "{line}is not in\n{text}");

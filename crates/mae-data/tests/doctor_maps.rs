@@ -30,7 +30,7 @@ fn pixels_are_counted_by_class() {
     assert_eq!((report.ignored, report.pixels, report.images, report.is_refused()), (12, 30, 3, false));
     let text = report.to_string();
     for part in [
-        "3 with a label image, 0 without",
+        "3 with a label map, 0 without",
         " 50.00%       2  ground\n",
         "  0.00%       0  car\n",
         "40.00% of the",
@@ -82,11 +82,11 @@ fn all_that_is_wrong_is_listed() {
     );
     let text = report.to_string();
     for part in [
-        "2 label image(s) or image(s) cannot be read",
-        "1 label image(s) are not of the size of their image",
+        "2 label map(s) or image(s) cannot be read",
+        "1 label map(s) differ in size from their image",
         "3 value(s) are not in the class map: a.png has 7 in 1 pixel(s), first at (x 1, y 1), a.png has 9 in 2",
-        "1 image(s) have no label image and are left out",
-        "1 label image(s) belong to no image: z.png",
+        "1 image(s) have no label map and are left out",
+        "1 label map(s) belong to no image: z.png",
     ] {
         assert!(text.contains(part), "{text}");
     }

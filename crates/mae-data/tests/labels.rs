@@ -263,14 +263,14 @@ fn tables_that_say_nothing_certain_are_refused_with_the_line() {
         ("k.jsonl", "{\"path\": \"two\", \"class\": [1, 0.5]}", &["line 1", "class is 0.5", "an integer"]),
         ("l.csv", "path,width,height\ntwo,2,3\n", &["one of 0 and 1 for each class", "path, width, height"]),
         ("n.csv", ",path,a\n1,two,1\n0,one.jpg,0\n", &["a column without a name", ", path, a"]),
-        ("o.csv", "path,a,a\ntwo,1,1\n", &["two columns of one name", "path, a, a"]),
+        ("o.csv", "path,a,a\ntwo,1,1\n", &["two columns of the same name", "path, a, a"]),
         (
             "p.jsonl",
             "{\"path\": \"two\", \"a\": 1, \"b\": 0}",
             &["line 1: it needs a field", "has: a, b, path"],
         ),
         ("m.csv", "path,a,b\ntwo,0,1\none.jpg,1,-1\n", &["line 3: b is \"-1\"", "0 or 1"]),
-        ("i.jsonl", "[1]", &["line 1 is no JSON object"]),
+        ("i.jsonl", "[1]", &["line 1 is not a JSON object"]),
     ] {
         let error = labelled(at, name, text).unwrap_err().to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{error}");

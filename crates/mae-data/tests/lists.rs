@@ -139,7 +139,7 @@ fn errors_name_the_line() {
             "it needs a column of images (such as path, file, filename, file_name), but has: what",
         ),
         ("d.csv", "path,class\n", "it has no row with an image"),
-        ("e.jsonl", "{\"path\": \"images/two.png\"}\n{\"no\": 1, \"path\"", "line 2 is no JSON object"),
+        ("e.jsonl", "{\"path\": \"images/two.png\"}\n{\"no\": 1, \"path\"", "line 2 is not a JSON object"),
         ("f.csv", "path,cat,dog\nimages/two.png,1,0\nimages/three.png,1,2\n", "line 3: dog is \"2\""),
         ("g.csv", "split,path,class\ntrain,images/two.png\n", "line 2 has 2 fields"),
     ] {

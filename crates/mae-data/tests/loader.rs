@@ -258,7 +258,7 @@ fn samples_of_another_shape_are_an_error() {
     let mut batches = loader(source, config()).batches(0, upto(8), 0).unwrap();
     assert_eq!(
         batches.next().unwrap().unwrap_err().to_string(),
-        "numbers/000 is a sample of [4, 2, 3] (channels, height, width), but its batch is of [3, 2, 3]"
+        "the sample numbers/000 has the shape [4, 2, 3] (channels, height, width), but its batch has [3, 2, 3]"
     );
     assert!(batches.next().is_none());
     let source = Numbers { channels: 4, pixels: bytes(4), ..Numbers::fine(8) };
@@ -286,11 +286,11 @@ fn what_cannot_work_is_refused() {
     );
     assert!(
         message(LoaderConfig { batch_size: usize::MAX / 4, ..base() })
-            .contains("[3, 2, 3] numbers of u8 each")
+            .contains("[3, 2, 3] values of u8 per image")
     );
     assert_eq!(
         message(LoaderConfig { batch_size: 11, ..base() }),
-        "a batch of 11 is larger than the set it is drawn from: 10 images"
+        "a batch of 11 is larger than the data set of 10 images"
     );
     assert!(new(LoaderConfig { batch_size: 11, drop_last: false, ..base() }).is_ok());
 
@@ -298,7 +298,7 @@ fn what_cannot_work_is_refused() {
     let epoch = |indices, start_batch| loader.batches(0, indices, start_batch).map(|_| ());
     assert_eq!(
         epoch(upto(3), 0).unwrap_err().to_string(),
-        "a batch of 4 is larger than the set it is drawn from: 3 images"
+        "a batch of 4 is larger than the data set of 3 images"
     );
     assert_eq!(
         epoch(vec![0, 1, 2, 10], 0).unwrap_err().to_string(),

@@ -45,7 +45,7 @@ fn what_is_not_read_is_counted_with_what_to_do() {
     assert!(passed_over.runs.is_empty());
     let said = passed_over.warning().unwrap().to_string();
     assert!(
-        said.starts_with("passed over files: 1 .avif, 2 .heic, 1 .tar; system folders: 2 @eaDir, "),
+        said.starts_with("skipped files: 1 .avif, 2 .heic, 1 .tar; system folders: 2 @eaDir, "),
         "{said}"
     );
     assert!(said.contains("magick mogrify -format png *.avif") && said.contains("unpack"), "{said}");
@@ -57,7 +57,7 @@ fn what_is_not_read_is_counted_with_what_to_do() {
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["passed_over"]["files"][".heic"], 2);
     assert!(json["warnings"].as_array().unwrap().iter().any(|warning| warning["kind"] == "passed_over"));
-    assert!(report.to_string().contains("passed over     files: 1 .avif, 2 .heic"), "{report}");
+    assert!(report.to_string().contains("skipped         files: 1 .avif, 2 .heic"), "{report}");
 }
 
 #[test]

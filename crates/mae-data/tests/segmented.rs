@@ -73,7 +73,7 @@ fn names_follow_from_a_template() {
     for template in ["mask.png", "/{stem}.png", "../{stem}.png"] {
         let error = folders.segmented_as(map.clone(), options(template, "")).err().unwrap().to_string();
         assert!(
-            error.starts_with(&format!("the template of label images is {template}, but must be")),
+            error.starts_with(&format!("the template of label maps is {template}, but must be")),
             "{error}"
         );
     }
@@ -84,18 +84,18 @@ fn no_overlap_shows_a_name_of_each() {
     let folders = Folders::new();
     folders.image("cat.jpg", (1, 1)).mask("dog.png", (1, 1), &[0]);
     assert!(refused(folders.segmented(Some(classes(&["no", "yes"])))).ends_with(
-        "masks: none of 1 images has a label image: cat.jpg needs cat.png or cat.tif or cat.tiff, but there is dog.png"
+        "masks: none of 1 images has a label map: cat.jpg needs cat.png or cat.tif or cat.tiff, but there is dog.png"
     ));
     folders.mask("cat.png", (1, 1), &[0]).mask("cat.tif", (1, 1), &[0]);
     assert!(
         refused(folders.segmented(Some(classes(&["no", "yes"]))))
-            .ends_with("the image cat.jpg has several label images, cat.png and cat.tif")
+            .ends_with("the image cat.jpg has several label maps, cat.png and cat.tif")
     );
     let empty = Folders::new();
     empty.image("cat.jpg", (1, 1));
     fs::copy(empty.images().join("cat.jpg"), empty.masks().join("cat.jpg")).unwrap();
     assert!(refused(empty.segmented(None)).ends_with(
-        "no .png, .tif or .tiff file in it and its sub-folders; its 1 JPEG files cannot be label images, because JPEG \
+        "no .png, .tif or .tiff file in it and its sub-folders; its 1 JPEG files cannot be label maps, because JPEG \
          changes values"
     ));
 }
@@ -233,10 +233,7 @@ fn a_bad_label_image_stops_a_run_and_a_bad_image_does_not() {
         fs::write(folders.masks().join("3.png"), damage).unwrap();
         let error = loader(open(), 1).unwrap().epoch(0).unwrap().next().unwrap();
         let error = refused(error);
-        assert!(
-            error.starts_with("cannot read the label image ") && error.ends_with("masks/3.png"),
-            "{error}"
-        );
+        assert!(error.starts_with("cannot read the label map ") && error.ends_with("masks/3.png"), "{error}");
     }
 }
 
@@ -249,8 +246,8 @@ fn images_without_label_maps_are_no_match_for_a_joint_transform() {
     let error = Loader::new(images, transform, config).err().unwrap().to_string();
     assert_eq!(
         error,
-        "the data set is one without label maps, but must be one with a label map for each image, as the transform takes \
-         them"
+        "the data set is one without label maps, but must be one with a label map for each image, as the transform \
+         needs"
     );
 }
 
@@ -294,7 +291,7 @@ fn data_sets_are_found_as_they_are_distributed() {
     assert_eq!(map_of(&source, 1).unwrap(), [0, 15, IGNORE, 0]);
     fs::write(&list, "2007_000032\n\n2007_000061\n").unwrap();
     let error = refused(open().listed(&list));
-    assert!(error.ends_with("line 3: there is no image 2007_000061 with a label image"), "{error}");
+    assert!(error.ends_with("line 3: there is no image 2007_000061 with a label map"), "{error}");
     // Two images with the same name apart from the extension.
     image::RgbImage::new(2, 2).save(voc.images.join("2007_000032.png")).unwrap();
     fs::write(&list, "2007_000042\n2007_000032\n").unwrap();
@@ -305,5 +302,5 @@ fn data_sets_are_found_as_they_are_distributed() {
     fs::remove_file(voc.images.join("2007_000032.png")).unwrap();
     fs::write(&list, "\n").unwrap();
     assert!(refused(open().listed(&list)).ends_with("it names no image"));
-    assert!(refused(open().listed("missing.txt")).starts_with("cannot use the label images missing.txt: "));
+    assert!(refused(open().listed("missing.txt")).starts_with("cannot use the label maps missing.txt: "));
 }

@@ -141,7 +141,10 @@ fn an_interrupted_packing_goes_on() {
 
     let other = PackOptions { short_side_px: 17, ..options.clone() };
     let message = pack(&folder, &out, &other, |_, _| ()).unwrap_err().to_string();
-    assert!(message.contains("unfinished packing of 16 px, Ppm, 3 a shard, 7 images"), "{message}");
+    assert!(
+        message.contains("unfinished packing with other settings (16 px, Ppm, 3 a shard, 7 images"),
+        "{message}"
+    );
 
     let packed = pack(&folder, &out, &options, |_, _| ()).unwrap();
     assert_eq!((packed.images, packed.shards, packed.kept_shards), (7, 3, 1));
@@ -259,7 +262,7 @@ fn indices_that_are_wrong_are_refused() {
     };
     assert_eq!(
         replace("\"version\":1", "\"version\":2"),
-        "the index PACKED/index.jsonl is of version 2, but only version 1 is read"
+        "the index PACKED/index.jsonl is of version 2, but only version 1 is supported"
     );
     assert!(replace("mae-shards", "another").contains("format is another, but must be mae-shards"));
     let text = replace("\"samples\":7", "\"samples\":8");

@@ -49,7 +49,7 @@ fn deep_images_are_packed_as_numpy_files() {
     let packed = pack(&folder, &out, &options(Store::Npy), |_, _| ()).unwrap();
     assert_eq!((packed.images, packed.unreadable.len()), (2, 1));
     let reason = &packed.unreadable[0].reason;
-    assert!(reason.contains("flat.png, 1x3, in the format asked for: "), "{reason}");
+    assert!(reason.contains("flat.png, 1x3, in the requested format: "), "{reason}");
     assert!(reason.ends_with("a NumPy file of 4 channels needs at least 4 rows"), "{reason}");
     let shard = fs::File::open(out.join("images-000000.tar")).unwrap();
     for entry in tar::Archive::new(shard).entries().unwrap() {

@@ -91,7 +91,7 @@ fn what_webdataset_does_not_take_for_an_image_is_counted() {
     let expected = [
         ".heic",
         ".tgz",
-        "beside the tar files .png",
+        "outside the tar files .png",
         "files with several dots in their names .jpg",
         "files with several dots in their names .png",
         "further images of a sample .jpg",

@@ -68,7 +68,7 @@ impl Scores {
 /// A table of classes: number of images, share predicted correctly, and the class that each is most often mistaken for.
 impl fmt::Display for Scores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<20} {:>8} {:>8}  most often taken for", "class", "images", "right")?;
+        writeln!(f, "{:<20} {:>8} {:>8}  most often mistaken for", "class", "images", "right")?;
         for (class, row) in self.confusion.iter().enumerate() {
             let (images, right) = self.of_class(class);
             let others = row.iter().enumerate().filter(|(other, count)| *other != class && **count > 0);

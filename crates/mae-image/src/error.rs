@@ -54,7 +54,7 @@ pub enum ImageError {
     },
 
     /// A file whose first bytes match no supported image format.
-    #[error("{} is not an image: its first bytes belong to none of {known}", path_name(path))]
+    #[error("{} is not an image: its first bytes match none of {known}", path_name(path))]
     NotAnImage {
         /// The file.
         path: PathBuf,
@@ -75,7 +75,7 @@ pub enum ImageError {
     },
 
     /// A valid image file of an unsupported kind.
-    #[error("the image {} is {kind}, which is not read: {advice}", path_name(path))]
+    #[error("the image {} is {kind}, which is not supported: {advice}", path_name(path))]
     Unsupported {
         /// The file.
         path: PathBuf,
@@ -100,7 +100,10 @@ pub enum ImageError {
     },
 
     /// A JPEG or Netpbm file that ends before its image does.
-    #[error("the image {} is cut short: its {bytes} bytes hold no end of the image", path_name(path))]
+    #[error(
+        "the image {} is truncated: its {bytes} bytes do not contain the end of the image",
+        path_name(path)
+    )]
     Truncated {
         /// The file.
         path: PathBuf,

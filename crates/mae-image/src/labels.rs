@@ -14,10 +14,10 @@ use crate::tiff::Tiff;
 use crate::{AnyImage, DecodeLimits, Image, ImageError, PixelType, exif, of_any};
 
 /// Advice for a label image in an unsupported format.
-const EXPORT: &str = "label images must be PNG or TIFF";
+const EXPORT: &str = "label maps must be PNG or TIFF";
 
 /// Advice for a label image in JPEG.
-const LOSSY: &str = "its compression changes numbers near edges; export label images as PNG or TIFF";
+const LOSSY: &str = "its compression changes values near edges; export label maps as PNG or TIFF";
 
 /// Reads the values of a label image and turns it upright by its own orientation.
 ///
@@ -56,7 +56,7 @@ pub fn decode_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<An
             let colours = header.channels - usize::from(header.alpha);
             if !matches!((colours, header.pixel_type), (1, _) | (3, PixelType::U8)) {
                 let (channels, numbers) = (header.channels, header.pixel_type);
-                let what = format!("{channels} bands of {numbers}, which are no label");
+                let what = format!("{channels} bands of {numbers}, which are not labels");
                 return Err(refuse(Problem::Unsupported(what)));
             }
             let stored = tiff.read(&source, tiff.whole(), limits.max_bytes).map_err(refuse)?;

@@ -69,7 +69,7 @@ fn colours_stay_and_alpha_does_not() {
     assert_eq!(decode(&grey).unwrap(), bytes(1, 2, 1, &[7, 8]));
     let deep = png((1, 1), ColorType::Rgb, BitDepth::Sixteen, &[0; 6]);
     let error = decode(&deep).unwrap_err().to_string();
-    assert!(error.contains("colours of 16 bits, which is not read"), "{error}");
+    assert!(error.contains("colours of 16 bits, which is not supported"), "{error}");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn tiff_files_have_numbers_of_many_types() {
     };
     assert!(image.data()[1].is_nan() && image.data()[0] == 4.0 && image.data()[2] == 0.0);
     let error = decode(&tiled([9, 5, 5], RGB)).unwrap_err().to_string();
-    assert!(error.contains("5 bands of u16, which are no label"), "{error}");
+    assert!(error.contains("5 bands of u16, which are not labels"), "{error}");
 }
 
 #[test]
@@ -129,11 +129,11 @@ fn lossy_and_other_formats_are_refused_with_the_reason() {
     std::fs::write(tests.join("grey.pgm"), b"P5 2 2 255\n\x01\x02\x03\x04").unwrap();
     let error = decode_labels(tests.join("lossy.jpg"), &limits).unwrap_err().to_string();
     assert!(
-        error.ends_with("export label images as PNG or TIFF") && error.contains("in the format JPEG"),
+        error.ends_with("export label maps as PNG or TIFF") && error.contains("in the format JPEG"),
         "{error}"
     );
     let error = decode_labels(tests.join("grey.pgm"), &limits).unwrap_err().to_string();
-    assert!(error.ends_with("label images must be PNG or TIFF"), "{error}");
+    assert!(error.ends_with("label maps must be PNG or TIFF"), "{error}");
     assert!(decode_labels(tests.join("missing.png"), &limits).is_err());
 }
 

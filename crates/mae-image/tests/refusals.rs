@@ -52,7 +52,7 @@ fn files_that_are_empty_or_no_images() {
     let (_, message) = refusal("text.png", b"What I wrote about my holiday", DecodeLimits::default());
     assert_eq!(
         message,
-        " is not an image: its first bytes belong to none of JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, NumPy"
+        " is not an image: its first bytes match none of JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, NumPy"
     );
     // A format that exists, but is not supported.
     let (_, message) = refusal("icon.png", &[0, 0, 1, 0, 1, 0, 16, 16], DecodeLimits::default());
@@ -214,18 +214,22 @@ fn kinds_that_are_not_read() {
     };
     for coding in [0xC9, 0xCA] {
         let arithmetic = said("x.jpg", &changed(1, coding));
-        assert!(arithmetic.starts_with(" is an arithmetic-coded JPEG, which is not read: "), "{arithmetic}");
+        assert!(
+            arithmetic.starts_with(" is an arithmetic-coded JPEG, which is not supported: "),
+            "{arithmetic}"
+        );
         assert!(arithmetic.contains("jpegtran"), "{arithmetic}");
     }
-    assert!(said("x.jpg", &changed(1, 0xC3)).starts_with(" is a lossless JPEG, which is not read: "));
-    assert!(said("x.jpg", &changed(4, 12)).starts_with(" is a JPEG of 12 bits, which is not read: "));
+    assert!(said("x.jpg", &changed(1, 0xC3)).starts_with(" is a lossless JPEG, which is not supported: "));
+    assert!(said("x.jpg", &changed(4, 12)).starts_with(" is a JPEG of 12 bits, which is not supported: "));
     // Sampling factors of 3 and 2 columns.
     let mut fractional = changed(11, 0x31);
     fractional[frame + 14] = 0x21;
     assert!(
-        said("x.jpg", &fractional).starts_with(" is a JPEG with fractional subsampling, which is not read")
+        said("x.jpg", &fractional)
+            .starts_with(" is a JPEG with fractional subsampling, which is not supported")
     );
     let heic = said("x.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic");
-    assert!(heic.starts_with(" is HEIC, which is not read: convert it"), "{heic}");
-    assert!(said("x.png", b"\0\0\0\x18ftypavif\0\0\0\0").starts_with(" is AVIF, which is not read"));
+    assert!(heic.starts_with(" is HEIC, which is not supported: convert it"), "{heic}");
+    assert!(said("x.png", b"\0\0\0\x18ftypavif\0\0\0\0").starts_with(" is AVIF, which is not supported"));
 }

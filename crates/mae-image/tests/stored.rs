@@ -147,7 +147,7 @@ fn an_array_of_numpy_has_no_colours() {
     let error = decode(&npy("|u1", &[2, 2, 3], &[0; 12]), "rgb8").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the image input.png is a NumPy array, which is not read: its numbers have no colours; name their \
+        "the image input.png is a NumPy array, which is not supported: its numbers have no colours; name their \
          format, for instance `--pixels f32x4` (in a library: `PixelFormat::Stored`)"
     );
 }
@@ -186,7 +186,8 @@ fn bits_and_inks_are_read_as_grey_and_colours() {
 fn kinds_that_are_not_read_are_named() {
     let refusal = |file: &[u8]| message(&decode(file, "u16x1").unwrap_err());
     let twelve = tiff(&tags([1, 2, 1, 12, UNCOMPRESSED, GREY]), &[vec![0; 3]]);
-    let begin = "the image input.png is a TIFF image with numbers of 12 bits, which is not read: convert it";
+    let begin =
+        "the image input.png is a TIFF image with numbers of 12 bits, which is not supported: convert it";
     assert!(refusal(&twelve).starts_with(begin), "{}", refusal(&twelve));
     let palette = tiff(&tags([1, 2, 1, 8, UNCOMPRESSED, 3]), &[vec![0; 2]]);
     assert!(refusal(&palette).contains("a TIFF image with a palette"), "{}", refusal(&palette));
@@ -202,7 +203,7 @@ fn kinds_that_are_not_read_are_named() {
     );
     let short = npy("<u2", &[2, 2], &[0; 7]);
     let message = refusal(&short);
-    assert!(message.contains("the array takes 8 bytes, but the file has 7 behind its header"), "{message}");
+    assert!(message.contains("the array takes 8 bytes, but the file has 7 after its header"), "{message}");
 }
 
 /// Only the header is read.

@@ -25,7 +25,7 @@ pub enum MaskingError {
     },
 
     /// There are no patches, or more than an `i32` can index.
-    #[error("{0} patches cannot be masked: from 1 to {MAX_PATCHES} can")]
+    #[error("cannot mask {0} patches: the number must be 1 to {MAX_PATCHES}")]
     NumPatches(usize),
 
     /// A mask given by hand hides every patch.
@@ -33,7 +33,7 @@ pub enum MaskingError {
     AllMasked(usize),
 
     /// `num_keep` is 0 or exceeds the number of patches.
-    #[error("{num_keep} of {num_patches} patches cannot be kept: from 1 to {num_patches} can")]
+    #[error("cannot keep {num_keep} of {num_patches} patches: the number must be 1 to {num_patches}")]
     NumKeep {
         /// The requested number of visible patches.
         num_keep: usize,
@@ -42,7 +42,7 @@ pub enum MaskingError {
     },
 
     /// The noise contains a NaN, which has no order.
-    #[error("the noise of patch {0} is not a number")]
+    #[error("the noise of patch {0} is NaN")]
     NoiseIsNan(usize),
 
     /// A batch without masks.

@@ -77,7 +77,7 @@ pub enum ModelError {
         what: String,
     },
     /// The given name matches none of the file's models, or more than one.
-    #[error("{}: '{name}' is not the name of one of its models, which are: {known}", path.display())]
+    #[error("{}: '{name}' does not name one of its models: {known}", path.display())]
     NoModel {
         /// The file.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum ModelError {
         known: String,
     },
     /// The file holds a kind of vision transformer that this crate does not compute.
-    #[error("{}: its model has {what} ({name}), which is not computed here", path.display())]
+    #[error("{}: its model has {what} ({name}), which is not supported", path.display())]
     OtherModel {
         /// The file.
         path: PathBuf,
@@ -97,7 +97,7 @@ pub enum ModelError {
         what: &'static str,
     },
     /// The file's description disagrees with the model.
-    #[error("{}: it says that {field} is {found}, but the model has {expected}", path.display())]
+    #[error("{}: its {field} is {found}, but the model has {expected}", path.display())]
     Different {
         /// The file.
         path: PathBuf,
@@ -109,7 +109,7 @@ pub enum ModelError {
         expected: String,
     },
     /// A decoder is needed, and the file has none.
-    #[error("{} holds {contents}: its pixels cannot be predicted, for which the decoder is needed", path.display())]
+    #[error("{} holds {contents}, but predicting pixels needs a decoder", path.display())]
     NoDecoder {
         /// The file.
         path: PathBuf,
@@ -118,7 +118,7 @@ pub enum ModelError {
     },
     /// The encoder was fine-tuned on means, so its only norm applies to the mean.
     #[error(
-        "{} was fine-tuned on means and has no norm for single tokens: the features of the mean alone are to be had of it \
+        "{} was fine-tuned on means and has no norm for single tokens: only the features of the mean are available \
          (WeightFile::features)",
         path.display()
     )]
@@ -137,7 +137,7 @@ pub enum ModelError {
         count: usize,
     },
     /// The weights cannot be adapted to another image size or to other channels.
-    #[error("cannot change the images of {}: {reason}", path.display())]
+    #[error("cannot adapt {} to other images: {reason}", path.display())]
     Resample {
         /// The file that holds them.
         path: PathBuf,

@@ -49,7 +49,7 @@ fn a_configuration_of_the_old_channels_does_not_normalise_the_new_ones() {
     let bytes = fs::read(&old).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     fs::write(&bare, safetensors::serialize(tensors.iter(), None).unwrap()).unwrap();
-    let config = r#"{"architecture": "vit_nano", "pretrained_cfg": {"input_size": [3, 16, 24], "mean": [0.1, 0.2, 0.3],
+    let config = r#"{"architecture": "vit_tiny_patch16_224", "pretrained_cfg": {"input_size": [3, 16, 24], "mean": [0.1, 0.2, 0.3],
         "std": [0.4, 0.5, 0.6]}}"#;
     fs::write(folder.path().join("config.json"), config).unwrap();
     let hints = Hints { num_heads: Some(2), image_size: Some((16, 24)), ..Hints::default() };

@@ -122,7 +122,7 @@ fn what_was_fine_tuned_on_means_has_its_norm_behind_the_mean() {
     let hints = Hints { num_heads: Some(2), image_size: Some((16, 24)), ..Hints::default() };
     let out = folder.path().join("others");
     let error = file.export(Scheme::Transformers, StoredAs::Same, &hints, &out).unwrap_err().to_string();
-    assert!(error.contains("norms tokens") && !out.exists(), "{error}");
+    assert!(error.contains("normalises tokens") && !out.exists(), "{error}");
 
     // A file with a norm both before and after the mean is refused, not guessed at.
     bare(&path, |_| true, &[("fc_norm.weight", "norm.weight"), ("fc_norm.bias", "norm.bias")]);

@@ -172,7 +172,7 @@ fn an_encoder_is_no_model_and_numbers_have_to_be_finite() {
     let file = WeightFile::open(&path).unwrap();
     assert_eq!(file.contents(), Contents::Encoder);
     let error = file.mae(&Hints::default(), &device).unwrap_err().to_string();
-    assert!(error.contains("an encoder alone") && error.contains("decoder is needed"), "{error}");
+    assert!(error.contains("an encoder alone") && error.contains("needs a decoder"), "{error}");
     let (encoder, used) = file.encoder(&Hints::default(), &device).unwrap();
     assert!(used.unused.is_empty() && used.used.len() == 4 + 4 * 12 + 2);
     let images = Tensor::ones([1, 3, 16, 24], &device);

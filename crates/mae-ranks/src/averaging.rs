@@ -104,8 +104,9 @@ impl Averaging {
             bytes = serde_json::to_vec(&order).expect("an order is plain numbers");
         }
         self.ranks.broadcast(&mut bytes)?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| RanksError::ranks(format!("the main rank's order of gradients: {error}")))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            RanksError::ranks(format!("cannot read the main rank's order of gradients: {error}"))
+        })
     }
 }
 

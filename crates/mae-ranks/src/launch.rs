@@ -35,7 +35,7 @@ pub fn ranks_on(ranks: &Arc<dyn Collective>, device: &Device) -> Result<Arc<dyn 
         let with_card = ranks.gather_numbers(&[f64::from(u8::from(card.is_some()))])?;
         if let Some(rank) = with_card.iter().position(|other| *other != with_card[0]) {
             return Err(RanksError::ranks(format!(
-                "ranks 0 and {rank} differ in training on an NVIDIA card"
+                "only one of the ranks 0 and {rank} trains on an NVIDIA GPU"
             )));
         }
         if let Some(card) = card {

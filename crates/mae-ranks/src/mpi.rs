@@ -84,7 +84,7 @@ impl Mpi {
         let (rank, size, local_rank) = starting
             .recv()
             .unwrap_or(Err("its thread ended"))
-            .map_err(|reason| RanksError::ranks(format!("MPI does not start: {reason}")))?;
+            .map_err(|reason| RanksError::ranks(format!("MPI cannot start: {reason}")))?;
         Ok(Self { rank, size, local_rank, link, thread: Mutex::new(Some(thread)) })
     }
 
@@ -131,7 +131,7 @@ fn serve(link: &Link, calls: &Receiver<Call>, started: &Sender<Result<(usize, us
         let _ = started.send(Err(reason));
     };
     let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Funneled) else {
-        return refuse("it was started before");
+        return refuse("it was already started");
     };
     if threading < Threading::Funneled {
         return refuse("it was built without support for threads");

@@ -93,7 +93,7 @@ impl Collective for Nccl {
     fn mean(&self, tensors: Vec<Tensor<1>>) -> Result<Pending, RanksError> {
         let owned: Option<Vec<_>> = tensors.into_iter().map(CudaMemory::of).collect();
         let (tensors, memory): (Vec<_>, Vec<_>) = owned
-            .ok_or_else(|| RanksError::ranks("gradients are not f32 on the card that this rank trains on"))?
+            .ok_or_else(|| RanksError::ranks("gradients are not f32 on the GPU that this rank trains on"))?
             .into_iter()
             .unzip();
         let done = self.launch(&memory)?;
@@ -149,7 +149,7 @@ fn connect(
         let _ = reply.send(bound.and_then(|()| library.connect(id, rank, size)));
     });
     replied.recv_timeout(timeout).unwrap_or_else(|_| {
-        Err(RanksError::ranks(format!("another rank's card has not answered for {} s", timeout.as_secs())))
+        Err(RanksError::ranks(format!("another rank's GPU has not answered for {} s", timeout.as_secs())))
     })
 }
 
@@ -166,7 +166,7 @@ fn watch(rank: usize, timeout: Duration, underway: &Arc<Underway>) {
                 // The process ends here, so no caller can be told. A failed write to standard error is ignored.
                 let _ = writeln!(
                     std::io::stderr(),
-                    "error: rank {rank}: another rank's card has not answered for {} s",
+                    "error: rank {rank}: another rank's GPU has not answered for {} s",
                     timeout.as_secs()
                 );
                 std::process::exit(1);

@@ -18,17 +18,17 @@ use mae_vit::Normalize;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
-/// Writes a run's initial weights, and the images, masks and learning rate of its first updates.
+/// Write a run's initial weights, and the images, masks and learning rates of its first updates.
 ///
-/// In OUT afterwards: initial.safetensors, the weights under the official names; step-00001.safetensors and so on,
-/// one file an update; and, written last, steps.json with everything else.
+/// OUT gets initial.safetensors (the weights under the official names), step-00001.safetensors and so on (one file per
+/// update) and, last, steps.json with everything else.
 #[derive(Parser)]
 struct Cli {
-    /// Folder of the run.
+    /// The run's folder.
     run: PathBuf,
-    /// Folder to make and write into.
+    /// Folder to create and write to.
     out: PathBuf,
-    /// Number of updates [default: those that the run has recorded].
+    /// Number of updates [default: all that the run has recorded].
     #[arg(long)]
     steps: Option<u64>,
 }

@@ -50,7 +50,7 @@ pub fn dry_run<T: Task>(
         line("warning", warning.to_string());
     }
     let bad = loader.bad_files();
-    line("looked at", format!("{count} images, {} of them unreadable", bad.len()));
+    line("checked", format!("{count} images, {} of them unreadable", bad.len()));
     bad.iter().for_each(|file| line("unreadable", file.reason.clone()));
 
     run.task.prepare(&run, &state.model, device, &Aside { tell, ..Aside::QUIETLY })?;
@@ -70,8 +70,8 @@ pub fn dry_run<T: Task>(
             format!("about {whole} at {rate:.1} images/s, from {timed} updates; evaluations not counted"),
         );
     }
-    let memory = peak_memory().map_or("not known on this system".into(), |bytes| {
-        format!("{:.0} MB at the most so far, on the host", bytes as f64 / 1e6)
+    let memory = peak_memory().map_or("unknown on this system".into(), |bytes| {
+        format!("{:.0} MB at the peak so far, on the host", bytes as f64 / 1e6)
     });
     line("memory", memory);
     Ok(text)

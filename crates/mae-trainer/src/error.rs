@@ -57,7 +57,7 @@ pub enum TrainerError {
         source: Box<toml::de::Error>,
     },
     /// The means and standard deviations of the pixels are unknown.
-    #[error("means and deviations of {pixels} pixels are not known: {reason}")]
+    #[error("means and standard deviations of {pixels} pixels are unknown: {reason}")]
     Pixels {
         /// The format that the images are decoded to.
         pixels: mae_data::PixelFormat,
@@ -66,7 +66,7 @@ pub enum TrainerError {
     },
     /// The training and the held-out folder have different classes.
     #[error(
-        "the training images have the classes [{train}], but the held-out ones [{val}]: labels would not agree"
+        "the training images have the classes [{train}], but the held-out ones have [{val}]: both need the same"
     )]
     Classes {
         /// Classes of the training folder.
@@ -76,7 +76,7 @@ pub enum TrainerError {
     },
     /// Some images have no class.
     #[error(
-        "{unlabelled} of the {images} images in {} have no class: move each to the sub-folder of its class, or name classes in a table by --labels",
+        "{unlabelled} of the {images} images in {} have no class: move each to the sub-folder of its class, or give a table of classes with --labels",
         path.display()
     )]
     Unlabelled {
@@ -125,7 +125,7 @@ pub enum TrainerError {
     },
     /// The names, classes or order of a resumed run's images have changed.
     #[error(
-        "the {set} images are not those that the run began with: {changes}; put them back, or begin a new run with them"
+        "the {set} images are not those that the run began with: {changes}; restore them, or start a new run with these"
     )]
     ImagesChanged {
         /// Which images: the training or the held-out ones.
@@ -148,7 +148,7 @@ pub enum TrainerError {
         path: PathBuf,
     },
     /// Settings that cannot change when a run is resumed.
-    #[error("the run in {} cannot go on with another {changes}: start a new run", path.display())]
+    #[error("the run in {} cannot continue with another {changes}: start a new run", path.display())]
     ResumeWithOptions {
         /// The run's folder.
         path: PathBuf,
@@ -175,8 +175,8 @@ pub enum TrainerError {
          and {}",
         match skipped {
             0 => String::new(),
-            1 => ", after 1 such step was left out".into(),
-            _ => format!(", after {skipped} such steps were left out"),
+            1 => ", after 1 such step was skipped".into(),
+            _ => format!(", after {skipped} such steps were skipped"),
         },
         path.display(),
         last_checkpoint(*checkpoint)
@@ -196,7 +196,7 @@ pub enum TrainerError {
         checkpoint: Option<u64>,
     },
     /// A step does not fit in the device's memory.
-    #[error("the device's memory is too small for {batch_size} images at a time ({said})")]
+    #[error("out of device memory with {batch_size} images per forward pass ({said})")]
     OutOfMemory {
         /// Images of one forward pass.
         batch_size: usize,
@@ -206,7 +206,7 @@ pub enum TrainerError {
         said: String,
     },
     /// The ranks would not train the same run.
-    #[error("rank {rank} has {what}: all ranks must train the same")]
+    #[error("rank {rank} has {what}: all ranks must train the same run")]
     RanksDiffer {
         /// The rank that differs from this one.
         rank: usize,

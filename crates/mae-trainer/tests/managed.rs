@@ -182,7 +182,7 @@ fn a_loss_that_is_not_finite_is_undone_here_too() {
         stop: Box::new(|| false),
     };
     let error = launch.train(&run, state).err().unwrap().to_string();
-    assert!(error.contains("after 3 such steps were left out"), "{error}");
+    assert!(error.contains("after 3 such steps were skipped"), "{error}");
     assert!(run.path("nan-step-000000002.json").is_file());
 }
 

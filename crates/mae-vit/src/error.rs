@@ -53,13 +53,13 @@ pub enum VitError {
         channels: usize,
     },
     /// An unsupported pixel type.
-    #[error("the type of pixels is {dtype}, but must be U8, U16 or F32")]
+    #[error("the pixel type is {dtype}, but must be U8, U16 or F32")]
     PixelType {
         /// The type that was given.
         dtype: String,
     },
     /// An unknown precision of matrix products.
-    #[error("there is no precision '{name}': expected f32 or bf16")]
+    #[error("unknown precision '{name}': expected f32 or bf16")]
     Precision {
         /// The name that was given.
         name: String,

@@ -44,7 +44,7 @@ mod dtype_text {
         let text = String::deserialize(deserializer)?;
         let found = DTYPES.iter().find(|(_, name)| *name == text);
         found.map(|(dtype, _)| *dtype).ok_or_else(|| {
-            D::Error::custom(format_args!("the type of pixels is {text}, but must be u8, u16 or f32"))
+            D::Error::custom(format_args!("the pixel type is {text}, but must be u8, u16 or f32"))
         })
     }
 }
@@ -290,7 +290,7 @@ mod tests {
             assert_eq!(&serde_json::from_str::<Normalize>(&text(normalize)).unwrap(), normalize);
         }
         let wrong = serde_json::from_str::<Normalize>(r#"{"mean":[0.5],"std":[0.5],"dtype":"i8"}"#);
-        assert!(wrong.unwrap_err().to_string().starts_with("the type of pixels is i8, but must be u8, u16"));
+        assert!(wrong.unwrap_err().to_string().starts_with("the pixel type is i8, but must be u8, u16"));
         assert!(Normalize::of(DType::I32, vec![0.0], vec![1.0]).is_err());
         assert!(Normalize::of(DType::F32, vec![f32::NAN], vec![1.0]).is_err());
         assert!(Normalize::of(DType::F32, vec![-3.0], vec![0.0]).is_err());

@@ -12,19 +12,19 @@ use mae_trainer::DeviceName;
 use mae_vit::Geometry;
 use serde_json::json;
 
-/// Prints, as one line of JSON from the main rank, the seconds of each sum.
+/// Time all-reduces; the main rank prints the seconds of each sum as one line of JSON.
 #[derive(Parser)]
 struct Cli {
-    /// How many numbers: as many as this model has parameters.
+    /// Model whose number of parameters is the number of values to sum.
     #[arg(long, default_value = "base")]
     preset: Preset,
-    /// With patches of this side instead of its own.
+    /// Patch size of that model [default: its own].
     #[arg(long)]
     patch_size: Option<usize>,
-    /// How many numbers instead.
+    /// Number of values to sum, instead of a model's.
     #[arg(long)]
     numbers: Option<usize>,
-    /// Where they are.
+    /// Device of the values.
     #[arg(long, default_value = "flex")]
     device: DeviceName,
     /// Sums to time.

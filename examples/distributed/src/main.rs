@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use mae_trainer::cli::{PretrainArgs, TrainArgs, with_ranks};
 
-/// Pre-trains a masked autoencoder in all processes of an MPI job and draws what it has learnt.
+/// Pre-train a masked autoencoder in all processes of an MPI job and draw its reconstructions.
 ///
-/// Without options, on built-in shapes: a few minutes on two cores. With --data DIR, on a folder of images.
-/// --batch-size is each rank's; the learning rate follows from the images of all.
+/// Without options: on built-in shapes, for a few minutes on two cores. With --data DIR: on a folder of images.
+/// --batch-size is per rank; the learning rate is scaled by the images of all ranks.
 #[derive(Parser)]
 #[command(name = "distributed", version, after_help = mae_trainer::cli::EXAMPLES)]
 struct Cli {

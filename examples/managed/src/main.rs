@@ -10,9 +10,9 @@ use mae_trainer::cli::{PretrainArgs, TrainArgs, output, stopped};
 use mae_trainer::managed::{Launch, Screen};
 use mae_trainer::{INTERRUPTED, Restored, Single, StopFlag, summarize};
 
-/// Pre-trains a masked autoencoder and draws what it has learnt.
+/// Pre-train a masked autoencoder and draw its reconstructions.
 ///
-/// Without options, on built-in shapes: a few minutes on two cores. With --data DIR, on a folder of images.
+/// Without options: on built-in shapes, for a few minutes on two cores. With --data DIR: on a folder of images.
 #[derive(Parser)]
 #[command(name = "managed", version, after_help = mae_trainer::cli::EXAMPLES)]
 struct Cli {

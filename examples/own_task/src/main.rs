@@ -114,5 +114,5 @@ fn numbers(path: &Path, images: &dyn ImageSource) -> Result<Vec<f32>> {
 }
 
 fn main() -> ExitCode {
-    cli::main::<cli::NoArgs<Regression>>("Learns to predict a number of each image.")
+    cli::main::<cli::NoArgs<Regression>>("Train an encoder to predict a number for each image.")
 }

@@ -15,9 +15,9 @@ use mae_trainer::{
     summarize, train_step,
 };
 
-/// Pre-trains a masked autoencoder and draws what it has learnt.
+/// Pre-train a masked autoencoder and draw its reconstructions.
 ///
-/// Without options, on built-in shapes: a few minutes on two cores. With --data DIR, on a folder of images.
+/// Without options: on built-in shapes, for a few minutes on two cores. With --data DIR: on a folder of images.
 #[derive(Parser)]
 #[command(name = "plain", version, after_help = mae_trainer::cli::EXAMPLES)]
 struct Cli {

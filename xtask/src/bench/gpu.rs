@@ -23,76 +23,76 @@ const BF16_TOLERANCE: f64 = 2e-2;
 /// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
-    /// Ours on each of these.
+    /// Devices to measure this project on.
     #[arg(long, value_name = "DEVICE", value_delimiter = ',', default_value = "tch:cuda:0,vulkan:0")]
     devices: Vec<String>,
     /// PyTorch's device.
     #[arg(long, default_value = "cuda")]
     peer_device: String,
-    /// Programs that `--pack` has made: nothing is built, and no Rust is needed.
+    /// Folder of programs from `--pack`: nothing is built, and no Rust is needed.
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
-    /// Build the programs into this folder, to be carried elsewhere with this one, and measure nothing.
+    /// Build the programs into this folder, to copy elsewhere with this program; do not measure.
     #[arg(long, value_name = "DIR", conflicts_with = "programs")]
     pack: Option<PathBuf>,
-    /// Backends to build: tch (against the Python's torch), vulkan, wgpu, cuda.
+    /// Backends to build: tch (against torch of --python), vulkan, wgpu, cuda.
     #[arg(long, value_delimiter = ',', default_value = "tch,vulkan")]
     features: Vec<String>,
-    /// Models for rates and memory: base, large, huge, tiny, digits.
+    /// Models for throughput and memory: base, large, huge, tiny, digits.
     #[arg(long = "shape", value_name = "SHAPE", value_delimiter = ',', default_value = "base,large")]
     shapes: Vec<String>,
-    /// Images in a batch.
+    /// Images per batch.
     #[arg(long, default_value_t = 256)]
     batch: usize,
-    /// A model that only has to train, as SHAPE:BATCH.
+    /// Model and batch that must fit into memory and train, as SHAPE:BATCH.
     #[arg(long, value_name = "SHAPE:BATCH", default_value = "huge:64")]
     fits: String,
-    /// Updates of each measurement, the first half of them warm-up.
+    /// Updates per measurement; the first half is warm-up.
     #[arg(long, default_value_t = 40)]
     steps: usize,
-    /// Runs of each, in turns.
+    /// Runs of each, interleaved.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Updates of the two runs, in f32 and in bf16, whose losses are compared at their end.
+    /// Updates of the f32 and the bf16 run whose final losses are compared.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..))]
     updates: u64,
-    /// Folder of JPEG files, for training with loading beside training without.
+    /// Folder of JPEG files, to compare training with and without loading.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Parts to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::ALL)]
     parts: Vec<Part>,
-    /// Measure PyTorch without torch.compile, which takes a minute for each model and round.
+    /// Leave out torch.compile, which takes a minute per model and round.
     #[arg(long)]
     eager_only: bool,
-    /// Do not measure memory, which takes another run of each program.
+    /// Leave out memory, which takes another run of each program.
     #[arg(long)]
     without_memory: bool,
-    /// Decoding threads for it.
+    /// Decoding threads for --data.
     #[arg(long, default_value_t = 16)]
     workers: usize,
-    /// A Python with PyTorch, timm and safetensors [default: a virtual environment is made]
+    /// Python with PyTorch, timm and safetensors [default: a virtual environment is made]
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Also write what is printed to this file.
+    /// Also write the output to this file.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
 
-/// A section of what is printed.
+/// A section of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The golden tests, and the losses of three updates beside PyTorch's.
+    /// The golden tests, and the losses of three updates next to PyTorch's.
     Parity,
-    /// Images a second of whole training steps beside PyTorch's.
+    /// Images per second of whole training steps, next to PyTorch's.
     Rates,
     /// Whether a large model trains.
     Fits,
-    /// The encoder on visible patches beside one on all tokens.
+    /// The encoder on visible patches, next to one on all tokens.
     Visible,
     /// Training from JPEG files.
     Loading,
-    /// A longer run in bf16 beside the same in f32.
+    /// A longer run in bf16, next to the same run in f32.
     LongRuns,
 }
 
@@ -103,11 +103,11 @@ impl Part {
 
 /// Measures all of it, or packs the programs.
 pub fn gpu(options: &Options) -> Result<()> {
-    ensure!(options.rounds >= 1 && options.steps >= 4, "rounds are at least 1 and steps at least 4");
+    ensure!(options.rounds >= 1 && options.steps >= 4, "--rounds must be at least 1 and --steps at least 4");
     let python = python(options.python.as_deref())?;
     if let Some(folder) = &options.pack {
         Gpu::build(&options.features, &python, folder)?;
-        println!("{} holds what is to be carried; measure with --programs", folder.display());
+        println!("the programs are in {}; measure with --programs", folder.display());
         return Ok(());
     }
     let programs = match &options.programs {
@@ -120,7 +120,7 @@ pub fn gpu(options: &Options) -> Result<()> {
     if let Some(path) = &options.write {
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    ensure!(failures.is_empty(), "what did not hold:\n{}", failures.join("\n"));
+    ensure!(failures.is_empty(), "failed checks:\n{}", failures.join("\n"));
     Ok(())
 }
 

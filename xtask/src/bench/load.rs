@@ -23,21 +23,22 @@ const FLOAT_STD: f64 = 255.0 * (0.229 + 0.224 + 0.225) / 3.0;
 /// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
-    /// A folder of JPEG files [default: the photographs of scripts/make_data.py, which are made]
+    /// Folder of JPEG files [default: the photographs of scripts/make_data.py, which are made]
     folder: Option<PathBuf>,
-    /// Runs of each program, in turns.
+    /// Runs of each program, interleaved.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Passes over the folder that a run times, after one that it does not.
+    /// Timed passes over the folder per run, after one untimed pass.
     #[arg(long, default_value_t = 5)]
     passes: usize,
-    /// The core that everything runs on, with taskset.
+    /// Core that everything runs on, by taskset.
     #[arg(long, default_value_t = 0)]
     core: usize,
-    /// A Python with scripts/requirements-bench.txt, and with DALI if that is measured [default: a virtual environment is made]
+    /// Python with scripts/requirements-bench.txt, and with DALI if that is measured [default: a virtual environment is
+    /// made]
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Measure DALI too, which is a download of a gigabyte.
+    /// Also measure DALI, which is a download of a gigabyte.
     #[arg(long)]
     dali: bool,
     /// Also write the table to this file.
@@ -65,7 +66,7 @@ struct Report {
 
 /// Measures, prints, and writes the table if asked to.
 pub fn load(options: &Options) -> Result<()> {
-    ensure!(options.rounds >= 1 && options.passes >= 1, "rounds and passes are at least 1");
+    ensure!(options.rounds >= 1 && options.passes >= 1, "--rounds and --passes must be at least 1");
     let target = target();
     let [bench_load, pack] = ["bench_load", "pack"].map(build_example_of_data);
     let (bench_load, pack) = (bench_load?, pack?);
@@ -156,7 +157,7 @@ fn table(options: &Options, rows: &[Row]) -> Result<String> {
     let peers: Vec<&Row> = rows.iter().filter(|row| !row.ours).collect();
     let mut text = format!(
         "Images/s to 224 px crops on one core ({}); medians of {} interleaved rounds of {} passes, spread from the \
-         slowest round to the fastest, and what ours is in multiples of each peer.\n\n| program | images/s | spread |",
+         slowest round to the fastest, and the ratio of ours to each peer.\n\n| program | images/s | spread |",
         cpu(),
         options.rounds,
         options.passes

@@ -11,7 +11,7 @@ use crate::programs::{build, target};
 
 /// Trains the default recipe with both programs in turns; prints the median seconds of each and their ratio.
 pub fn loops(rounds: usize, steps: u64) -> Result<()> {
-    ensure!(rounds >= 1 && steps >= 1, "rounds and steps are at least 1");
+    ensure!(rounds >= 1 && steps >= 1, "--rounds and --steps must be at least 1");
     build(&["--package=plain", "--package=managed"])?;
     let target = target();
     let programs = ["plain", "managed"];

@@ -17,98 +17,100 @@ use anyhow::Result;
 use clap::Subcommand;
 use transfer::{digits, segment};
 
-/// What can be measured.
+/// Benchmarks.
 #[derive(Subcommand)]
 pub enum Bench {
-    /// What pre-training is worth on the digits: neighbours, a probe, fine-tuning of all or some blocks, from scratch.
+    /// Measure the gain from pre-training on the digits: kNN, a probe, full and partial fine-tuning, and training from
+    /// scratch.
     #[command(after_help = "\
 Example:
   python scripts/make_data.py --out data
   cargo xtask bench digits data/digits")]
     Digits(digits::Options),
-    /// What pre-training is worth for segmentation: 16, 64 and all labelled images, with a linear head and UPerNet, from scratch.
+    /// Measure the gain from pre-training for segmentation: a linear head and UPerNet on 16, 64 and all labelled
+    /// images, and UPerNet from scratch.
     #[command(after_help = "\
 Example:
   python scripts/make_data.py --out data
   cargo xtask bench segment data/digits-on-photos")]
     Segment(segment::Options),
-    /// Everything that is to be known of a graphics card, beside PyTorch on the same one: parity, rates, memory, loading.
+    /// Measure everything on a GPU, next to PyTorch on the same GPU: parity, throughput, memory, loading.
     #[command(after_help = "\
 Examples:
   cargo xtask bench gpu --data photos --write docs/gpu-table.md
   cargo xtask bench gpu --pack carried
   xtask bench gpu --programs carried --python python3 --data photos")]
     Gpu(Box<gpu::Options>),
-    /// Loading images on one core beside torchvision's and DALI's.
+    /// Measure image loading on one core, next to torchvision and DALI.
     #[command(after_help = "\
 Examples:
   cargo xtask bench load
   cargo xtask bench load path/to/jpegs --rounds 7
   cargo xtask bench load --dali --write docs/bench-load.md")]
     Load(load::Options),
-    /// The encoder on visible patches beside one that sees every token: the paper's own claim.
+    /// Measure the speed-up of encoding only visible patches over encoding all tokens, as the paper claims it.
     Encoder {
         /// Runs of each.
         #[arg(long, default_value_t = 5)]
         rounds: usize,
-        /// Images in a batch.
+        /// Images per batch.
         #[arg(long, default_value_t = 4)]
         batch: usize,
     },
-    /// An epoch over a folder of images beside the step's own rate.
+    /// Measure the throughput of an epoch over a folder of images, next to that of the step alone.
     Epoch {
-        /// The folder; a few images are repeated.
+        /// Folder of images; if there are few, they are repeated.
         data: PathBuf,
         /// Runs of each.
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
-    /// A step by operation, with GFLOP/s and GB/s.
+    /// Measure the operations of a step, in GFLOP/s and GB/s.
     Operations {
-        /// The model: base, lightly, tiny, large, digits
+        /// Model: base, lightly, tiny, large, digits
         #[arg(default_value = "tiny")]
         shape: String,
-        /// Images in a batch.
+        /// Images per batch.
         #[arg(long, default_value_t = 16)]
         batch: usize,
-        /// How often each operation is timed.
+        /// Timings of each operation.
         #[arg(long, default_value_t = 10)]
         steps: usize,
     },
-    /// What a token costs, from 49 to 1024 of them and from ViT-Ti to ViT-L.
+    /// Measure the cost of a token, for 49 to 1024 tokens and ViT-Ti to ViT-L.
     Sizes,
-    /// The managed loop beside the explicit one.
+    /// Measure the managed training loop, next to the explicit one.
     Loops {
         /// Runs of each.
         #[arg(long, default_value_t = 5)]
         rounds: usize,
-        /// Updates of a run.
+        /// Updates per run.
         #[arg(long, default_value_t = 200)]
         steps: u64,
     },
-    /// Two processes beside one, and what adding up their gradients costs.
+    /// Measure two processes, next to one, and the cost of summing their gradients.
     Ranks {
-        /// The folder of images.
+        /// Folder of images.
         data: PathBuf,
         /// Runs of each.
         #[arg(long, default_value_t = 5)]
         rounds: usize,
-        /// Updates of a run; the first two are warm-up.
+        /// Updates per run; the first two are warm-up.
         #[arg(long, default_value_t = 8)]
         steps: usize,
     },
-    /// How much of the all-reduce of gradients overlaps with the backward pass over slow links (needs root).
+    /// Measure how much of the gradients' all-reduce overlaps with the backward pass over slow links (needs root).
     Overlap {
         /// Folder of images.
         data: PathBuf,
-        /// Runs of each, in turns.
+        /// Runs of each, interleaved.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
-    /// A model of step time against ranks, fitted to sums over links between network namespaces (needs root), and what it
-    /// predicts for more.
+    /// Fit a model of step time against ranks to all-reduces between network namespaces (needs root), and predict
+    /// larger numbers of ranks.
     Scaling(scaling::Options),
-    /// Training steps on the CPU beside PyTorch's: timm, transformers, lightly.
+    /// Measure training steps on the CPU, next to PyTorch's: timm, transformers, lightly.
     #[command(after_help = "\
 Examples:
   cargo xtask bench step

@@ -20,7 +20,7 @@ struct Sums {
 /// One and two processes of one thread in turns, on ViT-Ti with 32 images each; then the sum of as many gradients as
 /// ViT-B has parameters, beside a step of it.
 pub fn ranks(data: &Path, rounds: usize, steps: usize) -> Result<()> {
-    ensure!(rounds >= 1 && steps >= 3, "rounds are at least 1, steps at least 3");
+    ensure!(rounds >= 1 && steps >= 3, "--rounds must be at least 1 and --steps at least 3");
     build(&["--package=distributed", "--features=mpi", "--bins", "--examples"])?;
     let mut rates = [Vec::new(), Vec::new()];
     for round in 1..=rounds {

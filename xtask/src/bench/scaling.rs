@@ -15,28 +15,28 @@ use super::median::median;
 use super::ranks::{cropped, rates_of};
 use crate::programs::{build, run, target};
 
-/// What is measured, and what is assumed of the machines that are predicted for.
+/// Options of the benchmark, and assumptions about the machines to predict for.
 #[derive(clap::Args)]
 pub struct Options {
-    /// A folder of images: whole steps on it are held against the model as well.
+    /// Folder of images: also compare whole training steps on it with the model.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// The rate of each link that is measured, in Mbit/s: slow enough for the cores not to matter.
+    /// Rate of each measured link in Mbit/s, slow enough that the cores do not matter.
     #[arg(long, default_value_t = 200)]
     mbit_per_s: u32,
-    /// Images per second of one device, by itself.
+    /// Images per second of one device alone.
     #[arg(long, default_value_t = 1000.0)]
     images_per_s: f64,
-    /// Images per second that the loader of one device can do.
+    /// Images per second of one device's loader.
     #[arg(long, default_value_t = 3000.0)]
     loader_images_per_s: f64,
-    /// The spread of a device's step time: deviation by mean.
+    /// Spread of a device's step time: standard deviation divided by mean.
     #[arg(long, default_value_t = 0.02)]
     jitter: f64,
-    /// Gradients in millions: ViT-B's by default.
+    /// Gradients, in millions; the default is ViT-B's.
     #[arg(long, default_value_t = 111.7)]
     millions: f64,
-    /// Images of an update, over all devices.
+    /// Images per update, over all devices.
     #[arg(long, default_value_t = 4096)]
     batch: usize,
 }
@@ -106,7 +106,7 @@ pub fn scaling(options: &Options) -> Result<()> {
         points.iter().partition(|(ranks, bytes, _)| *ranks == 3 && telling(*bytes));
     let ring = Ring::fit(&fitted);
     println!(
-        "fitted to 3 hosts: {:.0} us a round, {:.0} Mbit/s a link of {}\n",
+        "fitted to 3 hosts: {:.0} us per round, {:.0} Mbit/s per link of {}\n",
         1e6 * ring.latency_s,
         8e-6 * ring.bytes_per_s,
         options.mbit_per_s
@@ -133,8 +133,8 @@ pub fn scaling(options: &Options) -> Result<()> {
         steps.loading()?;
     }
     println!(
-        "\n{} images an update, {} images/s a device, {:.1} M gradients in f32, a loader of {} images/s a device, step times \
-         that spread by {:.0}%:\n",
+        "\n{} images per update, {} images/s per device, {:.1} M gradients in f32, a loader of {} images/s per device, step times \
+         with a spread of {:.0}%:\n",
         options.batch,
         options.images_per_s,
         options.millions,

@@ -84,25 +84,25 @@ struct Column {
 /// Options of the benchmark.
 #[derive(Args)]
 pub struct Options {
-    /// Runs of each program, in turns.
+    /// Runs of each program, interleaved.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Threads of each.
+    /// Threads of each program.
     #[arg(long, default_value_t = 2)]
     threads: usize,
     /// Rows to measure: base, lightly, tiny, digits, segment [default: all]
     #[arg(long = "shape", value_name = "SHAPE")]
     shapes: Vec<String>,
-    /// Type of matrix products: f32, or bf16, in which the peers run under autocast.
+    /// Precision of matrix products: f32, or bf16 (the peers then run under autocast).
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     precision: String,
-    /// Measure ours on libtorch too.
+    /// Also measure this project on libtorch.
     #[arg(long)]
     libtorch: bool,
-    /// Measure the peers under torch.compile too.
+    /// Also measure the peers under torch.compile.
     #[arg(long)]
     compile: bool,
-    /// A Python with scripts/requirements-bench.txt [default: a virtual environment is made]
+    /// Python with scripts/requirements-bench.txt [default: a virtual environment is made]
     #[arg(long)]
     python: Option<PathBuf>,
     /// Also write the table to this file.
@@ -112,10 +112,10 @@ pub struct Options {
 
 /// Measures, prints, and writes the table if asked to.
 pub fn step(options: &Options) -> Result<()> {
-    ensure!(options.rounds >= 1 && options.threads >= 1, "rounds and threads are at least 1");
+    ensure!(options.rounds >= 1 && options.threads >= 1, "--rounds and --threads must be at least 1");
     let known: Vec<&str> = WORKS.iter().map(|work| work.shape).collect();
     if let Some(unknown) = options.shapes.iter().find(|shape| !known.contains(&shape.as_str())) {
-        anyhow::bail!("there is no shape '{unknown}'; there are {}", known.join(", "));
+        anyhow::bail!("unknown shape '{unknown}': expected one of {}", known.join(", "));
     }
     let python = python(options.python.as_deref())?;
     let libtorch = options.libtorch.then(|| build_bench_step_on_libtorch(&python)).transpose()?;

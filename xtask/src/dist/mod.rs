@@ -29,7 +29,7 @@ const COMPLETIONS: [(&str, &str, &str); 3] = [
 /// Options of `cargo xtask dist`.
 #[derive(Args)]
 pub struct Options {
-    /// Cargo's profile: `quick` builds faster, and the program is slower.
+    /// Cargo profile: `quick` builds faster, but the program is slower.
     #[arg(long, default_value = "release")]
     profile: String,
 }

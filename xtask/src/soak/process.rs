@@ -88,7 +88,7 @@ impl Process {
                 return Ok(End { status, said, usage: Usage::of(&self.samples) });
             }
             if self.began.elapsed() > Duration::from_secs(1800) {
-                bail!("it does not come to its end in half an hour");
+                bail!("it did not end within half an hour");
             }
             self.sample();
             sleep(Duration::from_millis(5));

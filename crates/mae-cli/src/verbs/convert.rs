@@ -45,7 +45,7 @@ pub struct Args {
     /// Resample an encoder's patch embedding for patches of this size.
     #[arg(long, value_name = "PX")]
     resample_patches_to: Option<usize>,
-    /// Adapt the weights to N channels by timm's rule: one takes the sum of all kernels, several repeat the kernels.
+    /// Adapt the weights to N channels by timm's rule: one takes the sum of the kernels, several repeat them, scaled.
     #[arg(long, value_name = "N", conflicts_with = "channels")]
     in_chans: Option<usize>,
     /// Adapt the weights to channels of these names, such as blue,green,red,nir: each takes the kernels of the channel
@@ -103,7 +103,7 @@ fn replacing<T>(out: &Path, write: impl FnOnce(&Path) -> Result<T>) -> Result<T>
         for entry in fs::read_dir(out).with_context(failed)? {
             let name = entry.with_context(failed)?.file_name();
             if !IN_FOLDER.iter().any(|known| name == *known) {
-                bail!("{}: it holds {}, which no conversion has written", failed(), name.display());
+                bail!("{}: it holds {}, which no conversion writes", failed(), name.display());
             }
         }
     }

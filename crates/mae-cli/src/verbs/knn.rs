@@ -66,10 +66,7 @@ struct Labelled {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    ensure!(
-        args.tokens != Tokens::All,
-        "--tokens is all, but an image has to have one vector: class or mean"
-    );
+    ensure!(args.tokens != Tokens::All, "--tokens is all, but kNN needs one vector per image: class or mean");
     let encoder = args.encode.open(&args.weights, args.tokens)?;
     // The images are opened and checked before any are encoded, which takes most of the time.
     let (train, test) = args.images(encoder.pixels())?;
@@ -121,7 +118,7 @@ impl Args {
         data.check_classes()?;
         let Data { train, val, notes } = data;
         notes.iter().for_each(|(_, note)| say(note));
-        let val = val.context("there are no images that are voted on")?;
+        let val = val.context("there are no held-out images")?;
         for (source, path) in [(&train, &self.train), (&val, self.test.as_ref().unwrap_or(&self.train))] {
             ensure!(
                 !source.is_multi_label(),
@@ -131,7 +128,7 @@ impl Args {
             let classes = source.class_names().len();
             ensure!(
                 classes > 1,
-                "{} has {classes} classes, but there have to be two at least: sub-folders at its first level, or those of a table \
+                "{} has {classes} classes, but must have at least 2: sub-folders at its first level, or classes of a table \
                  that --labels names",
                 path.display()
             );

@@ -14,7 +14,7 @@ Examples:
   mae pretrain --recipe digits --data digits/train --val digits/test
   mae pretrain --resume runs/photos-tiny-1
 
-Without options: on built-in shapes, a few minutes on two cores.";
+Without options: on built-in shapes, for a few minutes on two cores.";
 
 pub fn run(args: &TrainArgs<PretrainArgs>, ranks: &Arc<dyn Collective>) -> Result<ExitCode> {
     Ok(args.train_and_tell(ranks)?)

@@ -1,11 +1,11 @@
-"""`mae probe` and `mae finetune` beside PyTorch: a probe trained there on the same features, a fine-tuned model loaded there.
+"""Compares `mae probe` and `mae finetune` with PyTorch: trains a probe on the same features, and loads a fine-tuned model.
 
 usage: python check_classify.py MAE RUN DIGITS
-       MAE is the command, RUN a run of the recipe `digits`, DIGITS the folder with train and test
+       MAE is the program, RUN a run of the recipe `digits`, DIGITS the folder with train and test
 (Python 3.11, pip install -r ../../../mae-model/tests/golden/requirements.txt)
 
-The probe sees all images in every update, so that their order has no part in it. timm loads what `mae finetune` writes with
-strict=True, has to tell as many digits right as `mae` says, and gives the probabilities of `mae predict`.
+The probe sees all images in every update, so that their order does not matter. timm loads the weights of `mae finetune` with
+strict=True. It must reach the accuracy that `mae` prints, and the probabilities of `mae predict`.
 """
 
 import json
@@ -25,7 +25,7 @@ from timm.optim import Lars
 from torch import nn
 
 EPOCHS, WARMUP, BASE_LR = 1000, 100, 10.0
-# The recipe's encoder, and what its images are normalised by.
+# The recipe's encoder, and its normalisation of images.
 SHAPE = dict(img_size=8, patch_size=2, embed_dim=96, depth=4, num_heads=4)
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -45,7 +45,7 @@ def features(mae: str, weights: str, images: Path, folder: str) -> tuple[torch.T
 
 
 def probabilities(mae: str, weights: Path, images: Path, paths: list[str]) -> torch.Tensor:
-    """What `mae predict` says of all classes, in the order of their names."""
+    """Returns the probabilities of all classes by `mae predict`, in the order of their names."""
     lines = run(mae, "predict", weights, images, "--json", "--top-k", 10, "--quiet").splitlines()
     found = {}
     for line in map(json.loads, lines):
@@ -56,7 +56,7 @@ def probabilities(mae: str, weights: Path, images: Path, paths: list[str]) -> to
 
 
 def probe(train: tuple, test: tuple) -> float:
-    """The accuracy of a batch norm and a linear layer, trained by LARS as the official main_linprobe.py does it."""
+    """Returns the accuracy of a batch norm and a linear layer, trained by LARS like the official main_linprobe.py."""
     torch.manual_seed(0)
     (x, y), (x_test, y_test) = train, test
     model = nn.Sequential(nn.BatchNorm1d(x.shape[1], affine=False, eps=1e-6), nn.Linear(x.shape[1], 10))
@@ -79,7 +79,7 @@ def probe(train: tuple, test: tuple) -> float:
 
 @torch.no_grad()
 def by_timm(mae: str, weights: Path, images: Path) -> float:
-    """What timm's model tells right with the weights that were written here; its features are those of `mae embed`."""
+    """Returns the accuracy of timm's model with our weights. Also compares its features with those of `mae embed`."""
     norm = partial(nn.LayerNorm, eps=1e-6)
     model = VisionTransformer(**SHAPE, num_classes=10, global_pool="avg", norm_layer=norm).eval()
     model.load_state_dict(load_file(weights), strict=True)

@@ -1,4 +1,4 @@
-"""`mae embed` beside timm's own features: the same photographs through timm's evaluation transform on Pillow.
+"""Compares `mae embed` with timm's features of the same photographs, through timm's evaluation transform on Pillow.
 
 usage: python check_embed.py MAE PHOTOS
 (Python 3.11, pip install -r ../../../mae-model/tests/golden/requirements.txt)
@@ -20,15 +20,15 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_data_config
 from timm.models.vision_transformer import VisionTransformer
 
-# Relative: the largest difference of a vector over its largest magnitude, and the norm of the difference over all tokens.
+# Relative: for a vector, the largest difference over the largest magnitude; for all tokens, the norm of the difference over the norm.
 TOLERANCE = {"class": 1e-3, "mean": 1e-3, "all": 1e-3}
 
 
 def check_parquet(path: Path, names: list[str], features: np.ndarray) -> None:
-    """The same names and features to the bit, as pyarrow reads them."""
+    """Checks that pyarrow reads the same names and, to the bit, the same features."""
     table = parquet.read_table(path)
     assert table["path"].to_pylist() == names
-    # A class is a folder at the first level, and is null where there are none.
+    # The class is the folder at the first level, or null if there are no such folders.
     classes = {Path(name).parent.name for name in names}
     labels = set(table["label"].to_pylist())
     assert labels == (classes if len(classes) > 1 else {None}), labels
@@ -42,7 +42,7 @@ def check_parquet(path: Path, names: list[str], features: np.ndarray) -> None:
 def main() -> None:
     mae, photos = sys.argv[1], Path(sys.argv[2])
     torch.manual_seed(0)
-    # timm's weights for MAE are normalised by ImageNet's numbers, its tiny ones by halves: both are tried.
+    # Images for timm's MAE weights are normalised by ImageNet's mean and deviation, those for its tiny models by 0.5. Both are tested.
     halves = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]
     for name, size, crop_pct, options in [
         ("vit_tiny_patch16_224", None, None, halves),
@@ -79,7 +79,7 @@ def main() -> None:
     check_memory(mae)
 
 
-# By a process of its own, since a child begins with the memory of the one that starts it, and torch's is large.
+# Measured from a separate process, because a child starts with the memory of its parent, and torch's is large.
 PEAK = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -88,12 +88,12 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 
 
 def peak_mb(command: list) -> float:
-    """The most memory of a command."""
+    """Returns the peak memory of a command in MiB."""
     return float(subprocess.check_output([sys.executable, "-c", PEAK, *map(str, command)]))
 
 
 def check_memory(mae: str) -> None:
-    """A folder of ten times as many images takes no more memory."""
+    """Checks that ten times as many images take no more memory."""
     few, many = 150, 1500
     torch.manual_seed(0)
     vit = dict(img_size=64, patch_size=8, embed_dim=192, depth=1, num_heads=3, num_classes=0)
@@ -111,7 +111,7 @@ def check_memory(mae: str) -> None:
                 peaks.append(peak_mb([mae, "embed", weights, images, out, "--tokens", "all"]))
                 megabytes = out.stat().st_size / 1e6
             print(f".{suffix}: {peaks[0]:.0f} MB for {few} images, {peaks[1]:.0f} MB for {many} and {megabytes:.0f} MB of rows")
-            # By how much the allocator's peak differs from run to run, and far less than the rows.
+            # 30 MB is the variation of the allocator's peak between runs, and far less than the rows.
             assert peaks[1] < peaks[0] + 30 < peaks[0] + megabytes / 2, peaks
 
 

@@ -1,5 +1,5 @@
-"""`mae embed` of weights as people have them, beside PyTorch: folders with configurations, checkpoints with several models
-in them or with Python objects beside the tensors, models in several files, other projects' checkpoints.
+"""Compares `mae embed` with PyTorch on weights in common forms: folders with configurations, checkpoints with several models or
+with Python objects beside the tensors, models in several files, checkpoints of other projects.
 
 usage: python check_folders.py MAE PHOTOS
 (Python 3.11, pip install -r ../../../mae-model/tests/golden/requirements.txt)
@@ -39,7 +39,7 @@ DECODER = dict(
 
 
 def drawn(model: nn.Module, seed: int = 0) -> nn.Module:
-    """The same model, no parameter of which is at its beginning."""
+    """Sets every parameter of the model to a random value."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -52,7 +52,7 @@ def vit(seed: int = 0, **more: object) -> VisionTransformer:
 
 
 class CfgNode(dict):
-    """As yacs has it."""
+    """Like yacs' class of this name."""
 
 
 class Tools:
@@ -60,7 +60,7 @@ class Tools:
         self.mae, self.folder, self.count = mae, folder, 0
 
     def images(self, height: int = 32, width: int = 32) -> tuple[Path, torch.Tensor]:
-        """Pictures of a size, and their pixels from 0 to 1."""
+        """Writes pictures of a size. Returns their folder and their pixels from 0 to 1."""
         folder = self.folder / f"images-{height}-{width}"
         folder.mkdir(exist_ok=True)
         random, pixels = np.random.default_rng(3), []
@@ -93,7 +93,7 @@ class Tools:
 
 
 def close(ours: torch.Tensor, theirs: torch.Tensor, what: str) -> None:
-    """Relative to the largest magnitude."""
+    """Asserts that two tensors agree within TOLERANCE, relative to the largest magnitude."""
     assert ours.shape == theirs.shape, (what, ours.shape, theirs.shape)
     error = ((ours - theirs).abs().max() / theirs.abs().max()).item()
     print(f"{what}: within {error:.1e}")
@@ -217,7 +217,7 @@ def several_models(tools: Tools) -> None:
         assert "--weights-key" in tools.run("embed", path, images, tools.folder / f"{name}.npy", "-q").stderr
         tools.refuses(["'other'", key], "inspect", path, "--weights-key", "other")
     assert "with a projection head" in told, told
-    # A small one of MoCo-v3's has twelve heads, where everyone else's has six.
+    # MoCo-v3's small model has twelve heads; all others have six.
     for heads, prefix in [(6, ""), (12, "module.base_encoder.")]:
         model = vit(embed_dim=384, num_heads=heads)
         torch.save({"state_dict": ddp(model.state_dict(), prefix)}, path)
@@ -260,7 +260,7 @@ def python_objects(tools: Tools) -> None:
     out = tools.folder / "double.safetensors"
     tools.says("convert", path, "--to", "timm", out, "--precision", "f32")
     assert all(torch.equal(t, state[name]) for name, t in load_file(out).items())
-    # What stands in `args` need not be said again.
+    # Options in `args` need not be given again.
     mae = official(tools)
     torch.save({"model": mae, "args": argparse.Namespace(norm_pix_loss=True, input_size=32, mask_ratio=0.6)}, path)
     text = tools.says("inspect", path, "--num-heads", 4, "--decoder-num-heads", 4)
@@ -268,7 +268,7 @@ def python_objects(tools: Tools) -> None:
 
 
 def official(tools: Tools) -> dict[str, torch.Tensor]:
-    """A small model under the official names."""
+    """Returns a small model under the official names."""
     model = drawn(ViTMAEForPreTraining(ViTMAEConfig(**HF, **DECODER, norm_pix_loss=True)))
     model.save_pretrained(tools.folder / "mae-hf")
     out = tools.folder / "official.safetensors"
@@ -289,7 +289,7 @@ def split_and_strange(tools: Tools) -> None:
     assert torch.equal(tools.embed(folder, images), reference)
     assert torch.equal(tools.embed(folder / "model.safetensors.index.json", images), reference)
     index = json.loads((folder / "model.safetensors.index.json").read_text())
-    # The same as older versions of transformers wrote it.
+    # The same model in the form of older versions of transformers.
     bins = tools.folder / "bins"
     bins.mkdir()
     names = {name: shard.replace(".safetensors", ".bin") for name, shard in index["weight_map"].items()}
@@ -338,7 +338,7 @@ def split_and_strange(tools: Tools) -> None:
 def other_projects(tools: Tools) -> None:
     images, x = tools.images()
     x = normed(x, *IMAGENET)
-    # lightly, as its decoder was up to 1.5 and as it is from 1.6 on.
+    # lightly's decoder up to version 1.5, and from 1.6 on.
     mae = official(tools)
     encoder = {name: t for name, t in mae.items() if not name.startswith("decoder_") and name != "mask_token"}
     backbone = MaskedVisionTransformerTIMM(VisionTransformer(**{**SMALL, "embed_dim": 64, "num_heads": 4, "mlp_ratio": 2.0}))
@@ -365,7 +365,7 @@ def other_projects(tools: Tools) -> None:
 
     model = vit(no_embed_class=True)
     save_file(model.state_dict(), tools.folder / "no-class.safetensors")
-    # 16 positions are those of 4 x 4 patches, or of 3 x 5 and the class token: nothing is guessed.
+    # 16 positions may be 4 x 4 patches, or 3 x 5 patches and the class token: `mae` does not guess.
     for more in [(), ("--image-size", 32)]:
         tools.refuses(["no_embed_class"], "embed", tools.folder / "no-class.safetensors", images, tools.folder / "no.npy", *more)
     model.pretrained_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], input_size=[3, 32, 32], crop_pct=1.0)
@@ -389,7 +389,7 @@ def other_projects(tools: Tools) -> None:
 
 
 def photographs(tools: Tools, photos: Path) -> tuple[Path, list[Path]]:
-    """Photographs that are not square, lying and standing."""
+    """Writes photographs that are not square, in landscape and portrait format."""
     folder, names = tools.folder / "pictures", []
     folder.mkdir(exist_ok=True)
     for i, path in enumerate(sorted(photos.rglob("*.*"))[:6]):
@@ -405,7 +405,7 @@ SHAPE = {**HF, "image_size": 96, "patch_size": 16}
 
 
 def prepared_as_said(tools: Tools, photos: Path) -> None:
-    """Photographs are resized and cut as the files beside the weights say."""
+    """Checks that photographs are resized and cropped as the files beside the weights say."""
     pictures, names = photographs(tools, photos)
     usual = dict(do_normalize=True, do_rescale=True, rescale_factor=1 / 255, do_resize=True)
     usual |= dict(image_mean=[0.5] * 3, image_std=[0.25] * 3, resample=3)
@@ -416,7 +416,7 @@ def prepared_as_said(tools: Tools, photos: Path) -> None:
 
     def features(change: dict) -> torch.Tensor:
         write(folder / "preprocessor_config.json", usual | change)
-        # By Pillow: torchvision rounds after each direction in another way, up to two of 255 levels off.
+        # The Pillow backend, because torchvision rounds differently after each direction: by up to two of 255 levels.
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         pixels = [processor(Image.open(name), return_tensors="pt")["pixel_values"] for name in names]
         return torch.cat([hf_features(model, x) for x in pixels])
@@ -439,12 +439,12 @@ def prepared_as_said(tools: Tools, photos: Path) -> None:
         (vit_processor | dict(resample=0), ["nearest", "--resize"]),
         (vit_processor | dict(size=dict(height=64, width=64)), ["64 x 64", "96 x 96"]),
         (vit_processor | dict(size=dict(longest_edge=96)), ["size"]),
-        (clip | dict(do_center_crop=False), ["no centre cut out", "--resize"]),
+        (clip | dict(do_center_crop=False), ["without a centre crop", "--resize"]),
         (dict(image_processor_type="ConvNextImageProcessor", size=dict(shortest_edge=96), crop_pct=0.9), ["crop_pct"]),
     ]:
         write(folder / "preprocessor_config.json", usual | change)
         tools.refuses(["preprocessor_config.json", *words], "embed", folder, pictures, tools.folder / "no.npy")
-    # What the user says goes before what the file says.
+    # Options override the file.
     write(folder / "preprocessor_config.json", usual | vit_processor | dict(do_resize=False))
     ours = tools.embed(folder, pictures, "--resize", 110)
     close(ours, features(clip | dict(size=dict(shortest_edge=110), do_center_crop=True)), "photographs with --resize")
@@ -473,7 +473,7 @@ def prepared_as_said(tools: Tools, photos: Path) -> None:
 
 
 def converted(tools: Tools, photos: Path) -> None:
-    """What a folder says of its model and its images goes along, whatever it is converted to."""
+    """Checks that converted files keep what the source folder says about the model and its images, in every scheme."""
     pictures, _ = photographs(tools, photos)
     model = drawn(ViTMAEForPreTraining(ViTMAEConfig(**SHAPE, **DECODER)))
     encoder = drawn(ViTModel(ViTConfig(**SHAPE, layer_norm_eps=1e-3)))
@@ -500,7 +500,7 @@ def converted(tools: Tools, photos: Path) -> None:
 
 
 def to_transformers(tools: Tools, photos: Path) -> None:
-    """Photographs through the processor that is written beside the model."""
+    """Checks photographs through the processor that `mae convert` writes beside the model."""
     pictures, names = photographs(tools, photos)
     model = drawn(ViTMAEForPreTraining(ViTMAEConfig(**SHAPE, **DECODER, mask_ratio=0.6)))
     model.save_pretrained(tools.folder / "source")
@@ -516,7 +516,7 @@ def to_transformers(tools: Tools, photos: Path) -> None:
         processor = AutoImageProcessor.from_pretrained(out, backend=backend)
         pixels[backend] = torch.cat([processor(Image.open(name), return_tensors="pt")["pixel_values"] for name in names])
     close(ours["written"], hf_features(whole, pixels["pil"]), f"{len(names)} photographs through transformers' processor")
-    # torchvision rounds after each direction in another way than Pillow.
+    # After each direction, torchvision rounds differently from Pillow.
     steps = ((pixels["pil"] - pixels["torchvision"]).abs() * torch.tensor(IMAGENET[1]).view(1, 3, 1, 1) * 255).max().item()
     print(f"by its torchvision backend: within {steps:.2f} of 255 steps")
     assert steps < 2.01, steps

@@ -1,4 +1,4 @@
-"""Images of 16 bits and of floats, with one to thirteen channels: features beside timm's, a run from the files to its pictures.
+"""Checks 16-bit and float images with one to thirteen channels: features beside timm's, and runs from the files to the pictures.
 
 usage: python check_pixels.py MAE
 (Python 3.11, pip install -r ../../../mae-model/tests/golden/requirements.txt -r ../../../mae-image/tests/python/requirements.txt)
@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 
 
 def scene(rng, height: int, width: int, channels: int, dtype) -> np.ndarray:
-    """Waves and a gradient of another height in each channel, `[H, W, C]`."""
+    """Draws waves and a gradient, at a different level in each channel, `[H, W, C]`."""
     y, x = np.mgrid[:height, :width][..., None] / SIZE
     speed, phase = rng.uniform(1, 9, (2, channels)), rng.uniform(0, 6, channels)
     waves = np.sin(speed[0] * x + phase) * np.cos(speed[1] * y) + x - y
@@ -35,7 +35,7 @@ def scene(rng, height: int, width: int, channels: int, dtype) -> np.ndarray:
 
 
 def covered(image: np.ndarray) -> np.ndarray:
-    """Resized to cover the model's size, and the centre of it, as Pillow does with floats: timm's evaluation at a crop of 1."""
+    """Resizes to cover the model's size and crops the centre, by Pillow on floats: timm's evaluation with a crop of 1."""
     height, width = image.shape[:2]
     scale = SIZE / min(height, width)
     size = (SIZE, int(width * scale)) if height < width else (int(height * scale), SIZE)
@@ -49,7 +49,7 @@ def covered(image: np.ndarray) -> np.ndarray:
 
 
 def write(path: Path, image: np.ndarray) -> Path:
-    """As the name says."""
+    """Writes an image in the format of the extension."""
     if path.suffix == ".npy":
         np.save(path, image)
     elif path.suffix == ".png":
@@ -71,7 +71,7 @@ def check_features(mae: str, folder: Path, suffix: str, channels: int, dtype) ->
     sizes = [(SIZE, SIZE), (97, 130), (51, 40), (200, 64)]
     scenes = [scene(rng, *size, channels, dtype) for size in sizes]
     if dtype == np.float32:
-        # Of the model's size: resizing would spread what is missing.
+        # This scene has the model's size, because resizing would spread missing values.
         scenes[0][3:9, 40:, 0] = np.nan
         scenes[0][17, 21, -1] = np.inf
     paths = [write(images / f"{i}{suffix}", image) for i, image in enumerate(scenes)]
@@ -95,7 +95,7 @@ def check_features(mae: str, folder: Path, suffix: str, channels: int, dtype) ->
 
 
 def check_run(mae: str, folder: Path) -> None:
-    """Mean and deviation of four bands are those of numpy; the run's own weights say how images are decoded."""
+    """Checks that mean and deviation of four bands equal numpy's, and that the run's weights say how to decode images."""
     rng = np.random.default_rng(4)
     scenes = [scene(rng, 40, 56, 4, np.uint16) for _ in range(24)]
     data, run = folder / "data", folder / "run"
@@ -122,14 +122,14 @@ def check_run(mae: str, folder: Path) -> None:
     subprocess.run([mae, "predict", folder / "finetune", data, folder / "classes.csv"], **quiet)
     drawn = {path.relative_to(folder) for path in folder.rglob("*.png")}
     print(f"a run of u16x4 with its probe, fine-tuning, kNN and {len(drawn)} pictures")
-    # An image of another kind is refused by name, with what it is and what it has to be.
+    # An image of another format is refused: the error names it, its format and the required one.
     write(folder / "grey.png", scenes[0][..., :1])
     refused = subprocess.run([mae, "embed", run, folder / "grey.png", folder / "x.npy"], capture_output=True, text=True)
     assert "grey.png" in refused.stderr and "u16x1" in refused.stderr and "u16x4" in refused.stderr, refused.stderr
 
 
 def check_segment(mae: str, folder: Path, run: Path) -> None:
-    """A segmenter of four bands of 16 bits; label maps of GeoTIFF scenes lie where the scenes do."""
+    """Checks a segmenter of four 16-bit bands: label maps of GeoTIFF scenes have the scenes' georeference."""
     rng = np.random.default_rng(7)
     images, masks, out = folder / "scenes", folder / "labels", folder / "predicted"
     images.mkdir(), masks.mkdir()

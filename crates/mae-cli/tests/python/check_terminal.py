@@ -1,11 +1,11 @@
-"""Ctrl-C in a real terminal: one clean stop with a checkpoint, and the terminal as it was.
+"""Checks Ctrl-C in a real terminal: the run stops once, with a checkpoint, and the terminal is as before.
 
 usage: python check_terminal.py PHOTOS COMMAND...
-       PHOTOS is a folder of images, COMMAND a training program with its first words: `mae pretrain`, `cargo xtask train --`
-(Python 3.11, its standard library, bash)
+       PHOTOS is a folder of images, COMMAND the start of a training command: `mae pretrain`, `cargo xtask train --`
+(Python 3.11 without packages, bash)
 
-The command is typed into an interactive bash in a pseudo-terminal. That shell takes the terminal back when the process that
-it started ends: a launcher that ends before its program leaves that one without a terminal.
+The test types the command into an interactive bash in a pseudo-terminal. This shell takes the terminal back when the process
+that it started ends. If a launcher ends before its program, that program is left without a terminal.
 """
 
 import fcntl
@@ -23,12 +23,12 @@ from pathlib import Path
 
 CTRL_C = b"\x03"
 SMALL = "--image-size 32 --batch-size 4 --epochs 1000000"
-# One update of minutes.
+# One update takes minutes.
 SLOW = "--preset small --repeats 16 --batch-size 16 --accum-iter 11 --epochs 1000"
 
 
 class Terminal:
-    """A bash in a pseudo-terminal, and what it has printed."""
+    """A bash in a pseudo-terminal, and its output so far."""
 
     def __init__(self):
         self.pid, self.fd = pty.fork()
@@ -56,7 +56,7 @@ class Terminal:
         os.write(self.fd, line.encode() + b"\n")
 
     def status(self, seconds):
-        """The exit status of the command line before, once there is one, and whether the terminal is as before it."""
+        """Waits for the end of the command. Returns its exit status, and whether the terminal is as before."""
         found = lambda: re.search(r"STATUS=(\d+) SAME=(\w+)", self.text)
         self.until(found, seconds, "the end of the command")
         return int(found()[1]), found()[2] == "yes"
@@ -68,12 +68,12 @@ class Terminal:
 
 
 def run(command, photos, options, out, interrupts, begun):
-    """Types the command, and Ctrl-C at so many seconds after it has begun; returns what it printed."""
+    """Types the command. After it has begun, types Ctrl-C after each of the delays in `interrupts`. Returns the output."""
     terminal = Terminal()
     terminal.until(lambda: "ready> " in terminal.text, 20, "a prompt")
-    # The program may have ended before the last Ctrl-C: the shell's trap lets it go on with its line then, and `stty`, which
-    # such a Ctrl-C ends, is asked again. Programs that the shell starts do not inherit the trap.
-    # The words are put together by the shell, so that the line that is typed does not contain what is looked for.
+    # The program may end before the last Ctrl-C. The trap then lets the shell go on with its line. Such a Ctrl-C may end
+    # `stty`, so it is repeated until it succeeds. Programs that the shell starts do not inherit the trap.
+    # The shell joins the parts of STATUS, so that the typed line does not contain the text that the test looks for.
     line = f"trap : INT; b=$(stty -g); {command} --data {photos} {options} --out {out}; s=$?; until a=$(stty -g); do :; done; "
     terminal.type(line + '[ "$b" = "$a" ] && e=yes || e=no; echo STA""TUS=$s SAME=$e')
     terminal.until(lambda: begun(terminal), 1200, "the training")
@@ -106,7 +106,7 @@ def main():
             checkpoints = list((out / "checkpoints").glob("step-*"))
             assert len(checkpoints) == 1, checkpoints
             print(f"Ctrl-C {name}: {checkpoints[0].name} written, the terminal as it was")
-        # A second one that is meant, in the middle of an update.
+        # A deliberate second Ctrl-C, in the middle of an update.
         out = Path(folder) / "at-once"
         began = time.monotonic()
         run(command, photos, SLOW, out, [1, 1.5], lambda terminal: "\x1b[?1049h" in terminal.text)

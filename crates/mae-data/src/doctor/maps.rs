@@ -88,15 +88,15 @@ impl MapReport {
             }
         };
         let of_files = |files: &[BadFile]| files.iter().map(|file| file.reason.clone()).collect::<Vec<_>>();
-        warn(&of_files(&self.unreadable), "label image(s) or image(s) cannot be read");
-        warn(&of_files(&self.misfits), "label image(s) are not of the size of their image");
+        warn(&of_files(&self.unreadable), "label map(s) or image(s) cannot be read");
+        warn(&of_files(&self.misfits), "label map(s) differ in size from their image");
         let strays = self.strays.iter().map(|stray| {
             let StrayValue { path, value, pixels, x, y } = stray;
             format!("{path} has {value} in {pixels} pixel(s), first at (x {x}, y {y})")
         });
         warn(&strays.collect::<Vec<_>>(), "value(s) are not in the class map");
-        warn(&self.without_map, "image(s) have no label image and are left out");
-        warn(&self.without_image, "label image(s) belong to no image");
+        warn(&self.without_map, "image(s) have no label map and are left out");
+        warn(&self.without_image, "label map(s) belong to no image");
         warn(&self.all_ignored, "image(s) have no pixel of any class");
         let absent = self.classes.iter().filter(|class| class.pixels == 0).map(|class| class.name.clone());
         let absent: Vec<_> = absent.collect();
@@ -112,8 +112,8 @@ impl MapReport {
 impl fmt::Display for MapReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |name: &str, value: String| writeln!(f, "{name:<15} {value}");
-        line("label images", self.root.clone())?;
-        line("images", format!("{} with a label image, {} without", self.images, self.without_map.len()))?;
+        line("label maps", self.root.clone())?;
+        line("images", format!("{} with a label map, {} without", self.images, self.without_map.len()))?;
         let percent = |pixels: u64| 100.0 * pixels as f64 / (self.pixels.max(1)) as f64;
         let count = self.classes.len();
         line(

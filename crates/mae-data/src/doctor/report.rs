@@ -216,7 +216,7 @@ impl fmt::Display for DataReport {
         }
         let formats: Vec<_> = self.formats.iter().map(|(name, files)| format!("{files} {name}")).collect();
         if !self.passed_over.is_empty() {
-            line("passed over", self.passed_over.to_string())?;
+            line("skipped", self.passed_over.to_string())?;
         }
         line("formats", some_or_none(formats.join(", ")))?;
         match self.pixels {

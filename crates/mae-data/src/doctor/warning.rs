@@ -189,7 +189,7 @@ impl fmt::Display for DataWarning {
             ),
             Self::PartsAsClasses { names } => write!(
                 f,
-                "the folders {} are taken for classes: if they are parts of the data set, name one as the training images and another as the held-out ones",
+                "the folders {} are taken for classes: if they are splits of the data set, name one as the training images and another as the held-out images",
                 names.join(", ")
             ),
             Self::ListsAsClasses { name, separator } => write!(
@@ -205,14 +205,14 @@ impl fmt::Display for DataWarning {
             }
             Self::Grey => write!(
                 f,
-                "all images are grey: they are read as three equal channels, and normalised by ImageNet's means of colours unless --mean and --std are given"
+                "all images are grey: they are read as three equal channels, and normalised by ImageNet's RGB means unless --mean and --std are given"
             ),
             Self::Converted { looked_at, formats } => {
                 let files: usize = formats.iter().map(|format| format.files).sum();
                 let named = |FormatCount { format, first, .. }: &FormatCount| format!("{first} is {format}");
                 write!(
                     f,
-                    "{files} of {looked_at} files looked at hold more than 8-bit RGB and are converted to it ({}): --pixels FORMAT takes one \
+                    "{files} of {looked_at} files checked have more than 8-bit RGB and are converted to it ({}): --pixels FORMAT keeps one \
                      format as it is",
                     shown(formats, named).collect::<Vec<_>>().join(", ")
                 )
@@ -227,37 +227,37 @@ impl fmt::Display for DataWarning {
                     format!("{} of channel {channel} ({max})", percent(*share))
                 };
                 let listed: Vec<_> = shown(channels, named).collect();
-                write!(f, "numbers may have been cut off: the largest number is {}", listed.join(", "))
+                write!(f, "numbers may have been clipped: the largest number is {}", listed.join(", "))
             }
             Self::MixedSizes { smallest, largest } => write!(
                 f,
-                "scenes have {}x{} to {}x{} px, and each gives as many samples an epoch: cut large ones into parts if all pixels are to \
-                 count alike",
+                "scenes have {}x{} to {}x{} px, but each gives as many samples per epoch: cut large ones into parts if all pixels should \
+                 count equally",
                 smallest.0, smallest.1, largest.0, largest.1
             ),
             Self::ConstantChannels { channels } => {
                 let listed: Vec<_> = shown(channels, usize::to_string).collect();
                 write!(
                     f,
-                    "constant over all images, channel(s) {}: normalising by a deviation of 0 would divide by 0; leave them out, or give --std",
+                    "channel(s) {} are constant over all images: normalising them would divide by 0; leave them out, or give --std",
                     listed.join(", ")
                 )
             }
             Self::Unlabelled { files } => {
-                write!(f, "{files} file(s) have no label, beside others that have one")
+                write!(f, "{files} file(s) have no label, but others have one")
             }
             Self::EmptyFolders { names } => {
                 let listed: Vec<_> = shown(names, String::clone).collect();
                 write!(
                     f,
-                    "{} sub-folder(s) without an image are no classes: {}",
+                    "{} sub-folder(s) without an image are not classes: {}",
                     names.len(),
                     listed.join(", ")
                 )
             }
             Self::Imbalance { most, least } => write!(
                 f,
-                "the classes are out of balance: {} has {} files, {} has {}",
+                "the classes are imbalanced: {} has {} files, {} has {}",
                 most.name, most.files, least.name, least.files
             ),
             Self::Duplicates { copies, groups } => {
@@ -272,7 +272,7 @@ impl fmt::Display for DataWarning {
             Self::Enlarged { image_size: (height, width), times } => write!(
                 f,
                 "half of the images are enlarged {times:.1} times or more to {height}x{width} px: a smaller image size \
-                 shows as much and costs less"
+                 would show as much and cost less"
             ),
             Self::Orientation { image_size: (height, width), shown, turned } => write!(
                 f,
@@ -282,14 +282,14 @@ impl fmt::Display for DataWarning {
                 100.0 * turned
             ),
             Self::PassedOver(passed_over) => {
-                write!(f, "passed over {passed_over}")?;
+                write!(f, "skipped {passed_over}")?;
                 passed_over.advice().map_or(Ok(()), |advice| write!(f, ": {advice}"))
             }
             Self::Unreadable { files, share, exceeded } => {
                 write!(f, "{files} file(s), {:.1}%, cannot be read", 100.0 * share)?;
                 match exceeded {
-                    Some(limit) => write!(f, ": by default training puts up with {:.1}%", 100.0 * limit),
-                    None => write!(f, ": training puts other images in their place"),
+                    Some(limit) => write!(f, ": by default training accepts at most {:.1}%", 100.0 * limit),
+                    None => write!(f, ": training replaces them by other images"),
                 }
             }
         }

@@ -62,7 +62,7 @@ impl Loader {
         let one = sides.iter().try_fold(each.bytes(), |bytes, &side| bytes.checked_mul(side));
         let bytes = one.and_then(|one| one.checked_mul(config.batch_size));
         if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
-            let bound = format!("few enough for the memory, at {sides:?} numbers of {each} each");
+            let bound = format!("few enough for the memory, at {sides:?} values of {each} per image");
             return Err(argument("batch_size", config.batch_size, &bound));
         }
         if u32::try_from(source.len()).is_err() {
@@ -71,7 +71,7 @@ impl Loader {
         if let Some(joint) = transform.joint() {
             if !source.has_label_maps() {
                 let (name, value) = ("the data set", "one without label maps".to_owned());
-                let bound = "one with a label map for each image, as the transform takes them".to_owned();
+                let bound = "one with a label map for each image, as the transform needs".to_owned();
                 return Err(DataError::Argument { name, value, bound });
             }
             joint.check(pixels)?;

@@ -51,7 +51,7 @@ enum Colours {
 #[derive(Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "what is ignored must be a value from 0 to 65535, or a colour, \"#rrggbb\" or [red, green, blue]"
+    expecting = "an ignored entry must be a value from 0 to 65535, or a colour, \"#rrggbb\" or [red, green, blue]"
 )]
 enum Ignored {
     Value(u16),
@@ -78,7 +78,7 @@ impl TryFrom<String> for Hex {
         let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6);
         let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let [_, red, green, blue] =
-            number.ok_or_else(|| format!("\"{text}\" is no colour #rrggbb"))?.to_be_bytes();
+            number.ok_or_else(|| format!("\"{text}\" is not a colour #rrggbb"))?.to_be_bytes();
         Ok(Self([red, green, blue]))
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn discover(root: &Path, paths: &[PathBuf], limits: &DecodeLimits) ->
         let path = root.join(relative);
         let no_value = |number: f32| DataError::LabelMap {
             path: path.clone(),
-            reason: format!("{number} is no label, which is a whole number from 0 to 65535"),
+            reason: format!("{number} is not a label: labels are whole numbers from 0 to 65535"),
         };
         match decode(&path, limits)? {
             AnyImage::U8(image) if image.channels() == 3 => colours.extend(image.data().as_chunks::<3>().0),
@@ -39,7 +39,7 @@ pub(super) fn discover(root: &Path, paths: &[PathBuf], limits: &DecodeLimits) ->
         let found = values.len() + colours.len();
         if found > MOST {
             return Err(refused(format!(
-                "without a class map, every value is a class: there are {found} down to {}, and at most {MOST} are numbered",
+                "without a class map, every value is a class: {found} occur up to the file {}, but at most {MOST} are supported",
                 path_name(relative)
             )));
         }
@@ -48,7 +48,7 @@ pub(super) fn discover(root: &Path, paths: &[PathBuf], limits: &DecodeLimits) ->
         values.extend(std::mem::take(&mut colours).into_iter().map(|[grey, _, _]| u16::from(grey)));
     }
     if !values.is_empty() && !colours.is_empty() {
-        return Err(refused("some label images have numbers and some RGB colours: give a class map".into()));
+        return Err(refused("some label maps have numbers and some RGB colours: give a class map".into()));
     }
     let binary = values.iter().copied().eq([0, VOID]);
     let ignore: &[u16] = if !binary && values.remove(&VOID) { &[VOID] } else { &[] };
@@ -63,6 +63,6 @@ pub(super) fn discover(root: &Path, paths: &[PathBuf], limits: &DecodeLimits) ->
         colours: vec![[*red, *green, *blue]],
     });
     ClassMap::build(of_values.chain(of_colours).collect(), ignore, &[]).map_err(|reason| {
-        refused(format!("no class map was given, and the values found make none: {reason}"))
+        refused(format!("no class map was given, and the values found do not form one: {reason}"))
     })
 }

@@ -109,7 +109,7 @@ impl LabelMaps {
             None => Ok(Some(first)),
             Some(second) => {
                 let [image, first, second] = [image, &first, &second].map(path_name);
-                let reason = format!("the image {image} has several label images, {first} and {second}");
+                let reason = format!("the image {image} has several label maps, {first} and {second}");
                 Err(DataError::LabelMaps { path: self.root.clone(), reason })
             }
         }
@@ -154,7 +154,7 @@ impl LabelMapOptions {
             return Ok(());
         }
         let bound = "a relative path with {stem} in it, such as {stem}_mask.png".into();
-        Err(DataError::Argument { name: "the template of label images", value: template.clone(), bound })
+        Err(DataError::Argument { name: "the template of label maps", value: template.clone(), bound })
     }
 
     /// The possible relative paths of the label image of an image.
@@ -223,7 +223,7 @@ fn list(root: &Path) -> Result<BTreeSet<PathBuf>, DataError> {
         let jpeg = match others {
             0 => String::new(),
             others => {
-                format!("; its {others} JPEG files cannot be label images, because JPEG changes values")
+                format!("; its {others} JPEG files cannot be label maps, because JPEG changes values")
             }
         };
         let reason = format!("no .png, .tif or .tiff file in it and its sub-folders{jpeg}");

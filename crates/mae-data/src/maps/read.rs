@@ -90,7 +90,7 @@ pub(crate) fn classify(
         AnyImage::U8(image) if image.channels() == 3 && !classes.has_colours() => {
             let colours = image.data().as_chunks().0;
             if !colours.iter().all(is_grey) {
-                let reason = "it has RGB colours, but the class map has values alone: give classes colours";
+                let reason = "it has RGB colours, but the class map has only values: give classes colours";
                 return Err(refused(reason));
             }
             for [grey, _, _] in colours {
@@ -110,7 +110,7 @@ pub(crate) fn classify(
             }
         }
         _ if !classes.has_values() => {
-            return Err(refused("it has numbers, but the class map has colours alone: give classes values"));
+            return Err(refused("it has numbers, but the class map has only colours: give classes values"));
         }
         AnyImage::U8(image) => {
             for number in image.data() {

@@ -38,7 +38,7 @@ impl Segmented {
             let Some(name) = source.relative_name(index) else {
                 let image = source.name(index);
                 return Err(refused(format!(
-                    "the image {image} has no path below a folder, by which label images are found"
+                    "the image {image} has no path below a folder, by which label maps are found"
                 )));
             };
             match maps.of(&name)? {
@@ -50,7 +50,7 @@ impl Segmented {
             let image = source.relative_name(0).unwrap_or_default();
             let found = maps.paths().next().map_or_else(String::new, path_name);
             return Err(refused(format!(
-                "none of {} images has a label image: {} needs {}, but there is {found}",
+                "none of {} images has a label map: {} needs {}, but there is {found}",
                 source.len(),
                 path_name(&image),
                 maps.expected(&image)
@@ -92,7 +92,7 @@ impl Segmented {
                     )));
                 }
                 _ => {
-                    return Err(refused(format!("line {line}: there is no image {name} with a label image")));
+                    return Err(refused(format!("line {line}: there is no image {name} with a label map")));
                 }
             };
         }

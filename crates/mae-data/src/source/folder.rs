@@ -130,7 +130,7 @@ impl ImageFolder {
             Some(row) if first.0 != second.0 => Err(DataError::Labels {
                 path: table.path().into(),
                 reason: format!(
-                    "{row} is an image in {} and one in {}; give each folder a table of its own, or name paths",
+                    "{row} is an image in {} and one in {}; give each folder a table of its own, or use paths",
                     path_name(first.0),
                     path_name(second.0)
                 ),

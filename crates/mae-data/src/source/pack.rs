@@ -181,7 +181,7 @@ fn begin(folder: &ImageFolder, out: &Path, options: &PackOptions) -> Result<(), 
         Ok(found) => Err(refuse(
             out,
             format!(
-                "it holds an unfinished packing of {}, and not of {}: remove it to begin anew",
+                "it holds an unfinished packing with other settings ({}, not {}): remove it to start again",
                 found.trim(),
                 settings.trim()
             ),

@@ -194,7 +194,7 @@ fn see_beside(folder: &Path, index: &Index, passed_over: &mut PassedOver) -> io:
         }
         match path.extension().and_then(|end| end.to_str()) {
             Some(end) if is_image(&path) => {
-                passed_over.file(format!("beside the tar files .{}", end.to_ascii_lowercase()));
+                passed_over.file(format!("outside the tar files .{}", end.to_ascii_lowercase()));
             }
             _ => passed_over.see_file(&path),
         }

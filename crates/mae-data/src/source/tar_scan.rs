@@ -233,9 +233,9 @@ fn refuse_compressed(file: &mut File) -> io::Result<()> {
     let kinds: [(&[u8], &str); 4] =
         [(b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
     match kinds.into_iter().find(|(magic, _)| begin.starts_with(magic)) {
-        Some((_, kind)) => {
-            Err(invalid(format!("it is compressed with {kind}: uncompress it, images are read in place")))
-        }
+        Some((_, kind)) => Err(invalid(format!(
+            "it is compressed with {kind}: decompress it, because images are read in place"
+        ))),
         None => Ok(()),
     }
 }

@@ -1,8 +1,8 @@
-"""RandAugment's operations as timm and Pillow apply them, and what timm's random erasing draws.
+"""Writes the results of RandAugment's operations by timm and Pillow, and the distribution of timm's random erasing.
 
 pip install -r requirements.txt
 python make_augment.py            # writes augment/
-python make_augment.py --check    # compares augment/ with what this makes
+python make_augment.py --check    # makes the files again and compares
 """
 
 import random
@@ -16,14 +16,14 @@ from PIL import Image
 from timm.data import auto_augment, random_erasing
 
 sys.path.append(str(Path(__file__).resolve().parents[4] / "scripts"))
-from golden_files import Store  # noqa: E402 - other crates use it too
+from golden_files import Store  # noqa: E402 - shared with other crates
 
 FILL = (124, 116, 104)
 
-# (height, width), none square. The last is the only one with pixels enough to be equalized.
+# (height, width); square only for the pixel. Only the last has enough pixels to be equalised.
 SIZES = {"pixel": (1, 1), "row": (1, 9), "column": (7, 1), "thin": (2, 11), "small": (13, 17), "large": (21, 24)}
 
-# Arguments beyond those of any magnitude too. All are for the small picture; the second, or the only one, for the rest.
+# Some arguments exceed those of every magnitude. The small picture takes all, the others the second or the only one.
 ARGUMENTS = {
     "AutoContrast": [None],
     "Equalize": [None],
@@ -50,7 +50,7 @@ POINTS = 24
 
 
 def picture(height, width):
-    """Waves of other phases and bounds in each channel, and some pixels that stand out."""
+    """Draws waves of different phase and range in each channel, and some outlying pixels."""
     y, x, c = np.mgrid[0:height, 0:width, 0:3]
     waves = 118 + 11 * c + (80 - 13 * c) * np.sin(0.61 * x + 0.37 * y + 1.3 * c) * np.cos(0.23 * x - 0.41 * y * (c - 1))
     noise = (x * 7919 + y * 104729 + c * 1299709) % 251 % 29 - 14
@@ -74,11 +74,11 @@ def level_to_argument(name, magnitude, negative):
 
 
 def erased(height, width):
-    """Points on the cumulative distribution of every number that describes a rectangle, and how many there are."""
+    """Returns points on the cumulative distribution of each value that describes a rectangle, and the number of rectangles."""
     eraser = random_erasing.RandomErasing(probability=1.0, device="cpu")
     rectangles = []
     for _ in range(DRAWS):
-        # In its mode `const`, timm erases to zero.
+        # In the mode `const`, timm erases to zero.
         image = eraser(torch.ones(1, height, width))[0] == 0
         rows, columns = image.any(1).nonzero(), image.any(0).nonzero()
         if len(rows):
@@ -101,9 +101,9 @@ def main():
     store = Store(Path(__file__).with_name("augment"))
     images = {name: picture(*size) for name, size in SIZES.items()}
     images["flat"] = Image.new("RGB", (21, 14), (9, 200, 77))
-    # So few values that the last steps of its equalized histogram lie beyond a byte.
+    # Has so few values that the last steps of its equalised histogram exceed a byte.
     images["steps"] = images["large"].crop((0, 0, 22, 19)).point(lambda value: value // 32 * 32)
-    # Pillow's grey.
+    # Grey in Pillow (mode L).
     images["grey"] = images["small"].getchannel(0)
 
     described = {}
@@ -112,7 +112,7 @@ def main():
         described[name] = {"shape": shape, "bytes": image.tobytes().hex()}
     store.json("images.json", described)
 
-    # Arguments as text: readers of JSON may round numbers.
+    # Arguments are text, because JSON readers may round numbers.
     cases = []
     for name, arguments in ARGUMENTS.items():
         for source, image in images.items():

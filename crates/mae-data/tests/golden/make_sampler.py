@@ -1,8 +1,8 @@
-"""What torch.utils.data.DistributedSampler deals to each rank of several worlds, in order and shuffled.
+"""Writes the indices that torch.utils.data.DistributedSampler deals to each rank, for several world sizes, in order and shuffled.
 
 pip install -r requirements.txt
 python make_sampler.py            # writes sampler/
-python make_sampler.py --check    # compares sampler/ with what this makes
+python make_sampler.py --check    # makes the files again and compares
 """
 
 import sys
@@ -11,10 +11,10 @@ from pathlib import Path
 from torch.utils.data import DistributedSampler
 
 sys.path.append(str(Path(__file__).resolve().parents[4] / "scripts"))
-from golden_files import Store  # noqa: E402 - other crates use it too
+from golden_files import Store  # noqa: E402 - shared with other crates
 
 LENGTHS = [1, 2, 3, 5, 7, 8, 12]
-# More ranks than samples too, and so many that the order is repeated more than once.
+# Some have more ranks than samples, even so many that the order repeats more than once.
 WORLD_SIZES = [1, 2, 3, 4, 5, 8, 17]
 
 

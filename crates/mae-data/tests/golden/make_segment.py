@@ -1,8 +1,8 @@
-"""Images and label maps that torchvision v2 resizes, crops, turns and pads together, and hues that it turns.
+"""Writes images and label maps that torchvision v2 resizes, crops, flips, rotates and pads together, and images of changed hue.
 
 pip install -r requirements.txt
 python make_segment.py            # writes segment/
-python make_segment.py --check    # compares segment/ with what this makes
+python make_segment.py --check    # makes the files again and compares
 """
 
 import sys
@@ -15,25 +15,25 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 sys.path.append(str(Path(__file__).resolve().parents[4] / "scripts"))
-from golden_files import Store  # noqa: E402 - other crates use it too
+from golden_files import Store  # noqa: E402 - shared with other crates
 
 BILINEAR, NEAREST_EXACT = InterpolationMode.BILINEAR, InterpolationMode.NEAREST_EXACT
 
-# (height, width), none square.
+# (height, width); square only for the pixel.
 SIZES = {"wide": (29, 43), "tall": (50, 17), "row": (1, 21), "pixel": (1, 1)}
 
-# What stands for pixels that are ignored in the expected label maps.
+# The label of ignored pixels in the expected label maps.
 IGNORED = 255
 FILL = (124, 116, 104)
 
-# (source, resized, crop (top, left, height, width), mirrored, upside down, quarters to the right, (height, width) that comes out)
+# (source, resized, crop (top, left, height, width), mirrored, upside down, clockwise quarter turns, output (height, width))
 CASES = [
-    ("wide", (29, 43), (0, 0, 29, 43), False, False, 0, (29, 43)),  # as it is
-    ("wide", (29, 43), (3, 5, 20, 24), True, False, 0, (20, 24)),  # cropped and mirrored alone
+    ("wide", (29, 43), (0, 0, 29, 43), False, False, 0, (29, 43)),  # unchanged
+    ("wide", (29, 43), (3, 5, 20, 24), True, False, 0, (20, 24)),  # only cropped and mirrored
     ("wide", (16, 24), (0, 2, 16, 20), False, False, 0, (20, 20)),  # smaller, with a border below
     ("wide", (58, 86), (31, 7, 24, 20), True, False, 0, (24, 20)),  # twice as large
     ("wide", (44, 65), (11, 30, 24, 20), False, True, 0, (24, 20)),
-    ("wide", (17, 25), (0, 0, 17, 22), True, True, 1, (24, 20)),  # turned, with borders on two sides
+    ("wide", (17, 25), (0, 0, 17, 22), True, True, 1, (24, 20)),  # rotated, with borders on two sides
     ("wide", (31, 46), (4, 9, 20, 24), False, False, 3, (24, 20)),
     ("wide", (7, 10), (0, 0, 7, 10), True, False, 2, (12, 16)),  # much smaller
     ("tall", (100, 34), (60, 6, 16, 28), False, False, 0, (16, 28)),
@@ -55,16 +55,16 @@ def picture(height, width):
 
 
 def labels(height, width):
-    """Patches of a few classes, single pixels among them."""
+    """Draws patches of a few classes, and single pixels."""
     y, x = np.mgrid[0:height, 0:width]
     patches = ((x // 7) * 3 + (y // 5) * 5) % 6
     return np.where((x * 31 + y * 17) % 11 == 0, 6, patches).astype(np.uint8)
 
 
 def both(image, mask, resized, crop, mirrored, upside_down, quarters, size):
-    """The same geometry of a Pillow image, or a tensor of floats, and of a mask.
+    """Applies the same geometry to a Pillow image, or a tensor of floats, and to a mask.
 
-    The mask is no `tv_tensors.Mask`: these are always resized by `nearest`, which shifts them by up to half a pixel.
+    The mask is not a `tv_tensors.Mask`, because these are always resized by `nearest`, which shifts them by up to half a pixel.
     """
     mask = torch.from_numpy(mask)[None]
     image = F.resize(image, list(resized), BILINEAR, antialias=True)
@@ -74,7 +74,7 @@ def both(image, mask, resized, crop, mirrored, upside_down, quarters, size):
         inpt = F.crop(inpt, *crop)
         inpt = F.horizontal_flip(inpt) if mirrored else inpt
         inpt = F.vertical_flip(inpt) if upside_down else inpt
-        # Counterclockwise, with the corners kept.
+        # `rotate` turns counterclockwise; `expand` keeps the corners.
         inpt = F.rotate(inpt, -90 * quarters, expand=True) if quarters else inpt
         height, width = F.get_size(inpt)
         if torch.is_tensor(inpt) and inpt.is_floating_point():
@@ -84,7 +84,7 @@ def both(image, mask, resized, crop, mirrored, upside_down, quarters, size):
 
 
 def colours():
-    """Colours of 8 steps of each channel, and greys."""
+    """Returns all colours of 8 steps per channel, greys included."""
     steps = np.array([0, 1, 37, 96, 128, 200, 254, 255])
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(16, 32, 3)
     return grid.astype(np.uint8)
@@ -116,7 +116,7 @@ def main():
     store.pixels("colours.png", colours())
     for at, hue in enumerate(HUES):
         store.pixels(f"hue-{at}.png", np.asarray(F.adjust_hue(Image.fromarray(colours()), hue)))
-    # Text: readers of JSON may round numbers.
+    # As text, because JSON readers may round numbers.
     store.json("hues.json", [str(hue) for hue in HUES])
     store.finish()
 

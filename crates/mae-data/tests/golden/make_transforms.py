@@ -1,8 +1,8 @@
-"""Crops, resizes and evaluation views of photographs as torchvision makes them on Pillow images.
+"""Writes crops, resized images and evaluation views of photographs, made by torchvision on Pillow images.
 
 pip install -r requirements.txt
 python make_transforms.py            # writes transforms/
-python make_transforms.py --check    # compares transforms/ with what this makes
+python make_transforms.py --check    # makes the files again and compares
 """
 
 import sys
@@ -18,11 +18,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 sys.path.append(str(Path(__file__).resolve().parents[4] / "scripts"))
-from golden_files import Store  # noqa: E402 - other crates use it too
+from golden_files import Store  # noqa: E402 - shared with other crates
 
 BICUBIC = InterpolationMode.BICUBIC
 
-# name: (photograph, left, top, width, height) of a piece of it, never square.
+# name: (photograph, left, top, width, height) of a crop of it, square only for the pixel.
 SOURCES = {
     "astronaut": (skimage.data.astronaut, 120, 0, 187, 251),
     "chelsea": (skimage.data.chelsea, 100, 40, 223, 149),
@@ -36,15 +36,15 @@ SOURCES = {
 
 # (source, top, left, height, width, output height, output width)
 CROPS = [
-    ("astronaut", 0, 0, 251, 187, 64, 48),  # all of it, smaller
+    ("astronaut", 0, 0, 251, 187, 64, 48),  # the whole image, smaller
     ("astronaut", 17, 23, 151, 120, 96, 112),  # smaller, non-square
     ("astronaut", 100, 60, 31, 43, 112, 96),  # larger
     ("astronaut", 3, 5, 240, 180, 5, 7),  # much smaller
     ("astronaut", 0, 0, 251, 187, 1, 1),  # to one pixel
-    ("astronaut", 30, 40, 64, 80, 64, 80),  # cut alone
-    ("astronaut", 30, 40, 64, 80, 64, 40),  # one side alone
-    ("astronaut", 30, 40, 64, 80, 96, 80),  # the other alone
-    ("chelsea", 10, 20, 120, 160, 224, 224),  # training's size
+    ("astronaut", 30, 40, 64, 80, 64, 80),  # only cropped
+    ("astronaut", 30, 40, 64, 80, 64, 40),  # only one side resized
+    ("astronaut", 30, 40, 64, 80, 96, 80),  # only the other side
+    ("chelsea", 10, 20, 120, 160, 224, 224),  # the size in training
     ("chelsea", 0, 0, 149, 223, 50, 110),
     ("chelsea", 148, 0, 1, 223, 16, 64),  # a row of a larger image
     ("chelsea", 0, 222, 149, 1, 64, 16),  # a column of it
@@ -64,15 +64,15 @@ EVALS = [
     ("astronaut", 64, 56, 56),
     ("astronaut", 73, 56, 63),  # odd remainders on both sides
     ("astronaut", 74, 56, 63),
-    ("astronaut", 187, 100, 101),  # cut alone
+    ("astronaut", 187, 100, 101),  # only cropped
     ("astronaut", 220, 128, 96),  # larger
     ("chelsea", 64, 56, 56),
     ("chelsea", 61, 48, 58),
-    ("chelsea", 40, 64, 48),  # padded above and below, cut at the sides
-    ("chelsea", 20, 45, 60),  # padded all round, by odd lengths
+    ("chelsea", 40, 64, 48),  # padded above and below, cropped at the sides
+    ("chelsea", 20, 45, 60),  # padded on all sides, by odd lengths
     ("coffee", 48, 48, 48),
     ("coffee", 7, 7, 7),
-    ("coffee", 37, 41, 211),  # not resized: padded above and below, cut at the sides
+    ("coffee", 37, 41, 211),  # not resized: padded above and below, cropped at the sides
     ("chelsea", 97, 91, 87),
     ("chelsea", 301, 97, 131),  # larger, by an odd factor
     ("astronaut", 31, 33, 29),  # much smaller, padded by a pixel
@@ -84,7 +84,7 @@ EVALS = [
     ("pixel", 16, 12, 14),
 ]
 
-# (source, height and width that are covered or squashed to, crop height and width, mode, filter), by timm's transform
+# By timm's transform: (source, (height, width) to cover or squash to, (height, width) of the crop, mode, filter)
 TIMM = [
     ("astronaut", (64, 64), (64, 64), "center", "bicubic"),
     ("astronaut", (16, 64), (16, 64), "center", "bicubic"),
@@ -105,7 +105,7 @@ TIMM = [
     ("pixel", (8, 12), (8, 12), "squash", "bilinear"),
 ]
 
-# Heights and widths that crops are drawn for; the last four reach the central fallback.
+# Heights and widths of images for which crops are drawn. The last four reach the fallback, a central crop.
 DRAWN = [(375, 500), (500, 375), (224, 224), (33, 21), (8, 8), (2, 3), (1, 1), (30, 300), (1000, 10), (3, 1)]
 RECIPES = {
     "pretrain": ((0.2, 1.0), (3 / 4, 4 / 3)),
@@ -122,7 +122,7 @@ def images():
 
 
 def distribution(height, width, scale, ratio):
-    """Points on the cumulative distribution of every number that describes a crop."""
+    """Returns points on the cumulative distribution of each value that describes a crop."""
     image = torch.empty(1, height, width)
     draw = transforms.RandomResizedCrop.get_params
     crops = np.array([draw(image, list(scale), list(ratio)) for _ in range(DRAWS)])
@@ -137,7 +137,7 @@ def distribution(height, width, scale, ratio):
 
 
 def same_for_each_band(image, transform):
-    """What a transform makes of an image, if that is what it makes of each band alone and of four in one image."""
+    """Transforms an image. Asserts that each band alone, and four bands in one image, give the same result."""
     expected = transform(image)
     bands, expected_bands = image.split(), expected.split()
     four = transform(Image.merge("CMYK", (*bands, bands[0]))).split()
@@ -148,23 +148,23 @@ def same_for_each_band(image, transform):
 
 
 def floats(image):
-    """The green band as numbers that fill a float."""
+    """Returns the green band as floats that use the whole mantissa."""
     return Image.fromarray(np.asarray(image)[..., 1].astype(np.float32) * np.float32(137.77) - np.float32(9000))
 
 
-# Pixels beyond which no floats are kept, for space.
+# Floats are stored only for images of at most this many pixels, to save space.
 MOST_FLOATS = 2400
 
 
 def keep_floats(store, case, image, view):
-    """What a view makes of floats, beside what it makes of bytes."""
+    """Stores the view of the floats too, if the image is small."""
     if case["size"][0] * case["size"][1] <= MOST_FLOATS:
         case["floats"] = case["expected"].replace(".png", ".npy")
         store.array(case["floats"], np.asarray(view(image)))
 
 
 def timm_view(fitted, size, mode, name):
-    """timm's evaluation transform up to the tensor, which resizes to `fitted` and cuts out `size`."""
+    """Returns timm's evaluation transform without the conversion to a tensor: resizes to `fitted` and crops to `size`."""
     percent = size[0] / fitted[0]
     view = transforms_imagenet_eval(size, percent, mode, interpolation=name, normalize=False)
     resize, crop = view.transforms[:2]

@@ -1,10 +1,13 @@
-"""Writes lists of images and Parquet tables as Python's packages do, and compares what is read from them with Pillow.
+"""Writes lists of images and Parquet tables by Python packages, and compares what our readers read from them with Pillow.
 
 usage: python check_tables.py EXAMPLES    (Python 3.11, pip install -r requirements.txt)
 
-EXAMPLES is the folder that `cargo build --examples` builds into. Makes random JPEG and PNG files, writes them with datasets, pandas, polars
-and pyarrow as Parquet files with every compression that is read, and as CSV and JSON Lines tables, and compares the names, labels, classes
-and pixels that `list` prints with what was written.
+EXAMPLES is the folder that `cargo build --examples` builds into.
+
+1. Makes random JPEG and PNG files.
+2. Writes them with datasets, pandas, polars and pyarrow: as Parquet files with every supported compression, and as CSV and JSON Lines
+   tables.
+3. Compares the names, labels, classes and pixels that the example `list` prints with those written.
 """
 
 import argparse
@@ -48,12 +51,12 @@ class Images:
         self.several = [sorted(set(random.integers(0, len(CLASSES), 3).tolist()))[: number % 3] for number in range(ROWS)]
 
     def structs(self) -> list:
-        """As the feature `datasets.Image` has them."""
+        """Returns the images in the form of the feature `datasets.Image`."""
         return [{"bytes": data, "path": name} for data, name in zip(self.bytes, self.names)]
 
 
 def listed(examples: Path, table: Path) -> tuple[list, list]:
-    """The images that `list` prints, and the classes' names."""
+    """Returns the images that `list` prints, and the names of the classes."""
     out = subprocess.run([examples / "list", table], capture_output=True, check=True, text=True).stdout
     *images, last = map(json.loads, out.splitlines())
     assert "error" not in last, last
@@ -61,7 +64,7 @@ def listed(examples: Path, table: Path) -> tuple[list, list]:
 
 
 def check(examples: Path, table: Path, images: Images, names: list, classes: list, labels: list) -> None:
-    """Compares what is read from a table with what was written. `labels` are names of classes, or lists of them."""
+    """Compares the images read from a table with those written. `labels` are names of classes, or lists of them."""
     found, found_classes = listed(examples, table)
     assert found_classes == classes, (table, found_classes, classes)
     assert [image["sum"] for image in found] == images.sums, f"{table}: other pixels"
@@ -74,7 +77,7 @@ def check(examples: Path, table: Path, images: Images, names: list, classes: lis
 
 
 def check_datasets(examples: Path, folder: Path, images: Images) -> None:
-    """Parquet files of the package datasets: with classes, without, multi-label, in splits and in several row groups."""
+    """Checks Parquet files of the package datasets: with classes, without, multi-label, in splits and in several row groups."""
     label, named = datasets.ClassLabel(names=CLASSES), [CLASSES[label] for label in images.labels]
     features = datasets.Features({"image": datasets.Image(), "label": label})
     data = datasets.Dataset.from_dict({"image": images.structs(), "label": images.labels}, features=features)
@@ -105,7 +108,7 @@ def check_datasets(examples: Path, folder: Path, images: Images) -> None:
 
 
 def check_frames(examples: Path, folder: Path, images: Images) -> None:
-    """Parquet files of pandas, polars and pyarrow: bytes or structs, classes as texts, in every compression."""
+    """Checks Parquet files of pandas, polars and pyarrow: bytes or structs, classes as text, in every compression."""
     named = [CLASSES[label] if row % 9 else None for row, label in enumerate(images.labels)]
     numbers, text = [str(number) for number in range(len(CLASSES))], sorted(CLASSES)
     plain = pd.DataFrame({"label": named, "image": images.bytes})
@@ -127,7 +130,7 @@ def check_frames(examples: Path, folder: Path, images: Images) -> None:
 
 
 def check_lists(examples: Path, folder: Path, images: Images) -> None:
-    """Tables of pandas and polars that name the files."""
+    """Checks tables of pandas and polars that name the files."""
     named, text = [CLASSES[label] for label in images.labels], sorted(CLASSES)
     below = [f"{images.folder.name}/{name}" for name in images.names]
     names = [str(images.folder / name) for name in images.names]

@@ -1,12 +1,16 @@
-"""Reads packed shards with WebDataset's own package, and makes the shard that our reader is tested with.
+"""Reads our packed shards with the package webdataset, and makes the shard for the tests of our reader.
 
 usage: python check_webdataset.py EXAMPLES [--write]    (Python 3.11, pip install -r requirements.txt)
 
-EXAMPLES is the folder that `cargo build --examples` builds into. Packs the photographs of golden/transforms with its
-`pack`, as JPEG and as PPM, reads the shards with webdataset and Pillow and compares them with the index. Makes random
-tar files of every dialect with Python's tarfile (long names, names outside ASCII or UTF-8, links, folders, classes before
-and far from their images, several dots) and compares what `list` says of them with what webdataset reads. Compares
-golden/shards/webdataset.tar, which tests/shards.rs reads, with what webdataset writes; --write writes it.
+EXAMPLES is the folder that `cargo build --examples` builds into.
+
+1. Packs the photographs of golden/transforms with the example `pack`, as JPEG and as PPM. Reads the shards with
+   webdataset and Pillow, and compares them with the index.
+2. Makes random tar files of every dialect with Python's tarfile: long names, names outside ASCII or UTF-8, links,
+   folders, classes before their images or far from them, several dots. Compares what the example `list` reads with
+   what webdataset reads.
+3. Compares golden/shards/webdataset.tar, which tests/shards.rs reads, with the shard that webdataset writes. --write
+   writes the file.
 """
 
 import argparse
@@ -33,7 +37,7 @@ SHORT_SIDE = 24
 
 
 def check_packed(examples: Path, store: str, folder: Path) -> None:
-    """Packs photographs in two classes and reads them with webdataset."""
+    """Packs photographs of two classes and reads them with webdataset."""
     photos, out = folder / "photos", folder / store
     for number, name in enumerate(PHOTOS):
         (photos / f"class-{number % 2}").mkdir(parents=True, exist_ok=True)
@@ -47,7 +51,7 @@ def check_packed(examples: Path, store: str, folder: Path) -> None:
     shards = [str(out / shard["file"]) for shard in header["shards"]]
     assert len(shards) == 2 and len(samples) == len(PHOTOS)
     seen = []
-    # empty_check is for workers that have no shard of their own.
+    # Without empty_check, workers may have no shard.
     for sample in wds.WebDataset(shards, shardshuffle=False, empty_check=False).decode("rgb8"):
         line = samples[sample["__key__"]]
         pixels = sample["jpg" if store == "jpeg" else "ppm"]
@@ -63,7 +67,7 @@ def check_packed(examples: Path, store: str, folder: Path) -> None:
 
 
 def fixture() -> bytes:
-    """Three samples as webdataset writes them: an encoded image, raw bytes of a PPM, and one without a class."""
+    """Returns a shard of three samples, written by webdataset: an encoded image, raw bytes of a PPM, and one without a class."""
     ramp = np.stack([np.add.outer(np.arange(6), np.arange(9)) * step for step in (5, 11, 17)], axis=-1).astype(np.uint8)
     image = io.BytesIO()
     Image.fromarray(ramp).save(image, format="png")
@@ -78,13 +82,13 @@ def fixture() -> bytes:
 
 
 def random_tar(random: Random, path: Path) -> None:
-    """A tar file of some dialect with samples in some order."""
+    """Writes a tar file of a random dialect with samples in random order."""
     dialect = random.choice([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
     encoding = random.choice(["utf-8", "utf-8", "latin-1"])
     folders = ["", "", "./", "train/", "a.b/", "/", "__meta__/", "grün/", "x" * 60 + "/" + "y" * 60 + "/"]
     stems = ["1", "IMG_1", "höhle", "a b", "x" * 90, "back\\slash", "", "__about__"]
     if dialect != tarfile.PAX_FORMAT:
-        stems.append("two\nlines")  # The tar crate splits PAX headers at line breaks: an error.
+        stems.append("two\nlines")  # an error: the tar crate splits PAX headers at line breaks
     if dialect != tarfile.USTAR_FORMAT:
         folders.append("deep/" * 60)
         stems.append("z" * 200)
@@ -126,7 +130,7 @@ ENDS = {"jpg", "jpeg", "png", "ppm"}
 
 
 def as_webdataset_reads(path: Path) -> list | str:
-    """Name, first byte and class of each image: the first of a sample, with a class that stands apart joined by its key."""
+    """Returns name, first byte and class of each sample's first image. A class apart from its image is joined by the key."""
     try:
         samples = list(wds.WebDataset([str(path)], shardshuffle=False, empty_check=False))
     except ValueError as error:
@@ -150,7 +154,7 @@ def as_webdataset_reads(path: Path) -> list | str:
 
 
 def as_text(name: str) -> str:
-    """A name of the tar file as mae-data writes names: one line, any byte."""
+    """Writes a name in a tar file as mae-data does: on one line, whatever its bytes."""
     text = ""
     for character in os.fsencode(name).decode("utf-8", "surrogateescape"):
         code = ord(character)
@@ -160,7 +164,7 @@ def as_text(name: str) -> str:
 
 
 def check_dialects(examples: Path, files: int) -> None:
-    """Holds what `list` says of random tar files against webdataset."""
+    """Compares what `list` reads from random tar files with webdataset."""
     random, images, refused, passed_over = Random(0), 0, 0, {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "some.tar"
@@ -188,7 +192,7 @@ def check_dialects(examples: Path, files: int) -> None:
 
 
 def main() -> None:
-    """Parses the command line and does both."""
+    """Parses the command line and runs all checks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("examples", type=Path)
     parser.add_argument("--write", action="store_true", help="write the fixture")

@@ -1,4 +1,4 @@
-"""Writes knn.json: predictions of a weighted cosine kNN, by scikit-learn and by PyTorch, which must agree first.
+"""Writes knn.json: predictions of a weighted cosine kNN. scikit-learn and PyTorch must agree on them.
 
 pip install -r requirements.txt && python make_knn.py    # --check compares instead of writing
 """
@@ -19,7 +19,7 @@ CASES = [(1, 0.07), (5, 0.07), (20, 0.07), (20, 1.0), (50, 0.01), (180, 0.07), (
 
 
 def by_scikit_learn(train, labels, test, k, temperature):
-    # scikit-learn hands on cosine distances, 1 - similarity.
+    # scikit-learn passes cosine distances, 1 - similarity.
     weights = lambda distances: np.exp((1.0 - distances) / temperature)
     classifier = KNeighborsClassifier(k, metric="cosine", algorithm="brute", weights=weights)
     return classifier.fit(train, labels).predict(test).tolist()
@@ -30,7 +30,7 @@ def by_pytorch(train, labels, test, k, temperature):
     similarity, index = (test @ train.T).topk(k, dim=1)  # [M, k]
     votes = torch.zeros(len(test), CLASSES, dtype=similarity.dtype)
     votes.scatter_add_(1, torch.tensor(labels)[index], (similarity / temperature).exp())
-    # The winner by so much that no rounding decides.
+    # The margin of the winner is too large for rounding to decide.
     best, second = votes.topk(2, dim=1).values.T
     assert ((best - second) / best).min() > 1e-4, ((best - second) / best).min()
     return votes.argmax(dim=1).tolist()
@@ -42,7 +42,7 @@ def main():
 
     def draw(count):
         labels = rng.integers(CLASSES, size=count)
-        length = rng.uniform(20, 400, size=(count, 1))  # only directions may count
+        length = rng.uniform(20, 400, size=(count, 1))  # only the direction may matter
         return np.rint(length * (centres[labels] + 1.5 * rng.normal(size=(count, DIM)))), labels
 
     (train, train_labels), (test, test_labels) = draw(TRAIN), draw(TEST)

@@ -18,7 +18,7 @@ IMAGES, CLASSES = 90, 7
 
 
 def digits(x):
-    """Without the last bits, which depend on the machine."""
+    """Rounds off the last bits, which depend on the machine."""
     return float(f"{x:.10g}")
 
 
@@ -27,8 +27,8 @@ def main():
     has = rng.uniform(size=(IMAGES, CLASSES)) < np.array([0.5, 0.3, 0.1, 0.9, 0.02, 0.0, 1.0])
     has[0] = False  # an image without a class
     has[7, 4] = True
-    scores = (1.5 * has + rng.normal(size=(IMAGES, CLASSES)) - 0.5).round(1)  # many are equal, some are 0
-    scores[:, 2] = -1.0  # all equal, none predicted
+    scores = (1.5 * has + rng.normal(size=(IMAGES, CLASSES)) - 0.5).round(1)  # many values are equal, some are 0
+    scores[:, 2] = -1.0  # all equal, and none predicted
     columns = range(CLASSES)
     some = [has[:, c].any() for c in columns]
     predicted = scores > 0

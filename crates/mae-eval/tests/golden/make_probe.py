@@ -1,4 +1,4 @@
-"""Writes probe.json: linear probes by two solvers of scikit-learn, which must agree first.
+"""Writes probe.json: linear probes by scikit-learn. Two of its solvers must agree on them.
 
 pip install -r requirements.txt && python make_probe.py    # --check compares instead of writing
 """
@@ -15,13 +15,13 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[4] / "scripts"))
 from golden_store import store
 
 TRAIN, TEST, DIM = 200, 60, 64
-# Labels need be neither consecutive nor sorted by first appearance; two classes are a case of their own in scikit-learn.
-# With how far apart they lie: some test images are to be mistaken.
+# Labels need not be consecutive, or sorted by first appearance. scikit-learn treats two classes as a special case.
+# The second number is the distance between classes, small enough that some test images are misclassified.
 CLASSES = {"ten classes": (np.arange(10) * 3 + 1, 3), "two classes": (np.array([2, 7]), 1)}
 
 
 def draw(rng, classes, apart):
-    """Whole numbers from 0 to 16, as the digits of scikit-learn are, with some features that never vary."""
+    """Draws integers from 0 to 16, like scikit-learn's digits, with some constant features."""
     centres = rng.uniform(8 - apart, 8 + apart, size=(len(classes), DIM))
     centres[:, ::16] = rng.integers(17, size=DIM // 16)
     spread = np.where(np.arange(DIM) % 16 == 0, 0.0, rng.uniform(2, 8, size=DIM))
@@ -35,7 +35,7 @@ def draw(rng, classes, apart):
 
 
 def probe(train, labels, test, **options):
-    """C = 1.0 and everything else but the solver is scikit-learn's default."""
+    """Fits a probe with C = 1.0 and scikit-learn's defaults, except for the solver."""
     scaler = StandardScaler().fit(train)
     model = LogisticRegression(C=1.0, max_iter=10_000, **options).fit(scaler.transform(train), labels)
     probabilities = model.predict_proba(scaler.transform(train))
@@ -50,14 +50,14 @@ def main():
     for name, (classes, apart) in CLASSES.items():
         (train, train_labels), (test, test_labels) = draw(rng, classes, apart)
         by_lbfgs = probe(train, train_labels, test, solver="lbfgs", tol=1e-8)
-        # Newton's steps converge to the last digits, so that the numbers do not depend on the machine.
+        # Newton's method converges to the last digits, so that the values do not depend on the machine.
         predicted, probabilities, objective = probe(
             train, train_labels, test, solver="newton-cholesky", tol=1e-12
         )
         assert (by_lbfgs[0] == predicted).all()
         assert np.abs(by_lbfgs[1] - probabilities).max() < 1e-5, np.abs(by_lbfgs[1] - probabilities).max()
         assert abs(by_lbfgs[2] / objective - 1) < 1e-9
-        # The winner by so much that no rounding decides.
+        # The margin of the winner is too large for rounding to decide.
         second, best = np.sort(probabilities, axis=1)[:, -2:].T
         assert (best - second).min() > 1e-3, (best - second).min()
         accuracy = float(np.mean(predicted == test_labels))

@@ -1,4 +1,4 @@
-"""Writes segmentation.json: IoU, accuracy and Dice of predicted label maps, by torchmetrics; means that skip undefined classes, as mmseg's.
+"""Writes segmentation.json: IoU, accuracy and Dice of predicted label maps, by torchmetrics. Means skip undefined classes, as in mmseg.
 
 pip install -r requirements.txt && python make_segmentation.py    # --check compares instead of writing
 """
@@ -19,7 +19,7 @@ IGNORED = 65535
 
 
 def digits(x):
-    """torchmetrics computes in single precision."""
+    """Rounds to single precision, in which torchmetrics computes."""
     return float(f"{float(x):.7g}")
 
 
@@ -33,7 +33,7 @@ def rectangles(rng, labels, size, count):
 
 
 def disturbed(rng, truth, labels):
-    """A prediction that is right in most places."""
+    """Returns a prediction that is mostly right."""
     other = rectangles(rng, labels, truth.shape, 30)
     shifted = np.roll(truth, (1, -2), (0, 1))
     return np.where(rng.uniform(size=truth.shape[0])[:, None] < 0.3, other, shifted)
@@ -80,7 +80,7 @@ def scores(classes, predicted, truth):
         accuracy=by_class(MulticlassAccuracy, in_truth),
         dice=by_class(MulticlassF1Score, anywhere),
         mean_iou=digits(of(MulticlassJaccardIndex, average="macro")),
-        # mmseg's: the mean over classes that have pixels.
+        # As in mmseg: the mean over classes that have pixels.
         mean_accuracy=digits(accuracy[in_truth].mean()),
         torchmetrics_mean_accuracy=digits(of(MulticlassAccuracy, average="macro")),
         mean_dice=digits(of(MulticlassF1Score, average="macro")),

@@ -59,7 +59,7 @@ impl<'a> Npy<'a> {
             [channels, height, width] if channels < width => ([1, 2, 0], [channels, height, width]),
             [height, width, channels] => ([0, 1, 2], [height, width, channels]),
             _ => {
-                let what = format!("the shape {shape:?} (only 2 or 3 dimensions are read)");
+                let what = format!("the shape {shape:?} (only 2 or 3 dimensions are supported)");
                 return Err(Problem::Unsupported(what));
             }
         };
@@ -72,7 +72,7 @@ impl<'a> Npy<'a> {
         let (expected, found) = (shape.iter().fold(size, |bytes, side| bytes * *side as u128), data.len());
         if expected != found as u128 {
             let message =
-                format!("the array takes {expected} bytes, but the file has {found} behind its header");
+                format!("the array takes {expected} bytes, but the file has {found} after its header");
             return Err(Problem::Damaged(message));
         }
         let [a, b, c] = shape;
@@ -137,7 +137,7 @@ fn split(file: &[u8]) -> Result<(&str, &[u8]), Problem> {
         [2 | 3, 0, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
         [1..=3, 0, ..] | [] | [1..=3] => return Err(cut()),
         [major, ..] => {
-            return Err(Problem::Unsupported(format!("file format {major}, where 1 to 3 are read")));
+            return Err(Problem::Unsupported(format!("file format {major}, but only 1 to 3 are supported")));
         }
     };
     let (text, data) = rest.split_at_checked(length).ok_or_else(cut)?;

@@ -115,7 +115,7 @@ pub(super) fn cut(bytes: u64) -> Problem {
 }
 
 fn too_many(bytes: u64) -> Problem {
-    Problem::Unsupported(format!("tags of {bytes} bytes, of which at most {MOST_BYTES} are read"))
+    Problem::Unsupported(format!("tags of {bytes} bytes, above the limit of {MOST_BYTES}"))
 }
 
 /// The directories of a file that have been read.

@@ -150,7 +150,7 @@ fn contiguous(file: File, page: Page, channels: u64) -> Result<Page, Problem> {
 
 fn stack<T>(slices: u64, frames: u64) -> Result<T, Problem> {
     Err(Problem::Unsupported(format!(
-        "a stack of {slices} slices and {frames} frames (only single planes are read)"
+        "a stack of {slices} slices and {frames} frames (only single planes are supported)"
     )))
 }
 

@@ -1,8 +1,8 @@
-"""Image files of every kind that is read, and what Pillow makes of them.
+"""Writes image files of every supported kind, and the pixels that Pillow reads from them.
 
 pip install -r requirements.txt
 python make_decode.py            # writes decode/
-python make_decode.py --check    # compares decode/ with what this makes
+python make_decode.py --check    # makes the files again and compares
 """
 
 import io
@@ -16,8 +16,8 @@ import skimage.data
 from PIL import Image, ImageOps
 
 sys.path += [str(Path(__file__).resolve().parents[up] / folder) for up, folder in ((1, "python"), (4, "scripts"))]
-from golden_files import Store  # noqa: E402 - other crates use it too
-from jpeg_files import random_jpeg, segment  # noqa: E402 - it lies beside what checks whole programs
+from golden_files import Store  # noqa: E402 - shared with other crates
+from jpeg_files import random_jpeg, segment  # noqa: E402 - shared with check_jpeg.py
 
 ORIENTATION = 0x0112
 
@@ -29,21 +29,21 @@ def encode(image, format, **options):
 
 
 def without_adobe(jpeg):
-    """A CMYK JPEG as other programs write it: no APP14 segment, and so no inversion."""
+    """Removes the APP14 segment, as in CMYK files by other programs: then colours are not inverted."""
     start = jpeg.index(b"\xff\xee")
     (length,) = struct.unpack(">H", jpeg[start + 2 : start + 4])
     return jpeg[:start] + jpeg[start + 2 + length :]
 
 
 def as_ycck(jpeg):
-    """The same samples declared to be YCCK, which Adobe's programs write."""
+    """Declares the same samples to be YCCK, which Adobe's programs write."""
     start = jpeg.index(b"\xff\xee")
     transform = start + 2 + struct.unpack(">H", jpeg[start + 2 : start + 4])[0] - 1
     return jpeg[:transform] + b"\x02" + jpeg[transform + 1 :]
 
 
 def files():
-    """Name, bytes, and the RGB that is expected where it is not simply Pillow's."""
+    """Yields name, bytes, and the expected RGB if it differs from Pillow's."""
     photo = Image.fromarray(skimage.data.astronaut()).crop((180, 20, 300, 110))
     photo = photo.resize((61, 46), Image.BICUBIC)
     grey = photo.convert("L")
@@ -51,7 +51,7 @@ def files():
     la = Image.merge("LA", (grey, alpha))
     rgba = Image.merge("RGBA", (*photo.split(), alpha))
     palette = photo.quantize(40)
-    # 16 bits a pixel, with low bytes that matter to rounding.
+    # 16 bits per pixel, with low bytes that affect rounding.
     deep = np.asarray(grey).astype(np.uint32) * 257 + np.asarray(alpha)
     deep = np.minimum(deep, 65535).astype(np.uint16)
     narrowed = np.stack([((deep.astype(np.uint32) * 2 + 257) // 514).astype(np.uint8)] * 3, axis=-1)
@@ -124,8 +124,8 @@ def files():
     yield "xmp-8.jpg", plain[:20] + segment(0xE1, xmp) + plain[20:], None
     yield "jfif-with-adobe-0.jpg", plain[:20] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\0") + plain[20:], None
     yield "restarts.jpg", encode(photo, "JPEG", quality=90, subsampling="4:2:0", restart_marker_blocks=3), None
-    # Damage that libjpeg does not notice: coefficients coded beyond a block's last; 0xFF again and again before a stuffed
-    # zero. Found by fuzzing, kept as they are.
+    # Damage that libjpeg does not notice: coefficients coded beyond the end of a block; repeated 0xFF before a stuffed zero.
+    # Fuzzing found these files; they are kept unchanged.
     for name in ("beyond-the-block.jpg", "fill-bytes.jpg"):
         yield name, (Path(__file__).parent / "decode" / name).read_bytes(), None
     yield "orientation-8.png", encode(photo, "PNG", exif=orientation(8)), None
@@ -133,7 +133,7 @@ def files():
 
 
 def layouts(count):
-    """Files of layouts that no common encoder writes, the first ones that Pillow reads."""
+    """Yields the first `count` random files, in layouts that no common encoder writes, that Pillow reads."""
     seed = 0
     while count:
         data = random_jpeg(Random(seed))
@@ -147,7 +147,7 @@ def layouts(count):
 
 
 def long_exif(order, value):
-    """An EXIF segment whose orientation is a LONG."""
+    """Returns an EXIF segment whose orientation is a LONG."""
     head = b"II*\0" if order == "<" else b"MM\0*"
     tiff = head + struct.pack(order + "LHHHLLL", 8, 1, ORIENTATION, 4, 1, value, 0)
     return segment(0xE1, b"Exif\0\0" + tiff)

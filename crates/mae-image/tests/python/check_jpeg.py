@@ -1,11 +1,12 @@
-"""Holds our JPEG decoder against Pillow, byte for byte, on random files of every layout, and orientations likewise.
+"""Compares our JPEG decoder with Pillow, byte for byte, on random files of every layout, and our reader of orientations.
 
 usage: python check_jpeg.py DECODE [--files N] [--seed N] [--keep DIR]    (Python 3.11, pip install -r requirements.txt)
 
-Files are made at test time: by Pillow (progressive, subsampled, with restarts, grey, colour, CMYK) and by jpeg_files.py
+The test makes the files: by Pillow (progressive, subsampled, with restarts, grey, colour, CMYK) and by jpeg_files.py
 (sampling factors of 1 to 4 for each component, scans in any number and order, tables redefined between them, JFIF and
-Adobe markers that agree or not, Huffman codes of any length). What Pillow refuses, our decoder must refuse; what it
-reads, ours must read to the same bytes. DECODE is the program of `cargo build --example decode`. --keep writes the files that differ.
+Adobe markers that agree or not, Huffman codes of any length). Our decoder must refuse the files that Pillow refuses, and
+read all others to the same bytes. DECODE is the program of `cargo build --example decode`. --keep writes the files that
+differ into DIR.
 """
 
 import argparse
@@ -25,7 +26,7 @@ ORIENTATION = 0x0112
 
 
 def random_image(random: Random, mode: str) -> Image.Image:
-    """A smooth picture with some noise."""
+    """Draws a smooth picture with some noise."""
     width, height = random.randint(1, 90), random.randint(1, 90)
     channels = len(Image.new(mode, (1, 1)).getbands())
     noise = np.random.default_rng(random.getrandbits(32))
@@ -36,7 +37,7 @@ def random_image(random: Random, mode: str) -> Image.Image:
 
 
 def pillow_jpeg(random: Random) -> bytes:
-    """A file as Pillow writes it."""
+    """Draws a file that Pillow writes."""
     options = {"quality": random.choice([1, 30, 75, 92, 100]), "progressive": random.random() < 0.7}
     options |= {"subsampling": random.choice(["4:4:4", "4:2:2", "4:2:0"]), "optimize": random.random() < 0.3}
     if random.random() < 0.4:
@@ -47,7 +48,7 @@ def pillow_jpeg(random: Random) -> bytes:
 
 
 def exif(random: Random) -> bytes:
-    """A TIFF structure that tells an orientation in some way, or tells none."""
+    """Draws a TIFF structure with an orientation in one of several encodings, or without one."""
     order = random.choice("<>")
     value = random.choice([*range(1, 9), 6, 8, 0, 9, 256, 262, 65535])
     kind = random.choice([3, 3, 3, 4, 4, 1, 2, 5, 6, 7, 8, 9, 11, 12, 99])
@@ -74,14 +75,14 @@ def exif(random: Random) -> bytes:
 
 
 def xmp(random: Random) -> bytes:
-    """XMP text that tells an orientation in one of two ways."""
+    """Draws XMP text with an orientation in one of two forms."""
     value = random.randint(0, 9)
     inside = random.choice([f'tiff:Orientation="{value}"', f"><tiff:Orientation>{value}</tiff:Orientation"])
     return f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf {inside}></x:xmpmeta>'.encode()
 
 
 def turned(random: Random) -> tuple[str, bytes]:
-    """A file of some format with EXIF data or XMP text, or with several of them."""
+    """Draws a file of some format with EXIF data, XMP text, or several of these."""
     image, file = random_image(random, "RGB"), io.BytesIO()
     format = random.choice(["jpg", "jpg", "jpg", "png", "webp", "tif"])
     with_xmp = random.random() < 0.3
@@ -116,17 +117,17 @@ def turned(random: Random) -> tuple[str, bytes]:
 
 
 def as_pillow_reads(path: Path) -> np.ndarray | str:
-    """Its pixels, or why it refuses the file."""
+    """Returns the pixels, or Pillow's reason for refusing the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
-    except Exception as error:  # noqa: BLE001 - Pillow raises what its plugins and libraries raise
+    except Exception as error:  # noqa: BLE001 - Pillow passes on the exceptions of its plugins and libraries
         return f"{type(error).__name__}: {error}"
 
 
 def as_we_read(program: Path, paths: list[Path]) -> list[np.ndarray | str]:
-    """The same of many files."""
+    """Returns the pixels of many files by our decoder, or the reasons for refusing them."""
     lines = "".join(f"{path}\n" for path in paths).encode()
     out = io.BytesIO(subprocess.run([program], input=lines, capture_output=True, check=True).stdout)
     results = []
@@ -141,7 +142,7 @@ def as_we_read(program: Path, paths: list[Path]) -> list[np.ndarray | str]:
 
 
 def main() -> None:
-    """Makes the files and compares."""
+    """Makes the files and compares the decoders."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("decode", type=Path)
     parser.add_argument("--files", type=int, default=1000, help="files of each of the three kinds")

@@ -1,10 +1,10 @@
-"""Holds our TIFF and NumPy readers against the libraries that write such files, number by number.
+"""Compares our TIFF and NumPy readers with the libraries that write such files, value by value.
 
 usage: python check_pixels.py DECODE_STORED [--seed N] [--keep DIR]    (Python 3.11, pip install -r requirements.txt)
 
-pixel_files.py makes the files. Every number must be read to the bit, any NaN for a NaN; what is not read must be refused with the reason.
-Of each file a random window is read as well.
-DECODE_STORED is the program of `cargo build --example decode_stored`. --keep writes the files that differ.
+pixel_files.py makes the files. Every value must be read to the bit; any NaN may stand for a NaN. Unsupported files must be refused with
+the reason. A random window of each file is read too.
+DECODE_STORED is the program of `cargo build --example decode_stored`. --keep writes the files that differ into DIR.
 """
 
 import argparse
@@ -22,25 +22,25 @@ NAMES = {kind: name for name, kind in TYPES.items()}
 
 
 def format_of(numbers: np.ndarray) -> str:
-    """The format of all the channels."""
+    """Returns the format with all channels."""
     return f"{NAMES[numbers.dtype]}x{numbers.shape[2]}"
 
 
 def stored_format(file: pixel_files.Read) -> str:
-    """The format that a file is said to have: without alpha, and colours for grey or RGB of 8 bits, but in NumPy files."""
+    """Returns the format to detect: without alpha, and rgb8 for 8-bit grey or RGB, except in NumPy files."""
     shown = format_of(file.numbers[..., :-1] if file.alpha else file.numbers)
     return "rgb8" if shown in ("u8x1", "u8x3") and file.path.suffix != ".npy" else shown
 
 
 def random_crop(rng: np.random.Generator, file: pixel_files.Read) -> list[int]:
-    """Row, column, rows and columns of a part of an image."""
+    """Draws row, column, number of rows and number of columns of a part of an image."""
     starts = [int(rng.integers(side)) for side in file.numbers.shape[:2]]
     lengths = [1 + int(rng.integers(side - start)) for side, start in zip(file.numbers.shape, starts, strict=False)]
     return starts + lengths
 
 
 class Ours(NamedTuple):
-    """The numbers that we read, the stored format of the file, and the first row and column."""
+    """The values that we read, the stored format of the file, and the first row and column."""
 
     numbers: np.ndarray
     stored: str
@@ -49,7 +49,7 @@ class Ours(NamedTuple):
 
 
 def as_we_read(program: Path, lines: list[str]) -> list[Ours | str]:
-    """What we read of each file, or why it is refused."""
+    """Returns what we read of each file, or the reason for refusing it."""
     text = "".join(f"{line}\n" for line in lines).encode()
     out = io.BytesIO(subprocess.run([program], input=text, capture_output=True, check=True).stdout)
     results = []
@@ -68,7 +68,7 @@ def as_we_read(program: Path, lines: list[str]) -> list[Ours | str]:
 
 
 def differs(file: pixel_files.Read, ours: Ours | str, crop: list[int] | None = None) -> str | None:
-    """How what we read differs from what a file holds, or what we read of a crop: row, column, rows, columns."""
+    """Describes how our values differ from a file's, or from those of a crop (row, column, rows, columns). None if equal."""
     if isinstance(ours, str):
         return ours
     numbers, stored, top, left = ours
@@ -78,7 +78,7 @@ def differs(file: pixel_files.Read, ours: Ours | str, crop: list[int] | None = N
     theirs = file.numbers
     if crop is not None:
         height, width = numbers.shape[:2]
-        # What cannot be read in parts is read whole.
+        # Files that cannot be read in part are read whole.
         if [top, left, height, width] not in (crop, [0, 0, *theirs.shape[:2]]):
             return f"the window {[top, left, height, width]}, not {crop}"
         theirs = theirs[top : top + height, left : left + width]
@@ -92,7 +92,7 @@ def differs(file: pixel_files.Read, ours: Ours | str, crop: list[int] | None = N
 
 
 def main() -> None:
-    """Makes the files and compares."""
+    """Makes the files and compares the readers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("decode_stored", type=Path)
     parser.add_argument("--seed", type=int, default=7)

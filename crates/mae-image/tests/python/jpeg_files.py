@@ -1,16 +1,16 @@
-"""JPEG files of every layout that the standard allows and no common encoder writes, with random coefficients."""
+"""Makes JPEG files with random coefficients, in layouts that the standard allows but no common encoder writes."""
 
 import struct
 from random import Random
 
 
 def segment(marker: int, data: bytes) -> bytes:
-    """A marker and what it opens."""
+    """Returns a marker segment."""
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
 class Codes:
-    """A random Huffman table: canonical codes of some lengths, symbols in any order."""
+    """A random Huffman table: canonical codes of random lengths, symbols in random order."""
 
     def __init__(self, random: Random, symbols: list[int]):
         symbols = symbols[:]
@@ -18,7 +18,7 @@ class Codes:
         counts, rest, free = [0] * 16, len(symbols), 1
         for length in range(1, 17):
             free *= 2
-            # What is left must fit into longer codes, and the code of ones alone stays free.
+            # The remaining symbols must fit into longer codes, and the code of all ones stays unused.
             most = max(0, min(rest, free - 1 - -(-rest // 2 ** (16 - length))))
             counts[length - 1] = rest if length == 16 else random.randint(0, most) if length > 2 else 0
             rest, free = rest - counts[length - 1], free - counts[length - 1]
@@ -32,7 +32,7 @@ class Codes:
 
 
 class Bits:
-    """Bits of a scan, with stuffed zeros."""
+    """The bits of a scan, with byte stuffing."""
 
     def __init__(self):
         self.data, self.pending = bytearray(), ""
@@ -63,7 +63,7 @@ class Bits:
 
 
 def put_block(bits: Bits, block: list[int], before: int, dc: Codes, ac: Codes) -> None:
-    """Codes a block, its coefficients in zigzag order."""
+    """Encodes a block, given its coefficients in zigzag order."""
     difference = block[0] - before
     size = abs(difference).bit_length()
     bits.put(*dc.codes[size])
@@ -85,7 +85,7 @@ def put_block(bits: Bits, block: list[int], before: int, dc: Codes, ac: Codes) -
 
 
 def random_block(random: Random, before: int) -> list[int]:
-    """Coefficients of a block, most of them 0."""
+    """Draws the coefficients of a block, most of them 0."""
     block = [0] * 64
     block[0] = max(-60, min(60, before + random.choice([0, 0, 1, -2, random.randint(-25, 25)])))
     for _ in range(random.choice([0, 0, 1, 3, random.randint(0, 40)])):
@@ -98,7 +98,7 @@ def ceil(a: int, b: int) -> int:
 
 
 def random_jpeg(random: Random) -> bytes:
-    """A sequential file whose layout, tables and markers are drawn."""
+    """Draws a sequential file: layout, tables, markers and coefficients."""
     width, height = random.randint(1, 75), random.randint(1, 75)
     count = random.choice([1, 3, 3, 3, 3, 3, 4])
     sides = random.choice([[1, 2], [1, 2], [1, 2], [1, 3], [1, 2, 4], [1, 2, 3, 4]])
@@ -130,12 +130,12 @@ def random_jpeg(random: Random) -> bytes:
     while left:
         take = count if together else random.randint(1, len(left))
         group = left[:take] if together or random.random() < 0.7 else random.sample(left, take)
-        # The standard wants the frame's order within a scan.
+        # Within a scan, the standard requires the frame's order.
         group.sort()
         scans.append(group)
         left = [i for i in left if i not in group]
     if len(scans) > 1 and random.random() < 0.1:
-        scans.pop()  # a component that no scan has
+        scans.pop()  # a component without a scan
 
     ac_symbols = [0, 0xF0] + [zeros << 4 | size for zeros in range(16) for size in range(1, 11)]
     restart = 0
@@ -175,6 +175,6 @@ def random_jpeg(random: Random) -> bytes:
         bits.flush()
         jpeg += bytes(bits.data)
     if random.random() < 0.1:
-        # Tables that nothing uses any more.
+        # Tables that are never used.
         jpeg += quantisation(0) + segment(0xC4, b"\0" + Codes(random, list(range(12))).data)
     return jpeg + b"\xff\xd9" + random.choice([b"", b"\0\0", b"\xff\xd8\xff"])

@@ -1,6 +1,6 @@
-"""Makes small TIFF and NumPy files of every kind with the libraries that people write them with.
+"""Makes small TIFF and NumPy files of every kind with the libraries in common use.
 
-tifffile, GDAL (by rasterio), Pillow and numpy write them. Where a library can, it reads its file back, and must read the same numbers.
+tifffile, GDAL (by rasterio), Pillow and numpy write them. If a library can read its file back, it must read the same values.
 """
 
 import itertools
@@ -23,7 +23,7 @@ refused: list["Refused"] = []
 
 @dataclass
 class Read:
-    """A file and the numbers in it: `[H, W, C]`, upright."""
+    """A file and its values `[H, W, C]`, upright."""
 
     path: Path
     numbers: np.ndarray
@@ -32,7 +32,7 @@ class Read:
 
 @dataclass
 class Refused:
-    """A file, whether it is damaged or of a kind that is not read, and words of the message."""
+    """A file, the kind of error (damaged or unsupported), and words of the message."""
 
     path: Path
     kind: str
@@ -40,7 +40,7 @@ class Refused:
 
 
 def make(folder: Path, seed: int) -> tuple[list[Read], list[Refused]]:
-    """Writes all files into a folder."""
+    """Writes all files into a folder. Returns those to be read and those to be refused."""
     global OUT, rng
     OUT, rng = folder, np.random.default_rng(seed)
     read.clear()
@@ -53,7 +53,7 @@ def make(folder: Path, seed: int) -> tuple[list[Read], list[Refused]]:
 
 
 def numbers(dtype, shape):
-    """Numbers that use the whole range of a type which a 32-bit float holds exactly."""
+    """Draws values over the whole range of a type that a 32-bit float represents exactly."""
     kind = np.dtype(dtype)
     if kind.kind == "f":
         a = (rng.standard_normal(shape) * 10.0 ** rng.integers(-3, 4, shape)).astype(kind)
@@ -67,30 +67,30 @@ def numbers(dtype, shape):
     else:
         a = rng.integers(-(2**24) if info.min else 0, 2**24, shape, endpoint=True).astype(kind)
         flat = a.reshape(-1)
-        # Far numbers of few bits.
+        # Large values with few significant bits.
         flat[:3] = [info.max // 2 + 1, info.min, 2 ** (kind.itemsize * 8 - 3) * 3]
     return a
 
 
 def expect(name, array, alpha=False, floats=False):
-    """`array` is `[H, W]` or `[H, W, C]`, of the numbers that must be read."""
+    """Registers a file with the values that must be read, `[H, W]` or `[H, W, C]`."""
     a = array[..., None] if array.ndim == 2 else array
     kind = {"u1": "u1", "u2": "u2"}.get(a.dtype.str[1:], "f4") if not floats else "f4"
     read.append(Read(OUT / name, np.ascontiguousarray(a.astype(kind)), alpha))
 
 
 def refuse(name, kind, words):
-    """The file must be refused."""
+    """Registers a file that must be refused."""
     refused.append(Refused(OUT / name, kind, words))
 
 
 def same(a, b):
-    """Equal to the bit."""
+    """Asserts that two arrays are equal to the bit."""
     assert a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes(), (a.shape, b.shape)
 
 
 def write(name, array, check=True, alpha=False, **options):
-    """Writes [H, W] or [H, W, C]; `planar` moves the channels first."""
+    """Writes [H, W] or [H, W, C] with tifffile; `planar` moves the channels first."""
     a = array
     planar = options.pop("planar", False)
     if a.ndim == 3:
@@ -113,14 +113,14 @@ def matrix():
     for dtype, bands, planar in itertools.product(DTYPES, [1, 2, 3, 4, 5, 13, 64], [False, True]):
         if bands == 1 and planar:
             continue
-        # Each file takes the next of each kind, so all pairs come by.
+        # Each file takes the next of each kind, so that all pairs occur.
         codec = codecs[n % 4]
         layout = layouts[(n // 4) % 3]
         big = (n // 2) % 3 == 0
         order = "<>"[(n // 3 + n) % 2]
         predictors = [None]
         if codec in ("zlib", "lzw"):
-            # tifffile writes predictor 2 for whole numbers only; GDAL does for floats, see `geotiff`.
+            # tifffile writes predictor 2 only for integers. GDAL also does for floats, see `geotiff`.
             predictors = [None, 3 if dtype[0] == "f" else 2]
         for predictor in predictors:
             h, w = [(11, 21), (16, 48), (21, 9)][n % 3]
@@ -138,8 +138,8 @@ def matrix():
 
 
 def more_tiff():
-    """Predictors, alpha, further bands, thumbnails, JPEG, and files by Pillow."""
-    # Every predictor in every layout and byte order, chunky, where tiles are wider than the image.
+    """Predictors, alpha, additional bands, thumbnails, JPEG, and files by Pillow."""
+    # Every predictor in every layout and byte order, chunky; tiles are wider than the image.
     for dtype, predictor, tile, order, bands in itertools.product(
         ["u1", "u2", "u4", "u8", "f2", "f4", "f8"], [2, 3], [None, (32, 64)], "<>", [1, 7]
     ):
@@ -162,7 +162,7 @@ def more_tiff():
         write(f"white3_{dtype}.tif", numbers(dtype, (8, 9, 3)), photometric="miniswhite")
     for dtype in ["i1", "i2", "i4", "f4", "f8", "u4"]:
         write(f"rgb_{dtype}.tif", numbers(dtype, (8, 9, 3)), photometric="rgb", compression="zlib")
-    # Thumbnails before and behind the image; pages that are no channels.
+    # Thumbnails before and after the image; pages that are not channels.
     a, b = numbers("u2", (30, 20)), numbers("u2", (15, 10))
     for name, pages in [("thumb_first.tif", [(b, 1), (a, 0)]), ("thumb_last.tif", [(a, 0), (b, 1)])]:
         with tifffile.TiffWriter(OUT / name) as file:
@@ -173,7 +173,7 @@ def more_tiff():
         file.write(a, metadata=None, photometric="minisblack")
         file.write(b, metadata=None, photometric="minisblack")
     expect("two_pages.tif", a)
-    # JPEG: what libjpeg unpacks may differ by one from what zune-jpeg does; so blocks of one grey each.
+    # libjpeg and zune-jpeg may differ by one when they decode JPEG, so each block has a single grey.
     grey = np.kron(rng.integers(0, 256, (6, 8)), np.ones((8, 8))).astype("u1")
     write("jpeg_grey.tif", grey, compression="jpeg", compressionargs={"level": 100})
     write("jpeg_grey_tiles.tif", grey, compression="jpeg", compressionargs={"level": 100}, tile=(32, 32))
@@ -219,7 +219,7 @@ def geotiff():
         for i, (tiled, interleave) in enumerate(itertools.product([False, True], ["band", "pixel"])):
             a = numbers(dtype, (3, 33, 40))
             if dtype == "f8":
-                a.reshape(-1)[3] = 1.0  # numbers too small for a float become 0 all the same
+                a.reshape(-1)[3] = 1.0  # values too small for an f32 become 0 anyway
             if nodata is not None:
                 a[:, 5:9, 7:30] = nodata
                 a[1] = nodata
@@ -227,7 +227,7 @@ def geotiff():
             codec = ["deflate", "lzw", "packbits", None][i]
             name = f"geo_{dtype}_{nodata}_{interleave}_{'tiled' if tiled else 'strips'}.tif"
             gdal(name, a, nodata=nodata, interleave=interleave, compress=codec, photometric="minisblack", **options)
-    # Texts that rasterio does not write.
+    # "No data" texts that rasterio does not write.
     big = np.zeros((8, 8), "u8")
     big[0, 0], big[0, 1] = 2**64 - 1, 2**63
     least = np.finfo("f4").min
@@ -255,9 +255,9 @@ def geotiff():
         for interleave in ["band", "pixel"]:
             gdal(f"geo_{dtype}_predictor2_{interleave}.tif", numbers("f4", (3, 33, 40)).astype(dtype), compress="lzw", predictor=2, interleave=interleave, photometric="minisblack")
     gdal("geo_13.tif", numbers("u2", (13, 64, 64)), floats=False, compress="deflate", predictor=2, tiled=True, blockxsize=32, blockysize=32, interleave="pixel")
-    # GDAL marks the fourth byte band as alpha by itself.
+    # GDAL marks the fourth 8-bit band as alpha.
     gdal("geo_4_u1.tif", numbers("u1", (4, 20, 20)), alpha=True, floats=False)
-    # Chunks that are all zero, or all "no data", are left out.
+    # GDAL leaves out chunks that are all zero or all "no data".
     for nodata in [None, 0, -9999]:
         a = numbers("i2", (2, 64, 64))
         a[:, :32] = nodata or 0
@@ -284,7 +284,7 @@ def stacks():
         tifffile.imwrite(OUT / name, a, imagej=True, metadata={"axes": "CYX"})
         same(tifffile.imread(OUT / name), a if c > 1 else a[0])
         expect(name, np.moveaxis(a, 0, -1))
-        # As ImageJ writes a large stack: the directory of the first page only.
+        # Like a large ImageJ stack, which has only the directory of the first page.
         if c > 1:
             data = bytearray((OUT / name).read_bytes())
             with tifffile.TiffFile(OUT / name) as file:
@@ -323,7 +323,7 @@ def stacks():
 
 
 def not_read():
-    """Kinds that are refused, and those for which colours are computed."""
+    """Kinds that are refused, and kinds whose colours are computed."""
     def bad(name, array, variant, part, **options):
         tifffile.imwrite(OUT / name, array, metadata=None, **options)
         refuse(name, variant, part)
@@ -349,7 +349,7 @@ def not_read():
     bad("far_i4_planar.tif", np.moveaxis(far, -1, 0), "Unsupported", "16777217 at row 4, column 7 and channel 2", photometric="minisblack", planarconfig="separate", tile=(16, 16))
     bad("far_f8.tif", np.moveaxis(far * 1e300, -1, 0), "Unsupported", "16777217", photometric="minisblack", planarconfig="separate")
     bad("no_data_text.tif", grey, "Damaged", '"none"', extratags=[(42113, "s", 0, "none", True)])
-    # What tifffile does not write is patched in: kinds that differ, and a compression that nobody knows.
+    # tifffile does not write these, so bytes are patched: sample formats or depths that differ, an unknown compression.
     for name, array, tag, skip, value, part in [
         ("mixed.tif", numbers("i1", (8, 9, 3)), 339, 2, 1, "different kinds (SampleFormat 2, 1, 2)"),
         ("depths.tif", numbers("u2", (8, 9, 3)), 258, 4, 8, "different depths (16, 16, 8 bits)"),

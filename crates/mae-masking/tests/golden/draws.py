@@ -1,4 +1,4 @@
-"""The known draws of golden.rs, by a second implementation of the documented rules; standard library only.
+"""Makes the draws that golden.rs compares, by a second implementation of the documented rules. Standard library only.
 
     python3 draws.py > draws.json
 """
@@ -9,7 +9,7 @@ import struct
 
 
 def chacha8(key):
-    """The stream of D. J. Bernstein's ChaCha with 8 rounds, nonce 0, as 64-bit little-endian words."""
+    """Yields the stream of D. J. Bernstein's ChaCha with 8 rounds and nonce 0, as 64-bit little-endian words."""
 
     def quarter(s, a, b, c, d):
         for x, y, z, turn in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
@@ -111,7 +111,7 @@ for name, draw in STRATEGIES.items():
                     "mask_ratio": ratio,
                     "key": [str(seed), str(pass_), str(sample)],
                     "ids_keep": ids_keep,
-                    # The masked ids of the others are ascending, hence known from the kept ones.
+                    # For other strategies, masked ids are ascending, so that they follow from the kept ones.
                     "ids_masked": ids_masked if name == "random" else None,
                 }
             )

@@ -40,7 +40,7 @@ impl SegmenterConfig {
         let numbers: f64 = self
             .products()
             .iter()
-            .map(|product| product.pixels * (product.inputs + 3 * product.outputs))
+            .map(|product| product.pixels * (product.inputs + 3.0 * product.outputs))
             .sum();
         encoder.saturating_add((size_of::<f32>() as f64 * numbers) as usize)
     }

@@ -29,7 +29,7 @@ impl fmt::Display for Source {
             Self::Preprocessor => "preprocessor_config.json",
             Self::Args => "the checkpoint's options",
             Self::Tensors => "its tensors",
-            Self::Caller => "as asked for",
+            Self::Caller => "as requested",
             Self::Usual => "assumed",
         })
     }

@@ -1,4 +1,4 @@
-"""Geometry, random weights and random images for the golden cases; all of it from fixed seeds."""
+"""Geometry, random weights and random images for the golden cases, all from fixed seeds."""
 
 from dataclasses import dataclass
 
@@ -31,22 +31,22 @@ class Shape:
 
     @property
     def num_patches(self) -> int:
-        """L."""
+        """L, the number of patches."""
         return self.grid[0] * self.grid[1]
 
     @property
     def num_kept(self) -> int:
-        """K."""
+        """K, the number of kept patches."""
         return int(self.num_patches * (1 - self.mask_ratio))
 
     @property
     def patch_dim(self) -> int:
-        """Values in a patch vector."""
+        """The number of values in a patch vector."""
         return self.patch**2 * self.channels
 
 
 def sincos_positions(grid: tuple[int, int], dim: int) -> torch.Tensor:
-    """Fixed 2-D positions [1 + L, D]: quarters sin(x), cos(x), sin(y), cos(y); zeros for the class token."""
+    """Returns fixed 2-D positions [1 + L, D]: quarters sin(x), cos(x), sin(y), cos(y); zeros for the class token."""
     quarter = dim // 4
     omega = 10000.0 ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
     rows, cols = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
@@ -56,9 +56,9 @@ def sincos_positions(grid: tuple[int, int], dim: int) -> torch.Tensor:
 
 
 def make_weights(shape: Shape, seed: int) -> dict[str, torch.Tensor]:
-    """A random model under the official names, with sin-cos positions; no decoder if its width is 0.
+    """Draws a random model under the official names, with sin-cos positions. It has no decoder if the decoder's width is 0.
 
-    Every other parameter is noise: a bias, norm or token left at its usual 0 or 1 could hide an error.
+    All other parameters are noise, because a bias, norm or token at its usual 0 or 1 could hide an error.
     """
     rng = torch.Generator().manual_seed(seed)
     w = {}
@@ -97,12 +97,12 @@ def make_weights(shape: Shape, seed: int) -> dict[str, torch.Tensor]:
 
 
 def make_noise(*size: int, seed: int) -> torch.Tensor:
-    """Uniform noise, as masking draws it."""
+    """Draws uniform noise, as used for masking."""
     return torch.rand(size, generator=torch.Generator().manual_seed(seed))
 
 
 def make_image(shape: Shape, seed: int, size: tuple[int, int] | None = None) -> torch.Tensor:
-    """Noise on a ramp that differs by axis and channel: no symmetry, and patches of different means."""
+    """Draws noise on a ramp that differs by axis and channel: no symmetry, and patches of different means."""
     height, width = size or shape.image
     rng = torch.Generator().manual_seed(seed)
     down, across = torch.linspace(-1, 0.5, height)[:, None], torch.linspace(-0.3, 1.2, width)
@@ -111,5 +111,5 @@ def make_image(shape: Shape, seed: int, size: tuple[int, int] | None = None) -> 
 
 
 def prefixed(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same tensors with `prefix` before each name."""
+    """Puts `prefix` before each name."""
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}

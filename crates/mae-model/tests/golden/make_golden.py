@@ -1,20 +1,19 @@
-"""Makes the tensors that `../golden.rs` compares the Rust model with, one safetensors file per peer.
+"""Makes the reference tensors for `../golden.rs`, one safetensors file per implementation.
 
 usage: python make_golden.py            write the files beside this script
-       python make_golden.py --check    make them again in memory, compare, exit with 1 if any differs
+       python make_golden.py --check    make them again in memory and compare; exit status 1 if any differs
 (Python 3.11, pip install -r requirements.txt)
 
-Everything is float32 on one CPU thread, from fixed seeds. Each file's metadata holds the model's geometry as
-JSON under "config". A case's own
-keys are named where it is made; common to several are
+Everything is float32 on one CPU thread, from fixed seeds. Each file's metadata holds the model's geometry as JSON under
+"config". The function of a case documents its own keys. Several cases have these:
 
     w.NAME                              weights, under the official MAE names; qkv rows are q, k, v
-    image                               [B, C, H, W], as if already normalised
-    noise, mask, ids_restore            [B, L]; least noise is kept, mask is 1 where masked
-    latent                              [B, 1 + K, D], encoded kept patches, in order of their noise
+    image                               [B, C, H, W], treated as already normalised
+    noise, mask, ids_restore            [B, L]; patches with the least noise are kept, mask is 1 where masked
+    latent                              [B, 1 + K, D], the encoded kept patches, ordered by noise
     pred                                [B, L, P*P*C]
     loss.raw, loss.norm_pix             scalars
-    grad.raw.NAME, grad.norm_pix.NAME   gradients of these losses by every trained parameter
+    grad.raw.NAME, grad.norm_pix.NAME   gradients of these losses with respect to every trained parameter
 """
 
 import argparse
@@ -34,17 +33,17 @@ from inputs import BATCH, Shape, make_image, make_noise, make_weights, prefixed,
 HERE = Path(__file__).parent
 Tensors = dict[str, torch.Tensor]
 
-# Another CPU adds in another order; relative to a tensor's largest value.
+# Relative to a tensor's largest value. Another CPU may add in another order.
 TOLERANCE = 1e-5
-# AdamW enlarges such differences: see `peers.transformers_case`.
+# AdamW enlarges such differences.
 STEPS_TOLERANCE = 4e-5
 
-# Square and not, wide and tall, a single row, and one long enough that rounding the angles would show.
+# Square, wide and tall grids, a single row, and one row long enough to show errors in rounding the angles.
 POSITION_TABLES = [(4, 4, 16), (3, 5, 24), (5, 3, 24), (1, 7, 8), (2, 64, 8)]
 
 
 def run_reference(shape: Shape, w: Tensors, image: torch.Tensor, noise: torch.Tensor) -> Tensors:
-    """Everything the reference says about one batch: outputs, losses, gradients."""
+    """Returns the reference's outputs, losses and gradients for one batch."""
     w = {name: tensor.clone().requires_grad_(not name.endswith("pos_embed")) for name, tensor in w.items()}
     trained = {name: tensor for name, tensor in w.items() if tensor.requires_grad}
     out = reference.forward(w, shape, image, noise)
@@ -56,9 +55,9 @@ def run_reference(shape: Shape, w: Tensors, image: torch.Tensor, noise: torch.Te
 
 
 def reference_case() -> tuple[Shape, Tensors]:
-    """Our own plain model, for what the peers refuse: an image that is not square, of four channels.
+    """Our plain reference on an image that the others refuse: not square, with four channels.
 
-    More keys: patches [B, L, P*P*C], the image's; features [B, 1 + L, D], encoded without a mask;
+    More keys: patches [B, L, P*P*C] of the image; features [B, 1 + L, D], encoded without a mask;
     pos.HxWxD [1 + H*W, D], position tables.
     """
     shape = Shape((24, 40), 4, 8, 24, 2, 3, decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2)
@@ -77,7 +76,7 @@ def reference_case() -> tuple[Shape, Tensors]:
 
 
 def differences(fresh: Tensors, stored: Tensors) -> list[str]:
-    """One line for each tensor that is missing, of another kind, or further off than the tolerance."""
+    """Returns a line for each tensor that is missing, has another shape or dtype, or exceeds the tolerance."""
     lines = [f"{name}: in one of the two only" for name in sorted(fresh.keys() ^ stored.keys())]
     for name in sorted(fresh.keys() & stored.keys()):
         a, b = comparable(name, fresh[name]), comparable(name, stored[name])
@@ -92,7 +91,7 @@ def differences(fresh: Tensors, stored: Tensors) -> list[str]:
 
 
 def comparable(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor without key biases that AdamW moved: their gradient is rounding, which it enlarges."""
+    """Removes key biases that AdamW has trained: their gradient is rounding error, which AdamW enlarges."""
     if name.startswith("steps.w.") and name.endswith("qkv.bias"):
         query, _, value = tensor.chunk(3)
         return torch.cat([query, value])
@@ -100,7 +99,7 @@ def comparable(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def make_cases() -> dict[str, tuple[Shape, Tensors]]:
-    """Every case by its file's name, after holding the reference against transformers."""
+    """Returns all cases by file name. Fails if the reference disagrees with transformers."""
     cases = {
         "transformers": peers.transformers_case(),
         "timm": peers.timm_case(),
@@ -118,12 +117,12 @@ def make_cases() -> dict[str, tuple[Shape, Tensors]]:
 
 
 def detached(tensors: Tensors) -> Tensors:
-    """The values alone, each laid out as a file stores it."""
+    """Detaches the tensors and makes them contiguous, as files store them."""
     return {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
 
 
 def main() -> None:
-    """Writes the files, or compares them."""
+    """Writes the files or compares them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with the files instead of writing them")
     check = parser.parse_args().check

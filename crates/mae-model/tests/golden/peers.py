@@ -16,14 +16,14 @@ from inputs import BATCH, Shape, make_image, make_noise, make_weights, prefixed
 EPS = 1e-6  # of every LayerNorm, as in the official code
 LOSSES = {"raw": False, "norm_pix": True}
 
-# The pre-training recipe's AdamW (paper, table 8; eps is PyTorch's default). As in the official code, which
-# groups by timm's rule, only parameters of one dimension and biases are spared the decay: the class and the
-# mask token, of three dimensions, are decayed.
+# The pre-training recipe's AdamW (paper, table 8; eps is PyTorch's default). The groups follow timm's rule, as in the
+# official code: only one-dimensional parameters and biases have no weight decay. The class token and the mask token,
+# with three dimensions, do have it.
 STEPS = 10
 ADAMW = {"lr": 1e-3, "betas": (0.9, 0.95), "eps": 1e-8}
 WEIGHT_DECAY = 0.05
 
-# What transformers calls the parameters in memory; in files they have other names.
+# transformers' names of the parameters in memory. In files, they have other names.
 HF_TOP = {
     "cls_token": "vit.embeddings.cls_token",
     "pos_embed": "vit.embeddings.position_embeddings",
@@ -34,7 +34,7 @@ HF_BLOCK = {"norm1": "layernorm_before", "norm2": "layernorm_after", "attn.proj"
 
 
 def hf_names(name: str) -> list[str]:
-    """What the attributes of transformers' model are called for one official name; three of them for qkv."""
+    """Returns transformers' names for an official name: three for qkv, otherwise one."""
     if "blocks." in name:
         tower, index, rest = name.split(".", 2)
         layer = f"{'vit.layers' if tower == 'blocks' else 'decoder.decoder_layers'}.{index}"
@@ -49,24 +49,24 @@ def hf_names(name: str) -> list[str]:
 
 
 def to_hf(w: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Official names to transformers'."""
+    """Renames official tensors to transformers' names."""
     pairs = ((hf_names(name), tensor) for name, tensor in w.items())
     return {hf: part for names, tensor in pairs for hf, part in zip(names, tensor.chunk(len(names)))}
 
 
 def from_hf(names: list[str], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The official `names`' tensors, put together from transformers'."""
+    """Assembles the tensors of the official `names` from transformers' tensors."""
     return {name: torch.cat([tensors[hf] for hf in hf_names(name)]).detach().clone() for name in names}
 
 
 def hf_positions(shape: Shape, dim: int) -> torch.Tensor:
-    """transformers' own table, halves exchanged: height is first in it, and second in MAE's weights."""
+    """Returns transformers' own table with its halves exchanged: height comes first in it, but second in MAE's weights."""
     table = build_2d_sinusoidal_position_embedding(*shape.grid, dim, cls_token=True)
     return table.roll(dim // 2, dims=1)[None]
 
 
 def adamw_steps(model: ViTMAEForPreTraining, image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """Trains `model` in place, one step for each row of `noise`, and returns the losses before each step."""
+    """Trains `model` in place, one step for each row of `noise`. Returns the loss before each step."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     plain = [p for name, p in trained if p.ndim == 1 or name.endswith(".bias")]
     decayed = [p for name, p in trained if not (p.ndim == 1 or name.endswith(".bias"))]
@@ -85,9 +85,8 @@ def adamw_steps(model: ViTMAEForPreTraining, image: torch.Tensor, noise: torch.T
 def transformers_case() -> tuple[Shape, dict[str, torch.Tensor]]:
     """Hugging Face's ViTMAEForPreTraining, forward, backward and ten steps of AdamW with norm_pix_loss.
 
-    Its initialisation leaves zeros for the positions (of both towers, in this version): here they are set to
-    what its own function for them returns. Its norms' eps, 1e-12 by default, is set to 1e-6. It takes square
-    images only.
+    In this version, its initialisation leaves the positions of both towers at zero. Here they are set to the output of
+    its own function for positions. The norms' eps, 1e-12 by default, is set to 1e-6. It takes only square images.
 
     More keys: steps.noise [10, B, L], steps.loss [10], steps.w.NAME (the weights after the last step).
     """
@@ -133,7 +132,7 @@ def transformers_case() -> tuple[Shape, dict[str, torch.Tensor]]:
 
 
 def timm_model(shape: Shape) -> VisionTransformer:
-    """timm's encoder for images of any size."""
+    """Returns timm's encoder for images of any size."""
     return VisionTransformer(
         img_size=shape.image,
         patch_size=shape.patch,
@@ -149,9 +148,9 @@ def timm_model(shape: Shape) -> VisionTransformer:
 def timm_case() -> tuple[Shape, dict[str, torch.Tensor]]:
     """timm's VisionTransformer without masking, at its own resolution and at another.
 
-    Positions are noise instead of the smooth table, so that resampling shows. The second grid, 6x5 from 4x6,
-    is taller and narrower. timm resamples with antialiasing, for which PyTorch takes the bicubic kernel with
-    a = -0.5, as Pillow does, both ways (without antialiasing it would be a = -0.75).
+    Positions are noise instead of the smooth table, so that errors of resampling show. The second grid, 6x5 from 4x6,
+    is taller and narrower. timm resamples with antialiasing. PyTorch then uses the bicubic kernel with a = -0.5, like
+    Pillow, in both directions; without antialiasing, it would be a = -0.75.
 
     Keys: w.NAME (encoder), image, features [B, 1 + L, D] after the norm; resampled.image,
     resampled.pos_embed, resampled.features.
@@ -173,7 +172,7 @@ def timm_case() -> tuple[Shape, dict[str, torch.Tensor]]:
 
 
 def attention_case() -> tuple[Shape, dict[str, torch.Tensor]]:
-    """The attention weights of timm's VisionTransformer, taken where its dropout would come, and their rollout.
+    """The attention weights of timm's VisionTransformer, recorded at the input of its dropout, and their rollout.
 
     Keys: w.NAME (encoder), image, attention.BLOCK [B, N, 1 + L, 1 + L], rollout [B, L], the class token's row.
     """
@@ -191,7 +190,7 @@ def attention_case() -> tuple[Shape, dict[str, torch.Tensor]]:
 
 
 def rollout(attentions: list[torch.Tensor]) -> torch.Tensor:
-    """Abnar and Zuidema, arXiv 2005.00928: W + I with rows that sum to 1, multiplied block by block in float64."""
+    """Returns the rollout (Abnar and Zuidema, arXiv 2005.00928): the product of W + I, normalised by row, in float64."""
     product = None
     for weights in attentions:
         matrix = weights.double().mean(dim=1) + torch.eye(weights.shape[-1], dtype=torch.float64)
@@ -201,7 +200,7 @@ def rollout(attentions: list[torch.Tensor]) -> torch.Tensor:
 
 
 class LightlyMae(nn.Module):
-    """The example's modules, joined as the example joins them."""
+    """The modules of lightly's example, combined as in the example."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -225,7 +224,7 @@ class LightlyMae(nn.Module):
         self.head = nn.Linear(shape.decoder_embed_dim, shape.patch_dim)
 
     def forward(self, image: torch.Tensor, keep: torch.Tensor, hide: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The loss and what it is made from, for the kept and the masked tokens' indices."""
+        """Returns latents, predictions and loss for the indices of the kept and of the masked tokens."""
         latent = self.backbone.encode(images=image, idx_keep=keep)
         x = self.embed(latent)
         x = utils.set_at_index(x.new_zeros(len(x), self.decoder.sequence_length, x.shape[2]), keep, x)
@@ -235,7 +234,7 @@ class LightlyMae(nn.Module):
 
 
 def lightly_name(name: str) -> str:
-    """What LightlyMae calls an official name."""
+    """Returns the name in LightlyMae for an official name."""
     for official, here in {
         "decoder_embed.": "embed.",
         "decoder_pred.": "head.",
@@ -248,12 +247,11 @@ def lightly_name(name: str) -> str:
 
 
 def lightly_case() -> tuple[Shape, dict[str, torch.Tensor]]:
-    """The model of lightly's MAE example, made small: one decoder block, loss on raw pixels.
+    """A small version of the model of lightly's MAE example: one decoder block, loss on raw pixels.
 
-    What differs from the official code is the bookkeeping alone: lightly masks tokens instead of patches
-    (indices count the class token, which is always kept and comes first), predicts the masked ones only, and
-    adds the class token's position, which is zero, before masking. Its norms' eps is 1e-6 in both towers. The
-    positions are those that lightly computes.
+    It differs from the official code only in bookkeeping. lightly masks tokens instead of patches: indices count the
+    class token, which is always kept and comes first. It predicts only the masked tokens. It adds the class token's
+    position, which is zero, before masking. The norms' eps is 1e-6 in both towers. The positions are lightly's.
 
     Keys: w.NAME, image, idx_keep [B, 1 + K] and idx_mask [B, L - K] (of tokens), latent,
     pred [B, L - K, P*P*C] in the order of idx_mask, loss.raw.
@@ -262,7 +260,7 @@ def lightly_case() -> tuple[Shape, dict[str, torch.Tensor]]:
     w, image = make_weights(shape, seed=21), make_image(shape, seed=22)
     model = LightlyMae(shape)
     w["pos_embed"], w["decoder_pos_embed"] = model.backbone.vit.pos_embed, model.decoder.pos_embed
-    # The backbone's own mask token serves other methods than MAE.
+    # The backbone has a mask token of its own, for methods other than MAE.
     unused = {"backbone.mask_token": model.backbone.mask_token}
     model.load_state_dict({lightly_name(name): tensor for name, tensor in w.items()} | unused)
     torch.manual_seed(23)

@@ -1,22 +1,22 @@
-"""Makes segmentation.safetensors, which `../segmentation.rs` compares segmenters with.
+"""Makes segmentation.safetensors, the reference tensors for `../segmentation.rs`.
 
 usage: python segmentation.py            write the file beside this script
-       python segmentation.py --check    make it again in memory, compare, exit with 1 if anything differs
+       python segmentation.py --check    make it again in memory and compare; exit status 1 if anything differs
 (Python 3.11, pip install -r requirements.txt)
 
-The encoder is timm's VisionTransformer. Pyramid and heads are the modules of transformers' `BeitForSemanticSegmentation`, with
-fewer channels in the head than the encoder is wide; the linear head is PyTorch's batch norm and convolution. The grid of patches
-is odd both ways. Everything is float32 on one CPU thread, from fixed seeds.
+The encoder is timm's VisionTransformer. Pyramid and heads are the modules of transformers' `BeitForSemanticSegmentation`; the
+head has fewer channels than the encoder's width. The linear head is PyTorch's batch norm and convolution. The grid of patches
+has odd sides. Everything is float32 on one CPU thread, from fixed seeds.
 
     w.NAME                     weights of encoder and UPerNet, under the names of published BEiT checkpoints
     linear.w.NAME              weights of the linear head
     image, labels              [B, C, H, W], [B, H, W]
-    HEAD.eval                  scores by the running numbers of w.NAME, [B, K, h, w]
-    HEAD.eval.grad.image       gradient by the image of the cross entropy of these
+    HEAD.eval                  scores with the running statistics of w.NAME, [B, K, h, w]
+    HEAD.eval.grad.image       gradient of their cross entropy with respect to the image
     HEAD.train, uper.auxiliary scores in training
-    HEAD.loss                  cross entropy of resized scores, plus 0.4 of the auxiliary head's
-    HEAD.grad.NAME             its gradients, by parameters and image
-    HEAD.running.NAME          running numbers after that step
+    HEAD.loss                  cross entropy of resized scores, plus 0.4 times the auxiliary head's
+    HEAD.grad.NAME             its gradients with respect to parameters and image
+    HEAD.running.NAME          running statistics after that step
 
 HEAD is uper or linear.
 """
@@ -38,19 +38,19 @@ from transformers.models.beit import modeling_beit as beit
 from inputs import Shape, make_image, make_weights, prefixed
 
 FILE = Path(__file__).with_name("segmentation.safetensors")
-# Another CPU adds in another order; relative to a tensor's largest value.
+# Relative to a tensor's largest value. Another CPU may add in another order.
 TOLERANCE = 1e-5
 
 SHAPE = Shape((20, 28), 3, 4, 12, 5, 3, mlp_ratio=2)
-BLOCKS = (1, 2, 4, 5)  # from 1
+BLOCKS = (1, 2, 4, 5)  # counted from 1
 CHANNELS, AUXILIARY, CLASSES = 10, 6, 4
 POOL_SCALES = (1, 2, 3, 6)
 AUXILIARY_WEIGHT = 0.4
-# The batch norms' momentum and epsilon are PyTorch's defaults.
+# Momentum and epsilon of the batch norms are PyTorch's defaults.
 
 
 def encoder() -> VisionTransformer:
-    """timm's encoder, without a head."""
+    """Returns timm's encoder without a head."""
     return VisionTransformer(
         img_size=SHAPE.image,
         patch_size=SHAPE.patch,
@@ -75,7 +75,7 @@ class Uper(nn.Module):
         self.fpn = beit.BeitFPNNeck(wide)
         self.auxiliary_head = beit.BeitFCNHead(wide)
         self.decode_head = head = beit.BeitUperHead(narrow)
-        # As many channels come in as the encoder is wide.
+        # The input has as many channels as the encoder is wide.
         head.psp_modules = beit.BeitPyramidPoolingModule(POOL_SCALES, width, CHANNELS)
         joined = width + len(POOL_SCALES) * CHANNELS
         head.psp_bottleneck = beit.BeitConvLayer(joined, CHANNELS, kernel_size=3, padding=1)
@@ -90,7 +90,7 @@ class Uper(nn.Module):
 
 
 class Linear(nn.Module):
-    """A batch norm and a convolution on the encoder's normed tokens."""
+    """A batch norm and a convolution on the encoder's tokens, after its norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Linear(nn.Module):
         return [self.decode_head["classifier"](self.decode_head["bn"](grid))]
 
 
-# Parts of names in memory, and in published checkpoints.
+# Parts of names in memory, and the same parts in published checkpoints.
 NAMES = {
     "encoder.": "",
     "fpn.fpn1.conv_transpose1": "fpn1.0",
@@ -119,7 +119,7 @@ NAMES = {
 
 
 def published(name: str) -> str:
-    """A parameter's name in published checkpoints."""
+    """Returns a parameter's name in published checkpoints."""
     for ours, theirs in NAMES.items():
         name = name.replace(ours, theirs)
     head, blocks, rest = name.partition("psp_modules.blocks.")
@@ -130,7 +130,7 @@ def published(name: str) -> str:
 
 
 def randomize(model: nn.Module, seed: int) -> None:
-    """Noise in every parameter and running number, as in `make_weights`."""
+    """Sets every parameter and running statistic to noise, as in `make_weights`."""
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
@@ -147,13 +147,13 @@ def randomize(model: nn.Module, seed: int) -> None:
 
 
 def cross_entropy(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Of scores at the image's resolution."""
+    """Returns the cross entropy of scores, resized to the image's resolution."""
     resized = F.interpolate(scores, size=labels.shape[1:], mode="bilinear", align_corners=False)
     return F.cross_entropy(resized, labels)
 
 
 def case(name: str, model: nn.Module, image: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What a model makes of a batch, in evaluation and in training."""
+    """Returns scores, losses and gradients of a model for a batch, in evaluation and in training."""
     out = {}
     image = image.clone().requires_grad_()
     model.eval()
@@ -178,15 +178,15 @@ def case(name: str, model: nn.Module, image: torch.Tensor, labels: torch.Tensor)
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of parameters and running numbers under published names."""
+    """Copies parameters and running statistics under published names."""
     state = model.state_dict().items()
     return {published(name): value.clone() for name, value in state if value.is_floating_point()}
 
 
 def make() -> dict[str, torch.Tensor]:
-    """Every tensor of the file."""
+    """Makes all tensors of the file."""
     vit = make_weights(SHAPE, seed=61)
-    # Three images: normalised by the mean of two, a number is 1 or -1, whatever it was.
+    # Three images, because a batch norm over two values returns 1 and -1, whatever they were.
     image = torch.cat([make_image(SHAPE, seed=62), make_image(SHAPE, seed=66)[:1]])
     labels = torch.randint(CLASSES, (len(image), *SHAPE.image), generator=torch.Generator().manual_seed(63))
     uper, linear = Uper(), Linear()
@@ -205,7 +205,7 @@ def make() -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
-    """Writes the file, or compares it."""
+    """Writes the file or compares it."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in make().items()}
@@ -219,7 +219,7 @@ def main() -> None:
     differ = sorted(tensors.keys() ^ stored.keys())
     for name in tensors.keys() & stored.keys():
         ours, theirs = tensors[name].double(), stored[name].double()
-        # What a batch norm takes away again has no gradient but rounding.
+        # A parameter that a batch norm cancels has only rounding errors as its gradient.
         least = 1e-3 if ".grad." in name else 0.0
         largest = max(theirs.abs().max().item(), least)
         if ours.shape != theirs.shape or (ours - theirs).abs().max().item() > TOLERANCE * largest:

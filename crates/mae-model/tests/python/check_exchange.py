@@ -1,12 +1,15 @@
-"""Weights to and from timm, transformers and the official layout, by `mae convert`, with the real packages.
+"""Checks that `mae convert` exchanges weights with timm, transformers and the official layout, using the real packages.
 
 usage: python check_exchange.py MAE FORWARD [--size base]
-       MAE is the command, FORWARD the example of mae-model of that name
+       MAE is the program, FORWARD the example `forward` of mae-model
 (Python 3.11, pip install -r ../golden/requirements.txt)
 
-Every tensor has to survive every way unchanged; files that are written here load in timm (`strict=True`) and in
-transformers (`from_pretrained`, nothing missing, unexpected or of another shape); features and losses agree with theirs.
-The official layout is a `torch.save` of {'model', 'optimizer', 'args': argparse.Namespace}, as the official code writes.
+- Every tensor survives every conversion unchanged.
+- Converted files load in timm (`strict=True`) and in transformers (`from_pretrained`, nothing missing, unexpected or of
+  another shape).
+- Features and losses agree with those of the packages.
+
+The official layout is a `torch.save` of {'model', 'optimizer', 'args': argparse.Namespace}, as in the official code.
 """
 
 import argparse
@@ -40,7 +43,7 @@ SIZES = {
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], what: str) -> None:
-    """Every tensor, to the bit."""
+    """Asserts that all tensors are equal to the bit."""
     assert a.keys() == b.keys(), (what, a.keys() ^ b.keys())
     for name in a:
         if a[name] is None and b[name] is None:
@@ -50,7 +53,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], what: str) -> N
 
 
 def close(ours: torch.Tensor, theirs: torch.Tensor, what: str) -> None:
-    """Relative to the largest magnitude."""
+    """Asserts that two tensors agree within TOLERANCE, relative to the largest magnitude."""
     assert ours.shape == theirs.shape, (what, ours.shape, theirs.shape)
     error = ((ours - theirs).abs().max() / theirs.abs().max()).item()
     print(f"{what}: within {error:.1e}")
@@ -88,7 +91,7 @@ def hf_config(shape: Shape) -> ViTMAEConfig:
 
 
 def from_pretrained(kind: type, folder: Path) -> nn.Module:
-    """With nothing missing, unexpected or of another shape."""
+    """Loads a model. Asserts that nothing is missing, unexpected or of another shape."""
     model, info = kind.from_pretrained(folder, output_loading_info=True)
     assert not any(info.values()), info
     return model.eval()
@@ -170,7 +173,7 @@ def exchange(tools: Tools) -> None:
             close(found["loss"], loss.reshape(1), f"{weights}: loss beside transformers'")
 
     print("--- other sizes")
-    # A square of other patches, a rectangle, and smaller patches for images of the same size.
+    # A larger square, a rectangle, and smaller patches for images of the same size.
     side, patch = shape.image[0], shape.patch
     for size, new in [((2 * side, 2 * side), patch), ((3 * patch, 2 * side), patch), (shape.image, patch // 2)]:
         grid = [pixels // new for pixels in size]
@@ -214,7 +217,7 @@ def exchange(tools: Tools) -> None:
     for precision, dtype in [("f16", torch.float16), ("bf16", torch.bfloat16), ("f32", torch.float32)]:
         out = tools.convert("official.pth", "official", f"{precision}.safetensors", "--precision", precision)
         same(load_file(out), {name: t.to(dtype) for name, t in official.items()}, precision)
-        # And up again.
+        # And back to f32.
         wide = load_file(tools.convert(out.name, "timm", f"{precision}-up.safetensors", "--precision", "f32"))
         same(wide, {name: t.to(dtype).float() for name, t in encoder.items()}, f"{precision} to f32")
 
@@ -241,14 +244,14 @@ class Code:
 
 
 def hostile(tools: Tools) -> None:
-    """Nothing in a file is executed, believed or half used."""
+    """Checks that nothing in a file is executed, trusted, or used in part."""
     folder = tools.folder
     print("--- hostile files")
     trap, kept = folder / "trap", make_weights(tools.shape, seed=1)
     torch.save({"model": kept, "args": Code(str(trap))}, folder / "code.pth")
     with (folder / "code.pkl").open("wb") as file:
         pickle.dump({"model": Code(str(trap))}, file, protocol=2)
-    # The weights beside the code are usable, and the code is not run.
+    # The weights beside the code can be used, and the code is not executed.
     subprocess.run([tools.mae, "inspect", folder / "code.pth"], check=True, stdout=subprocess.DEVNULL)
     tools.refuses("inspect", folder / "code.pkl")
     assert not trap.exists()
@@ -258,7 +261,7 @@ def hostile(tools: Tools) -> None:
         (folder / "cut.pth").write_bytes(whole[:length])
         assert "cut.pth" in tools.refuses("inspect", folder / "cut.pth")
 
-    # An entry that unpacks to far more than the file.
+    # An entry that decompresses to far more than the file's size.
     with zipfile.ZipFile(folder / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb/data.pkl", bytes(400 << 20))
         archive.writestr("bomb/version", "3\n")
@@ -273,7 +276,7 @@ def hostile(tools: Tools) -> None:
     )
     assert done.returncode != 0 and "norm.bias" in done.stderr, done
     torch.save(nn.Linear(3, 4).state_dict(), folder / "linear.pth")
-    assert "no patch projection" in tools.refuses("inspect", folder / "linear.pth")
+    assert "no patch embedding" in tools.refuses("inspect", folder / "linear.pth")
     large = kept | {"norm.bias": torch.full_like(kept["norm.bias"], 1e6)}
     torch.save(large, folder / "large.pth")
     error = tools.refuses("convert", folder / "large.pth", "--to", "official", folder / "no", "--precision", "f16")

@@ -61,7 +61,7 @@ impl Library {
         static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
         LIBRARY.get_or_init(Self::load).as_ref().map_err(|reason| {
             RanksError::ranks(format!(
-                "NCCL, which averages gradients between cards, does not open: {reason}. PyTorch's packages for CUDA include it; \
+                "cannot load NCCL, which averages gradients between GPUs: {reason}. PyTorch's packages for CUDA include it; \
                  its folder, nvidia/nccl/lib or nvidia/cu13/lib, must be on LD_LIBRARY_PATH"
             ))
         })

@@ -45,7 +45,7 @@ pub fn draw_confusion(
         let style = font(15).color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
         sheet.draw(&Text::new(title.to_owned(), (px(MARGIN_PX), px(MARGIN_PX + 4)), style))?;
         let style = font(12).color(&INK.mix(0.7)).pos(Pos::new(HPos::Left, VPos::Center));
-        let about = "rows: true classes; columns: what they are taken for";
+        let about = "rows: true classes; columns: predicted classes";
         sheet.draw(&Text::new(about, (px(MARGIN_PX), px(MARGIN_PX + 22)), style))?;
         for (row, predicted) in confusion.iter().enumerate() {
             let images = predicted.iter().sum::<usize>().max(1);

@@ -133,7 +133,7 @@ pub(super) fn charts(page: &Page<'_>, records: &[Record], evaluations: &[Evaluat
             levels: Vec::new(),
         },
         Chart {
-            title: "Norm of the gradient".into(),
+            title: "Gradient norm".into(),
             format: "number",
             from_zero: false,
             log: true,

@@ -170,7 +170,7 @@ impl Comparison<'_> {
     fn results(&self) -> String {
         let mut rows = vec![
             ("steps".to_owned(), self.each(|run| run.records.last().map(|record| record.step.to_string()))),
-            ("loss at last".to_owned(), self.each(|run| Some(format!("{:.4}", last_loss(&run.records)?)))),
+            ("last loss".to_owned(), self.each(|run| Some(format!("{:.4}", last_loss(&run.records)?)))),
         ];
         rows.extend(self.metrics.iter().map(|metric| {
             let cell = |run: &ComparedRun| {
@@ -283,7 +283,7 @@ mod tests {
                 "<th scope=\"row\">kNN accuracy</th><td>50.0% (best 75.0%)</td><td>50.0% (best 75.0%)</td>";
             assert!(
                 page.contains(row)
-                    && page.contains("<th scope=\"row\">loss at last</th><td>0.0500</td><td>0.1000")
+                    && page.contains("<th scope=\"row\">last loss</th><td>0.0500</td><td>0.1000")
             );
             assert!(page.contains("<th scope=\"row\">rate</th><td>0.1</td><td>0.2</td>"));
             assert!(!page.contains(">seed<") && !page.contains("held-out loss"));

@@ -50,7 +50,7 @@ pub(super) fn pictures(
 /// The controls that choose the picture in view.
 const CONTROLS: &str = "<figcaption>
 <output id=\"shown\"></output>
-<input id=\"pick\" type=\"range\" min=\"0\" value=\"0\" step=\"1\" aria-label=\"Which picture\" hidden>
+<input id=\"pick\" type=\"range\" min=\"0\" value=\"0\" step=\"1\" aria-label=\"Picture to show\" hidden>
 <button id=\"enlarge\" type=\"button\" aria-pressed=\"false\" hidden>Enlarge</button>
 </figcaption>
 ";

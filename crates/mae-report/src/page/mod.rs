@@ -84,8 +84,8 @@ impl Page<'_> {
             let best =
                 measured.reduce(|best, value| if metric.is_better(value, best) { value } else { best });
             let note = match best {
-                Some(best) if best != value => format!("{} at best", metric.text(best)),
-                _ => "the best so far".into(),
+                Some(best) if best != value => format!("best {}", metric.text(best)),
+                _ => "best so far".into(),
             };
             html += &tile(&capital(metric.title), &metric.text(value), &note);
         }
@@ -100,7 +100,7 @@ impl Page<'_> {
         html += &tile("Trained for", &duration(last.elapsed_s), &rate);
         let work = self
             .flops_per_image
-            .map_or(String::new(), |flops| format!("{:.3} GFLOP an image and step", flops / 1e9));
+            .map_or(String::new(), |flops| format!("{:.3} GFLOP per image and step", flops / 1e9));
         html + &tile("Parameters", &format!("{:.2} M", self.params as f64 / 1e6), &work)
     }
 }

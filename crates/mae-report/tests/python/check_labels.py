@@ -1,5 +1,4 @@
-"""Reads label maps that the example `segmentation` wrote, with Pillow and GDAL: labels, palette, mode and georeference are what other
-programs expect.
+"""Reads label maps of the example `segmentation` with Pillow and GDAL, and checks labels, palette, mode and georeference.
 
     python check_labels.py PROGRAM
 """

@@ -1,8 +1,8 @@
-"""Opens a report, or a comparison of runs, in headless Chromium without a network and fails where anything on it does not work.
+"""Opens a report, or a comparison of runs, in headless Chromium without a network. Fails if anything on the page does not work.
 
     python check_report.py PAGE [--comparison] [--screenshot out.png] [--dark] [--width 1320]
 
-Needs a Chromium: Debian's package `chromium`, or another one named by the variable CHROMIUM.
+Needs Chromium: Debian's package `chromium`, or a program named by the environment variable CHROMIUM.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Put in before all else of the page, so that nothing goes wrong unseen.
+# Inserted before everything else on the page, so that it records every error.
 LISTEN = """<script>
 window.problems = [];
 window.addEventListener("error", (e) => problems.push("error: " + (e.message || e.target.outerHTML.slice(0, 100))), true);
@@ -24,7 +24,7 @@ window.addEventListener("unhandledrejection", (e) => problems.push("rejected: " 
 console.error = (...words) => problems.push("console: " + words.join(" "));
 </script>"""
 
-# Put in after all else: looks at the page as a reader would and leaves what it found in a <pre>.
+# Inserted after everything else: uses the page as a reader would, and writes its findings into a <pre>.
 PROBE = """<script>
 window.addEventListener("load", () => {
   const found = { problems, curves: [], pictures: [], outside: [] };
@@ -85,7 +85,7 @@ def chromium(args: list[str]) -> subprocess.CompletedProcess:
             "--no-first-run",
             "--hide-scrollbars",
             f"--user-data-dir={profile}",
-            # Whatever the page asks for beyond itself is not there.
+            # No host resolves, so that requests to the outside fail.
             "--host-resolver-rules=MAP * ~NOTFOUND",
             "--enable-logging=stderr",
             "--virtual-time-budget=10000",
@@ -96,10 +96,10 @@ def chromium(args: list[str]) -> subprocess.CompletedProcess:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path)
-    parser.add_argument("--comparison", action="store_true", help="a page of `mae compare`: curves over epochs, no pictures")
-    parser.add_argument("--screenshot", type=Path, help="write the whole page as a PNG")
-    parser.add_argument("--dark", action="store_true", help="with dark colours")
-    parser.add_argument("--width", type=int, default=1320, help="of the window, in pixels")
+    parser.add_argument("--comparison", action="store_true", help="the page is from `mae compare`: curves over epochs, no pictures")
+    parser.add_argument("--screenshot", type=Path, help="write the whole page as a PNG file")
+    parser.add_argument("--dark", action="store_true", help="use dark colours")
+    parser.add_argument("--width", type=int, default=1320, help="width of the window in pixels (default: 1320)")
     args = parser.parse_args()
     page = args.report.read_text(encoding="utf-8")
     colours = [f"--blink-settings=preferredColorScheme={0 if args.dark else 1}"]

@@ -15,11 +15,11 @@ SOURCES = [
 
 
 def expected(run: Path) -> dict[str, list[tuple[int, np.float32]]]:
-    """(step, value) by tag; a loss that is `null` is not a number, another field's was not measured."""
+    """Returns (step, value) by tag. A loss of `null` is NaN; any other field of `null` was not measured."""
     scalars: dict[str, list[tuple[int, np.float32]]] = {}
     for name, prefix, fields in SOURCES:
         path = run / name
-        # A last line without an end is one that a dying process left.
+        # A dying process may leave a last line without an end.
         lines = path.read_text().split("\n")[:-1] if path.exists() else []
         for line in map(json.loads, lines):
             for field in fields:

@@ -1,4 +1,4 @@
-"""Writes `events.tfevents`, the bytes that the test of tensorboard.rs compares, with TensorBoard's own writer."""
+"""Writes `events.tfevents` with TensorBoard's own writer, for the test in tensorboard.rs."""
 
 import io
 import sys

@@ -27,42 +27,42 @@ use serde::Serialize;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Prints, as one line of JSON, the seconds and the loss of each step.
+/// Time training steps; print the seconds and the loss of each step as one line of JSON.
 #[derive(Parser)]
 struct Cli {
-    /// Which model.
+    /// Model.
     shape: Shape,
-    /// What is timed.
+    /// Work to time.
     #[arg(long, value_enum, default_value_t = Work::Train)]
     work: Work,
-    /// Images in the batch.
+    /// Images per batch.
     #[arg(long)]
     batch: usize,
     /// Steps to time; those before the last half are warm-up.
     #[arg(long)]
     steps: usize,
-    /// The share of patches that is masked.
+    /// Share of the patches that is masked.
     #[arg(long, default_value_t = 0.75)]
     mask_ratio: f64,
     /// Blocks of the decoder, instead of the model's own.
     #[arg(long)]
     decoder_depth: Option<usize>,
-    /// Where to compute.
+    /// Device to compute on.
     #[arg(long, default_value = "flex")]
     device: DeviceName,
-    /// Type of matrix products, f32 or bf16.
+    /// Precision of matrix products, f32 or bf16.
     #[arg(long, default_value_t = Precision::F32)]
     precision: Precision,
-    /// Compute activations again in the backward pass.
+    /// Recompute activations in the backward pass.
     #[arg(long)]
     grad_checkpointing: bool,
-    /// Steps after which the losses are read, and the time is: a card works ahead until then.
+    /// Steps between reads of losses and time: until a read, a GPU works ahead.
     #[arg(long, default_value_t = 1)]
     read_every: usize,
     /// Print a table of the step's operations instead.
     #[arg(long)]
     breakdown: bool,
-    /// Write the initial weights and the batch to this folder, and compute nothing.
+    /// Write the initial weights and the batch to this folder; do not compute.
     #[arg(long, value_name = "DIR")]
     export: Option<PathBuf>,
 }
@@ -71,11 +71,11 @@ struct Cli {
 enum Work {
     /// Forward, backward, optimizer.
     Train,
-    /// The same with an encoder that sees every patch, as one on mask tokens does.
+    /// The same, with an encoder that sees every patch, as with mask tokens in the encoder.
     AllTokens,
-    /// Tokens of whole images.
+    /// Encoding of whole images.
     Encode,
-    /// Nothing: floating-point operations of a training step for one image are printed.
+    /// No timing: print the floating-point operations of a training step for one image.
     Flops,
 }
 
@@ -100,7 +100,7 @@ impl Shape {
             Self::Lightly => Preset::Lightly,
             Self::Large => Preset::Large,
             Self::Huge => Preset::Huge,
-            Self::Segment => anyhow::bail!("segment is no masked autoencoder"),
+            Self::Segment => anyhow::bail!("segment is not a masked autoencoder"),
             Self::Digits => {
                 return Ok(MaeConfig {
                     geometry: Geometry::new((8, 8), 2, 3)?,
@@ -143,8 +143,8 @@ fn main() -> ExitCode {
 }
 
 fn bench(cli: &Cli) -> Result<()> {
-    ensure!(cli.batch >= 1 && cli.steps >= 2, "batch is at least 1 and steps at least 2");
-    ensure!(cli.read_every >= 1, "there is at least one step to a reading");
+    ensure!(cli.batch >= 1 && cli.steps >= 2, "--batch must be at least 1 and --steps at least 2");
+    ensure!(cli.read_every >= 1, "--read-every must be at least 1");
     if let Shape::Segment = cli.shape {
         return bench_segment(cli);
     }

@@ -24,20 +24,20 @@ fn advice(error: &TrainerError) -> Option<String> {
             format!("continue it with --resume {}, or choose another --out", path.display())
         }
         TrainerError::ImagesGone { field, .. } => match *field {
-            "data.path" => "give their new folder by --data DIR".to_owned(),
-            "data.val" => "give their new folder by --val DIR".to_owned(),
-            "data.labels" => "give the table's new place by --labels FILE".to_owned(),
-            _ => "give the table's new place by --val-labels FILE".to_owned(),
+            "data.path" => "name their new folder with --data DIR".to_owned(),
+            "data.val" => "name their new folder with --val DIR".to_owned(),
+            "data.labels" => "name the table's new path with --labels FILE".to_owned(),
+            _ => "name the table's new path with --val-labels FILE".to_owned(),
         },
         TrainerError::ResumeWithOptions { path, .. } => {
-            format!("a new pre-training takes over its weights by --init-from {}", path.display())
+            format!("a new pre-training run can start from its weights with --init-from {}", path.display())
         }
         TrainerError::OutOfMemory { batch_size: 1, .. } => {
-            "one image is the least: --grad-checkpointing keeps less of it".to_owned()
+            "the batch size is already 1: --grad-checkpointing takes less memory per image".to_owned()
         }
         TrainerError::OutOfMemory { batch_size, accum_iter, .. } => format!(
-            "--batch-size {} --accum-iter {} makes updates of as many images with half of it; --grad-checkpointing \
-             keeps less of each image",
+            "--batch-size {} --accum-iter {} halves the images per pass and keeps those per update; --grad-checkpointing \
+             takes less memory per image",
             batch_size / 2,
             accum_iter * 2
         ),

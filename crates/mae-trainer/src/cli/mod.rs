@@ -35,7 +35,7 @@ Examples:
   cargo xtask train -- --recipe digits --data digits/train --val digits/test
   cargo xtask train -- --resume runs/photos-tiny-1
 
-Exit status: 0 when done, 1 after an error, 2 for wrong options, 130 when interrupted with a checkpoint written.";
+Exit status: 0 success, 1 error, 2 wrong options, 130 interrupted, with a checkpoint written.";
 
 /// A task's own options.
 pub trait TaskArgs: Args {
@@ -93,14 +93,15 @@ type RecipeOf<A> = <<A as TaskArgs>::Task as Task>::Recipe;
 /// Options of a program that trains.
 #[derive(Args, Clone, Debug)]
 pub struct TrainArgs<A: TaskArgs> {
-    /// Where to compute: flex, tch, tch:cuda:0, vulkan, wgpu, …; other than flex each needs its feature.
+    /// Device to compute on: flex, tch, tch:cuda:0, vulkan, wgpu, …; all but flex need a Cargo feature at build time.
     #[arg(long, default_value = "flex", long_help = device_help())]
     pub device: DeviceName,
 
-    /// Continue the run in this folder from its last checkpoint; needs nothing else.
+    /// Resume the run in this folder from its last checkpoint; no other option is needed.
     ///
-    /// Options under Recipe change it from here on, where weights, order and position do not depend on them:
-    /// --epochs, --base-lr, --workers and the like. --data, --val and --labels name the new place of images or tables that have moved.
+    /// Options under Recipe change the run from here on, if weights, order and position do not depend on them:
+    /// --epochs, --base-lr, --workers and the like. --data, --val and --labels give the new path of images or tables
+    /// that have moved.
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
 
@@ -108,11 +109,11 @@ pub struct TrainArgs<A: TaskArgs> {
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
 
-    /// Stop after this many updates, with a checkpoint; --resume continues.
+    /// Stop after this many updates and write a checkpoint; --resume continues.
     #[arg(long, value_name = "STEPS")]
     pub stop_after: Option<u64>,
 
-    /// Print the plan, look at the data, measure time and memory on a few updates, and train nothing.
+    /// Print the plan, check the data, measure time and memory on a few updates, and do not train.
     #[arg(long, conflicts_with = "resume")]
     pub dry_run: bool,
 
@@ -141,7 +142,7 @@ pub struct TrainArgs<A: TaskArgs> {
 
 fn device_help() -> String {
     format!(
-        "Where to compute: {DEVICE_NAMES}. Every device but flex needs the feature of its name at build time."
+        "Device to compute on: {DEVICE_NAMES}. All but flex need the Cargo feature of the same name at build time."
     )
 }
 

@@ -13,7 +13,7 @@ use crate::{Pretrain, PretrainRecipe, Recipe, TrainerError};
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Recipe")]
 pub struct PretrainArgs {
-    /// Start from the weights of a model.safetensors, or of a run's folder.
+    /// Start a new run from the weights of a file, or of a run's folder.
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub init_from: Option<PathBuf>,
 
@@ -29,15 +29,15 @@ pub struct PretrainArgs {
     #[arg(long, value_name = "PX")]
     pub patch_size: Option<usize>,
 
-    /// Share of the patches that is hidden.
+    /// Share of the patches that is masked.
     #[arg(long, value_name = "RATIO")]
     pub mask_ratio: Option<f64>,
 
-    /// Which patches are hidden: random, block or grid.
+    /// Masking strategy: random, block or grid.
     #[arg(long, value_name = "STRATEGY")]
     pub masking: Option<Strategy>,
 
-    /// Predict pixels normalised by patch (true) or plain ones (false).
+    /// Predict pixels normalised by patch (true) or plain pixels (false).
     #[arg(long, value_name = "BOOL")]
     pub norm_pix_loss: Option<bool>,
 }

@@ -14,31 +14,32 @@ use crate::{OnNan, Recipe, TaskRecipe, TrainerError};
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Recipe")]
 pub struct RecipeArgs {
-    /// TOML file to start from; options below override it.
+    /// TOML file to start from; other options override it.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Folder of images, with one sub-folder a class if there are labels [default: built-in shapes].
+    /// Training images: a folder (with a sub-folder per class if there are labels), packed images, or a table [default:
+    /// built-in shapes].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
-    /// Folder of held-out images to measure on.
+    /// Held-out images to evaluate on, in the same forms.
     #[arg(long, value_name = "DIR")]
     pub val: Option<PathBuf>,
 
-    /// Table of the images' classes (.csv, .tsv or .jsonl), for a folder without class folders.
+    /// Table of the images' classes (.csv, .tsv or .jsonl), for a folder without a sub-folder per class.
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 
-    /// The same for the held-out images [default: the table of --labels].
+    /// Table of the held-out images' classes [default: the table of --labels].
     #[arg(long, value_name = "FILE")]
     pub val_labels: Option<PathBuf>,
 
-    /// Separator of the classes in a table's cell, such as ';'. Each image may then have several classes or none.
+    /// Separator of classes in a cell of the table, such as ';'; each image may then have several classes, or none.
     #[arg(long, value_name = "TEXT")]
     pub label_separator: Option<String>,
 
-    /// Hold out this share of each class to measure on, such as 0.2, instead of a folder of held-out images.
+    /// Share of each class to hold out for evaluation, such as 0.2, instead of --val.
     #[arg(long, value_name = "SHARE", conflicts_with = "val")]
     pub val_share: Option<f64>,
 
@@ -46,19 +47,19 @@ pub struct RecipeArgs {
     #[arg(long)]
     pub epochs: Option<u64>,
 
-    /// Images of one forward pass.
+    /// Images per forward pass, on each rank.
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
 
-    /// Forward passes whose gradients are averaged for one update.
+    /// Gradient accumulation: forward passes per update, whose gradients are averaged.
     #[arg(long, value_name = "N")]
     pub accum_iter: Option<usize>,
 
-    /// Type of matrix products, f32 or bf16 [default: bf16 on cards that have it, else f32].
+    /// Precision of matrix products, f32 or bf16 [default: bf16 on GPUs that support it, else f32].
     #[arg(long)]
     pub precision: Option<Precision>,
 
-    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more work.
+    /// Recompute activations in the backward pass instead of keeping them: less memory, a third more work.
     #[arg(long)]
     pub grad_checkpointing: bool,
 
@@ -66,100 +67,102 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "LR")]
     pub base_lr: Option<f64>,
 
-    /// Epochs of linear warm-up [default: a tenth].
+    /// Epochs of linear warm-up [default: a tenth of all].
     #[arg(long, value_name = "EPOCHS")]
     pub warmup_epochs: Option<f64>,
 
-    /// Largest norm of the whole gradient; larger ones are scaled down to it [default: none].
+    /// Gradient clipping: largest norm over all parameters; larger gradients are scaled down to it [default: none].
     #[arg(long, value_name = "NORM")]
     pub clip_grad: Option<f64>,
 
-    /// Evaluate and keep a moving average of the weights with this decay, e.g. 0.999 [default: none].
+    /// Evaluate and keep an exponential moving average of the weights, with this decay, such as 0.999 [default: none].
     #[arg(long, value_name = "DECAY")]
     pub ema: Option<f64>,
 
-    /// What to do with an update whose loss or gradient is not finite [default: stop].
+    /// What to do if the loss or gradient of an update is not finite [default: stop].
     #[arg(long)]
     pub on_nan: Option<OnNan>,
 
-    /// Mirror half of the training images.
+    /// Mirror a random half of the training images left to right.
     #[arg(long, value_name = "BOOL")]
     pub flip: Option<bool>,
 
-    /// Mirror half of the training images top to bottom, as suits images without an upright.
+    /// Mirror a random half of the training images top to bottom, for images without an upright orientation.
     #[arg(long)]
     pub flip_vertical: bool,
 
-    /// Turn the training images by 0, 90, 180 or 270 degrees, each as often.
+    /// Rotate the training images by 0, 90, 180 or 270 degrees, with equal probability.
     #[arg(long)]
     pub quarter_turns: bool,
 
-    /// Draw each training crop in a square window of PX pixels at a random place, and evaluate the central one: for scenes that are much
-    /// larger than what the model is to see at a time.
+    /// Draw each training crop in a square window of PX pixels at a random place, and evaluate the central window; for
+    /// scenes that are much larger than the model should see at a time.
     #[arg(long, value_name = "PX")]
     pub window: Option<usize>,
 
-    /// Samples that an epoch makes of each image, at different times [default: 1].
+    /// Samples of each image per epoch, at different times [default: 1].
     #[arg(long, value_name = "N")]
     pub crops_per_image: Option<usize>,
 
-    /// Smallest share of an image's, or a window's, area that a training crop keeps.
+    /// Smallest area of a training crop, as a share of the image or the window.
     #[arg(long, value_name = "SHARE")]
     pub min_crop: Option<f64>,
 
-    /// RandAugment's magnitude, 0 to 10: 9 in the paper's fine-tuning [default: 0].
+    /// Magnitude of RandAugment, 0 to 10: 9 in the paper's fine-tuning [default: 0].
     #[arg(long, value_name = "X")]
     pub rand_augment: Option<f64>,
 
-    /// Share of the training images of which a rectangle is erased [default: 0].
+    /// Random erasing: share of the training images in which a rectangle is replaced by noise [default: 0].
     #[arg(long, value_name = "SHARE")]
     pub erasing: Option<f64>,
 
-    /// Crops made of each image when it is decoded [default: 1].
+    /// Crops of each decoded image; all go into the same batch [default: 1].
     #[arg(long, value_name = "N")]
     pub repeats: Option<usize>,
 
-    /// Resize images to cover the model's size enlarged to PX pixels on its shorter side, before the centre is measured
-    /// [default: the model's own size].
+    /// For evaluation, resize images to cover the model's size enlarged to PX pixels on its shorter side, then crop the
+    /// centre [default: the model's own size].
     #[arg(long, value_name = "PX")]
     pub resize: Option<usize>,
 
-    /// What image files are decoded to: rgb8, or type and channels of the numbers in them, such as u16x1, f32x13 [default: as the weights'
-    /// file says, or what the files have, where they agree].
+    /// Pixel format to decode images to: rgb8, or the stored type and number of channels, such as u16x1 or f32x13
+    /// [default: the weight file's, else the images' own if they agree, else rgb8].
     #[arg(long, value_name = "FORMAT")]
     pub pixels: Option<PixelFormat>,
 
-    /// The channels' means by which images are normalised, such as 0.5,0.5,0.5, for u16 and f32 in the pixels' own units [default: the
-    /// weights' file's, ImageNet's for rgb8, else measured].
+    /// Mean of each channel for normalisation, such as 0.5,0.5,0.5; for u16 and f32 in the pixels' own units [default:
+    /// the weight file's, else ImageNet's for rgb8, else measured].
     #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "std")]
     pub mean: Vec<f32>,
 
-    /// The channels' deviations.
+    /// Standard deviation of each channel.
     #[arg(long, value_name = "X,…", value_delimiter = ',', requires = "mean")]
     pub std: Vec<f32>,
 
-    /// Decoding threads.
+    /// Threads that decode images.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
 
-    /// Stop at the first image that cannot be read, instead of replacing up to 5% of them.
+    /// Stop at the first unreadable image, instead of replacing up to 5% of them.
     #[arg(long)]
     pub strict: bool,
 
-    /// Epochs between evaluations and pictures, which the first and the last epoch end with too [default: a tenth of the run, in
-    /// pre-training at least 5].
+    /// Epochs between evaluations and pictures; the first and the last epoch are evaluated too [default: a tenth of the
+    /// run, in pre-training at least 5].
     #[arg(long, value_name = "N")]
     pub eval_epochs: Option<u64>,
 
-    /// Channels that pictures show, counted from 1: one, or those for red, green and blue, such as 4,3,2 [default: 1,2,3].
+    /// Channels to show in pictures, counted from 1: one, or three for red, green and blue, such as 4,3,2 [default:
+    /// 1,2,3; 1 if there are fewer].
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub show: Option<Vec<usize>>,
 
-    /// End the run after this many evaluations in a row that are no better than the best one before [default: never].
+    /// Early stopping: end the run after this many evaluations in a row without an improvement on the best one
+    /// [default: never].
     #[arg(long, value_name = "N")]
     pub patience: Option<u64>,
 
-    /// Updates between checkpoints, beside those by time.
+    /// Updates between checkpoints, in addition to those by time.
     #[arg(long, value_name = "N")]
     pub checkpoint_steps: Option<u64>,
 
@@ -167,15 +170,16 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "MINUTES")]
     pub checkpoint_minutes: Option<f64>,
 
-    /// Updates between readings of loss and gradient norm [default: 10 on cards, else 1].
+    /// Updates between reads of loss and gradient norm [default: 10 on GPUs, else 1].
     #[arg(long, value_name = "N")]
     pub metric_steps: Option<u64>,
 
-    /// Everything random follows from it.
+    /// Seed of everything random.
     #[arg(long)]
     pub seed: Option<u64>,
 
-    /// Change any field of the recipe, named as in TOML: --set optim.min_lr=1e-5. May be given several times, and overrides all else.
+    /// Set any field of the recipe, named as in TOML: --set optim.min_lr=1e-5. May be repeated; overrides all other
+    /// options.
     #[arg(long, value_name = "FIELD=VALUE", value_parser = parse_set)]
     pub set: Vec<(String, String)>,
 }

@@ -88,8 +88,9 @@ impl Contents {
                 if let Some(images) = images.filter(|images| *images != len) {
                     return Err(TrainerError::DataChanged { images, len });
                 }
-                let line =
-                    format!("{FILE} is missing: whether the {len} images are those of before is not known");
+                let line = format!(
+                    "{FILE} is missing: cannot check whether the {len} images are the same as before"
+                );
                 return Ok(Compared { known: false, lines: vec![line], keep: Some(self) });
             }
             Err(source) => return Err(TrainerError::Read { path, source }),
@@ -105,8 +106,8 @@ impl Contents {
             let (of, other) = (now.sizes.len(), sizes.filter(|(before, now)| before != now).count());
             if other > 0 {
                 lines.push(format!(
-                    "{other} of {of} {set} images looked at have another size in bytes than when the run began: what \
-                     follows is not what it would have been"
+                    "{other} of {of} {set} images checked have another size in bytes than when the run began: training will \
+                     not continue as it would have"
                 ));
             }
         }
@@ -198,7 +199,7 @@ impl SetContents {
     fn changes(&self, now: &Self) -> Option<String> {
         if self.pixel_classes != now.pixel_classes {
             let [before, now] = [self, now].map(|set| set.pixel_classes.join(", "));
-            return Some(format!("their pixels had the classes {before}, and have {now} now"));
+            return Some(format!("their label maps had the classes {before}, and have {now} now"));
         }
         if (self.images, &self.order) == (now.images, &now.order) && self.classes == now.classes {
             return None;
@@ -219,7 +220,7 @@ impl SetContents {
             }
         }
         if changes.is_empty() {
-            return Some("they have another order".to_owned());
+            return Some("their order differs".to_owned());
         }
         let more = changes.len().saturating_sub(NAMED);
         changes.truncate(NAMED);

@@ -67,8 +67,7 @@ impl Data {
                 (Arc::new(train) as Arc<dyn ImageSource>, Some(Arc::new(val) as Arc<dyn ImageSource>))
             }
             (_, _, Some(share)) => {
-                let bound =
-                    "left out where there are held-out images of their own (val, or the built-in ones)";
+                let bound = "left out if there are held-out images already (val, or the built-in ones)";
                 return Err(TrainerError::argument("val_share", share, bound));
             }
         };
@@ -128,7 +127,7 @@ impl Data {
             TrainerError::argument(
                 "val",
                 "not given",
-                "a folder of images to measure on, or val_share a share of the training images",
+                "a folder of held-out images, or val_share a share of the training images",
             )
         };
         self.val.as_ref().map(ImageSet::all).ok_or_else(missing)
@@ -208,7 +207,7 @@ pub(crate) fn train_transform(
     }
     let colours = |numbers: &[f32]| -> Result<[f64; 3], TrainerError> {
         let refused = || {
-            let bound = "3 for RandAugment and random erasing, which are of colours";
+            let bound = "3 for RandAugment and random erasing, which need RGB";
             TrainerError::argument("the number of channels", numbers.len(), bound)
         };
         Ok(<[f32; 3]>::try_from(numbers).map_err(|_| refused())?.map(f64::from))

@@ -25,7 +25,7 @@ pub(super) struct Folders {
 pub(super) fn folders(recipe: &DataRecipe, need_labels: bool) -> Result<Folders, TrainerError> {
     for (name, table, unused, bound) in [
         ("labels", &recipe.labels, recipe.path.is_none(), "left out for the built-in images"),
-        ("val_labels", &recipe.val_labels, recipe.val.is_none(), "left out where val names no folder"),
+        ("val_labels", &recipe.val_labels, recipe.val.is_none(), "left out if val names no folder"),
     ] {
         if let Some(table) = table.as_ref().filter(|_| unused) {
             return Err(TrainerError::argument(name, table.display(), bound));
@@ -93,7 +93,7 @@ fn folder(
         (Err(DataError::EmptyFolder { .. } | DataError::NotAFolder { .. }), Some((name, table)))
             if open_images(path, options(pixels)).is_ok() =>
         {
-            let bound = "left out for packed images and tables, which have their classes with them";
+            let bound = "left out for packed images and tables, which contain their classes";
             Err(TrainerError::argument(name, table.path().display(), bound))
         }
         (folder, Some((_, table))) => Ok(folder?.with_labels(table)?),

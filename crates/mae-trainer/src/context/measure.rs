@@ -51,7 +51,7 @@ fn measure(recipe: &DataRecipe, data: &Data, pixels: PixelFormat) -> Result<Norm
     let (mean, std) = (statistics.mean(), statistics.std());
     if let Some(flat) = (0..mean.len()).find(|i| std[*i] <= FLAT * mean[*i].abs().max(f64::MIN_POSITIVE)) {
         let (name, value) = ("the standard deviation of a channel", format!("0 in channel {}", flat + 1));
-        let bound = "positive: leave that channel out, or name data.normalize";
+        let bound = "positive: leave that channel out, or set data.normalize";
         return Err(TrainerError::argument(name, value, bound));
     }
     // Bytes are scaled so that white is 1.

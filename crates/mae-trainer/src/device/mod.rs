@@ -171,10 +171,14 @@ impl DeviceName {
 pub(crate) fn check_compute(compute: Compute, device: &Device) -> Result<(), TrainerError> {
     let Compute { precision, grad_checkpointing } = compute;
     if !precision.is_supported_by(device) {
-        return Err(TrainerError::argument("precision", precision, "f32 on this device: it has no other"));
+        return Err(TrainerError::argument(
+            "precision",
+            precision,
+            "f32 on this device, which supports no other",
+        ));
     }
     if grad_checkpointing && !ops::is_fused(device) {
-        let bound = "false on this device: only flex and tch compute activations again";
+        let bound = "false on this device: only flex and tch recompute activations";
         return Err(TrainerError::argument("grad_checkpointing", true, bound));
     }
     Ok(())

@@ -214,7 +214,7 @@ impl<S: TaskRecipe> Recipe<S> {
         match (*data.pixels.get_or_insert_default(), &data.normalize) {
             (PixelFormat::Rgb8, None) => data.normalize = Some(Normalize::imagenet()),
             (pixels, None) => {
-                let reason = "name data.normalize, or let it be measured".into();
+                let reason = "set data.normalize, or let it be measured".into();
                 return Err(TrainerError::Pixels { pixels, reason });
             }
             _ => {}

@@ -15,7 +15,7 @@ pub(crate) fn settle(field: &str, path: &mut PathBuf) -> Result<(), TrainerError
     match path.to_str() {
         Some(_) => Ok(()),
         None => {
-            let bound = "UTF-8, as the recipe is: rename it, or name a symbolic link to it";
+            let bound = "UTF-8, like the recipe: rename it, or use a symbolic link to it";
             Err(TrainerError::Path { field: field.to_owned(), path: path.clone(), bound })
         }
     }

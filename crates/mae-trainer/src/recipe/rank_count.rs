@@ -21,7 +21,7 @@ impl<S: TaskRecipe> Recipe<S> {
             train.batch_size = Some(effective / (train.accum_iter * ranks));
         } else {
             let bound = format!(
-                "a number that deals out the {effective} images of an update, which {before} ranks began with \
+                "a number that divides the {effective} images of an update evenly: the run began on {before} ranks \
                  ({batch} images x {} accumulated)",
                 train.accum_iter
             );

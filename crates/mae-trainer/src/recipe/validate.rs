@@ -42,7 +42,7 @@ impl<S> Settings<S> {
             each => format!("the {crops} crops of an epoch, {each} of each image"),
         };
         within("batch_size", (1..=crops).contains(&batch), batch, &format!("from 1 to {bound}"))?;
-        let whole = format!("a multiple of the {} crops of each image", data.repeats);
+        let whole = format!("a multiple of repeats, {}", data.repeats);
         within("batch_size", batch.is_multiple_of(data.repeats), batch, &whole)?;
         let (mut effective, mut name) =
             (batch.saturating_mul(train.accum_iter), "batch_size times accum_iter");
@@ -66,12 +66,12 @@ impl<S> Settings<S> {
         let pixels = data.pixels;
         let fits = pixels.channels() == channels && dtype(pixels.pixel_type()) == data.normalize.dtype();
         let bound = format!(
-            "of {channels} channels and the type that data.normalize is of; --mean and --std need --pixels"
+            "of {channels} channels and of the type of data.normalize; --mean and --std need --pixels"
         );
         within("pixels", fits, pixels, &bound)?;
         let colours = pixels == PixelFormat::Rgb8;
         for (name, value) in [("rand_augment", data.rand_augment), ("erasing", data.erasing)] {
-            within(name, colours || value == 0.0, value, &format!("0 for {pixels}: it is of 8-bit colours"))?;
+            within(name, colours || value == 0.0, value, &format!("0 for {pixels}: it needs 8-bit RGB"))?;
         }
         Shown::new(data.normalize.clone(), eval.show.as_deref())?;
 
@@ -134,7 +134,7 @@ mod tests {
         refused(&|r| r.optim.clip_grad = Some(-1.0), ["clip_grad is -1", "positive"]);
         refused(&|r| r.optim.ema = Some(1.0), ["ema is 1", "[0, 1)"]);
         refused(&|r| r.data.repeats = 0, ["repeats is 0", "at least 1"]);
-        refused(&|r| (r.data.repeats, r.train.batch_size) = (3, Some(16)), ["16", "multiple of the 3"]);
+        refused(&|r| (r.data.repeats, r.train.batch_size) = (3, Some(16)), ["16", "multiple of repeats, 3"]);
         refused(&|r| (r.data.repeats, r.train.batch_size) = (2, Some(122)), ["122", "120 crops"]);
         refused(&|r| r.data.rand_augment = 11.0, ["rand_augment is 11", "from 0 to 10"]);
         refused(&|r| r.eval.patience = Some(0), ["patience is 0", "at least 1"]);

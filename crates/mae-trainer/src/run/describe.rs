@@ -27,7 +27,7 @@ impl<T: Task> Run<T> {
         line("device", device.to_owned());
         let mut about = images(&data.path, self.data.train.len());
         if data.crops_per_image > 1 {
-            about += &format!(", {} samples of each an epoch", data.crops_per_image);
+            about += &format!(", {} samples of each per epoch", data.crops_per_image);
         }
         if let Some(side) = data.window {
             about += &format!(", in windows of {side} x {side} px");
@@ -62,7 +62,7 @@ impl<T: Task> Run<T> {
                 no_decay.len()
             ),
         );
-        let again = if train.grad_checkpointing { ", activations computed again" } else { "" };
+        let again = if train.grad_checkpointing { ", activations recomputed" } else { "" };
         let products = bf16_products(train.precision, &device_of(model));
         line("precision", format!("{}{products}{again}", train.precision));
         line("batch", self.batch_text('x'));
@@ -81,14 +81,14 @@ impl<T: Task> Run<T> {
         let pace = &self.pace;
         line("steps", format!("{} = {} epochs x {}", pace.total_steps, pace.epochs, pace.steps_per_epoch));
         if let Some(flops) = self.task.flops_per_image() {
-            line("work", format!("{:.3} GFLOP an image and step", flops / 1e9));
+            line("work", format!("{:.3} GFLOP per image and step", flops / 1e9));
         }
         if let Some(memory) = self.memory(model, &device_of(model)) {
             let gb = |bytes: u64| bytes as f64 / 1e9;
             line(
                 "memory",
                 format!(
-                    "about {:.2} GB at the height of a step: {:.2} for parameters, {:.2} for activations",
+                    "about {:.2} GB at the peak of a step: {:.2} for parameters, {:.2} for activations",
                     gb(memory.total()),
                     gb(memory.parameters),
                     gb(memory.activations)

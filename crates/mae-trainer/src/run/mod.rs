@@ -144,7 +144,7 @@ impl<T: Task> Run<T> {
     ) -> Result<Self, TrainerError> {
         let (settings, geometry) = resolve::<T>(recipe.on_ranks(sharers)?, data.train.len())?;
         if let (Some(patience), None) = (settings.eval.patience, &data.val) {
-            let bound = "left out where there are no held-out images (val) to measure on";
+            let bound = "left out if there are no held-out images (val)";
             return Err(TrainerError::argument("patience", patience, bound));
         }
         let task = Arc::new(T::new(&settings, &data)?);

@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::{Run, StepReport, Task, TrainerError};
 use mae_report::write_atomic;
 
-/// What a run does with an update whose loss or gradient is infinite or not a number.
+/// What a run does if the loss or gradient of an update is infinite or NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum OnNan {
-    /// It ends; the last checkpoint is good.
+    /// Stop the run; the last checkpoint is good.
     #[default]
     Stop,
-    /// It goes on without that update.
+    /// Skip the update and continue.
     Skip,
-    /// It goes back to the last checkpoint, and leaves that update out when it comes to it again.
+    /// Go back to the last checkpoint, and skip the update when the run reaches it again.
     Rollback,
 }
 

@@ -75,9 +75,8 @@ impl Pace {
             return Ok(());
         }
         let least = step.div_ceil(steps_per_epoch);
-        let bound = format!(
-            "at least {least}: the run has done {step} updates already, {steps_per_epoch} to an epoch"
-        );
+        let bound =
+            format!("at least {least}: the run has already done {step} updates, {steps_per_epoch} per epoch");
         Err(TrainerError::argument("epochs", format!("{epochs} ({total_steps} updates)"), bound))
     }
 

@@ -33,7 +33,7 @@ pub fn draw_examples<T: Task>(run: &Run<T>, device: &Device) -> Result<(), Train
         );
     }
     let sheet = draw_grid(&vec![""; columns], &images)?;
-    let sheet = with_note(sheet, "training images as the model sees them, a batch a row")?;
+    let sheet = with_note(sheet, "training images as the model sees them, one batch per row")?;
     make_folder(run.path("pictures"))?;
     Ok(save_png(&sheet, run.path(EXAMPLES))?)
 }

@@ -216,7 +216,7 @@ impl Tuning {
         thread::spawn(move || {
             if ended.recv_timeout(TUNING_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
                 tell(
-                    "tuning kernels for this device and these shapes: it takes minutes once, and what is found is kept",
+                    "tuning kernels for this device and these shapes: this takes minutes once, and the result is cached",
                 );
             }
         });

@@ -49,7 +49,7 @@ fn data<T: Task>(run: &Run<T>) -> Vec<(&'static str, String)> {
     let classes = run.data.train.class_names();
     let mut rows = vec![
         ("training images", path(&recipe.path).unwrap_or_else(|| "built-in shapes".into())),
-        ("how many", run.data.train.len().to_string()),
+        ("number of images", run.data.train.len().to_string()),
         (
             "held-out images",
             match &run.data.val {
@@ -80,7 +80,7 @@ fn data<T: Task>(run: &Run<T>) -> Vec<(&'static str, String)> {
     rows.push((
         "unreadable files",
         match bad.len() {
-            0 => "none met".into(),
+            0 => "none found".into(),
             len => format!("{len}\n{}", first_names(&bad, "\n")),
         },
     ));
@@ -90,6 +90,6 @@ fn data<T: Task>(run: &Run<T>) -> Vec<(&'static str, String)> {
 fn model<T: Task>(run: &Run<T>) -> Vec<(&'static str, String)> {
     let mut rows = run.task.describe();
     rows.push(("batch", run.batch_text('×')));
-    rows.push(("peak rate", format!("{:.3e}", run.pace.schedule.peak_lr())));
+    rows.push(("peak learning rate", format!("{:.3e}", run.pace.schedule.peak_lr())));
     rows
 }

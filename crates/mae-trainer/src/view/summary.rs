@@ -50,7 +50,7 @@ pub fn summarize<T: Task>(
     let baseline = outcome.baseline.map_or(String::new(), |(name, loss)| format!(", {loss:.4} for {name}"));
     line("loss", format!("{first:.4} at first, {last:.4} at last{baseline}"));
     if let Some((name, loss)) = outcome.baseline.filter(|(_, loss)| last >= *loss) {
-        line("warning", format!("the last loss, {last:.4}, is no lower than {loss:.4}, which {name} costs"));
+        line("warning", format!("the last loss, {last:.4}, is not below {loss:.4}, the loss of {name}"));
     }
     let evaluations = read_evaluations(run.path(EVALUATIONS))?;
     for metric in T::METRICS.iter().filter(|metric| metric.is_share) {

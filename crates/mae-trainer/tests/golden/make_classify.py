@@ -1,5 +1,5 @@
-"""Writes classify.json: steps of fine-tuning by timm and AdamW, and of a linear probe by timm's LARS, in PyTorch; and the loss of
-images with several classes.
+"""Writes classify.json, by PyTorch: steps of fine-tuning with timm and AdamW, steps of a linear probe with timm's LARS, and a
+multi-label loss.
 
 pip install -r requirements.txt && python make_classify.py    # --check compares instead of writing
 """
@@ -22,7 +22,7 @@ PROBE = dict(images=12, dim=7, steps=6, lr=[4.0, 8.0, 8.0, 6.0, 3.0, 1.0])
 
 
 class Scaled(torch.nn.Module):
-    """A branch that counts as often as it is told, in place of timm's DropPath, whose draws cannot be given."""
+    """Scales each sample's branch by a given factor. Replaces timm's DropPath, whose draws cannot be set."""
 
     def __init__(self, scales):
         super().__init__()
@@ -43,7 +43,7 @@ def finetune(rng):
         global_pool="avg",
     )
     with torch.no_grad():
-        for parameter in model.parameters():  # nothing is left at 0 or 1, and few digits say it
+        for parameter in model.parameters():  # no value stays at 0 or 1, and each takes few digits
             parameter.copy_((parameter + 0.2 * torch.randn_like(parameter)).mul(1000).round().div(1000))
     initial = {name: dict(shape=list(p.shape), values=numbers(p)) for name, p in model.named_parameters()}
     images = torch.tensor(rng.integers(256, size=(STEPS, BATCH, 3, *SIZE)), dtype=torch.float32)
@@ -93,7 +93,7 @@ def probe(rng):
     initial = numbers(head.weight)
     features = torch.tensor(rng.normal(2.0, 3.0, size=(steps, n, dim)).round(3), dtype=torch.float32)
     labels = torch.tensor(rng.integers(CLASSES, size=(steps, n)))
-    # Matrices are scaled, biases are not; without weight decay timm scales only what it is told to.
+    # LARS scales matrices, not biases. Without weight decay, timm scales only groups with always_adapt.
     optimizer = Lars(
         [dict(params=[head.weight], always_adapt=True), dict(params=[head.bias], always_adapt=False)],
         lr=1.0, momentum=0.9, weight_decay=0.0, trust_coeff=0.001, eps=0.0,
@@ -117,7 +117,7 @@ def probe(rng):
 
 def multi_label(rng):
     scores = torch.tensor(rng.normal(0.0, 3.0, size=(BATCH, CLASSES)).round(2), dtype=torch.float32)
-    scores[0, :2], scores[1, :2] = 0.0, torch.tensor([60.0, -60.0])  # where the gradient has to be one half, and far out
+    scores[0, :2], scores[1, :2] = 0.0, torch.tensor([60.0, -60.0])  # where the gradient is one half, and at extreme values
     targets = torch.tensor(rng.uniform(size=(BATCH, CLASSES)).round(), dtype=torch.float32)
     targets = targets * KEPT + targets.flip(0) * (1 - KEPT)
     scores.requires_grad_()
@@ -130,7 +130,7 @@ def multi_label(rng):
 
 
 def same(a, b, path=""):
-    """Numbers may differ by what another machine's order of additions makes of them."""
+    """Asserts that two results are equal up to rounding: another machine may add in another order."""
     if isinstance(a, dict):
         assert a.keys() == b.keys(), path
         for key in a:
@@ -138,8 +138,8 @@ def same(a, b, path=""):
     elif isinstance(a, (list, tuple)) and a and not isinstance(a[0], str):
         a, b = np.array(a), np.array(b)
         if path.endswith("attn.qkv.bias"):
-            # The softmax does not see the keys' bias: its gradient is rounding, which AdamW makes steps of, on each
-            # processor others.
+            # The softmax does not depend on the keys' bias. Its gradient is rounding error, which AdamW turns into steps that
+            # differ from processor to processor.
             a, b = (np.delete(x, np.s_[len(x) // 3 : 2 * len(x) // 3]) for x in (a, b))
         difference = np.abs(a - b).max() / max(np.abs(b).max(), 1e-30)
         assert difference < 2e-5, (path, difference)

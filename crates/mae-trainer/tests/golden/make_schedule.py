@@ -1,4 +1,4 @@
-"""Writes schedule.json: learning rates of timm's CosineLRScheduler and PolyLRScheduler, which the Rust schedule must reproduce.
+"""Writes schedule.json: learning rates of timm's CosineLRScheduler and PolyLRScheduler, for the test of the Rust schedule.
 
 pip install -r requirements.txt && python make_schedule.py    # --check compares instead of writing
 """
@@ -14,13 +14,13 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[4] / "scripts"))
 from golden_store import store
 
 CASES = [
-    # MAE's ImageNet recipe: 800 epochs of 313 steps, 40 of them warm-up.
+    # MAE's ImageNet recipe: 800 epochs of 313 steps, with 40 epochs of warm-up.
     dict(base_lr=1.5e-4, effective_batch=4096, warmup_steps=40 * 313, total_steps=800 * 313, min_lr=0.0),
-    # MAE's fine-tuning of ViT-B: 100 epochs of 1252 steps, 5 of them warm-up, down to 1e-6.
+    # MAE's fine-tuning of ViT-B: 100 epochs of 1252 steps, with 5 epochs of warm-up, down to 1e-6.
     dict(base_lr=5e-4, effective_batch=1024, warmup_steps=5 * 1252, total_steps=100 * 1252, min_lr=1e-6),
     dict(base_lr=1e-3, effective_batch=48, warmup_steps=7, total_steps=53, min_lr=3e-5),
     dict(base_lr=1e-3, effective_batch=100, warmup_steps=0, total_steps=31, min_lr=0.0),
-    # MAE's segmentation: 160,000 updates, 1,500 of them warm-up.
+    # MAE's segmentation: 160,000 updates, with 1,500 of warm-up.
     dict(base_lr=1.6e-3, effective_batch=16, warmup_steps=1500, total_steps=160_000, min_lr=0.0, decay="linear"),
     dict(base_lr=1e-3, effective_batch=48, warmup_steps=7, total_steps=53, min_lr=3e-5, decay="linear"),
 ]

@@ -1,4 +1,4 @@
-"""Writes segment.json: losses of label maps and their gradients, by PyTorch.
+"""Writes segment.json: segmentation losses and their gradients, by PyTorch.
 
 pip install -r requirements.txt && python make_segment.py    # --check compares instead of writing
 """
@@ -29,7 +29,7 @@ def case(loss):
 
 
 def dice():
-    """By definition, over the pixels that count."""
+    """Returns the Dice loss by its definition, over the pixels that are not ignored."""
     counted = labels != IGNORE
     probabilities = scores.softmax(1).movedim(1, -1)[counted]  # [N, K]
     truth = F.one_hot(labels[counted], CLASSES).float()

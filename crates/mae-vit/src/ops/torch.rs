@@ -250,7 +250,7 @@ pub(super) fn without_kernels(device: &Device) -> Option<String> {
     let Some(tch::Device::Cuda(index)) = torch_device(device) else { return None };
     match cuda::card(index) {
         Some(card) => card.kernels().err().filter(|reason| *reason != cuda::NO_BF16).map(str::to_owned),
-        None => Some("NVIDIA's driver does not open the card".into()),
+        None => Some("NVIDIA's driver cannot open the GPU".into()),
     }
 }
 

@@ -8,7 +8,7 @@ use super::mae;
 use crate::bench::median::median;
 use crate::programs::build;
 
-/// Where the digits are and how often they are learnt.
+/// Options of the benchmark.
 #[derive(clap::Args)]
 pub struct Options {
     /// Folder with `train` and `test`, as scripts/make_data.py makes it.
@@ -22,7 +22,7 @@ pub struct Options {
     /// Epochs of fine-tuning, instead of the recipe's.
     #[arg(long)]
     finetune_epochs: Option<u64>,
-    /// Folder of the runs, which is to be a new one.
+    /// Folder for the runs, which must not exist yet.
     #[arg(long, default_value = "runs/bench-digits")]
     out: PathBuf,
 }
@@ -32,8 +32,8 @@ const BLOCKS: usize = 4;
 
 /// Pre-trains, then measures by neighbours, a probe, fine-tuning, partial fine-tuning, and training from scratch.
 pub fn digits(options: &Options) -> Result<()> {
-    ensure!(options.seeds >= 1, "seeds are at least 1");
-    ensure!(!options.out.exists(), "{} exists already", options.out.display());
+    ensure!(options.seeds >= 1, "--seeds must be at least 1");
+    ensure!(!options.out.exists(), "{} already exists", options.out.display());
     build(&["--package=mae-cli"])?;
     let [train, test] = ["train", "test"].map(|part| options.data.join(part).display().to_string());
     let mut table: Vec<(String, Vec<f64>)> = Vec::new();
@@ -76,7 +76,7 @@ pub fn digits(options: &Options) -> Result<()> {
     }
     let seeds = (0..options.seeds).map(|seed| format!(" seed {seed} |")).collect::<String>();
     println!(
-        "\n| held-out digits told right, % |{seeds} median |\n|---|{}",
+        "\n| held-out digits classified correctly, % |{seeds} median |\n|---|{}",
         "---|".repeat(options.seeds as usize + 1)
     );
     for (name, mut percents) in table {

@@ -37,7 +37,7 @@ impl Done {
             serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?;
         ensure!(
             known.settings == settings,
-            "{} was begun with {}, not with {settings}",
+            "{} was started with {}, not with {settings}",
             folder.display(),
             known.settings
         );

@@ -14,7 +14,7 @@ use super::mae;
 use crate::bench::median::median;
 use crate::programs::{build, run};
 
-/// Where the images are and how often they are learnt.
+/// Options of the benchmark.
 #[derive(clap::Args)]
 pub struct Options {
     /// Folder with `train` and `val`, each with `images` and `masks`, and `classes.toml`, as scripts/make_data.py makes it.
@@ -22,19 +22,19 @@ pub struct Options {
     /// Runs of each, with seeds 0, 1, 2, …
     #[arg(long, default_value_t = 3)]
     seeds: u64,
-    /// Labelled images that are learnt from; all of them come last in any case.
+    /// Numbers of labelled images to train on; all images always come last.
     #[arg(long, value_delimiter = ',', default_values_t = [16, 64])]
     labelled: Vec<usize>,
     /// Epochs of pre-training, on all training images without their label maps.
     #[arg(long, default_value_t = 200)]
     pretrain_epochs: u64,
-    /// Updates of each segmenter.
+    /// Updates per segmenter.
     #[arg(long, default_value_t = 600)]
     updates: u64,
-    /// Python with the packages of scripts/requirements-bench.txt: trains UPerNet on all labelled images in PyTorch as well.
+    /// Python with scripts/requirements-bench.txt: also train UPerNet on all labelled images in PyTorch.
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
-    /// Folder of the runs. The same command continues what is in it.
+    /// Folder for the runs; the same command continues them.
     #[arg(long, default_value = "runs/bench-segment")]
     out: PathBuf,
 }
@@ -54,7 +54,7 @@ const IN_PYTORCH: &str = "UPerNet, pre-trained";
 
 /// Pre-trains, then trains segmenters on 16, 64 and all labelled images.
 pub fn segment(options: &Options) -> Result<()> {
-    ensure!(options.seeds >= 1, "seeds are at least 1");
+    ensure!(options.seeds >= 1, "--seeds must be at least 1");
     let data =
         fs::canonicalize(&options.data).with_context(|| format!("cannot open {}", options.data.display()))?;
     let settings =

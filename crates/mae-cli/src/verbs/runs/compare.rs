@@ -50,7 +50,7 @@ enum Over {
 pub fn run(args: &Args) -> Result<()> {
     ensure!(
         args.force || !args.out.exists() || Comparison::is_in(&args.out),
-        "{} already exists and is no comparison; --force replaces it",
+        "{} already exists and is not a comparison; --force replaces it",
         args.out.display()
     );
     let runs = args.runs.iter().map(|folder| compared(&Overview::read(folder)?));

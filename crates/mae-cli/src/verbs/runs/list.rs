@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         false => table(&runs, &metrics),
     };
     output::print(text)?;
-    ensure!(failed == 0, "{failed} of {} runs cannot be read, which are named above", failed + runs.len());
+    ensure!(failed == 0, "{failed} of {} runs cannot be read; they are named above", failed + runs.len());
     Ok(ExitCode::SUCCESS)
 }
 

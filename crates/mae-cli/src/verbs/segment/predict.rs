@@ -193,12 +193,12 @@ impl Outputs {
         match std::fs::read_to_string(&path) {
             Ok(before) if before == text => return Ok(()),
             Ok(_) if !args.force => bail!(
-                "{} has label maps of other weights, images or options, named in {ABOUT}: choose another folder, or replace them by --force",
+                "{} has label maps that other weights, images or options have made (see {ABOUT}): choose another folder, or replace them with --force",
                 self.folder.display()
             ),
             Err(_) if !args.force && self.mask_exists() => {
                 bail!(
-                    "{} has label maps of unknown origin: choose another folder, or replace them by --force",
+                    "{} has label maps of unknown origin: choose another folder, or replace them with --force",
                     self.folder.display()
                 )
             }

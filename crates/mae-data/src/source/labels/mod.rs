@@ -82,7 +82,7 @@ impl LabelTable {
     /// Those of [`read`](Self::read), and [`DataError::Argument`] for an empty separator.
     pub fn read_lists(path: impl AsRef<Path>, separator: &str) -> Result<Self, DataError> {
         if separator.is_empty() {
-            let bound = "a character at least, such as ';'".into();
+            let bound = "at least one character, such as ';'".into();
             return Err(DataError::Argument { name: "label_separator", value: "empty".into(), bound });
         }
         Self::read_from(path.as_ref(), Some(separator))
@@ -109,7 +109,7 @@ impl LabelTable {
                 Found::Image(index) => named.push((index, row)),
                 Found::Several => {
                     return Err(refused(format!(
-                        "line {line}: several images are called {image}; name its path"
+                        "line {line}: several images are called {image}; give its path"
                     )));
                 }
                 Found::None => missing.push(image),

@@ -208,7 +208,7 @@ impl Rows {
         let mut rows = Self { rows: Vec::new(), lists: reading.separator.is_some() };
         for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
             let object: Map<String, Value> = serde_json::from_str(text)
-                .map_err(|error| format!("line {line} is no JSON object: {error}"))?;
+                .map_err(|error| format!("line {line} is not a JSON object: {error}"))?;
             let names: Vec<&str> = object.keys().map(String::as_str).collect();
             let (image, class) = match (header(&names), find(&names, &IMAGE_COLUMNS)) {
                 (Some((image, class)), _) => (image, Some(class)),
@@ -286,7 +286,8 @@ impl Columns {
             if reading.unlabelled {
                 return Ok(Some(Self::None { image }));
             }
-            let bad = if name.is_empty() { "a column without a name" } else { "two columns of one name" };
+            let bad =
+                if name.is_empty() { "a column without a name" } else { "two columns of the same name" };
             return Err(format!("it has {bad}, but no column of classes: {}", names.join(", ")));
         }
         if reading.unlabelled && names.len() == 1 {

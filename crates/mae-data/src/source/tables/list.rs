@@ -42,7 +42,7 @@ impl ImageList {
         if !looked_for.any(|index| paths[index].exists()) {
             let (line, first) = (lines[0], path_name(&paths[0]));
             let reason = format!(
-                "line {line} names {first}, which does not exist, as others do not; a path is absolute or relative to the \
+                "line {line} names {first}, which does not exist, nor do others; paths are absolute or relative to the \
                  table's folder"
             );
             return Err(DataError::List { path: table, reason });

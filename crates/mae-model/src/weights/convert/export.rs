@@ -93,7 +93,7 @@ impl WeightFile {
             if names.is_empty() {
                 if part(name) == Part::Encoder {
                     let reason = format!(
-                        "{} has no place for {}, and is another model without it",
+                        "{} has no place for {}, without which it is another model",
                         scheme, stored.name
                     );
                     return Err(self.refused(reason, out));
@@ -110,8 +110,10 @@ impl WeightFile {
                 match shape.first_mut().filter(|rows| rows.is_multiple_of(names.len())) {
                     Some(rows) => *rows /= names.len(),
                     None => {
-                        let reason =
-                            format!("{} of shape {:?} is no query, key and value", stored.name, stored.shape);
+                        let reason = format!(
+                            "{} of shape {:?} cannot be split into query, key and value",
+                            stored.name, stored.shape
+                        );
                         return Err(self.refused(reason, out));
                     }
                 }
@@ -197,15 +199,15 @@ impl WeightFile {
         let contents = self.contents();
         if matches!(contents, Contents::FineTuned { .. } | Contents::Probe { .. }) {
             return Err(
-                self.refused(format!("transformers' ViTMAE has no classifier, and this is {contents}"), out)
+                self.refused(format!("transformers' ViTMAE has no classifier, but this is {contents}"), out)
             );
         }
         if let Contents::Segmenter { .. } = contents {
-            let reason = format!("transformers' ViTMAE has no segmentation head, and this is {contents}");
+            let reason = format!("transformers' ViTMAE has no segmentation head, but this is {contents}");
             return Err(self.refused(reason, out));
         }
         if self.norms_mean()? {
-            let reason = "transformers' ViTMAE norms tokens, and this norms their mean";
+            let reason = "transformers' ViTMAE normalises tokens, but this model normalises their mean";
             return Err(self.refused(reason.into(), out));
         }
         let vit = self.vit_config(hints)?;
@@ -250,7 +252,7 @@ impl WeightFile {
         let normalize = self.normalize()?;
         if normalize.dtype() != DType::U8 {
             let reason = format!(
-                "transformers' image processors take bytes, and its images are normalised by {normalize}"
+                "transformers' image processors take bytes, but its images are normalised by {normalize}"
             );
             return Err(self.refused(reason, out));
         }

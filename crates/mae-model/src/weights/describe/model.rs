@@ -40,8 +40,8 @@ const DECODER: Tower = Tower {
 };
 
 /// Added to an error if the number of positions fits the patches alone, without a class token.
-const NO_EMBED_CLASS: &str = " and the class token (without a position for the class token, timm's no_embed_class, a file is \
-                              read where a config.json beside it says the size of its images)";
+const NO_EMBED_CLASS: &str = " and the class token (a file without a position for the class token, timm's no_embed_class, \
+                              needs a config.json beside it with the size of its images)";
 
 impl WeightFile {
     /// The encoder's configuration.
@@ -102,7 +102,7 @@ impl WeightFile {
             self.stack(&DECODER, hints, hints.decoder_num_heads, said.decoder_num_heads)?;
         let targets = targets.ok_or_else(|| {
             let option = hints.name("norm_pix_loss");
-            self.untold(format!("whether its targets were normalised by patch: say so by {option}"))
+            self.untold(format!("whether its targets were normalised by patch: set {option}"))
         })?;
         let norm_pix_loss = targets.value;
         Ok((MaeConfig { geometry, encoder, decoder, norm_eps, norm_pix_loss }, heads, targets.source))
@@ -185,7 +185,7 @@ impl WeightFile {
         let (head, classes) = match self.contents() {
             Contents::FineTuned { classes } => (Head::FineTuned, classes),
             Contents::Probe { classes } => (Head::Probe, classes),
-            other => return Err(self.untold(format!("what classes there are: it holds {other}"))),
+            other => return Err(self.untold(format!("which classes it has: it holds {other}"))),
         };
         // The official code has this norm when it fine-tunes on means. It probes class tokens.
         let means = self.tensors.contains_key("fc_norm.weight");
@@ -201,7 +201,7 @@ impl WeightFile {
     pub fn segmenter_config(&self) -> Result<SegmenterConfig, ModelError> {
         let Some(config) = self.described_segmenter()? else {
             let contents = self.contents();
-            return Err(self.untold(format!("what segmentation head there is: it holds {contents}")));
+            return Err(self.untold(format!("which segmentation head it has: it holds {contents}")));
         };
         config.check()?;
         Ok(config)
@@ -218,12 +218,12 @@ impl WeightFile {
         let (tokens, mean) = (has("norm.weight"), has("fc_norm.weight"));
         if tokens && mean {
             return Err(refuse(
-                "norm and fc_norm: a norm before the mean of tokens and one behind it are not computed here",
+                "it has norm and fc_norm: norms both before and after the mean of tokens are not supported",
             ));
         }
         match self.described_classifier()?.map(|config| config.norms_mean()) {
             Some(true) if tokens => {
-                Err(refuse("it says that its norm is behind the mean of tokens, but has norm"))
+                Err(refuse("it says that its norm is after the mean of tokens, but has norm"))
             }
             Some(false) if mean => Err(refuse("it says that its norm is of tokens, but has fc_norm")),
             _ => Ok(mean),
@@ -288,7 +288,7 @@ impl WeightFile {
             return Ok(());
         }
         let reason = format!(
-            "it describes a model of {:.1} M numbers and more, but holds {:.1} M",
+            "it describes a model of at least {:.1} M numbers, but holds {:.1} M",
             claimed / 1e6,
             held / 1e6
         );
@@ -308,7 +308,7 @@ impl WeightFile {
         })?;
         stored.shape.as_slice().try_into().map_err(|_| {
             self.untold(format!(
-                "what {} of shape {:?} is, which has {N} dimensions",
+                "how to read {} of shape {:?}, which must have {N} dimensions",
                 stored.name, stored.shape
             ))
         })
@@ -323,8 +323,9 @@ impl WeightFile {
         let [_, channels, patch, columns] = self.patch_embed()?;
         let [_, tokens, _] = self.shape("pos_embed")?;
         if patch != columns {
-            return Err(self
-                .untold(format!("how to use patches of {patch} x {columns} pixels: they are squares here")));
+            return Err(self.untold(format!(
+                "how to use patches of {patch} x {columns} pixels: only squares are supported"
+            )));
         }
         let patches = tokens.saturating_sub(1);
         let side = patches.isqrt();
@@ -336,8 +337,8 @@ impl WeightFile {
                 let square = tokens.isqrt().pow(2) == tokens;
                 let unless = if square { NO_EMBED_CLASS } else { "" };
                 return Err(self.untold(format!(
-                    "the size of its images, which {patches} patches of {patch} px make and which are no square: say so \
-                     by {}{unless}",
+                    "the size of its images: {patches} patches of {patch} px{unless} do not form a square; \
+                     set {}",
                     hints.name("image_size")
                 )));
             }
@@ -373,12 +374,12 @@ impl WeightFile {
             self.tensors.keys().filter_map(index).max().map_or(0, |last: usize| last.saturating_add(1));
         // A name may claim a higher index than there are tensors.
         if depth > self.tensors.len() {
-            return Err(self.untold(format!("what {blocks} there are: the last is number {}", depth - 1)));
+            return Err(self.untold(format!("which {blocks} it has: the last is number {}", depth - 1)));
         }
         let told = self.agreed(tower.field, hints, hint, said)?;
         let heads = told.or_else(|| self.usual_heads(tower, embed_dim)).ok_or_else(|| {
             let option = hints.name(tower.field);
-            self.untold(format!("how many heads its {blocks} of width {embed_dim} have: say so by {option}"))
+            self.untold(format!("how many heads its {blocks} of width {embed_dim} have: set {option}"))
         })?;
         Ok((StackConfig { embed_dim, depth, num_heads: heads.value, mlp_dim }, heads.source))
     }

@@ -18,7 +18,7 @@ impl WeightFile {
             |name: &str, value: String| writeln!(text, "{name:<15} {value}").expect("a string grows");
         line("file", self.path.display().to_string());
         if let (taken, others @ [_, ..]) = self.models() {
-            line("model", format!("{taken}, taken of {}", [&[taken.to_owned()], others].concat().join(", ")));
+            line("model", format!("{taken}, out of {}", [&[taken.to_owned()], others].concat().join(", ")));
         }
         line("holds", self.contents().to_string());
         line("names", self.scheme.to_string());
@@ -32,7 +32,7 @@ impl WeightFile {
         line("tensors", format!("{} ({}), {millions:.1} M numbers", self.tensors.len(), types.join(", ")));
         match self.said_normalize() {
             Ok(Sourced { value, source }) => line("normalised", format!("{value} ({source})")),
-            Err(error) => line("normalised", format!("not known: {error}")),
+            Err(error) => line("normalised", format!("unknown: {error}")),
         }
         match self.told(hints) {
             Ok(Told { geometry: Sourced { value: g, source }, stack, heads, norm_eps }) => {
@@ -44,7 +44,7 @@ impl WeightFile {
                 match self.said_resizing((height, width)) {
                     Ok(Some(Sourced { value, source })) => line("resized", format!("{value} ({source})")),
                     Ok(None) => {}
-                    Err(error) => line("resized", format!("not known: {error}")),
+                    Err(error) => line("resized", format!("unknown: {error}")),
                 }
                 let StackConfig { embed_dim, depth, num_heads, .. } = stack;
                 let Sourced { value: eps, source } = norm_eps;
@@ -55,7 +55,7 @@ impl WeightFile {
                     ),
                 );
             }
-            Err(error) => line("encoder", format!("not known: {error}")),
+            Err(error) => line("encoder", format!("unknown: {error}")),
         }
         let assumed = Hints { norm_pix_loss: hints.norm_pix_loss.or(Some(false)), ..*hints };
         let told = self.told_mae(hints);
@@ -70,7 +70,7 @@ impl WeightFile {
                         format!("normalised by patch ({source})")
                     }
                     Ok((_, _, source)) => format!("pixels ({source})"),
-                    Err(_) => "not known".into(),
+                    Err(_) => "unknown".into(),
                 };
                 line(
                     "decoder",
@@ -80,18 +80,18 @@ impl WeightFile {
                 );
             }
             Err(ModelError::NoDecoder { .. }) => line("decoder", "none".into()),
-            Err(error) => line("decoder", format!("not known: {error}")),
+            Err(error) => line("decoder", format!("unknown: {error}")),
         }
         if let Contents::Segmenter { .. } = self.contents() {
             match self.segmenter_config() {
                 Ok(config) => line("head", config.head.to_string()),
-                Err(error) => line("head", format!("not known: {error}")),
+                Err(error) => line("head", format!("unknown: {error}")),
             }
         }
         self.added.iter().for_each(|added| line("added", (*added).into()));
         if let [first, rest @ ..] = self.other.as_slice() {
             let more = if rest.is_empty() { "" } else { ", …" };
-            line("not a model's", format!("{} tensors ({first}{more})", self.other.len()));
+            line("unused", format!("{} tensors ({first}{more})", self.other.len()));
         }
         self.metadata().keys().for_each(|key| line("metadata", key.clone()));
         text

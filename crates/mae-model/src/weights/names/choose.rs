@@ -95,19 +95,19 @@ fn nothing(tensors: &[Stored]) -> String {
     let first = tensors.iter().map(|stored| stored.name.as_str()).min().unwrap_or("nothing");
     let has = |part: &str| tensors.iter().any(|stored| stored.name.contains(part));
     let known = [
-        ("visual.conv1.weight", "OpenAI's CLIP, which is not read"),
+        ("visual.conv1.weight", "OpenAI's CLIP, which is not supported"),
         (
             "patch_embed.proj.0.",
-            "a vision transformer on a stem of several convolutions, which is not computed here",
+            "a vision transformer on a stem of several convolutions, which is not supported",
         ),
         ("embedding.kernel", "a vision transformer under JAX's names: take its PyTorch weights"),
-        ("conv_proj.weight", "torchvision's vision transformer, whose names are not read"),
+        ("conv_proj.weight", "torchvision's vision transformer, whose names are not supported"),
     ];
     let what = known
         .into_iter()
         .find(|(part, _)| has(part))
         .map_or(String::new(), |(_, what)| format!("; it looks like {what}"));
-    format!("no patch projection among its {} tensors, the first being {first}{what}", tensors.len())
+    format!("no patch embedding among its {} tensors, of which the first is {first}{what}", tensors.len())
 }
 
 /// The tensors under their official names, and the names of those that do not belong to the model.

@@ -88,7 +88,7 @@ pub(crate) fn locate(path: &Path, key: Option<&str>) -> Result<(PathBuf, Option<
     }
     let listed = |names: &[&String]| names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     let reason = if !weights.is_empty() {
-        format!("several files of weights are in it, name one: {}", listed(&weights))
+        format!("it holds several weight files, name one: {}", listed(&weights))
     } else if names.iter().any(|name| name == CHECKPOINTS) {
         "the run has no model.safetensors yet; its checkpoints are the folders in checkpoints/".into()
     } else if names.is_empty() {
@@ -122,14 +122,14 @@ fn sharded(path: &Path) -> Result<Opened, ModelError> {
     let bytes = fs::read(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
     let refuse = |reason: String| ModelError::Description { path: path.into(), reason };
     let index: Index =
-        serde_json::from_slice(&bytes).map_err(|error| refuse(format!("as an index: {error}")))?;
+        serde_json::from_slice(&bytes).map_err(|error| refuse(format!("it is not an index: {error}")))?;
     let mut all = Opened { files: vec![path.into()], ..Opened::default() };
     let shards: BTreeSet<&String> = index.weight_map.values().collect();
     let mut missing: BTreeSet<&String> = index.weight_map.keys().collect();
     for shard in shards {
         // Refuse files outside the folder.
         if Path::new(shard).file_name() != Some(shard.as_ref()) || shard.ends_with(".index.json") {
-            return Err(refuse(format!("it names '{shard}', which is no file beside it")));
+            return Err(refuse(format!("it names '{shard}', which is not a file beside it")));
         }
         let opened = read(&path.with_file_name(shard))?;
         all.files.extend(opened.files);
@@ -146,7 +146,7 @@ fn sharded(path: &Path) -> Result<Opened, ModelError> {
         Some(name) => {
             let shard = &index.weight_map[*name];
             Err(refuse(format!(
-                "{} of its tensors are not where it says, such as {name} in {shard}",
+                "{} of its tensors are not in the files that it names, such as {name} in {shard}",
                 missing.len()
             )))
         }

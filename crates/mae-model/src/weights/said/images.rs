@@ -17,7 +17,7 @@ fn switch(config: &Map<String, Value>, key: &str) -> Result<bool, String> {
 }
 
 fn not_understood(key: &str, value: &Value) -> String {
-    format!("its preprocessor_config.json says {key} = {value}, which is not understood")
+    format!("its preprocessor_config.json says {key} = {value}, which is not supported")
 }
 
 /// Rewrites `(x · rescale_factor − mean) / std` of bytes as the equivalent `(x / 255 − mean) / std`.
@@ -29,7 +29,7 @@ pub(crate) fn transformers_normalize(
         ["do_flip_channel_order", "do_pad", "do_grayscale", "do_binarize", "do_color_quantize", "offset"]
     {
         if config.get(key).is_some_and(|value| value == &Value::Bool(true)) {
-            return Err(format!("its preprocessor_config.json says {key}, which is not done here"));
+            return Err(format!("its preprocessor_config.json says {key}, which is not supported"));
         }
     }
     let factor = match (switch(config, "do_rescale")?, config.get("rescale_factor")) {
@@ -56,8 +56,8 @@ pub(crate) fn transformers_normalize(
             .any(|key| key == "image_mean" || key == "image_std" || key == "do_normalize")
         {
             true => Err(
-                "its preprocessor_config.json says that images are normalised, but not by which mean and \
-                         deviation"
+                "its preprocessor_config.json says that images are normalised, but not with which mean and \
+                         standard deviation"
                     .into(),
             ),
             false => Ok(None),
@@ -121,9 +121,11 @@ pub(crate) fn transformers_resizing(
         (_, Some(crop)) => crop,
         (Resize::Squash(made), None) => made,
         _ => {
-            return Err("its preprocessor_config.json says that the shorter side is resized but no centre cut out, which \
+            return Err(
+                "its preprocessor_config.json resizes the shorter side without a centre crop, which \
                         makes images of any size"
-                .into());
+                    .into(),
+            );
         }
     };
     if made != size {
@@ -148,7 +150,7 @@ fn named_sides(value: &Value) -> Option<(usize, usize)> {
 fn resize(config: &Map<String, Value>, cropped: bool, size: (usize, usize)) -> Result<Resize, String> {
     if let Some(value) = config.get("crop_pct").filter(|value| !value.is_null()) {
         return Err(format!(
-            "its preprocessor_config.json says crop_pct = {value} for {}, which is not done here",
+            "its preprocessor_config.json says crop_pct = {value} for {}, which is not supported",
             processor(config)
         ));
     }
@@ -169,7 +171,7 @@ pub(crate) fn timm_normalize(config: &Map<String, Value>) -> Result<Option<Sourc
     let numbers = |key: &str| -> Result<Option<Vec<f32>>, String> {
         let Some(value) = config.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
         let read = serde_json::from_value(value.clone()).map(Some);
-        read.map_err(|_| format!("its config.json says {key} = {value}, which is not understood"))
+        read.map_err(|_| format!("its config.json says {key} = {value}, which is not supported"))
     };
     let (Some(mean), Some(std)) = (numbers("mean")?, numbers("std")?) else { return Ok(None) };
     let normalize = Normalize::new(mean, std).map_err(|error| format!("its config.json: {error}"))?;
@@ -182,7 +184,7 @@ pub(crate) fn timm_resizing(
     config: &Map<String, Value>,
     size: (usize, usize),
 ) -> Result<Option<Sourced<Resizing>>, String> {
-    let refuse = |key: &str| format!("its config.json says {key} = {}, which is not understood", config[key]);
+    let refuse = |key: &str| format!("its config.json says {key} = {}, which is not supported", config[key]);
     let said = |key: &str| config.get(key).filter(|value| !value.is_null());
     if ["crop_pct", "crop_mode", "interpolation"].into_iter().all(|key| said(key).is_none()) {
         return Ok(None);
@@ -206,7 +208,7 @@ pub(crate) fn timm_resizing(
         None | Some(Some("center")) => Resize::Cover(scaled),
         Some(Some("squash")) => Resize::Squash(scaled),
         Some(Some("border")) => {
-            return Err("its config.json says crop_mode = \"border\", which is not done here".into());
+            return Err("its config.json says crop_mode = \"border\", which is not supported".into());
         }
         Some(_) => return Err(refuse("crop_mode")),
     };

@@ -101,7 +101,7 @@ fn read<T>(
         None | Some(Value::Null) => Ok(None),
         Some(value) => match of(value) {
             Some(value) => Ok(Some(Sourced::new(value, Source::Config))),
-            None => Err(format!("its config.json says {key} = {value}, which is not understood")),
+            None => Err(format!("its config.json says {key} = {value}, which is not supported")),
         },
     }
 }
@@ -113,10 +113,10 @@ fn transformers(config: &Map<String, Value>) -> Result<Said, String> {
     };
     let text = |key: &str| config.get(key).and_then(Value::as_str);
     if text("model_type").is_some_and(|kind| !PLAIN_MODELS.contains(&kind)) {
-        refused("model_type", &format!("what is computed here is {}", PLAIN_MODELS.join(", ")))?;
+        refused("model_type", &format!("the supported types are {}", PLAIN_MODELS.join(", ")))?;
     }
     if !text("hidden_act").is_some_and(|name| EXACT_GELU.contains(&name)) {
-        refused("hidden_act", "the exact gelu is computed here")?;
+        refused("hidden_act", "only the exact gelu is supported")?;
     }
     let mut shapes = Vec::new();
     for key in ["hidden_size", "num_hidden_layers", "intermediate_size", "num_channels"] {
@@ -125,7 +125,7 @@ fn transformers(config: &Map<String, Value>) -> Result<Said, String> {
     if let Some(Sourced { value: (rows, columns), .. }) = read(config, "patch_size", sides)? {
         match rows == columns {
             true => shapes.push(("patch_size", rows)),
-            false => refused("patch_size", "patches are squares here")?,
+            false => refused("patch_size", "only square patches are supported")?,
         }
     }
     Ok(Said {
@@ -145,7 +145,7 @@ fn timm(config: &Map<String, Value>) -> Result<Said, String> {
     if !is_plain(architecture) {
         return Err(format!(
             "its config.json says architecture = \"{architecture}\", but only timm's plain vit_ and deit_ models of size \
-             tiny to huge are known to be computed as here"
+             tiny to huge are supported"
         ));
     }
     let none = Map::new();
@@ -158,7 +158,7 @@ fn timm(config: &Map<String, Value>) -> Result<Said, String> {
         _ => HARMLESS_ARGS.contains(&key),
     };
     if let Some((key, value)) = args.iter().find(|(key, value)| !off(value) && !plain(key, value)) {
-        return Err(format!("its config.json says model_args.{key} = {value}, which is not computed here"));
+        return Err(format!("its config.json says model_args.{key} = {value}, which is not supported"));
     }
     let mut shapes = Vec::new();
     for key in ["embed_dim", "depth", "in_chans"] {

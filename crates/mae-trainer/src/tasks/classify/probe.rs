@@ -84,7 +84,7 @@ impl Task for Probe {
         within("trust", probe.trust > 0.0 && probe.trust.is_finite(), probe.trust, "positive and finite")?;
         let DataRecipe { repeats, crops_per_image: crops, .. } = recipe.data;
         for (name, number) in [("repeats", repeats), ("crops_per_image", crops)] {
-            within(name, !probe.cached || number == 1, number, "1 where features are taken once")?;
+            within(name, !probe.cached || number == 1, number, "1 if features are cached")?;
         }
         recipe.task.model.pooling.get_or_insert(Pooling::ClassToken);
         recipe.task.model.fill(&mut recipe.data)

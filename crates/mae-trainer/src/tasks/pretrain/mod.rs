@@ -166,7 +166,7 @@ impl FeatureReport {
         let note = format!("k = {k}, {bank} images vote on {queries} {which}");
         outcome.bars.push(knn.bars("kNN accuracy of frozen features", note));
         if let Some(probe) = probe {
-            let note = format!("fitted to {bank} images, tried on {queries} {which}");
+            let note = format!("fitted on {bank} images, tested on {queries} {which}");
             outcome.bars.push(probe.bars("Linear probe of frozen features", note));
         }
     }

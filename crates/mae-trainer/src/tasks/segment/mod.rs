@@ -76,17 +76,17 @@ impl Task for Segment {
                 return Err(TrainerError::argument("maps.val", "not given", bound));
             }
             (None, Some(path)) => {
-                let bound = "left out where there are no held-out images";
+                let bound = "left out if there are no held-out images";
                 return Err(TrainerError::argument("maps.val", path.display(), bound));
             }
         };
         let drawn = data.val.is_some() && recipe.data.val.is_none();
         if let (true, Some(list)) = (drawn, maps.list.as_ref().or(maps.val_list.as_ref())) {
-            let bound = "left out where val_share draws the held-out images";
+            let bound = "left out if val_share draws the held-out images";
             return Err(TrainerError::argument("maps.list", list.display(), bound));
         }
         if let (None, Some(list)) = (&data.val, &maps.val_list) {
-            let bound = "left out where there are no held-out images";
+            let bound = "left out if there are no held-out images";
             return Err(TrainerError::argument("maps.val_list", list.display(), bound));
         }
         let notes = &mut data.notes;

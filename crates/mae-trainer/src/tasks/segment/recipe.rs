@@ -163,14 +163,24 @@ fn within_data(data: &DataRecipe) -> Result<(), TrainerError> {
         "resize",
         data.resize.is_none(),
         data.resize.unwrap_or(0),
-        "left out: segment.short_side says it",
+        "left out for segmentation, which has segment.short_side",
     )?;
     let (low, high) = data.crop_scale;
     let usual = data.crop_scale == DataRecipe::default().crop_scale;
-    within("crop_scale", usual, format!("{low} to {high}"), "left out: segment.scale says it")?;
+    within(
+        "crop_scale",
+        usual,
+        format!("{low} to {high}"),
+        "left out for segmentation, which has segment.scale",
+    )?;
     for (name, table) in [("labels", &data.labels), ("val_labels", &data.val_labels)] {
         let table = table.as_ref().map_or_else(String::new, |path| path.display().to_string());
-        within(name, table.is_empty(), table, "left out for segmentation, whose pixels have the classes")?;
+        within(
+            name,
+            table.is_empty(),
+            table,
+            "left out for segmentation, whose label maps give the classes",
+        )?;
     }
     for (name, value) in [("rand_augment", data.rand_augment), ("erasing", data.erasing)] {
         within(name, value == 0.0, value, "0 for segmentation, which has segment.distortion")?;
@@ -209,7 +219,7 @@ impl SegmentingRecipe {
             "distortion",
             colours || !distortion,
             distortion,
-            &format!("false for {pixels}: it is of colours"),
+            &format!("false for {pixels}: it needs 8-bit RGB"),
         )?;
         let depth = stack.map_or(0, |stack| stack.depth);
         self.levels
@@ -218,12 +228,7 @@ impl SegmentingRecipe {
         let blocks = *self.blocks.get_or_insert(all);
         within("blocks", blocks <= depth, blocks, &format!("at most the encoder's {depth} blocks"))?;
         let scratch = blocks == depth || !self.from_scratch;
-        within(
-            "blocks",
-            scratch,
-            blocks,
-            &format!("the encoder's {depth} blocks where they start at random"),
-        )?;
+        within("blocks", scratch, blocks, &format!("the encoder's {depth} blocks if they start at random"))?;
         within("channels", self.channels > 0, self.channels, "at least 1")?;
         within("drop_path", (0.0..1.0).contains(&self.drop_path), self.drop_path, "in [0, 1)")?;
         let decay = self.layer_decay;

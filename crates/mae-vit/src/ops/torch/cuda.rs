@@ -96,7 +96,7 @@ fn compile(source: &str, (major, minor): (i32, i32), mut options: Vec<String>) -
     #[allow(unsafe_code, reason = "it opens a library")]
     // SAFETY: NVIDIA's library runs no code of its own when it is opened.
     if !unsafe { cudarc::nvrtc::sys::is_culib_present() } {
-        return Err("there is no libnvrtc among the libraries".into());
+        return Err("libnvrtc is not among the libraries".into());
     }
     options.push(format!("--gpu-architecture=compute_{major}{minor}"));
     options.push("--std=c++17".into());

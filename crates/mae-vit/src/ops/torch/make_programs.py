@@ -1,7 +1,7 @@
-"""Makes the programs of PyTorch's operations that tch does not bind, for libtorch to run.
+"""Makes TorchScript programs for PyTorch operations that tch does not bind. libtorch runs them.
 
     python make_programs.py            writes programs.pt and onednn.pt
-    python make_programs.py --check    compares what is there with what would be written, and with what PyTorch does
+    python make_programs.py --check    compares both with what would be written, and their results with PyTorch's
 """
 
 import io
@@ -24,7 +24,7 @@ class Programs(torch.nn.Module):
         steps: List[torch.Tensor],
         numbers: List[float],
     ):
-        """Updates parameters and moments in place; numbers are lr, both betas, weight decay, eps."""
+        """Updates parameters and moments in place. `numbers` are lr, both betas, weight decay and eps."""
         torch._fused_adamw_(
             params, grads, first, second, [], steps,
             lr=numbers[0], beta1=numbers[1], beta2=numbers[2], weight_decay=numbers[3], eps=numbers[4],
@@ -33,7 +33,7 @@ class Programs(torch.nn.Module):
 
     @torch.jit.export
     def gradients(self, out: torch.Tensor, inputs: List[torch.Tensor], grad: torch.Tensor):
-        """The gradients of the inputs, by the one of what was computed from them."""
+        """Returns the gradients of the inputs, given the gradient `grad` of the output."""
         start: Optional[List[Optional[torch.Tensor]]] = [grad]
         grads: List[torch.Tensor] = []
         for of_input in torch.autograd.grad([out], inputs, start):
@@ -43,21 +43,21 @@ class Programs(torch.nn.Module):
 
     @torch.jit.export
     def copy(self, to: List[torch.Tensor], of: List[torch.Tensor]):
-        """Writes each of the second to the first."""
+        """Copies each tensor of `of` into the tensor of `to`."""
         torch._foreach_copy_(to, of)
 
     @torch.jit.export
     def sum_of_squares(self, tensors: List[torch.Tensor]):
-        """Of all numbers together, [1]."""
+        """Returns the sum of squares of all values together, [1]."""
         return torch.stack(torch._foreach_norm(tensors)).square().sum().reshape([1])
 
 
 class OneDnn(torch.nn.Module):
-    """By itself: libtorch reads no program with an operation that it was built without."""
+    """A separate program, because libtorch refuses a program with an operation that it was built without."""
 
     @torch.jit.export
     def linear(self, x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]):
-        """[n, k], [m, k], [m] to [n, m]"""
+        """Applies a linear layer: [n, k], [m, k], [m] to [n, m]."""
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 

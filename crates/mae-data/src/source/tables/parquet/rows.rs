@@ -65,7 +65,7 @@ fn cells<T: DataType>(
             let row = rows.len().saturating_sub(1);
             if definition == max {
                 let value = values.next().and_then(&text);
-                let value = value.ok_or_else(|| format!("row {row} of the row group is no text in UTF-8"))?;
+                let value = value.ok_or_else(|| format!("row {row} of the row group is not UTF-8 text"))?;
                 if let Some(Some(row)) = rows.last_mut() {
                     row.push(value);
                 }

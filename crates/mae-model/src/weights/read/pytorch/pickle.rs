@@ -53,7 +53,7 @@ impl<R: BufRead> Machine<R> {
                     [2..=5] => {}
                     [protocol] => {
                         return Err(invalid(format!(
-                            "a pickle of protocol {protocol}, of which 2 to 5 are read"
+                            "a pickle of protocol {protocol}, but only 2 to 5 are supported"
                         )));
                     }
                 },
@@ -156,7 +156,7 @@ impl<R: BufRead> Machine<R> {
                 match self.top_node()? {
                     Node::Sequence(all) => all.extend(items),
                     Node::Object(object) => object.items.extend(items),
-                    _ => return Err(invalid("elements of what is no list")),
+                    _ => return Err(invalid("elements of something that is not a list")),
                 }
             }
             b's' | b'u' => {
@@ -171,14 +171,14 @@ impl<R: BufRead> Machine<R> {
                 match self.top_node()? {
                     Node::Dict(all) => all.extend(pairs),
                     Node::Object(object) => object.entries.extend(pairs),
-                    _ => return Err(invalid("entries of what is no dict")),
+                    _ => return Err(invalid("entries of something that is not a dict")),
                 }
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let text = |id: Id| match &self.nodes[id as usize] {
                     Node::Text(text) => Ok(text.as_str()),
-                    _ => Err(invalid("a class whose name is no text")),
+                    _ => Err(invalid("a class whose name is not text")),
                 };
                 let name = format!("{}.{}", text(module)?, text(name)?);
                 self.push(Node::Global(name))?;

@@ -49,7 +49,7 @@ pub fn zip(reader: BufReader<File>) -> io::Result<(Pickle, Storages)> {
     }
     let size = archive.by_index_raw(index)?.size();
     if size > MOST_BYTES {
-        return Err(invalid(format!("a pickle of {size} bytes, where {MOST_BYTES} are the most")));
+        return Err(invalid(format!("a pickle of {size} bytes, above the limit of {MOST_BYTES}")));
     }
     let pickle = pickle::read(&mut BufReader::new(archive.by_index(index)?))?;
     let data = format!("{folder}data/");
@@ -64,11 +64,11 @@ pub fn old(mut reader: BufReader<File>, len: u64) -> io::Result<(Pickle, Storage
     let magic = pickle::read(&mut reader)?;
     // The magic number 0x1950a86a20f9469cfc6c takes more than 64 bits.
     if !matches!(magic.node(magic.root), Node::Other) {
-        return Err(invalid("a pickle of something else than a checkpoint"));
+        return Err(invalid("a pickle that is not a checkpoint"));
     }
     let version = pickle::read(&mut reader)?;
     if version.number(version.root) != Some(1001) {
-        return Err(invalid("a pickle of something else than a checkpoint"));
+        return Err(invalid("a pickle that is not a checkpoint"));
     }
     let system = pickle::read(&mut reader)?;
     let little = system.get(system.root, "little_endian").map(|id| system.node(id));

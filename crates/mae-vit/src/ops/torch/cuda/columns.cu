@@ -1,16 +1,16 @@
-// Gradients of bf16 products' outputs, and the sums of their columns, which are the gradients of biases. A thread has eight
-// columns of every eighth row of a block's rows, and a block 256 columns; each leaves its part of the sums: parts
-// [gridDim.y, columns]. Columns are a multiple of 8.
+// Gradients of the outputs of bf16 products, and the sums of their columns, which are the gradients of biases. A block handles
+// 256 columns, a thread eight of them in every eighth row of the block. Each block writes partial sums: parts
+// [gridDim.y, columns]. The number of columns is a multiple of 8.
 
 #define ROWS 8
 #define LANES 32
 
-// Adds the sums of a block's threads, and writes them.
+// Adds up the sums of a block's threads and writes them.
 __device__ void write_sums(float (&sums)[8], float *parts, int columns) {
     __shared__ float all[ROWS][8 * LANES];
     for (int i = 0; i < 8; i++) all[threadIdx.y][8 * threadIdx.x + i] = sums[i];
     __syncthreads();
-    // As many threads as columns.
+    // A block has as many threads as columns.
     int mine = LANES * threadIdx.y + threadIdx.x;
     float total = 0;
     for (int row = 0; row < ROWS; row++) total += all[row][mine];
@@ -18,7 +18,7 @@ __device__ void write_sums(float (&sums)[8], float *parts, int columns) {
     if (at < columns) parts[(long long)blockIdx.y * columns + at] = total;
 }
 
-// f32 [rows, columns] -> out, the same in bf16.
+// Rounds f32 [rows, columns] to bf16, and sums the columns.
 extern "C" __global__ void __launch_bounds__(ROWS * LANES)
     rounded(const float4 *__restrict__ x, uint4 *__restrict__ out, float *__restrict__ parts, long long rows, int columns) {
     int column = 8 * (blockIdx.x * LANES + threadIdx.x);
@@ -35,7 +35,7 @@ extern "C" __global__ void __launch_bounds__(ROWS * LANES)
     write_sums(sums, parts, columns);
 }
 
-// f32 x + bf16 y, eight numbers to a thread.
+// f32 x + bf16 y, eight values per thread.
 extern "C" __global__ void __launch_bounds__(ROWS * LANES)
     add(const float4 *__restrict__ x, const uint4 *__restrict__ y, float4 *__restrict__ out, long long eights) {
     long long at = (long long)blockIdx.x * ROWS * LANES + LANES * threadIdx.y + threadIdx.x;
@@ -46,9 +46,9 @@ extern "C" __global__ void __launch_bounds__(ROWS * LANES)
     out[2 * at + 1] = {b.x + low(v.z), b.y + high(v.z), b.z + low(v.w), b.w + high(v.w)};
 }
 
-// The normal distribution's function at x, and exp(-x^2 / 2), which it is made of.
+// The cumulative normal distribution at x. Sets `bell` to exp(-x^2 / 2), a factor of it.
 //
-// Source: Abramowitz and Stegun, 7.1.26; off by at most 1e-7.
+// Source: Abramowitz and Stegun, 7.1.26; the error is at most 1e-7.
 __device__ float normal(float x, float &bell) {
     bell = __expf(-0.5f * x * x);
     float t = __fdividef(1, 1 + 0.3275911f * 0.70710678f * fabsf(x));
@@ -62,7 +62,7 @@ __device__ float exact_gelu(float x) {
     return x * normal(x, bell);
 }
 
-// Its derivative: the normal distribution's function, and x times its density.
+// The derivative of GELU: the cumulative normal distribution, plus x times its density.
 __device__ float slope(float x) {
     float bell;
     float below = normal(x, bell);
@@ -71,7 +71,7 @@ __device__ float slope(float x) {
 
 __device__ unsigned gelu_pair(unsigned x) { return pack(exact_gelu(low(x)), exact_gelu(high(x))); }
 
-// The exact GELU of bf16 numbers, eight to a thread.
+// The exact GELU of bf16 values, eight per thread.
 extern "C" __global__ void __launch_bounds__(ROWS * LANES)
     gelu(const uint4 *__restrict__ x, uint4 *__restrict__ out, long long eights) {
     long long at = (long long)blockIdx.x * ROWS * LANES + LANES * threadIdx.y + threadIdx.x;
@@ -87,7 +87,7 @@ __device__ unsigned times_slope(unsigned grad, unsigned x, float &sum_low, float
     return out;
 }
 
-// The gradient of GELU's input x by the one of its output, all [rows, columns] in bf16.
+// The gradient of GELU's input x, given the gradient of its output; all are [rows, columns] in bf16. Sums the columns too.
 extern "C" __global__ void __launch_bounds__(ROWS * LANES) gelu_backward(
     const uint4 *__restrict__ grad, const uint4 *__restrict__ x, uint4 *__restrict__ out, float *__restrict__ parts,
     long long rows, int columns
@@ -107,7 +107,7 @@ extern "C" __global__ void __launch_bounds__(ROWS * LANES) gelu_backward(
     write_sums(sums, parts, columns);
 }
 
-// The sums alone, of x [rows, columns] in bf16.
+// Only the sums of the columns of x [rows, columns] in bf16.
 extern "C" __global__ void __launch_bounds__(ROWS * LANES) column_sums(
     const uint4 *__restrict__ x, float *__restrict__ parts, long long rows, int columns
 ) {
@@ -126,7 +126,7 @@ extern "C" __global__ void __launch_bounds__(ROWS * LANES) column_sums(
     write_sums(sums, parts, columns);
 }
 
-// Adds the partial sums [count, columns] -> out [columns], in a fixed order.
+// Adds up partial sums [count, columns] -> out [columns], in a fixed order.
 extern "C" __global__ void __launch_bounds__(ROWS * LANES)
     add_parts(const float *__restrict__ parts, float *__restrict__ out, int count, int columns) {
     __shared__ float all[ROWS][LANES];

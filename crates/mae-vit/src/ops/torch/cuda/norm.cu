@@ -1,5 +1,5 @@
-// Layer normalisation of f32 rows to bf16, and its backward pass. Compiled for a WIDTH, the numbers of a row: a multiple of
-// 4. A warp has a row, and a lane every 32nd group of four numbers of it, in registers.
+// Layer normalisation of f32 rows to bf16, and its backward pass. Compiled for a WIDTH, the length of a row, a multiple of 4.
+// A warp handles a row. A lane holds every 32nd group of four values of the row in registers.
 
 #define WARPS 8
 #define GROUPS (WIDTH / 4)
@@ -25,7 +25,7 @@ __device__ float4 operator-(float4 a, float b) { return {a.x - b, a.y - b, a.z -
 
 __device__ float4 operator-(float4 a, float4 b) { return {a.x - b.x, a.y - b.y, a.z - b.z, a.w - b.w}; }
 
-// x [rows, WIDTH] -> out, the same in bf16; mean and rstd [rows] for the backward pass.
+// Normalises x [rows, WIDTH] to `out` in bf16. Writes mean and rstd [rows] for the backward pass.
 extern "C" __global__ void __launch_bounds__(32 * WARPS) norm_forward(
     const float4 *__restrict__ x, const float4 *__restrict__ weight, const float4 *__restrict__ bias,
     uint2 *__restrict__ out, float *__restrict__ mean, float *__restrict__ rstd, long long rows, float eps
@@ -56,8 +56,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) norm_forward(
     }
 }
 
-// The gradients of x, to which is added what comes past the norm: `past` [rows / len, queries, WIDTH], of the last `queries`
-// of every `len` rows. Each block leaves its part of the gradients of weight and bias: parts [blocks, 2, WIDTH].
+// The gradient of x. Adds `past` [rows / len, queries, WIDTH], the gradient that bypasses the norm, to the last `queries` of
+// every `len` rows. Each block writes its partial gradients of weight and bias: parts [blocks, 2, WIDTH].
 extern "C" __global__ void __launch_bounds__(32 * WARPS) norm_backward(
     const uint2 *__restrict__ grad, const float4 *__restrict__ x, const float *__restrict__ mean,
     const float *__restrict__ rstd, const float4 *__restrict__ weight, const float4 *__restrict__ past,
