@@ -85,7 +85,10 @@ fn a_class_that_lists_others_is_named_until_the_table_is_read_as_lists() {
         mae_data::data_warnings(&folder.with_labels(&table).unwrap(), (16, 16))
     };
     let expected = DataWarning::ListsAsClasses { name: "cat|dog".into(), separator: '|' };
-    assert!(expected.to_string().contains("give --label-separator '|'"), "{expected}");
+    assert!(
+        expected.to_string().contains("give its table as --labels, with --label-separator '|'"),
+        "{expected}"
+    );
     assert_eq!(warnings(LabelTable::read(&table).unwrap()), [expected]);
     assert_eq!(warnings(LabelTable::read_lists(&table, "|").unwrap()), []);
 }

@@ -194,7 +194,7 @@ impl fmt::Display for DataWarning {
             ),
             Self::ListsAsClasses { name, separator } => write!(
                 f,
-                "the class \"{name}\" lists other classes: if an image may have several classes, give --label-separator '{separator}'"
+                "the class \"{name}\" lists other classes: if an image may have several classes, give its table as --labels, with --label-separator '{separator}'"
             ),
             Self::UnusedTables { names } => {
                 let listed: Vec<_> = shown(names, String::clone).collect();
