@@ -14,6 +14,8 @@ mod circles;
 mod dist;
 mod distributed;
 mod docs;
+#[cfg(test)]
+mod documented;
 mod fuzz;
 mod programs;
 mod signals;

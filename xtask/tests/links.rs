@@ -13,6 +13,8 @@ const REPOSITORY: &str = "https://github.com/mae-rs/mae-rs/tree/main/";
 #[derive(Default)]
 struct Page {
     links: Vec<String>,
+    /// Inline code, such as names of files.
+    code: Vec<String>,
     headings: BTreeSet<String>,
 }
 
@@ -21,6 +23,7 @@ impl Page {
         let text = fs::read_to_string(path).unwrap();
         let (mut page, mut heading) = (Self::default(), None::<String>);
         for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
+            let in_span = matches!(event, Event::Code(_));
             match event {
                 Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
                 Event::End(TagEnd::Heading(_)) => {
@@ -30,6 +33,9 @@ impl Page {
                     page.links.push(dest_url.into_string());
                 }
                 Event::Text(text) | Event::Code(text) => {
+                    if in_span {
+                        page.code.push(text.to_string());
+                    }
                     if let Some(title) = &mut heading {
                         title.push_str(&text);
                     }
@@ -64,8 +70,8 @@ fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn links_lead_somewhere() {
+/// The project's folder, and all its pages.
+fn project() -> (PathBuf, BTreeMap<PathBuf, Page>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().canonicalize().unwrap();
     let mut paths = Vec::new();
     pages(&root, &mut paths);
@@ -74,6 +80,51 @@ fn links_lead_somewhere() {
     assert!(
         pages.contains_key(&root.join("README.md")) && pages.contains_key(&root.join("docs/training.md"))
     );
+    (root, pages)
+}
+
+#[test]
+fn the_book_has_every_page() {
+    let (root, pages) = project();
+    let summary = &pages[&root.join("docs/SUMMARY.md")];
+    let listed: BTreeSet<_> =
+        summary.links.iter().map(|link| root.join("docs").join(link).canonicalize().unwrap()).collect();
+    for path in
+        pages.keys().filter(|path| path.starts_with(root.join("docs")) && !path.ends_with("SUMMARY.md"))
+    {
+        assert!(listed.contains(path), "docs/SUMMARY.md does not list {}", path.display());
+    }
+}
+
+#[test]
+fn files_that_pages_name_exist() {
+    let (root, pages) = project();
+    let (mut count, mut missing) = (0, Vec::new());
+    for (path, page) in &pages {
+        for name in &page.code {
+            let first = name.split('/').next().unwrap_or_default();
+            // Some pages name files below `crates`, and READMEs of crates those of their own.
+            let folders = [root.clone(), root.join("crates"), path.with_file_name("")];
+            let is_path = name.contains('/')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c))
+                && (first.starts_with("mae-")
+                    || ["crates", "docs", "examples", "fuzz", "scripts", "xtask", "src", "tests"]
+                        .contains(&first));
+            if is_path {
+                count += 1;
+                if !folders.iter().any(|folder| folder.join(name).exists()) {
+                    missing.push(format!("{}: {name}", path.strip_prefix(&root).unwrap().display()));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "files that do not exist:\n{}", missing.join("\n"));
+    assert!(count > 100, "{count} files");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let (root, pages) = project();
     let mut broken = Vec::new();
     for (path, page) in &pages {
         for link in &page.links {

@@ -1,9 +1,10 @@
-//! Tests that `mae` understands every command in the documentation.
+//! Tests that `mae` understands every command in the documentation, and that the options which pages name exist.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::Cli;
 
@@ -22,6 +23,10 @@ fn pages() -> Vec<PathBuf> {
 /// Returns the words of the `mae` command in a line of a code block, or of a recipe's comment.
 fn command(line: &str) -> Option<Vec<String>> {
     let line = line.trim_start_matches("# Command: ").trim_start_matches("$ ");
+    // The programs that `cargo xtask train` starts take the options of `mae pretrain`.
+    let training = line.split_once(" -- ").filter(|(program, _)| program.starts_with("cargo xtask train"));
+    let training = training.map(|(_, options)| format!("mae pretrain {options}"));
+    let line = training.as_deref().unwrap_or(line);
     let line = &line[line.find("mae ")?..];
     // An ellipsis stands for omitted arguments: such a line is no complete command.
     if line.contains('…') {
@@ -36,7 +41,8 @@ fn command(line: &str) -> Option<Vec<String>> {
 /// Whether a line starts with a `mae` command, possibly run on several ranks by `mpirun`.
 fn begins(line: &str) -> bool {
     let line = line.trim_start_matches("# Command: ").trim_start_matches("$ ");
-    line.starts_with("mae ") || line.starts_with("mpirun -n 2 mae ")
+    let programs = ["mae ", "mpirun -n 2 mae ", "cargo xtask train"];
+    programs.iter().any(|program| line.starts_with(program))
 }
 
 #[test]
@@ -70,4 +76,98 @@ fn documented_commands_are_understood() {
     }
     assert!(wrong.is_empty(), "commands that are not understood:\n{}", wrong.join("\n"));
     assert!(count > 50, "{count} commands");
+}
+
+/// Options in pages that belong to cargo, its test programs, TensorBoard and 7-Zip.
+const OF_OTHERS: [&str; 10] = [
+    "--release",
+    "--help",
+    "--test",
+    "--ignored",
+    "--nocapture",
+    "--example",
+    "--logdir",
+    "--version",
+    "--lzma2",
+    "--x86",
+];
+
+/// The long options of a command and of its verbs.
+fn options(command: &clap::Command, found: &mut BTreeSet<String>) {
+    for argument in command.get_arguments() {
+        found.extend(
+            argument.get_long_and_visible_aliases().into_iter().flatten().map(|name| format!("--{name}")),
+        );
+    }
+    command.get_subcommands().for_each(|verb| options(verb, found));
+}
+
+/// The long options of a program's source: fields with `#[arg(long)]`, and strings that begin with `--`.
+fn options_of_source(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let kind = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            options_of_source(&path, found);
+        } else if kind == "rs" {
+            let text = fs::read_to_string(&path).unwrap();
+            found.extend(text.split('"').filter(|part| part.starts_with("--")).map(str::to_owned));
+            let mut lines = text.lines().map(str::trim);
+            while let Some(line) = lines.next() {
+                let mut attribute = line.to_owned();
+                while attribute.starts_with("#[arg(") && !attribute.ends_with(")]") {
+                    attribute += lines.next().expect("an attribute ends");
+                }
+                if !attribute.starts_with("#[arg(") || !attribute.contains("long") {
+                    continue;
+                }
+                let field = lines.by_ref().find(|line| !line.starts_with('#')).unwrap_or_default();
+                let field = field.trim_start_matches("pub ").split(':').next().unwrap_or_default();
+                let given = attribute.split_once("long = \"").and_then(|(_, name)| name.split('"').next());
+                found.insert(format!("--{}", given.unwrap_or(field).replace('_', "-")));
+            }
+        } else if kind == "py" {
+            let text = fs::read_to_string(&path).unwrap();
+            found.extend(text.split('"').filter(|part| part.starts_with("--")).map(str::to_owned));
+        }
+    }
+}
+
+/// The code spans of a line that begin with a long option.
+fn named_options(line: &str) -> impl Iterator<Item = &str> {
+    let spans = line.split('`').skip(1).step_by(2);
+    let words = spans.filter(|span| span.starts_with("--")).flat_map(|span| span.split([' ', '=', '[']));
+    words.filter(|word| word.starts_with("--") && word.len() > 2)
+}
+
+#[test]
+fn options_that_pages_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut known: BTreeSet<String> = OF_OTHERS.map(str::to_owned).into();
+    options(&Cli::command(), &mut known);
+    for folder in ["xtask/src", "scripts", "crates/mae-data/examples", "crates/mae-trainer/examples"] {
+        options_of_source(&root.join(folder), &mut known);
+    }
+    let (mut count, mut unknown) = (0, Vec::new());
+    for path in pages().into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "md")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let others = path.ends_with("coming-from.md");
+        let mut in_code = false;
+        for line in text.lines() {
+            in_code ^= line.starts_with("```");
+            if in_code {
+                continue;
+            }
+            // Only the second column of that page has our options.
+            let ours = if others { line.split('|').nth(2).unwrap_or_default() } else { line };
+            for option in named_options(ours) {
+                count += 1;
+                if !known.contains(option) {
+                    unknown.push(format!("{}: {option}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "options that do not exist:\n{}", unknown.join("\n"));
+    assert!(count > 200, "{count} options");
 }
