@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use mae_fuzz::file;
-use mae_trainer::{Finetune, Pretrain, Probe, Recipe, Run, Task, TaskRecipe};
+use mae_trainer::{Finetune, Pretrain, Probe, Recipe, Run, Segment, Task, TaskRecipe};
 
 fn check<T: Task>(data: &[u8]) {
     let read = |name, bytes: &[u8]| Recipe::<T::Recipe>::read_file(&file(name, bytes));
@@ -23,4 +23,5 @@ fuzz_target!(|data: &[u8]| {
     check::<Pretrain>(data);
     check::<Probe>(data);
     check::<Finetune>(data);
+    check::<Segment>(data);
 });

@@ -213,7 +213,7 @@ def several_models(tools: Tools) -> None:
         close(tools.embed(path, images), features[taken], f"{name}: the usual one")
         close(tools.embed(path, images, "--weights-key", key), features[1 - taken], f"{name}: {key}")
         told = tools.says("inspect", path)
-        assert "taken of" in told and "classes" not in told, told
+        assert " out of " in told and "classes" not in told, told
         assert "--weights-key" in tools.run("embed", path, images, tools.folder / f"{name}.npy", "-q").stderr
         tools.refuses(["'other'", key], "inspect", path, "--weights-key", "other")
     assert "with a projection head" in told, told
