@@ -147,6 +147,14 @@ pub enum TrainerError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder of a new run contains no run, but something that a run would replace.
+    #[error("{} contains {name}, which a new run would replace", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// The name in it.
+        name: &'static str,
+    },
     /// Settings that cannot change when a run is resumed.
     #[error("the run in {} cannot continue with another {changes}: start a new run", path.display())]
     ResumeWithOptions {

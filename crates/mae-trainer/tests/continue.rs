@@ -1,6 +1,7 @@
 //! Tests that a seed determines losses and weights to the last bit, whatever the number of the loader's workers and
 //! wherever the run was interrupted.
 
+use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -207,4 +208,24 @@ fn a_run_is_never_overwritten() {
     drop(Run::<Pretrain>::create(&recipe(1), &path).unwrap());
     let error = Run::<Pretrain>::create(&recipe(1), &path).err().unwrap();
     assert!(matches!(error, TrainerError::RunExists { .. }));
+}
+
+#[test]
+fn a_new_run_replaces_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["data.json", "model.safetensors", "report.html"] {
+        let path = folder.path().join(name.replace('.', "-"));
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(name), "mine").unwrap();
+        let error = Run::<Pretrain>::create(&recipe(1), &path).err().unwrap();
+        let said = format!("{} contains {name}, which a new run would replace", path.display());
+        assert_eq!(error.to_string(), said);
+        assert_eq!(fs::read_to_string(path.join(name)).unwrap(), "mine");
+    }
+    // Other files are no obstacle, and neither is the summary of a run that was killed while it was created.
+    let path = folder.path().join("run");
+    drop(Run::<Pretrain>::create(&recipe(1), &path).unwrap());
+    fs::remove_file(path.join("recipe.toml")).unwrap();
+    fs::write(path.join("slurm.out"), "").unwrap();
+    assert!(Run::<Pretrain>::create(&recipe(1), &path).is_ok());
 }

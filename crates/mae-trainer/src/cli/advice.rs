@@ -23,6 +23,7 @@ fn advice(error: &TrainerError) -> Option<String> {
         TrainerError::RunExists { path } => {
             format!("continue it with --resume {}, or choose another --out", path.display())
         }
+        TrainerError::Occupied { .. } => "choose another --out".to_owned(),
         TrainerError::ImagesGone { field, .. } => match *field {
             "data.path" => "name their new folder with --data DIR".to_owned(),
             "data.val" => "name their new folder with --val DIR".to_owned(),

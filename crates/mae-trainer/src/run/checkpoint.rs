@@ -134,12 +134,17 @@ pub fn save_checkpoint<M: SavedModel>(
     let json = StateFile { crc32: scalars.crc32(), state: scalars };
     write_atomic(inside(STATE), |file| Ok(serde_json::to_writer_pretty(file, &json)?))?;
 
-    // A checkpoint of the same step has the same contents: it was written by the run that is resumed.
+    // A checkpoint of the same step has the same contents: it was written by the run that is resumed. It is removed
+    // after the new one is in its place, so that a kill leaves no half-removed checkpoint.
+    let mut replaced = None;
     if path.exists() {
-        fs::remove_dir_all(&path).map_err(write(&path))?;
+        let aside = unfinished().tempdir_in(folder).map_err(write(folder))?;
+        fs::rename(&path, aside.path().join("replaced")).map_err(write(&path))?;
+        replaced = Some(aside);
     }
     fs::rename(temporary.keep(), &path).map_err(write(&path))?;
     sync_folder(folder).map_err(write(folder))?;
+    drop(replaced);
     let (later, mut older): (Vec<_>, Vec<_>) =
         list_checkpoints(folder)?.into_iter().partition(|other| *other > path);
     older.truncate(older.len().saturating_sub(keep.max(1)));

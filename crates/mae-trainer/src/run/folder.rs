@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::TrainerError;
+use crate::context::contents;
 use crate::recipe::TASK;
 
 /// The file of a run's resolved recipe.
@@ -41,14 +42,39 @@ fn data_name(path: &Path) -> Option<String> {
     Some(whole.or(path.file_name())?.to_string_lossy().into_owned())
 }
 
-/// Checks that a folder holds no run yet.
+/// Other files and folders that runs write.
+const WRITTEN: [&str; 14] = [
+    CHECKPOINTS,
+    "pictures",
+    "tensorboard",
+    "metrics.jsonl",
+    "evaluations.jsonl",
+    "model.safetensors",
+    "best.safetensors",
+    "loss.png",
+    "report.html",
+    "scores.json",
+    "confusion.png",
+    "classes.png",
+    "worst.png",
+    "bad_files.log",
+];
+
+/// Checks that a folder holds no run yet, and nothing that a run would replace.
 ///
 /// # Errors
-/// [`TrainerError::RunExists`] if it does.
+/// [`TrainerError::RunExists`] or [`TrainerError::Occupied`] if it does.
 pub(crate) fn check_free(folder: &Path) -> Result<(), TrainerError> {
-    match folder.join(RECIPE).exists() {
-        true => Err(TrainerError::RunExists { path: folder.into() }),
-        false => Ok(()),
+    if folder.join(RECIPE).exists() {
+        return Err(TrainerError::RunExists { path: folder.into() });
+    }
+    // A run that was killed while it was created may leave its summary of the images.
+    let summary = fs::read(folder.join(contents::FILE));
+    let foreign = summary.is_ok_and(|bytes| serde_json::from_slice::<contents::Contents>(&bytes).is_err());
+    let written = WRITTEN.into_iter().find(|name| folder.join(name).exists());
+    match foreign.then_some(contents::FILE).or(written) {
+        Some(name) => Err(TrainerError::Occupied { path: folder.into(), name }),
+        None => Ok(()),
     }
 }
 
