@@ -33,7 +33,9 @@ pub fn docs(book_only: bool) -> Result<()> {
     ensure!(built.context("cannot start mdbook")?.success(), "mdbook failed");
     println!("book: {}", html.join("index.html").display());
     if !book_only {
-        let documented = cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).status()?;
+        let documented = cargo()
+            .args(["doc", "--workspace", "--exclude=book", "--exclude=xtask", "--no-deps", "--quiet"])
+            .status()?;
         ensure!(documented.success(), "cargo doc failed");
         println!("API:  {}", target().join("doc/mae/index.html").display());
     }
