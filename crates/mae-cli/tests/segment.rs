@@ -67,6 +67,17 @@ fn a_segmenter_learns_resumes_and_predicts_what_it_was_measured_by() {
     for picture in ["classes.png", "confusion.png", "worst.png", "pictures/examples.png", "report.html"] {
         assert!(at.join("whole").join(picture).exists(), "{picture} is missing");
     }
+    // Whatever a run writes is not replaced by a new one.
+    for entry in fs::read_dir(at.join("whole")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !["recipe.toml", "lock"].contains(&name.as_str()) {
+            fs::create_dir(at.join("occupied")).unwrap();
+            fs::write(at.join("occupied").join(&name), "mine").unwrap();
+            let words = [name.as_str(), "which a new run would replace"];
+            refused(at, &format!("segment . {data} --out occupied"), &words);
+            fs::remove_dir_all(at.join("occupied")).unwrap();
+        }
+    }
     for stop in ["--stop-after 7", ""] {
         let begun = at.join("parts").exists();
         let what = if begun { "--resume parts".into() } else { format!(". {data} {options} --out parts") };

@@ -142,7 +142,12 @@ pub fn save_checkpoint<M: SavedModel>(
         fs::rename(&path, aside.path().join("replaced")).map_err(write(&path))?;
         replaced = Some(aside);
     }
-    fs::rename(temporary.keep(), &path).map_err(write(&path))?;
+    let renamed = fs::rename(temporary.keep(), &path);
+    if let (Err(_), Some(aside)) = (&renamed, &replaced) {
+        // The old one goes back, so that a failure loses nothing. If that fails too, the first error counts.
+        let _ = fs::rename(aside.path().join("replaced"), &path);
+    }
+    renamed.map_err(write(&path))?;
     sync_folder(folder).map_err(write(folder))?;
     drop(replaced);
     let (later, mut older): (Vec<_>, Vec<_>) =
